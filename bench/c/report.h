@@ -1,0 +1,37 @@
+/* What every C reader here does the same way: the clock, giving up, the one line of JSON. */
+#ifndef SLIMCAP_BENCH_REPORT_H
+#define SLIMCAP_BENCH_REPORT_H
+
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct report {
+    uint64_t packets;
+    uint64_t bytes; /* of the file, headers included */
+    uint64_t sum;   /* of the lengths on the wire */
+    double seconds; /* from open to end of file */
+};
+
+static inline double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static inline _Noreturn void die(const char *what)
+{
+    fprintf(stderr, "%s\n", what);
+    exit(1);
+}
+
+static inline void print_report(const struct report *r)
+{
+    printf("{\"packets\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"sum\": %" PRIu64 ", \"seconds\": %.9f}\n",
+           r->packets, r->bytes, r->sum, r->seconds);
+}
+
+#endif

@@ -1,0 +1,121 @@
+"""The capture files the benchmarks read, the same bytes on every machine.
+
+Classic pcap, little-endian, microseconds: UDP over IPv4 in Ethernet with varied addresses and ports,
+payloads of zeros. `a` is the smallest packets there are, where the cost of a packet counts; `b` is
+IMIX, where the cost of a byte counts too.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FILE_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+IMIX = np.repeat(np.array([64, 570, 1518], np.int64), [7, 4, 1])
+CHUNK = 1 << 16
+
+HEAD = np.dtype([
+    ("sec", "<u4"), ("usec", "<u4"), ("cap_len", "<u4"), ("len", "<u4"),
+    ("dst", "u1", 6), ("src", "u1", 6), ("ethertype", ">u2"),
+    ("version_ihl", "u1"), ("tos", "u1"), ("ip_len", ">u2"), ("ident", ">u2"), ("frag", ">u2"),
+    ("ttl", "u1"), ("protocol", "u1"), ("ip_sum", ">u2"), ("saddr", ">u4"), ("daddr", ">u4"),
+    ("sport", ">u2"), ("dport", ">u2"), ("udp_len", ">u2"), ("udp_sum", ">u2"),
+])  # fmt: skip
+RECORD_HEADER = 16
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A file on disk, and what a reader has to find in it."""
+
+    name: str
+    title: str
+    path: Path
+    lengths: NDArray[np.int64]
+
+    @property
+    def packets(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def size(self) -> int:
+        return len(FILE_HEADER) + RECORD_HEADER * self.packets + int(self.lengths.sum())
+
+    def total(self, packets: int) -> int:
+        """The sum of the lengths of the first packets."""
+        return int(self.lengths[:packets].sum())
+
+
+def capture(name: str, folder: Path) -> Capture:
+    """Describe one of the files; `write` makes it."""
+    if name == "a":
+        title, lengths = "2 M packets of 64 bytes", np.full(2_000_000, 64, np.int64)
+    elif name == "b":
+        title = "1 M packets, IMIX (7:4:1 of 64, 570, 1518 bytes)"
+        lengths = np.resize(IMIX, 1_000_000)
+        np.random.default_rng(1).shuffle(lengths)
+    else:
+        raise ValueError(f"no capture is called {name!r}; there are a and b")
+    return Capture(name, title, folder / f"{name}.pcap", lengths)
+
+
+def write(file: Capture) -> None:
+    """Write the file, unless it is there."""
+    if file.path.exists() and file.path.stat().st_size == file.size:
+        return
+    file.path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.path.with_suffix(".unfinished")
+    with unfinished.open("wb") as out:
+        out.write(FILE_HEADER)
+        for chunk in _chunks(file.lengths):
+            out.write(chunk.data)
+    unfinished.replace(file.path)
+
+
+def write_repeated(file: Capture, path: Path, size: float) -> int:
+    """Write the packets of a file again and again, to about that many bytes; return how often."""
+    times = max(1, round(size / file.size))
+    with file.path.open("rb") as source, path.open("wb") as out:
+        out.write(FILE_HEADER)
+        for _ in range(times):
+            source.seek(len(FILE_HEADER))
+            while piece := source.read(1 << 24):
+                out.write(piece)
+        os.fsync(out.fileno())
+    return times
+
+
+def warm(path: Path) -> None:
+    """Read the file once, so that it comes from the page cache."""
+    with path.open("rb", buffering=0) as source:
+        while source.read(1 << 24):
+            pass
+
+
+def _chunks(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+    for first in range(0, len(lengths), CHUNK):
+        part = lengths[first : first + CHUNK]
+        starts = np.cumsum(RECORD_HEADER + part) - part - RECORD_HEADER
+        chunk = np.zeros(int((RECORD_HEADER + part).sum()), np.uint8)
+        heads = _heads(part, first).view(np.uint8).reshape(len(part), HEAD.itemsize)
+        chunk[starts[:, np.newaxis] + np.arange(HEAD.itemsize)] = heads
+        yield chunk
+
+
+def _heads(lengths: NDArray[np.int64], first: int) -> NDArray[Any]:
+    heads = np.zeros(len(lengths), HEAD)
+    number = first + np.arange(len(lengths))
+    heads["sec"], heads["usec"] = 1_700_000_000 + number // 1_000_000, number % 1_000_000
+    heads["cap_len"] = heads["len"] = lengths
+    heads["dst"], heads["src"] = (2, 0, 0, 0, 0, 1), (2, 0, 0, 0, 0, 2)
+    heads["ethertype"], heads["version_ihl"], heads["ttl"], heads["protocol"] = 0x0800, 0x45, 64, 17
+    heads["ip_len"], heads["udp_len"] = lengths - 14, lengths - 34
+    heads["ident"] = number & 0xFFFF
+    heads["saddr"], heads["daddr"] = 0x0A000000 + number % 50_021, 0x0A010000 + number % 251
+    heads["sport"], heads["dport"] = 1024 + number % 60_013, 53
+    return heads

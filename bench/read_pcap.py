@@ -1,0 +1,229 @@
+"""How near to a C program is reading a capture file with slimcap, and how far from other readers?
+
+    python bench/read_pcap.py --json results.json      measure, and print the tables
+    python bench/read_pcap.py --render results.json    write the tables into bench/README.md
+
+Every reader runs in a process of its own on one CPU, once a round, over files in the page cache. The time is
+from opening the file to its end, and every sum of lengths is checked. Readers that only call once a packet
+are compared with a call of an empty Cython method, too: what the call itself costs is their time less that of
+`slimcap batches`, since decoding the file is in both.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import common
+from captures import Capture, capture, warm, write, write_repeated
+from readers import READERS
+
+C_ROWS, NEXT_EX, BATCHES = "C rows", "C libpcap next_ex", "slimcap batches"
+EMPTY, EMPTY_NEXT = "empty method", "empty __next__"
+FOR_PACKET = "for packet in source"
+
+OWN, LIBPCAP = "read_pcap", "libpcap_next_ex"  # the C programs
+C_READERS = {
+    "C walk": (OWN, "walk"),
+    C_ROWS: (OWN, "rows"),
+    NEXT_EX: (LIBPCAP, "next_ex"),
+    "C libpcap dispatch": (LIBPCAP, "dispatch"),
+}
+CALLS = list(READERS)[list(READERS).index(EMPTY) :]  # these only call; those before add up lengths
+SUMS = [*C_READERS, *(name for name in READERS if name not in CALLS)]
+SLOW = {"dpkt", "scapy RawPcapReader", "next_batch(1)"}  # they read only the first packets
+SLOW_PACKETS = 200_000
+PACKAGES = ("numpy", "Cython", "slimcap", "dpkt", "scapy", "pcapy-ng")
+
+Results = dict[str, Any]
+
+
+def build(folder: Path, missing: common.Missing) -> dict[str, Path]:
+    """Build the C programs, and put the empty Cython methods where the children find them."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+    programs = {}
+    for name, libraries in ((OWN, ()), (LIBPCAP, ("pcap",))):
+        try:
+            programs[name] = common.build_c(name, folder, *libraries)
+        except common.Unavailable as reason:
+            common.leave_out(f"C {name}", reason, missing)
+    try:
+        common.build_cython("empty", folder)
+    except common.Unavailable as reason:
+        common.leave_out("empty method", reason, missing)
+    return programs
+
+
+def commands(file: Capture, programs: Mapping[str, Path], only: Sequence[str]) -> dict[str, list[str]]:
+    """The command line of each reader that is wanted and was built, in the order of the tables."""
+    found = {}
+    for name, (program, mode) in C_READERS.items():
+        if program in programs:
+            found[name] = [str(programs[program]), mode, str(file.path)]
+    for name in READERS:
+        found[name] = python_reader(name, file.path, packets_of(name, file))
+    wanted = {name: found[name] for name in found if not only or any(part in name for part in only)}
+    if not wanted:
+        raise SystemExit(f"no reader is called like {' or '.join(only)}; there are {', '.join(found)}")
+    return wanted
+
+
+def python_reader(name: str, path: Path, packets: int) -> list[str]:
+    return [sys.executable, str(common.HERE / "readers.py"), name, str(path), str(packets)]
+
+
+def packets_of(name: str, file: Capture) -> int:
+    return min(SLOW_PACKETS, file.packets) if name in SLOW else file.packets
+
+
+def check(name: str, file: Capture, found: Mapping[str, Any]) -> None:
+    packets = packets_of(name, file)
+    expected = file.total(packets)
+    if found["packets"] != packets or found["sum"] not in (expected, None):
+        raise AssertionError(f"{name} found {found} in {file.name}, not {packets} packets, {expected} bytes")
+
+
+def measure(
+    file: Capture, options: argparse.Namespace, programs: Mapping[str, Path], missing: common.Missing
+) -> Results:
+    write(file)
+    warm(file.path)
+    wanted = commands(file, programs, options.only)
+    found = common.rounds(wanted, options.rounds, [options.cpu], missing)
+    for name, runs in found.items():
+        for run in runs:
+            check(name, file, run)
+    ns = {name: [run["seconds"] / run["packets"] * 1e9 for run in runs] for name, runs in found.items()}
+    return {"title": file.title, "packets": file.packets, "bytes": file.size, "ns_per_packet": ns}
+
+
+def measure_memory(file: Capture, options: argparse.Namespace, missing: common.Missing) -> Results | None:
+    """Add up a file of --big bytes with slimcap, and see how much memory that took."""
+    write(file)
+    path = options.dir / "big.pcap"
+    try:
+        times = write_repeated(file, path, options.big)
+        run = common.run_child(python_reader(BATCHES, path, times * file.packets), [options.cpu])
+        if run["sum"] != times * file.total(file.packets):
+            raise AssertionError(f"a wrong sum over the big file: {run}")
+        return {"bytes": path.stat().st_size, **run}
+    except common.Unavailable as reason:
+        common.leave_out("the big file", reason, missing)
+        return None
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def libpcap_version(programs: Mapping[str, Path]) -> dict[str, str]:
+    if LIBPCAP not in programs:
+        return {}
+    said = subprocess.run([programs[LIBPCAP], "version"], capture_output=True, text=True, check=True).stdout
+    return {"libpcap": said.removeprefix("libpcap version ").split()[0]}
+
+
+def run(options: argparse.Namespace) -> Results:
+    missing: common.Missing = {}
+    programs = build(options.dir / "build", missing)
+    machine = common.machine(*PACKAGES)
+    machine["versions"] |= libpcap_version(programs)
+    files = {name: measure(capture(name, options.dir), options, programs, missing) for name in options.files}
+    memory = measure_memory(capture("b", options.dir), options, missing) if options.big else None
+    return {
+        "question": (__doc__ or "").partition("\n")[0],
+        "machine": machine,
+        "rounds": options.rounds,
+        "files": files,
+        "memory": memory,
+        "missing": missing,
+    }
+
+
+def ratio(ns: Mapping[str, list[float]], name: str, base: str) -> tuple[str, str]:
+    """The ratio of the medians, and the median of the rounds' ratios."""
+    if not ns.get(base):
+        return "-", "-"
+    both = (common.ratio_of_medians(ns[name], ns[base]), common.median_of_ratios(ns[name], ns[base]))
+    return f"{both[0]:.2f}", f"{both[1]:.2f}"
+
+
+def sums_table(ns: Mapping[str, list[float]]) -> str:
+    header = ["sum of lengths", "ns a packet", "x C rows", "by round", "x next_ex", "by round"]
+    rows = [
+        [name, f"{median(ns[name]):.1f}", *ratio(ns, name, C_ROWS), *ratio(ns, name, NEXT_EX)]
+        for name in SUMS
+        if ns.get(name)
+    ]
+    return common.table(header, rows)
+
+
+def calls_table(ns: Mapping[str, list[float]]) -> str:
+    header = ["one call a packet", "ns a call", "x empty", "less batches, ns", "x empty"]
+    rows = []
+    for name in CALLS:
+        if ns.get(name):
+            empty = ns.get(EMPTY_NEXT if name in (FOR_PACKET, EMPTY_NEXT) else EMPTY)
+            batches = None if name in (EMPTY, EMPTY_NEXT) else ns.get(BATCHES)
+            rows.append([name, *call_costs(ns[name], empty, batches)])
+    return common.table(header, rows)
+
+
+def call_costs(calls: list[float], empty: list[float] | None, batches: list[float] | None) -> list[str]:
+    """What calls cost with and without decoding the file, each also as a multiple of an empty call."""
+    cells = []
+    without = [call - batch for call, batch in zip(calls, batches, strict=True)] if batches else None
+    for costs in (calls, without):
+        cells.append(f"{median(costs):.1f}" if costs else "-")
+        cells.append(f"{common.median_of_ratios(costs, empty):.2f}" if costs and empty else "-")
+    return cells
+
+
+def render(results: Results) -> str:
+    parts = [f"{common.describe(results['machine'])} Rounds: {results['rounds']}."]
+    for name, file in results["files"].items():
+        ns = file["ns_per_packet"]
+        title = f"**{name}**: {file['title']}, {file['bytes'] / 1e6:.0f} MB"
+        parts += [title, sums_table(ns), calls_table(ns)]
+    if memory := results["memory"]:
+        size, peak, before = (memory[key] / 1e6 for key in ("bytes", "rss_peak", "rss_before"))
+        parts.append(
+            f"A file of {size / 1e3:.1f} GB, added up with slimcap batches: {memory['seconds']:.1f} s, "
+            f"{peak:.0f} MB of memory at most, {before:.0f} MB of it before the file was opened."
+        )
+    parts += [f"Left out: {', '.join(names)} ({reason})." for reason, names in results["missing"].items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add = parser.add_argument
+    folder = Path(tempfile.gettempdir()) / "slimcap-bench"
+    names = ("a", "b")
+    add("--rounds", type=int, default=5, help="how often every reader runs (5)")
+    add("--files", nargs="+", default=names, choices=names, help="which files")
+    add("--only", nargs="+", default=[], metavar="PART", help="only readers with this in their names")
+    add("--dir", type=Path, default=folder, help="where files and programs are made and kept")
+    add("--cpu", type=int, default=common.default_cpu(), help="the CPU that the readers run on")
+    add("--big", type=float, default=0, metavar="BYTES", help="see what memory a file this big takes")
+    add("--json", type=Path, metavar="FILE", help="write the results there")
+    add("--render", type=Path, metavar="FILE", help="write the tables of these results into README.md")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    if options.render:
+        common.write_between(common.README, "read_pcap", render(common.read_json(options.render)))
+        return
+    results = run(options)
+    print(render(results), end="")
+    if options.json:
+        common.write_json(options.json, results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""slimcap: packets from capture files and network interfaces into numpy, a block at a time."""
+
+from slimcap.errors import (
+    CaptureStopped,
+    CaptureUnblocked,
+    FileFormatError,
+    FilterError,
+    LinkDown,
+    LinkError,
+    LinkGone,
+    LinkNotFound,
+    RingExhausted,
+    SlimcapError,
+    TruncatedFileError,
+)
+from slimcap.packet.batch import Batch, concat
+from slimcap.packet.build import build_packet
+from slimcap.packet.lease import Lease
+from slimcap.packet.packet import Packet, PacketView
+from slimcap.packet.record import RECORD_DTYPE
+from slimcap.packet.types import NO_IP, PACKET_HDR_OFFSET, PacketType, RecordFlag
+from slimcap.packet.view import IPLayer, View
+from slimcap.source.base import Source, Stats, ZeroCopySource
+from slimcap.source.files import open_file, read
+from slimcap.source.link import Link
+from slimcap.source.pcap import PcapSource
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "NO_IP",
+    "PACKET_HDR_OFFSET",
+    "RECORD_DTYPE",
+    "Batch",
+    "CaptureStopped",
+    "CaptureUnblocked",
+    "FileFormatError",
+    "FilterError",
+    "IPLayer",
+    "Lease",
+    "Link",
+    "LinkDown",
+    "LinkError",
+    "LinkGone",
+    "LinkNotFound",
+    "Packet",
+    "PacketType",
+    "PacketView",
+    "PcapSource",
+    "RecordFlag",
+    "RingExhausted",
+    "SlimcapError",
+    "Source",
+    "Stats",
+    "TruncatedFileError",
+    "View",
+    "ZeroCopySource",
+    "build_packet",
+    "concat",
+    "open_file",
+    "read",
+]

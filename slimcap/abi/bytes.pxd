@@ -1,0 +1,48 @@
+"""Loads of integers from bytes at any address and of either byte order.
+
+`memcpy` of a constant size is how C spells an unaligned load: gcc makes one instruction of it.
+Nothing here checks a length; callers do, before.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy
+
+cdef extern from * nogil:
+    """
+    #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__ && __BYTE_ORDER__ != __ORDER_BIG_ENDIAN__
+    #error "slimcap knows little- and big-endian machines only"
+    #endif
+    #define SLIMCAP_LITTLE_ENDIAN (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+    """
+    const bint SLIMCAP_LITTLE_ENDIAN
+    uint16_t bswap16 "__builtin_bswap16"(uint16_t value) noexcept
+    uint32_t bswap32 "__builtin_bswap32"(uint32_t value) noexcept
+
+
+cdef inline uint16_t load16(const void* p) noexcept nogil:
+    """A 16-bit integer in the byte order of this machine."""
+    cdef uint16_t value
+    memcpy(&value, p, 2)
+    return value
+
+
+cdef inline uint32_t load32(const void* p) noexcept nogil:
+    """A 32-bit integer in the byte order of this machine."""
+    cdef uint32_t value
+    memcpy(&value, p, 4)
+    return value
+
+
+cdef inline uint16_t be16(const void* p) noexcept nogil:
+    """A 16-bit integer in network byte order."""
+    return bswap16(load16(p)) if SLIMCAP_LITTLE_ENDIAN else load16(p)
+
+
+cdef inline uint32_t be32(const void* p) noexcept nogil:
+    """A 32-bit integer in network byte order."""
+    return bswap32(load32(p)) if SLIMCAP_LITTLE_ENDIAN else load32(p)
+
+
+cdef inline void put_be16(uint8_t* p, uint16_t value) noexcept nogil:
+    """Write a 16-bit integer in network byte order."""
+    p[0] = <uint8_t> (value >> 8)
+    p[1] = <uint8_t> value

@@ -1,0 +1,56 @@
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
+from libc.stdint cimport uint8_t
+
+cdef enum:
+    POOL_KEEP = 8  # free pieces a pool holds on to
+
+cdef class Pool:
+    cdef readonly Py_ssize_t size
+    cdef void* _free[POOL_KEEP]
+    cdef int _count
+    cdef Block take(self)
+    cdef void give(self, void* memory) noexcept
+
+cdef class Block:
+    cdef uint8_t* ptr
+    cdef Py_ssize_t size
+    cdef Pool _pool
+    cdef Py_ssize_t leases  # alive on this block
+    cdef int resize(self, Py_ssize_t size) except -1
+
+cdef Block new_block(Py_ssize_t size)
+
+cdef class Lease:
+    cdef const uint8_t* _ptr
+    cdef Py_ssize_t _size
+    cdef object _owner          # keeps _ptr alive; None once released
+    cdef Py_ssize_t _exports    # views, sub-leases and buffers that are open
+    cdef int check(self) except -1
+    cdef void _let_go(self) noexcept
+
+cdef class Borrowed:
+    cdef Py_buffer buffer
+    cdef bint held
+
+cdef Borrowed borrow(object source, bint writable)
+cdef Lease lease_block(Block block, Py_ssize_t size)
+cdef Lease lease_buffer(object source)
+
+
+cdef inline int export_bytes(
+        Py_buffer* buffer, object exporter, const void* p, Py_ssize_t n, bint readonly, int flags) except -1:
+    """Answer a request for a buffer with `n` bytes at `p` (PEP 3118)."""
+    if readonly and flags & PyBUF_WRITABLE:
+        raise BufferError("this memory is read-only")
+    buffer.buf = <void*> p
+    buffer.obj = exporter
+    buffer.len = n
+    buffer.itemsize = 1
+    buffer.readonly = readonly
+    buffer.ndim = 1
+    buffer.format = <char*> b"B" if flags & PyBUF_FORMAT else NULL
+    buffer.shape = &buffer.len if flags & PyBUF_ND else NULL
+    buffer.strides = &buffer.itemsize if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
+    buffer.suboffsets = NULL
+    buffer.internal = NULL
+    return 0

@@ -1,0 +1,207 @@
+"""Memory on loan, given back when its last view dies.
+
+    Pool ──take()──► Block ◄── Lease ◄── View, numpy array, memoryview …
+      ▲                │
+      └─ at its death ─┘
+
+References point to the left only. A `Block` is a piece of memory; its death gives the memory back. A `Lease` keeps a
+block alive and counts who looks at it, so that `release()` can refuse while somebody does.
+"""
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+
+
+@cython.final
+@cython.no_gc
+cdef class Pool:
+    """Memory in pieces of one size, kept for the next taker: fresh megabytes cost a page fault every 4 KiB."""
+
+    def __cinit__(self, Py_ssize_t size):
+        self.size = size
+
+    cdef Block take(self):
+        """A piece, its bytes undefined: the one given back last if there is one, as it is still in the cache."""
+        cdef Block block
+        if self._count == 0:
+            block = new_block(self.size)
+        else:
+            block = Block.__new__(Block)
+            self._count -= 1
+            block.ptr = <uint8_t*> self._free[self._count]
+            block.size = self.size
+        block._pool = self
+        return block
+
+    cdef void give(self, void* memory) noexcept:
+        if self._count < POOL_KEEP:
+            self._free[self._count] = memory
+            self._count += 1
+        else:
+            PyMem_RawFree(memory)
+
+    def __dealloc__(self):
+        while self._count:
+            self._count -= 1
+            PyMem_RawFree(self._free[self._count])
+
+
+cdef Block new_block(Py_ssize_t size):
+    """A piece of memory of its own, freed at its death."""
+    cdef Block block = Block.__new__(Block)
+    block.ptr = <uint8_t*> PyMem_RawMalloc(size)
+    if block.ptr is NULL:
+        raise MemoryError(f"cannot allocate {size} bytes")
+    block.size = size
+    return block
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(16)
+cdef class Block:
+    """One piece of memory; goes back to its pool when the last reference dies."""
+
+    cdef int resize(self, Py_ssize_t size) except -1:
+        """Change the size of a block without a pool that nobody has a lease on; the content stays."""
+        cdef void* memory = PyMem_RawRealloc(self.ptr, size)
+        if memory is NULL:
+            raise MemoryError(f"cannot allocate {size} bytes")
+        self.ptr = <uint8_t*> memory
+        self.size = size
+        return 0
+
+    def __dealloc__(self):
+        if self.ptr is NULL:
+            return
+        if self._pool is None:
+            PyMem_RawFree(self.ptr)
+        else:
+            self._pool.give(self.ptr)
+
+    # Writable, for what fills the block; readers get a Lease.
+    def __getbuffer__(self, Py_buffer* buffer, int flags):
+        export_bytes(buffer, self, self.ptr, self.size, False, flags)
+
+
+@cython.final
+@cython.no_gc_clear
+@cython.freelist(16)
+cdef class Borrowed:
+    """A buffer of some Python object, held until this dies."""
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.buffer)
+
+
+@cython.final
+@cython.no_gc_clear
+@cython.freelist(64)
+cdef class Lease:
+    """Read-only memory on loan to whoever looks at it.
+
+    It is a buffer (`memoryview(lease)`, `numpy.frombuffer(lease, "u1")`); everything made from it keeps it alive.
+
+    Parameters
+    ----------
+    source : buffer
+        Any C-contiguous object with the buffer protocol; the lease holds on to it.
+
+    Raises
+    ------
+    TypeError, BufferError
+        `source` is no (contiguous) buffer.
+    """
+
+    def __init__(self, source):
+        cdef Borrowed borrowed = borrow(source, False)
+        self.release()
+        _point(self, borrowed)
+
+    @property
+    def nbytes(self):
+        """Size in bytes; 0 once released."""
+        return self._size
+
+    @property
+    def exports(self):
+        """Number of views of this memory that are open."""
+        return self._exports
+
+    @property
+    def released(self):
+        """Whether the memory went back by `release()`."""
+        return self._owner is None
+
+    def release(self):
+        """Give the memory back now; a second call does nothing.
+
+        Raises
+        ------
+        BufferError
+            Views of it are still open.
+        """
+        if self._exports:
+            raise BufferError(
+                f"{self._exports} views of this memory are still open: drop them first, or copy what you keep")
+        self._let_go()
+
+    cdef int check(self) except -1:
+        """Raise if the memory was given back."""
+        if self._owner is None:
+            raise ValueError("this memory was released")
+        return 0
+
+    cdef void _let_go(self) noexcept:
+        owner, self._owner = self._owner, None
+        self._ptr = NULL
+        self._size = 0
+        if type(owner) is Block:
+            (<Block> owner).leases -= 1
+
+    def __getbuffer__(self, Py_buffer* buffer, int flags):
+        self.check()
+        export_bytes(buffer, self, self._ptr, self._size, True, flags)
+        self._exports += 1
+
+    def __releasebuffer__(self, Py_buffer* buffer):
+        self._exports -= 1
+
+    def __dealloc__(self):
+        self._let_go()
+
+    def __repr__(self):
+        state = "released" if self._owner is None else f"{self._size} bytes, {self._exports} views"
+        return f"<Lease: {state}>"
+
+
+cdef Lease lease_block(Block block, Py_ssize_t size):
+    """A lease on the first `size` bytes of a block."""
+    cdef Lease lease = Lease.__new__(Lease)
+    lease._ptr = block.ptr
+    lease._size = size
+    lease._owner = block
+    block.leases += 1
+    return lease
+
+
+cdef Lease lease_buffer(object source):
+    """A lease on the buffer of a Python object: `source` cannot be resized as long as it lives."""
+    cdef Lease lease = Lease.__new__(Lease)
+    _point(lease, borrow(source, False))
+    return lease
+
+
+cdef Borrowed borrow(object source, bint writable):
+    """The C-contiguous buffer of an object."""
+    cdef Borrowed borrowed = Borrowed.__new__(Borrowed)
+    PyObject_GetBuffer(source, &borrowed.buffer, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
+    borrowed.held = True
+    return borrowed
+
+
+cdef void _point(Lease lease, Borrowed borrowed) noexcept:
+    lease._ptr = <const uint8_t*> borrowed.buffer.buf
+    lease._size = borrowed.buffer.len
+    lease._owner = borrowed

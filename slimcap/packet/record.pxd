@@ -1,0 +1,26 @@
+"""The row struct: one a packet, the same from every source."""
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef struct Record:
+    int64_t timestamp
+    uint64_t offset
+    uint32_t total_len
+    uint32_t cap_len
+    uint16_t ip_offset
+    uint16_t interface
+    uint16_t vlan_tci
+    uint16_t vlan_tpid
+    uint8_t pkt_type
+    uint32_t flags
+
+cdef enum:
+    # RecordFlag, in C; an import-time check ties the two together.
+    FLAG_VLAN = 1
+    FLAG_VLAN_STRIPPED = 2
+    FLAG_TRUNCATED = 4
+    NO_IP_OFFSET = 0xffff
+
+
+cdef inline bint in_bounds(const Record* row, uint64_t size) noexcept nogil:
+    """Whether the payload of `row` lies within `size` bytes of data. In 64 bits, and nothing can wrap."""
+    return row.cap_len <= size and row.offset <= size - row.cap_len

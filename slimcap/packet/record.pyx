@@ -1,0 +1,36 @@
+"""`RECORD_DTYPE`: the numpy dtype of the row struct, spelt from the C layout."""
+import numpy as np
+
+from slimcap.packet.types import NO_IP, RecordFlag
+
+
+cdef dict _layout():
+    """Names, formats and offsets of the fields, the offsets as the C compiler has them."""
+    cdef Record row
+    cdef const char* base = <const char*> &row
+    fields = {
+        "timestamp": ("i8", <const char*> &row.timestamp - base),
+        "offset": ("u8", <const char*> &row.offset - base),
+        "total_len": ("u4", <const char*> &row.total_len - base),
+        "cap_len": ("u4", <const char*> &row.cap_len - base),
+        "ip_offset": ("u2", <const char*> &row.ip_offset - base),
+        "interface": ("u2", <const char*> &row.interface - base),
+        "vlan_tci": ("u2", <const char*> &row.vlan_tci - base),
+        "vlan_tpid": ("u2", <const char*> &row.vlan_tpid - base),
+        "pkt_type": ("u1", <const char*> &row.pkt_type - base),
+        "flags": ("u4", <const char*> &row.flags - base),
+    }
+    return {
+        "names": list(fields),
+        "formats": [kind for kind, _ in fields.values()],
+        "offsets": [offset for _, offset in fields.values()],
+        "itemsize": sizeof(Record),
+    }
+
+
+RECORD_DTYPE = np.dtype(_layout())
+
+if not (RECORD_DTYPE.itemsize == sizeof(Record) == 40 and NO_IP == NO_IP_OFFSET
+        and (RecordFlag.VLAN, RecordFlag.VLAN_STRIPPED, RecordFlag.TRUNCATED)
+        == (FLAG_VLAN, FLAG_VLAN_STRIPPED, FLAG_TRUNCATED)):
+    raise ImportError("slimcap was built for another layout of Record: build it again")

@@ -1,0 +1,174 @@
+"""Views of packet bytes: as light as a Python object gets, and never outliving their memory."""
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.object cimport Py_EQ, Py_NE
+from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
+from libc.string cimport memcmp
+
+from slimcap.packet.lease cimport export_bytes
+from slimcap.wire cimport ipv4, ipv6, ports
+from slimcap.wire.ip cimport upper_layer
+from slimcap.wire.ipv6 cimport UpperLayer
+
+from socket import AF_INET, AF_INET6, inet_ntop
+
+
+cdef inline void _point(View view, const uint8_t* p, Py_ssize_t n, object owner, Py_ssize_t* exports) noexcept:
+    view._ptr = p
+    view._len = n
+    view._owner = owner
+    view._exports = exports
+    if exports is not NULL:
+        exports[0] += 1
+
+
+cdef View new_view(const uint8_t* p, Py_ssize_t n, object owner, Py_ssize_t* exports):
+    """A view of `n` bytes at `p`, which `owner` keeps alive; `exports` is the owner's count of views or NULL."""
+    cdef View view = View.__new__(View)
+    _point(view, p, n, owner, exports)
+    return view
+
+
+cdef IPLayer new_ip_layer(const uint8_t* p, Py_ssize_t n, object owner, Py_ssize_t* exports):
+    """An IPLayer of `n` bytes at `p`; see `new_view`."""
+    cdef IPLayer view = IPLayer.__new__(IPLayer)
+    _point(view, p, n, owner, exports)
+    return view
+
+
+@cython.no_gc_clear  # __dealloc__ needs the owner
+@cython.freelist(64)
+cdef class View:
+    """Read-only bytes of a packet, not copied.
+
+    A buffer that behaves like `bytes`: `len(view)`, `view[0]`, `view[2:4]`, `view == b"..."`, `bytes(view)`,
+    `memoryview(view)`, `numpy.frombuffer(view, "u1")`. It lives as long as somebody refers to it, and keeps the memory
+    it shows on loan for that long: copy (`bytes(view)`) what you keep.
+    """
+
+    def __init__(self):
+        raise TypeError("views are made by sources, batches and packets")
+
+    def __len__(self):
+        return self._len
+
+    def __getitem__(self, key):
+        cdef Py_ssize_t start, stop, step, index
+        if not isinstance(key, slice):
+            index = key
+            if index < 0:
+                index += self._len
+            if not 0 <= index < self._len:
+                raise IndexError("index out of range")
+            return self._ptr[index]
+        PySlice_Unpack(key, &start, &stop, &step)
+        index = PySlice_AdjustIndices(self._len, &start, &stop, step)
+        if step != 1:
+            return bytes(self)[key]
+        return new_view(self._ptr + start, index, self._owner, self._exports)
+
+    def __iter__(self):
+        return iter(memoryview(self))
+
+    def __bytes__(self):
+        return PyBytes_FromStringAndSize(<const char*> self._ptr, self._len)
+
+    def tobytes(self):
+        """A copy of the bytes."""
+        return PyBytes_FromStringAndSize(<const char*> self._ptr, self._len)
+
+    def hex(self, *args, **kwargs):
+        """The bytes in hexadecimal, as `bytes.hex`."""
+        return bytes(self).hex(*args, **kwargs)
+
+    def __richcmp__(self, other, int op):
+        if op != Py_EQ and op != Py_NE:
+            return NotImplemented
+        if isinstance(other, bytes):
+            return (bytes(self) == other) == (op == Py_EQ)
+        try:
+            other = memoryview(other)
+        except TypeError:
+            return NotImplemented
+        return (memoryview(self) == other) == (op == Py_EQ)
+
+    def __hash__(self):
+        return hash(bytes(self))
+
+    def __getbuffer__(self, Py_buffer* buffer, int flags):
+        export_bytes(buffer, self, self._ptr, self._len, True, flags)
+
+    def __dealloc__(self):
+        if self._exports is not NULL:
+            self._exports[0] -= 1
+
+    def __repr__(self):
+        shown = bytes(self[:16]).hex(" ")
+        more = " …" if self._len > 16 else ""
+        return f"<{type(self).__name__}: {self._len} bytes: {shown}{more}>"
+
+    def __reduce__(self):
+        raise TypeError(f"a {type(self).__name__} cannot be pickled: it shows memory of this process; pickle bytes(view)")
+
+
+cdef class IPLayer(View):
+    """The bytes of a packet from its IPv4 or IPv6 header on: a `View` that can read its header.
+
+    Whatever is too short to tell is 0, or "unknown" as text; nothing raises. Lives as long as any `View`.
+    """
+
+    @property
+    def type(self):
+        """IP version, 4 or 6, as the header's first four bits say; 0 if there are no bytes."""
+        return self._ptr[0] >> 4 if self._len else 0
+
+    @property
+    def protocol(self):
+        """IANA number of the upper-layer protocol.
+
+        Of IPv6 the one behind the extension headers (RFC 8200 section 4), or the extension header that is cut.
+        """
+        return self._upper().protocol
+
+    @property
+    def src(self):
+        """Source address as text; "" if it is cut."""
+        if ipv6.check(self._ptr, self._len):
+            return inet_ntop(AF_INET6, self._ptr[ipv6.SRC:ipv6.DST])
+        if ipv4.check(self._ptr, self._len):
+            return inet_ntop(AF_INET, self._ptr[ipv4.SRC:ipv4.DST])
+        return ""
+
+    @property
+    def dst(self):
+        """Destination address as text; "" if it is cut."""
+        if ipv6.check(self._ptr, self._len):
+            return inet_ntop(AF_INET6, self._ptr[ipv6.DST:ipv6.HEADER_LEN])
+        if ipv4.check(self._ptr, self._len):
+            return inet_ntop(AF_INET, self._ptr[ipv4.DST:ipv4.MIN_LEN])
+        return ""
+
+    @property
+    def sport(self):
+        """Source port (TCP, UDP, UDP-Lite, SCTP, DCCP); 0 if there is none or it is cut."""
+        cdef UpperLayer upper = self._upper()
+        return ports.source(self._ptr + upper.offset, self._len - upper.offset) if _shows_ports(upper) else 0
+
+    @property
+    def dport(self):
+        """Destination port; 0 if there is none or it is cut."""
+        cdef UpperLayer upper = self._upper()
+        return ports.destination(self._ptr + upper.offset, self._len - upper.offset) if _shows_ports(upper) else 0
+
+    cdef UpperLayer _upper(self) noexcept:
+        return upper_layer(self._ptr, self._len)
+
+    def __str__(self):
+        src = self.src
+        if not src:
+            return f"unknown IP layer type ({self.type})"
+        return f"{src}:{self.sport} => {self.dst}:{self.dport} (proto: {self.protocol})"
+
+
+cdef inline bint _shows_ports(UpperLayer upper) noexcept:
+    return upper.offset != 0 and ports.has_ports(upper.protocol)

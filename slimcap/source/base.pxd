@@ -1,0 +1,44 @@
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from slimcap.packet.lease cimport Block, Lease
+from slimcap.packet.record cimport Record
+from slimcap.source.event cimport Event
+
+cdef class Source:
+    # The rows that were decoded and not yet given out are _rows[_next:_end], over the bytes at _data.
+    cdef const Record* _rows
+    cdef Py_ssize_t _next, _end
+    cdef const uint8_t* _data
+    cdef Py_ssize_t _data_size
+    cdef Block _rows_block, _data_block
+    cdef Lease _rows_lease      # what the record arrays of all batches of these rows keep alive
+    cdef Lease _view_lease      # what single views of _data keep alive
+
+    cdef Event _event
+    cdef bint _busy             # a reader is inside
+    cdef bint _shut
+    cdef object _timeout
+    cdef object _links
+    cdef uint64_t _earlier      # packets of earlier rows
+    cdef object _cleared        # the totals when stats() was last called
+
+    # For subclasses: the first two are theirs to write, the other two to call.
+    cdef bint _fill(self, int64_t deadline) except -1
+    cdef void _tear_down(self) noexcept
+    cdef void _show(self, Block rows, Py_ssize_t count, Block data, Py_ssize_t data_size) noexcept
+    cdef Py_ssize_t _snaplen(self) noexcept
+
+    cdef const Record* _begin(self, object timeout) except? NULL
+    cdef bint _ready(self) noexcept
+    cdef const Record* _begin_by(self, int64_t deadline) except? NULL
+    cdef const Record* _begin_ip(self, object timeout) except? NULL
+    cdef const Record* _begin_iteration(self) except? NULL
+    cdef void _leave(self) noexcept
+    cdef void _drop_rows(self) noexcept
+    cdef void _shut_down(self) noexcept
+    cdef Lease _lend(self)
+    cdef object _totals(self)
+    cdef int _check_open(self) except -1
+
+cdef class ZeroCopySource(Source):
+    pass

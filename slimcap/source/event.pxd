@@ -1,0 +1,15 @@
+from libc.stdint cimport int64_t
+
+cdef enum Signal:
+    SIGNAL_UNBLOCK = 1
+    SIGNAL_STOP = 2
+
+cdef class Event:
+    cdef int _fd
+    cdef int signal     # Signal bits: looked at by a reader that never waits, too
+    cdef void raise_signal(self, Signal signal) noexcept
+    cdef int check(self) except -1
+    cdef int wait(self, int fd, short events, int64_t deadline) except -1
+
+cdef int64_t deadline_after(object timeout) except? -2
+cdef int raise_errno(str call, object subject) except -1

@@ -1,0 +1,114 @@
+"""Waiting for packets: without the GIL, to a deadline, and never out of reach of another thread or of Ctrl-C."""
+cimport cython
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t, uint64_t
+
+from slimcap.abi.linux cimport (
+    CLOCK_MONOTONIC,
+    EFD_CLOEXEC,
+    EFD_NONBLOCK,
+    EINTR,
+    POLLIN,
+    c_close,
+    c_ppoll,
+    c_read,
+    c_write,
+    clock_gettime,
+    errno,
+    eventfd,
+    pollfd,
+    timespec,
+)
+
+import os
+
+from slimcap.errors import CaptureStopped, CaptureUnblocked
+
+cdef enum:
+    NEVER = -1
+    NANOSECOND = 1_000_000_000
+    # A signal may be delivered to a thread that is not ours, and then interrupts no poll of ours.
+    LONGEST_WAIT = 50_000_000
+
+
+cdef int raise_errno(str call, object subject) except -1:
+    """The one place where a failed system call becomes an exception."""
+    cdef int number = errno
+    raise OSError(number, f"{call}: {os.strerror(number)}", subject)
+
+
+cdef inline int64_t _now() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t> now.tv_sec * NANOSECOND + now.tv_nsec
+
+
+cdef int64_t deadline_after(object timeout) except? -2:
+    """The monotonic time in nanoseconds at which `timeout` seconds are over; NEVER for None and infinity."""
+    cdef double seconds
+    if timeout is None:
+        return NEVER
+    seconds = timeout
+    if not seconds >= 0:
+        raise ValueError(f"timeout is a number of seconds from 0 on, or None: not {timeout}")
+    # 2^33 seconds are 272 years, and fit.
+    return _now() + <int64_t> (seconds * NANOSECOND) if seconds < (1 << 33) else NEVER
+
+
+@cython.final
+@cython.no_gc
+cdef class Event:
+    """What stops or unblocks a reader, whether it waits just now or not."""
+
+    def __cinit__(self):
+        self._fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if self._fd < 0:
+            raise_errno("eventfd", None)
+
+    def __dealloc__(self):
+        if self._fd >= 0:
+            c_close(self._fd)
+
+    cdef void raise_signal(self, Signal signal) noexcept:
+        """Tell the reader, and wake it."""
+        cdef uint64_t one = 1
+        self.signal |= signal
+        # Fails only if the counter is full: then it is readable, as it should be.
+        c_write(self._fd, &one, sizeof(one))
+
+    cdef int check(self) except -1:
+        """Raise what was told: CaptureStopped from then on, CaptureUnblocked once."""
+        cdef uint64_t count
+        if self.signal & SIGNAL_STOP:
+            raise CaptureStopped("the source is closed")
+        if self.signal & SIGNAL_UNBLOCK:
+            self.signal &= ~SIGNAL_UNBLOCK
+            c_read(self._fd, &count, sizeof(count))
+            raise CaptureUnblocked("unblock() was called")
+        return 0
+
+    cdef int wait(self, int fd, short events, int64_t deadline) except -1:
+        """Wait until `fd` has one of the poll events; gives its revents.
+
+        Raises CaptureStopped, CaptureUnblocked, TimeoutError, or what a signal handler raises.
+        """
+        cdef pollfd fds[2]
+        cdef timespec nap
+        cdef int64_t left
+        cdef int ready
+        fds[0].fd, fds[0].events = fd, events
+        fds[1].fd, fds[1].events = self._fd, POLLIN
+        while True:
+            self.check()
+            left = LONGEST_WAIT if deadline == NEVER else min(deadline - _now(), <int64_t> LONGEST_WAIT)
+            nap.tv_sec, nap.tv_nsec = 0, max(left, 0)
+            with nogil:
+                ready = c_ppoll(fds, 2, &nap, NULL)
+            if ready < 0 and errno != EINTR:
+                raise_errno("ppoll", None)
+            PyErr_CheckSignals()
+            self.check()
+            if ready > 0 and fds[0].revents:
+                return fds[0].revents
+            if deadline != NEVER and _now() >= deadline:
+                raise TimeoutError("no packet arrived in time")

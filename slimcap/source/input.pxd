@@ -1,0 +1,16 @@
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from slimcap.packet.lease cimport Block
+from slimcap.source.event cimport Event
+
+cdef class Input:
+    cdef Event event
+    cdef int64_t deadline       # of the read that is under way
+    cdef readonly uint64_t position
+    cdef readonly object size
+    cdef readonly str name
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1
+    cdef void close(self) noexcept
+
+cdef Input open_input(object source, Event event)
+cdef Input wrap_input(Input below, object reader)

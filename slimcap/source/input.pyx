@@ -1,0 +1,179 @@
+"""Where the bytes of a capture file come from: a path, standard input, a Python file object, a decompressor."""
+cimport cython
+from libc.string cimport memcpy
+
+from slimcap.abi.linux cimport (
+    EAGAIN,
+    EINTR,
+    F_DUPFD_CLOEXEC,
+    POLLIN,
+    S_ISREG,
+    c_close,
+    c_fstat,
+    c_read,
+    c_stat,
+    errno,
+    fcntl,
+)
+from slimcap.packet.lease cimport Block, Borrowed, borrow, export_bytes, new_block
+from slimcap.source.event cimport Event, raise_errno
+
+import os
+
+cdef enum:
+    STDIN = 0
+
+
+cdef class Input:
+    """Bytes in order. `read_into` is for decoders, `read` for decompressors on top."""
+
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
+        """Read up to `size` > 0 bytes to `block[at:]`: as many as are there, at least one; 0 at the end."""
+        raise NotImplementedError
+
+    def read(self, Py_ssize_t size):
+        """Up to `size` bytes, at least one; b"" at the end."""
+        cdef Block block = new_block(size)
+        cdef Py_ssize_t got = self.read_into(block, 0, size)
+        return block.ptr[:got]
+
+    cdef void close(self) noexcept:
+        pass
+
+
+@cython.final
+cdef class _Descriptor(Input):
+    """A file descriptor, which this owns: a regular file, or what can be polled."""
+
+    cdef int _fd
+    cdef bint _regular
+
+    def __cinit__(self):
+        self._fd = -1
+
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
+        cdef Py_ssize_t got
+        if self._fd < 0:
+            raise ValueError(f"{self.name} is closed")
+        while True:
+            if not self._regular:
+                self.event.wait(self._fd, POLLIN, self.deadline)
+            with nogil:
+                got = c_read(self._fd, block.ptr + at, size)
+            if got >= 0:
+                self.position += got
+                return got
+            if errno != EINTR and errno != EAGAIN:
+                raise_errno("read", self.name)
+            self.event.check()
+
+    cdef void close(self) noexcept:
+        if self._fd >= 0:
+            c_close(self._fd)
+            self._fd = -1
+
+    def __dealloc__(self):
+        if self._fd >= 0:
+            c_close(self._fd)
+
+
+@cython.final
+cdef class _Window:
+    """Part of a block, writable: what a Python `readinto` gets. Whoever keeps it keeps the block."""
+
+    cdef Block block
+    cdef Py_ssize_t at, size
+
+    def __getbuffer__(self, Py_buffer* buffer, int flags):
+        export_bytes(buffer, self, self.block.ptr + self.at, self.size, False, flags)
+
+
+@cython.final
+cdef class _Object(Input):
+    """A Python object with `readinto1`, `readinto`, or `read`."""
+
+    cdef object _readinto, _read
+
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
+        cdef Py_ssize_t got
+        cdef object count
+        if self._readinto is not None:
+            count = self._readinto(memoryview(_window(block, at, size)))
+        else:
+            count = _copy(self._read(size), block, at, size)
+        if count is None:
+            raise BlockingIOError(f"{self.name} is in non-blocking mode and has no data: make it blocking")
+        got = count
+        if not 0 <= got <= size:
+            raise ValueError(f"{self.name}: the file object read {got} bytes where {size} were asked for")
+        self.position += got
+        return got
+
+
+cdef _Window _window(Block block, Py_ssize_t at, Py_ssize_t size):
+    cdef _Window window = _Window.__new__(_Window)
+    window.block, window.at, window.size = block, at, size
+    return window
+
+
+cdef object _copy(object data, Block block, Py_ssize_t at, Py_ssize_t size):
+    """Copy what a `read` gave, None for nothing yet; how much that was is the caller's to judge."""
+    cdef Borrowed given
+    if data is None:
+        return None
+    if isinstance(data, str):
+        raise TypeError("the file object gives text: open it in binary mode")
+    given = borrow(data, False)
+    memcpy(block.ptr + at, given.buffer.buf, min(given.buffer.len, size))
+    return given.buffer.len
+
+
+cdef Input open_input(object source, Event event):
+    """Open a path, "-" (standard input) or a binary file object."""
+    cdef Input opened
+    if isinstance(source, (str, bytes, os.PathLike)):
+        opened = _open_path(os.fsdecode(source))
+    else:
+        opened = _open_object(source)
+    opened.event = event
+    return opened
+
+
+cdef Input _open_path(str path):
+    cdef _Descriptor opened = _Descriptor()
+    cdef c_stat status
+    opened.name = path
+    if path == "-":
+        opened.name = "<stdin>"
+        opened._fd = fcntl(STDIN, F_DUPFD_CLOEXEC, 3)
+        if opened._fd < 0:
+            raise_errno("fcntl", opened.name)
+    else:
+        opened._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if c_fstat(opened._fd, &status) < 0:
+        raise_errno("fstat", opened.name)
+    opened._regular = S_ISREG(status.st_mode)
+    if opened._regular:
+        opened.size = status.st_size
+        os.posix_fadvise(opened._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    return opened
+
+
+cdef Input _open_object(object source):
+    cdef _Object opened = _Object()
+    opened.name = str(getattr(source, "name", f"<{type(source).__name__}>"))
+    # readinto1 and read1 return what a pipe has instead of waiting until all that was asked for is there.
+    opened._readinto = getattr(source, "readinto1", None) or getattr(source, "readinto", None)
+    opened._read = getattr(source, "read1", None) or getattr(source, "read", None)
+    if opened._readinto is None and opened._read is None:
+        raise TypeError(f"a path or a binary file object is needed, not {type(source).__name__}")
+    return opened
+
+
+cdef Input wrap_input(Input below, object reader):
+    """The same input seen through a decompressor, an object with `readinto`."""
+    cdef _Object opened = _Object()
+    opened.name = below.name
+    opened.event = below.event
+    opened._readinto = reader.readinto
+    return opened

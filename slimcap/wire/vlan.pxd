@@ -1,0 +1,25 @@
+"""VLAN tags in line (IEEE 802.1Q clause 9.6): TPID in the place of the EtherType, then TCI (2), then the next type.
+
+The outermost tag is the one a record keeps; a VID of 0 (a priority tag) is a tag like any other.
+"""
+from libc.stdint cimport uint16_t, uint32_t
+
+from slimcap.wire.link cimport INFO_VLAN, LinkInfo
+
+cdef enum:
+    VLAN_LEN = 4
+    TPID_CUSTOMER = 0x8100
+    TPID_SERVICE = 0x88a8
+    TPID_QINQ_OLD = 0x9100  # before 802.1ad; libpcap's `vlan` takes it too
+
+
+cdef inline bint is_tpid(uint32_t ethertype) noexcept nogil:
+    return ethertype == TPID_CUSTOMER or ethertype == TPID_SERVICE or ethertype == TPID_QINQ_OLD
+
+
+cdef inline void note_tag(LinkInfo* info, uint16_t tci, uint16_t tpid) noexcept nogil:
+    """Keep the tag if it is the first, which is the outermost."""
+    if not info.flags & INFO_VLAN:
+        info.flags |= INFO_VLAN
+        info.vlan_tci = tci
+        info.vlan_tpid = tpid
