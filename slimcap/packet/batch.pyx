@@ -240,7 +240,7 @@ cdef class Batch:
             The batch was released.
         """
         cdef const Record* row = self._row(index)
-        return new_view(self._lease._ptr + row.offset, row.cap_len, self._lease, &self._lease._exports)
+        return new_view(self._lease._ptr + row.offset, row.cap_len, self._lease.hold)
 
     def ip_layer(self, Py_ssize_t index):
         """A packet from its IP header on: an IPLayer, empty if there is none; it lives as a payload does.
@@ -255,7 +255,7 @@ cdef class Batch:
         cdef const Record* row = self._row(index)
         cdef uint32_t at = row.ip_offset if row.ip_offset < row.cap_len else row.cap_len
         return new_ip_layer(
-            self._lease._ptr + row.offset + at, row.cap_len - at, self._lease, &self._lease._exports)
+            self._lease._ptr + row.offset + at, row.cap_len - at, self._lease.hold)
 
     def gather(self, Py_ssize_t n):
         """The first `n` bytes of every packet, zero-padded: an array of its own, uint8, shape (N, n).
@@ -309,7 +309,7 @@ cdef class Batch:
     @property
     def released(self):
         """Whether `release()` was called."""
-        return self._lease is None or self._lease._owner is None
+        return self._lease is None or self._lease.released
 
     def __enter__(self):
         return self
@@ -340,7 +340,7 @@ cdef class Batch:
 
     cdef object _packet(self, Py_ssize_t index):
         cdef const Record* row = self._row(index)
-        return new_packet_view(row, self._lease._ptr + row.offset, self._lease, &self._lease._exports)
+        return new_packet_view(row, self._lease._ptr + row.offset, self._lease.hold)
 
     cdef const Record* _row(self, Py_ssize_t index) except NULL:
         """A row whose bytes are there, for an index as Python has it."""
@@ -356,7 +356,7 @@ cdef class Batch:
     cdef View _open(self):
         """All of the bytes; while it lives, `release()` refuses, also in another thread."""
         self._check()
-        return new_view(self._lease._ptr, self._lease._size, self._lease, &self._lease._exports)
+        return new_view(self._lease._ptr, self._lease._size, self._lease.hold)
 
     cdef int _check(self) except -1:
         if self._lease is None:

@@ -15,18 +15,21 @@ cdef class Block:
     cdef uint8_t* ptr
     cdef Py_ssize_t size
     cdef Pool _pool
-    cdef Py_ssize_t leases  # alive on this block
+    cdef Py_ssize_t holds   # alive on this block
     cdef int resize(self, Py_ssize_t size) except -1
 
 cdef Block new_block(Py_ssize_t size)
 
+cdef class Hold:
+    cdef object owner
+
 cdef class Lease:
     cdef const uint8_t* _ptr
     cdef Py_ssize_t _size
-    cdef object _owner          # keeps _ptr alive; None once released
-    cdef Py_ssize_t _exports    # views, sub-leases and buffers that are open
+    cdef Hold hold              # keeps _ptr alive; None once released
+    cdef Py_ssize_t _buffers    # exported by the buffer protocol and not yet released
     cdef int check(self) except -1
-    cdef void _let_go(self) noexcept
+    cdef Py_ssize_t _views(self) noexcept
 
 cdef class Borrowed:
     cdef Py_buffer buffer

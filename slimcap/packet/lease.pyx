@@ -1,15 +1,17 @@
 """Memory on loan, given back when its last view dies.
 
-    Pool ──take()──► Block ◄── Lease ◄── View, numpy array, memoryview …
-      ▲                │
-      └─ at its death ─┘
+    Pool ──take()──► Block ◄── Hold ◄── Lease
+      ▲                │        ▲
+      └─ at its death ─┘        └── View, Packet, numpy array …
 
-References point to the left only. A `Block` is a piece of memory; its death gives the memory back. A `Lease` keeps a
-block alive and counts who looks at it, so that `release()` can refuse while somebody does.
+References point to the left only. A `Block` is a piece of memory; its death gives the memory back. A `Lease` is what a
+batch has of it; all that shows the memory refers to the lease's `Hold`. So the hold's reference count tells how many
+views are open, which lets `release()` refuse while there are any, and costs a view nothing.
 """
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cpython.ref cimport Py_REFCNT
 
 
 @cython.final
@@ -96,7 +98,25 @@ cdef class Borrowed:
 
 
 @cython.final
-@cython.no_gc_clear
+@cython.no_gc_clear  # __dealloc__ needs the owner
+@cython.freelist(64)
+cdef class Hold:
+    """Keeps the owner of a lease's memory alive, for the lease and for each of its views."""
+
+    def __dealloc__(self):
+        if type(self.owner) is Block:
+            (<Block> self.owner).holds -= 1
+
+
+cdef Hold _hold(object owner):
+    cdef Hold hold = Hold.__new__(Hold)
+    hold.owner = owner
+    if type(owner) is Block:
+        (<Block> owner).holds += 1
+    return hold
+
+
+@cython.final
 @cython.freelist(64)
 cdef class Lease:
     """Read-only memory on loan to whoever looks at it.
@@ -127,12 +147,12 @@ cdef class Lease:
     @property
     def exports(self):
         """Number of views of this memory that are open."""
-        return self._exports
+        return self._views()
 
     @property
     def released(self):
         """Whether the memory went back by `release()`."""
-        return self._owner is None
+        return self.hold is None
 
     def release(self):
         """Give the memory back now; a second call does nothing.
@@ -142,37 +162,33 @@ cdef class Lease:
         BufferError
             Views of it are still open.
         """
-        if self._exports:
-            raise BufferError(
-                f"{self._exports} views of this memory are still open: drop them first, or copy what you keep")
-        self._let_go()
+        views = self._views()
+        if views:
+            raise BufferError(f"{views} views of this memory are still open: drop them first, or copy what you keep")
+        self.hold = None
+        self._ptr = NULL
+        self._size = 0
 
     cdef int check(self) except -1:
         """Raise if the memory was given back."""
-        if self._owner is None:
+        if self.hold is None:
             raise ValueError("this memory was released")
         return 0
 
-    cdef void _let_go(self) noexcept:
-        owner, self._owner = self._owner, None
-        self._ptr = NULL
-        self._size = 0
-        if type(owner) is Block:
-            (<Block> owner).leases -= 1
+    cdef Py_ssize_t _views(self) noexcept:
+        """References to the hold that are not ours, and buffers, which keep the lease itself alive."""
+        return self._buffers if self.hold is None else Py_REFCNT(self.hold) - 1 + self._buffers
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         self.check()
         export_bytes(buffer, self, self._ptr, self._size, True, flags)
-        self._exports += 1
+        self._buffers += 1
 
     def __releasebuffer__(self, Py_buffer* buffer):
-        self._exports -= 1
-
-    def __dealloc__(self):
-        self._let_go()
+        self._buffers -= 1
 
     def __repr__(self):
-        state = "released" if self._owner is None else f"{self._size} bytes, {self._exports} views"
+        state = "released" if self.hold is None else f"{self._size} bytes, {self._views()} views"
         return f"<Lease: {state}>"
 
 
@@ -181,8 +197,7 @@ cdef Lease lease_block(Block block, Py_ssize_t size):
     cdef Lease lease = Lease.__new__(Lease)
     lease._ptr = block.ptr
     lease._size = size
-    lease._owner = block
-    block.leases += 1
+    lease.hold = _hold(block)
     return lease
 
 
@@ -201,7 +216,8 @@ cdef Borrowed borrow(object source, bint writable):
     return borrowed
 
 
-cdef void _point(Lease lease, Borrowed borrowed) noexcept:
+cdef int _point(Lease lease, Borrowed borrowed) except -1:
     lease._ptr = <const uint8_t*> borrowed.buffer.buf
     lease._size = borrowed.buffer.len
-    lease._owner = borrowed
+    lease.hold = _hold(borrowed)
+    return 0

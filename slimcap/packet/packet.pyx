@@ -1,4 +1,4 @@
-"""One packet: `PacketView` where it is, `Packet` with bytes of its own.
+"""One packet: `Packet` with bytes of its own, `PacketView` where it is.
 
 A `Packet` has the Go library's layout in memory:
 
@@ -6,7 +6,7 @@ A `Packet` has the Go library's layout in memory:
     | type | ip offset | total len | payload …
 """
 cimport cython
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
@@ -31,121 +31,9 @@ cdef object packet_type(uint8_t value):
     return PACKET_TYPES[value]
 
 
-@cython.no_gc_clear  # __dealloc__ needs the owner
-cdef class PacketView:
-    """A packet where it lies, not copied: what iterating over a `Batch` gives.
-
-    It lives as long as somebody refers to it, and keeps its batch's memory on loan for that long; `copy()` makes a
-    `Packet` with bytes of its own.
-    """
-
-    def __init__(self):
-        raise TypeError("packet views are made by batches; Packet.from_payload makes a packet")
-
-    @property
-    def timestamp(self):
-        """Nanoseconds since the Unix epoch."""
-        return self._row.timestamp
-
-    @property
-    def total_len(self):
-        """Length on the wire in bytes, link-layer header included."""
-        return self._row.total_len
-
-    @property
-    def cap_len(self):
-        """Bytes of it that were captured, which is `len(packet)`."""
-        return self._row.cap_len
-
-    @property
-    def type(self):
-        """The packet's PacketType: who it was for."""
-        return packet_type(self._row.pkt_type)
-
-    @property
-    def is_inbound(self):
-        """Whether it came in, seen from the interface: anything but PacketType.OUTGOING."""
-        return self._row.pkt_type != 4
-
-    @property
-    def ip_layer_offset(self):
-        """Where the IP header starts in the payload; NO_IP if there is none."""
-        return self._row.ip_offset
-
-    @property
-    def interface(self):
-        """Index of the interface it was captured on in the `links` of its source or batch."""
-        return self._row.interface
-
-    @property
-    def vlan_tci(self):
-        """Tag control information of the outermost VLAN tag; valid if `flags` has VLAN."""
-        return self._row.vlan_tci
-
-    @property
-    def vlan_tpid(self):
-        """Tag protocol identifier of the outermost VLAN tag; valid if `flags` has VLAN."""
-        return self._row.vlan_tpid
-
-    @property
-    def flags(self):
-        """The packet's RecordFlag bits."""
-        return RecordFlag(self._row.flags)
-
-    @property
-    def payload(self):
-        """The captured bytes, from the link-layer header on: a View, alive as long as it is referred to."""
-        return new_view(self._ptr, self._row.cap_len, self._keeper(), self._exports)
-
-    @property
-    def ip_layer(self):
-        """The payload from the IP header on: an IPLayer, empty if there is none; lives as `payload` does."""
-        cdef Py_ssize_t at = self._row.ip_offset
-        if at >= self._row.cap_len or at == NO_IP_OFFSET:
-            at = self._row.cap_len
-        return new_ip_layer(self._ptr + at, self._row.cap_len - at, self._keeper(), self._exports)
-
-    def copy(self):
-        """A Packet with the same content and bytes of its own."""
-        return packet_from(&self._row, self._ptr)
-
-    cdef object _keeper(self):
-        """What keeps the payload's memory alive: the lease, or the packet itself."""
-        return self if self._owner is None else self._owner
-
-    def __len__(self):
-        return self._row.cap_len
-
-    def __dealloc__(self):
-        if self._exports is not NULL:
-            self._exports[0] -= 1
-
-    def __reduce__(self):
-        state = (
-            self._row.timestamp, self._row.interface, self._row.vlan_tci, self._row.vlan_tpid, self._row.flags)
-        return _unpickle, (
-            bytes(self.payload), self._row.pkt_type, self._row.total_len, self._row.ip_offset, *state)
-
-    def __repr__(self):
-        what = str(self.ip_layer) if self.ip_layer else "no IP layer"
-        return (f"<{type(self).__name__}: {self.type.name} {what}, "
-                f"{self._row.cap_len} of {self._row.total_len} bytes>")
-
-
-cdef PacketView new_packet_view(const Record* row, const uint8_t* payload, object owner, Py_ssize_t* exports):
-    """A view of the packet of `row`, whose payload is at `payload` in memory that `owner` keeps alive."""
-    cdef PacketView view = PacketView.__new__(PacketView)
-    view._row = row[0]
-    view._ptr = payload
-    view._owner = owner
-    view._exports = exports
-    if exports is not NULL:
-        exports[0] += 1
-    return view
-
-
-@cython.final
-cdef class Packet(PacketView):
+@cython.no_gc  # its owner is bytes or a hold: nothing that could refer back
+@cython.freelist(64)
+cdef class Packet:
     """A packet with bytes of its own, in the Go library's layout (see the module).
 
     As a buffer (`bytes(packet)`, `memoryview(packet)`) it is that layout, header and payload; `len(packet)` is that of
@@ -163,11 +51,6 @@ cdef class Packet(PacketView):
         `data` is shorter than the layout's six bytes of header.
     """
 
-    def __cinit__(self):
-        self._memory = self._inline
-        self._capacity = INLINE_LEN - HDR_LEN
-        self._ptr = self._memory + HDR_LEN
-
     def __init__(self, data):
         cdef Lease given = lease_buffer(data)
         cdef Record row
@@ -175,7 +58,9 @@ cdef class Packet(PacketView):
             raise ValueError(f"a packet has at least {HDR_LEN} bytes, not {given._size}")
         _plain_row(&row, given._size - HDR_LEN)
         row.pkt_type = given._ptr[0]
-        row.ip_offset = NO_IP_OFFSET if given._ptr[1] == BYTE_NO_IP else given._ptr[1]
+        row.ip_offset = given._ptr[1]
+        if row.ip_offset == BYTE_NO_IP:
+            row.ip_offset = NO_IP_OFFSET
         memcpy(&row.total_len, given._ptr + 2, 4)
         _flag_truncated(&row)
         self._allocate(row.cap_len)
@@ -231,22 +116,29 @@ cdef class Packet(PacketView):
         """Most payload bytes it can hold."""
         return self._capacity
 
+    cdef inline void _use_inline(self) noexcept:
+        """See to it that there is memory: the packet's own, if it has none yet."""
+        if self._memory is NULL:
+            self._memory = self._inline
+            self._capacity = INLINE_LEN - HDR_LEN
+            self._ptr = self._memory + HDR_LEN
+
     cdef int _allocate(self, Py_ssize_t capacity) except -1:
         """Memory for a payload of that size. What was inline stays where it is, as views rely on it."""
+        self._use_inline()
         if capacity <= self._capacity:
             return 0
         if self._memory is not self._inline:
             raise TypeError("a packet is made once")
-        self._memory = <uint8_t*> PyMem_RawCalloc(1, HDR_LEN + capacity)
-        if self._memory is NULL:
-            self._memory = self._inline
-            raise MemoryError(f"cannot allocate a packet of {capacity} bytes")
+        self._owner = PyBytes_FromStringAndSize(NULL, HDR_LEN + capacity)
+        self._memory = <uint8_t*> PyBytes_AS_STRING(self._owner)
         self._capacity = capacity
         self._ptr = self._memory + HDR_LEN
         return 0
 
     cdef void _fill(self, const Record* row, const uint8_t* payload) noexcept:
         """Take over a packet, cut to the capacity."""
+        self._use_inline()
         self._row = row[0]
         self._row.offset = 0
         if self._row.cap_len > self._capacity:
@@ -258,14 +150,123 @@ cdef class Packet(PacketView):
         memcpy(self._memory + HDR_LEN, payload, self._row.cap_len)
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
+        self._use_inline()
         export_bytes(buffer, self, self._memory, HDR_LEN + <Py_ssize_t> self._row.cap_len, True, flags)
 
     def __bytes__(self):
         return bytes(memoryview(self))
 
-    def __dealloc__(self):
-        if self._memory is not self._inline:
-            PyMem_RawFree(self._memory)
+    @property
+    def timestamp(self):
+        """Nanoseconds since the Unix epoch."""
+        return self._row.timestamp
+
+    @property
+    def total_len(self):
+        """Length on the wire in bytes, link-layer header included."""
+        return self._row.total_len
+
+    @property
+    def cap_len(self):
+        """Bytes of it that were captured, which is `len(packet)`."""
+        return self._row.cap_len
+
+    @property
+    def type(self):
+        """The packet's PacketType: who it was for."""
+        return packet_type(self._row.pkt_type)
+
+    @property
+    def is_inbound(self):
+        """Whether it came in, seen from the interface: anything but PacketType.OUTGOING."""
+        return self._row.pkt_type != 4
+
+    @property
+    def ip_layer_offset(self):
+        """Where the IP header starts in the payload; NO_IP if there is none."""
+        return self._row.ip_offset
+
+    @property
+    def interface(self):
+        """Index of the interface it was captured on in the `links` of its source or batch."""
+        return self._row.interface
+
+    @property
+    def vlan_tci(self):
+        """Tag control information of the outermost VLAN tag; valid if `flags` has VLAN."""
+        return self._row.vlan_tci
+
+    @property
+    def vlan_tpid(self):
+        """Tag protocol identifier of the outermost VLAN tag; valid if `flags` has VLAN."""
+        return self._row.vlan_tpid
+
+    @property
+    def flags(self):
+        """The packet's RecordFlag bits."""
+        return RecordFlag(self._row.flags)
+
+    @property
+    def payload(self):
+        """The captured bytes, from the link-layer header on: a View, alive as long as it is referred to."""
+        return new_view(self._ptr, self._row.cap_len, self._keeper())
+
+    @property
+    def ip_layer(self):
+        """The payload from the IP header on: an IPLayer, empty if there is none; lives as `payload` does."""
+        cdef Py_ssize_t at = self._row.ip_offset
+        if at >= self._row.cap_len or at == NO_IP_OFFSET:
+            at = self._row.cap_len
+        return new_ip_layer(self._ptr + at, self._row.cap_len - at, self._keeper())
+
+    def copy(self):
+        """A Packet with the same content and bytes of its own."""
+        return packet_from(&self._row, self._ptr)
+
+    cdef object _keeper(self):
+        """What keeps the payload's memory alive."""
+        return self if self._owner is None else self._owner
+
+    def __len__(self):
+        return self._row.cap_len
+
+    def __reduce__(self):
+        state = (
+            self._row.timestamp, self._row.interface, self._row.vlan_tci, self._row.vlan_tpid, self._row.flags)
+        return _unpickle, (
+            bytes(self.payload), self._row.pkt_type, self._row.total_len, self._row.ip_offset, *state)
+
+    def __repr__(self):
+        what = str(self.ip_layer) if self.ip_layer else "no IP layer"
+        return (f"<{type(self).__name__}: {self.type.name} {what}, "
+                f"{self._row.cap_len} of {self._row.total_len} bytes>")
+
+
+@cython.no_gc
+cdef class PacketView(Packet):
+    """A packet where it lies, not copied: what a `Batch` gives.
+
+    A Packet but for this: it is no buffer (its `payload` is), and it lives as long as somebody refers to it, keeping
+    its batch's memory on loan for that long. `copy()` makes a Packet with bytes of its own.
+    """
+
+    def __init__(self):
+        raise TypeError("packet views are made by batches; Packet.from_payload makes a packet")
+
+    def __bytes__(self):
+        return bytes(self.copy())
+
+    def __getbuffer__(self, Py_buffer* buffer, int flags):
+        raise BufferError("a packet view has no header before its payload: take the payload, or copy() the packet")
+
+
+cdef PacketView new_packet_view(const Record* row, const uint8_t* payload, object owner):
+    """A view of the packet of `row`, whose payload is at `payload` in memory that `owner` keeps alive."""
+    cdef PacketView view = PacketView.__new__(PacketView)
+    view._row = row[0]
+    view._ptr = payload
+    view._owner = owner
+    return view
 
 
 cdef Packet empty_packet(Py_ssize_t capacity):
@@ -286,7 +287,7 @@ cdef Packet packet_from(const Record* row, const uint8_t* payload):
     return packet
 
 
-cdef void _plain_row(Record* row, Py_ssize_t cap_len) noexcept:
+cdef inline void _plain_row(Record* row, Py_ssize_t cap_len) noexcept:
     """A row of which nothing but the length is known."""
     row[0] = Record(
         timestamp=0, offset=0, total_len=0, cap_len=<uint32_t> cap_len, ip_offset=NO_IP_OFFSET, interface=0,

@@ -13,30 +13,25 @@ from slimcap.wire.ipv6 cimport UpperLayer
 from socket import AF_INET, AF_INET6, inet_ntop
 
 
-cdef inline void _point(View view, const uint8_t* p, Py_ssize_t n, object owner, Py_ssize_t* exports) noexcept:
+cdef View new_view(const uint8_t* p, Py_ssize_t n, object owner):
+    """A view of `n` bytes at `p`, which `owner` keeps alive: a lease's hold, or whatever else has them."""
+    cdef View view = View.__new__(View)
     view._ptr = p
     view._len = n
     view._owner = owner
-    view._exports = exports
-    if exports is not NULL:
-        exports[0] += 1
-
-
-cdef View new_view(const uint8_t* p, Py_ssize_t n, object owner, Py_ssize_t* exports):
-    """A view of `n` bytes at `p`, which `owner` keeps alive; `exports` is the owner's count of views or NULL."""
-    cdef View view = View.__new__(View)
-    _point(view, p, n, owner, exports)
     return view
 
 
-cdef IPLayer new_ip_layer(const uint8_t* p, Py_ssize_t n, object owner, Py_ssize_t* exports):
+cdef IPLayer new_ip_layer(const uint8_t* p, Py_ssize_t n, object owner):
     """An IPLayer of `n` bytes at `p`; see `new_view`."""
     cdef IPLayer view = IPLayer.__new__(IPLayer)
-    _point(view, p, n, owner, exports)
+    view._ptr = p
+    view._len = n
+    view._owner = owner
     return view
 
 
-@cython.no_gc_clear  # __dealloc__ needs the owner
+@cython.no_gc  # its owner is a hold, bytes or a packet: nothing that could refer back
 @cython.freelist(64)
 cdef class View:
     """Read-only bytes of a packet, not copied.
@@ -65,7 +60,7 @@ cdef class View:
         index = PySlice_AdjustIndices(self._len, &start, &stop, step)
         if step != 1:
             return bytes(self)[key]
-        return new_view(self._ptr + start, index, self._owner, self._exports)
+        return new_view(self._ptr + start, index, self._owner)
 
     def __iter__(self):
         return iter(memoryview(self))
@@ -98,10 +93,6 @@ cdef class View:
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         export_bytes(buffer, self, self._ptr, self._len, True, flags)
 
-    def __dealloc__(self):
-        if self._exports is not NULL:
-            self._exports[0] -= 1
-
     def __repr__(self):
         shown = bytes(self[:16]).hex(" ")
         more = " …" if self._len > 16 else ""
@@ -111,6 +102,7 @@ cdef class View:
         raise TypeError(f"a {type(self).__name__} cannot be pickled: it shows memory of this process; pickle bytes(view)")
 
 
+@cython.no_gc
 cdef class IPLayer(View):
     """The bytes of a packet from its IPv4 or IPv6 header on: a `View` that can read its header.
 
@@ -128,7 +120,7 @@ cdef class IPLayer(View):
 
         Of IPv6 the one behind the extension headers (RFC 8200 section 4), or the extension header that is cut.
         """
-        return self._upper().protocol
+        return upper_layer(self._ptr, self._len).protocol
 
     @property
     def src(self):
@@ -151,17 +143,14 @@ cdef class IPLayer(View):
     @property
     def sport(self):
         """Source port (TCP, UDP, UDP-Lite, SCTP, DCCP); 0 if there is none or it is cut."""
-        cdef UpperLayer upper = self._upper()
+        cdef UpperLayer upper = upper_layer(self._ptr, self._len)
         return ports.source(self._ptr + upper.offset, self._len - upper.offset) if _shows_ports(upper) else 0
 
     @property
     def dport(self):
         """Destination port; 0 if there is none or it is cut."""
-        cdef UpperLayer upper = self._upper()
+        cdef UpperLayer upper = upper_layer(self._ptr, self._len)
         return ports.destination(self._ptr + upper.offset, self._len - upper.offset) if _shows_ports(upper) else 0
-
-    cdef UpperLayer _upper(self) noexcept:
-        return upper_layer(self._ptr, self._len)
 
     def __str__(self):
         src = self.src

@@ -1,7 +1,9 @@
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from slimcap.packet.lease cimport Block, Lease
+from slimcap.packet.lease cimport Block, Borrowed, Hold, Lease
 from slimcap.packet.record cimport Record
+from slimcap.packet.view cimport View
 from slimcap.source.event cimport Event
 
 cdef class Source:
@@ -15,10 +17,13 @@ cdef class Source:
     cdef Lease _view_lease      # what single views of _data keep alive
 
     cdef Event _event
+    cdef int* _signal           # the event's
     cdef bint _busy             # a reader is inside
     cdef bint _shut
     cdef object _timeout
     cdef object _links
+    cdef object _given          # the buffer that was given last, and our hold on it
+    cdef Borrowed _target
     cdef uint64_t _earlier      # packets of earlier rows
     cdef object _cleared        # the totals when stats() was last called
 
@@ -28,16 +33,26 @@ cdef class Source:
     cdef void _show(self, Block rows, Py_ssize_t count, Block data, Py_ssize_t data_size) noexcept
     cdef Py_ssize_t _snaplen(self) noexcept
 
+    @cython.final
     cdef const Record* _begin(self, object timeout) except? NULL
+    @cython.final
     cdef bint _ready(self) noexcept
+    @cython.final
     cdef const Record* _begin_by(self, int64_t deadline) except? NULL
+    @cython.final
     cdef const Record* _begin_ip(self, object timeout) except? NULL
+    @cython.final
     cdef const Record* _begin_iteration(self) except? NULL
+    @cython.final
     cdef void _leave(self) noexcept
     cdef void _drop_rows(self) noexcept
     cdef void _shut_down(self) noexcept
-    cdef Lease _lend(self)
+    @cython.final
+    cdef Hold _lend(self)
+    @cython.final
+    cdef View _write_to(self, object buf, const uint8_t* p, Py_ssize_t n, bint ip_layer)
     cdef object _totals(self)
+    @cython.final
     cdef int _check_open(self) except -1
 
 cdef class ZeroCopySource(Source):

@@ -14,9 +14,9 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
 from slimcap.packet.batch cimport new_batch
-from slimcap.packet.lease cimport Borrowed, borrow, lease_block
+from slimcap.packet.lease cimport Borrowed, Hold, borrow, lease_block
 from slimcap.packet.packet cimport Packet, empty_packet, packet_from, packet_type
-from slimcap.packet.view cimport new_ip_layer, new_view
+from slimcap.packet.view cimport View, new_ip_layer, new_view
 from slimcap.source.event cimport SIGNAL_STOP, SIGNAL_UNBLOCK, deadline_after
 
 import sys
@@ -59,6 +59,7 @@ cdef class Source:
 
     def __cinit__(self, *args, **kwargs):
         self._event = Event()
+        self._signal = &self._event.signal
         self._cleared = Stats(0, 0, 0)
         self._links = ()
 
@@ -101,9 +102,9 @@ cdef class Source:
 
     # Going in and out.
 
-    cdef inline bint _ready(self) noexcept:
+    cdef bint _ready(self) noexcept:
         """Whether a row can be given out at once."""
-        return self._next < self._end and not self._busy and not self._event.signal
+        return self._next < self._end and not self._busy and not self._signal[0]
 
     cdef const Record* _begin(self, object timeout) except? NULL:
         """Go in; the next row, or NULL (and out again) at the end."""
@@ -155,20 +156,21 @@ cdef class Source:
     cdef void _leave(self) noexcept:
         """Go out; tear down what `close()` left to us."""
         self._busy = False
-        if self._event.signal & SIGNAL_STOP:
+        if self._signal[0] & SIGNAL_STOP:
             self._shut_down()
 
     cdef void _shut_down(self) noexcept:
         if not self._shut:
             self._shut = True
+            self._given = self._target = None
             self._drop_rows()
             self._tear_down()
 
-    cdef Lease _lend(self):
-        """The lease that single views of the current bytes share."""
+    cdef Hold _lend(self):
+        """What single views of the current bytes hold on to."""
         if self._view_lease is None:
             self._view_lease = lease_block(self._data_block, self._data_size)
-        return self._view_lease
+        return self._view_lease.hold
 
     # Packets, one by one.
 
@@ -210,14 +212,14 @@ cdef class Source:
         Parameters
         ----------
         buf : writable buffer, optional
-            Where to put them; it gets what fits.
+            Where to put them; it gets what fits. The source holds on to it until it is given another or closed.
         timeout : float, optional
             Seconds to wait at most.
 
         Returns
         -------
         payload : bytes or View
-            New bytes, or a View of what was written to `buf`, on which it holds on as long as it lives.
+            New bytes, or a View of what was written to `buf`.
         pkt_type : PacketType
             Who the packet was for.
         total_len : int
@@ -230,7 +232,7 @@ cdef class Source:
             if buf is None:
                 payload = PyBytes_FromStringAndSize(<const char*> self._data + row.offset, row.cap_len)
             else:
-                payload = _write_to(buf, self._data + row.offset, row.cap_len, False)
+                payload = self._write_to(buf, self._data + row.offset, row.cap_len, False)
             result = <tuple> (payload, packet_type(row.pkt_type), row.total_len)
             self._next += 1
         finally:
@@ -243,14 +245,14 @@ cdef class Source:
         Parameters
         ----------
         buf : writable buffer, optional
-            Where to put it; it gets what fits.
+            Where to put it; it gets what fits. The source holds on to it until it is given another or closed.
         timeout : float, optional
             Seconds to wait at most.
 
         Returns
         -------
         ip_layer : IPLayer
-            Over memory of its own, or over what was written to `buf`, on which it holds on as long as it lives.
+            Over memory of its own, or over what was written to `buf`.
         pkt_type : PacketType
             Who the packet was for.
         total_len : int
@@ -263,9 +265,9 @@ cdef class Source:
         try:
             if buf is None:
                 copied = PyBytes_FromStringAndSize(<const char*> self._data + row.offset + at, row.cap_len - at)
-                layer = new_ip_layer(<const uint8_t*> PyBytes_AS_STRING(copied), row.cap_len - at, copied, NULL)
+                layer = new_ip_layer(<const uint8_t*> PyBytes_AS_STRING(copied), row.cap_len - at, copied)
             else:
-                layer = _write_to(buf, self._data + row.offset + at, row.cap_len - at, True)
+                layer = self._write_to(buf, self._data + row.offset + at, row.cap_len - at, True)
             result = <tuple> (layer, packet_type(row.pkt_type), row.total_len)
             self._next += 1
         finally:
@@ -284,14 +286,12 @@ cdef class Source:
             What `fn` returns.
         """
         cdef const Record* row = self._begin(timeout)
-        cdef Lease lease
         cdef uint32_t total_len
         cdef uint16_t ip_offset
         if row is NULL:
             raise EOFError("the end of the capture")
         try:
-            lease = self._lend()
-            payload = new_view(self._data + row.offset, row.cap_len, lease, &lease._exports)
+            payload = new_view(self._data + row.offset, row.cap_len, self._lend())
             total_len = row.total_len
             pkt_type = packet_type(row.pkt_type)
             ip_offset = row.ip_offset
@@ -299,6 +299,21 @@ cdef class Source:
         finally:
             self._leave()
         return fn(payload, total_len, pkt_type, ip_offset)
+
+    cdef View _write_to(self, object buf, const uint8_t* p, Py_ssize_t n, bint ip_layer):
+        """Copy to a writable buffer what fits; a view of what was written.
+
+        The same buffer is mostly given again and again: hold on to it, which is cheaper than to ask for it each time.
+        """
+        if buf is not self._given:
+            self._target = borrow(buf, True)
+            self._given = buf
+        cdef Borrowed target = self._target
+        n = min(n, target.buffer.len)
+        memcpy(target.buffer.buf, p, n)
+        if ip_layer:
+            return new_ip_layer(<const uint8_t*> target.buffer.buf, n, target)
+        return new_view(<const uint8_t*> target.buffer.buf, n, target)
 
     def __iter__(self):
         self._check_open()
@@ -394,7 +409,7 @@ cdef class Source:
     @property
     def closed(self):
         """Whether `close()` was called."""
-        return bool(self._event.signal & SIGNAL_STOP)
+        return bool(self._signal[0] & SIGNAL_STOP)
 
     def unblock(self):
         """Make a read that waits, or else the next one, raise CaptureUnblocked. From any thread."""
@@ -407,7 +422,7 @@ cdef class Source:
             self._shut_down()
 
     cdef int _check_open(self) except -1:
-        if self._event.signal & SIGNAL_STOP:
+        if self._signal[0] & SIGNAL_STOP:
             raise CaptureStopped("the source is closed")
         return 0
 
@@ -438,16 +453,6 @@ cdef class _Batches:
             raise StopIteration from None
 
 
-cdef object _write_to(object buf, const uint8_t* p, Py_ssize_t n, bint ip_layer):
-    """Copy to a writable buffer what fits; a view of what was written."""
-    cdef Borrowed target = borrow(buf, True)
-    n = min(n, target.buffer.len)
-    memcpy(target.buffer.buf, p, n)
-    if ip_layer:
-        return new_ip_layer(<const uint8_t*> target.buffer.buf, n, target, NULL)
-    return new_view(<const uint8_t*> target.buffer.buf, n, target, NULL)
-
-
 cdef class ZeroCopySource(Source):
     """A Source whose packets can be looked at where they are."""
 
@@ -464,12 +469,10 @@ cdef class ZeroCopySource(Source):
             Its length on the wire.
         """
         cdef const Record* row = self._begin(timeout)
-        cdef Lease lease
         if row is NULL:
             raise EOFError("the end of the capture")
         try:
-            lease = self._lend()
-            payload = new_view(self._data + row.offset, row.cap_len, lease, &lease._exports)
+            payload = new_view(self._data + row.offset, row.cap_len, self._lend())
             result = <tuple> (payload, packet_type(row.pkt_type), row.total_len)
             self._next += 1
         finally:
@@ -489,13 +492,11 @@ cdef class ZeroCopySource(Source):
             Its length on the wire, link-layer header included.
         """
         cdef const Record* row = self._begin_ip(timeout)
-        cdef Lease lease
         if row is NULL:
             raise EOFError("the end of the capture")
         cdef Py_ssize_t at = _ip_start(row)
         try:
-            lease = self._lend()
-            layer = new_ip_layer(self._data + row.offset + at, row.cap_len - at, lease, &lease._exports)
+            layer = new_ip_layer(self._data + row.offset + at, row.cap_len - at, self._lend())
             result = <tuple> (layer, packet_type(row.pkt_type), row.total_len)
             self._next += 1
         finally:

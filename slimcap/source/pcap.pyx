@@ -313,7 +313,7 @@ cdef class PcapSource(ZeroCopySource):
         cdef Block block = self._block
         if self._stop < block.size and self._start + needed <= block.size:
             return 0
-        if block.leases or size > block.size:
+        if block.holds or size > block.size:
             block = self._blocks.take() if size == self._blocks.size else new_block(size)
         memmove(block.ptr, self._block.ptr + self._start, have)
         self._base += self._start

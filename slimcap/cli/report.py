@@ -1,0 +1,61 @@
+"""A summary's numbers as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+_WIDTH: Final = 16
+
+
+def as_text(report: Mapping[str, Any]) -> str:
+    """Lay a summary out: one number a line, then tables."""
+    lines = [*_totals(report)]
+    for title, key in (("size", "sizes"), ("IP version", "ip_versions"), ("protocol", "protocols")):
+        lines += _table(title, report[key], report["packets"])
+    return "\n".join((*lines, ""))
+
+
+def _totals(report: Mapping[str, Any]) -> Iterator[str]:
+    yield _line("packets", f"{report['packets']:,}")
+    yield _line("bytes", f"{report['bytes']:,}")
+    yield _line("captured bytes", f"{report['captured_bytes']:,}")
+    if report["packets"]:
+        yield _line("first packet", _time(report["first"]))
+        yield _line("last packet", _time(report["last"]))
+        yield _line("duration", f"{report['duration']:,.9f} s")
+        yield _line("average size", f"{report['bytes'] / report['packets']:,.1f} bytes")
+    if report["packets_per_second"] is not None:
+        yield _line("average rate", f"{report['packets_per_second']:,.1f} packets/s")
+        yield _line("", _scaled(report["bits_per_second"], "bit/s"))
+    yield _line("truncated", f"{report['truncated']:,}")
+    yield _line("VLAN-tagged", f"{report['vlan_tagged']:,}")
+    yield _line("link type", ", ".join(report["link_types"]) or "none")
+
+
+def _table(title: str, counts: Mapping[str, Mapping[str, int]], packets: int) -> Iterator[str]:
+    """A table of packets and bytes, if there is something to count."""
+    if packets and counts:
+        yield ""
+        yield f"{title:<{_WIDTH}}{'packets':>{_WIDTH}}{'share':>9}{'bytes':>{_WIDTH + 4}}"
+        for name, count in counts.items():
+            share = count["packets"] / packets
+            yield f"{name:<{_WIDTH}}{count['packets']:>{_WIDTH},}{share:>9.1%}{count['bytes']:>{_WIDTH + 4},}"
+
+
+def _line(label: str, text: str) -> str:
+    return f"{label:<{_WIDTH}}{text}"
+
+
+def _time(iso: str) -> str:
+    """An ISO time as the packets' lines have it."""
+    return iso.replace("T", " ").replace("Z", " UTC")
+
+
+def _scaled(value: float, unit: str) -> str:
+    """A number with an SI prefix."""
+    for prefix in ("", "k", "M", "G"):
+        if value < 1000:
+            return f"{value:.1f} {prefix}{unit}"
+        value /= 1000
+    return f"{value:,.1f} T{unit}"

@@ -1,0 +1,153 @@
+"""Many packets as a few numbers, in memory that stays the same however many there are."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+
+from slimcap.cli.output import write
+from slimcap.cli.report import as_text
+from slimcap.packet.batch import Batch
+from slimcap.packet.headers import ip_columns
+from slimcap.packet.types import RecordFlag
+from slimcap.source.pcap import PcapSource
+
+SIZE_STARTS: Final = (0, 64, 128, 256, 512, 1024, 1519)
+"""Where ranges of sizes start; 1518 is the longest Ethernet frame with its FCS and no tag."""
+
+PROTOCOLS: Final = {
+    0: "unknown",  # the packet is cut before its protocol
+    1: "ICMP",
+    2: "IGMP",
+    4: "IPv4-in-IP",
+    6: "TCP",
+    17: "UDP",
+    33: "DCCP",
+    41: "IPv6-in-IP",
+    46: "RSVP",
+    47: "GRE",
+    50: "ESP",
+    51: "AH",
+    58: "ICMPv6",
+    88: "EIGRP",
+    89: "OSPF",
+    103: "PIM",
+    112: "VRRP",
+    115: "L2TP",
+    132: "SCTP",
+    136: "UDP-Lite",
+}
+"""IANA's protocol numbers that are met most; others go by their number."""
+
+_SECOND: Final = 10**9
+
+
+class Summary:
+    """Adds up packets, and writes at the end what they come to."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._captured = 0
+        self._truncated = self._tagged = 0
+        self._first: int | None = None
+        self._last: int | None = None
+        # Sizes one by one; the last stands for all above.
+        self._sizes = np.zeros(SIZE_STARTS[-1] + 1, np.int64)
+        # By IP version and protocol.
+        self._packets = np.zeros((16, 256), np.int64)
+        self._bytes = np.zeros((16, 256), np.int64)
+        self._link_types: dict[str, None] = {}
+
+    def add(self, batch: Batch, source: PcapSource) -> None:
+        """Add a batch's packets."""
+        total_len, flags = batch["total_len"], batch["flags"]
+        self._captured += int(batch["cap_len"].sum(dtype=np.int64))
+        self._truncated += int(np.count_nonzero(flags & RecordFlag.TRUNCATED))
+        self._tagged += int(np.count_nonzero(flags & RecordFlag.VLAN))
+        self._sizes += np.bincount(np.minimum(total_len, SIZE_STARTS[-1]), minlength=len(self._sizes))
+        self._add_times(batch)
+        self._add_protocols(batch)
+
+    def _add_times(self, batch: Batch) -> None:
+        times = batch["timestamp"]
+        first, last = int(times.min()), int(times.max())
+        self._first = first if self._first is None else min(first, self._first)
+        self._last = last if self._last is None else max(last, self._last)
+
+    def _add_protocols(self, batch: Batch) -> None:
+        versions, protocols = ip_columns(batch)
+        keys = (versions.astype(np.uint16) << 8) | protocols
+        shape = self._packets.shape
+        self._packets += np.bincount(keys, minlength=16 * 256).reshape(shape)
+        # Floats, but exact: a batch's bytes are far from 2^53.
+        sizes = np.bincount(keys, weights=batch["total_len"], minlength=16 * 256)
+        self._bytes += sizes.reshape(shape).astype(np.int64)
+
+    def end_file(self, source: PcapSource) -> None:
+        """A file is over: note what kind it was."""
+        self._link_types |= dict.fromkeys(link.type_name for link in source.links)
+
+    def end(self) -> None:
+        """Write the summary."""
+        report = self.report()
+        write(json.dumps(report) + "\n" if self._as_json else as_text(report))
+
+    def report(self) -> dict[str, Any]:
+        """The numbers, as `--json` shows them."""
+        packets, size = int(self._packets.sum()), int(self._bytes.sum())
+        return {
+            "packets": packets,
+            "bytes": size,
+            "captured_bytes": self._captured,
+            **self._span(packets, size),
+            "truncated": self._truncated,
+            "vlan_tagged": self._tagged,
+            "link_types": list(self._link_types),
+            "sizes": self._by_size(),
+            "ip_versions": self._by_version(),
+            "protocols": self._by_protocol(),
+        }
+
+    def _span(self, packets: int, size: int) -> dict[str, Any]:
+        """From the earliest packet to the latest, and the rates over that time."""
+        duration = None if self._first is None or self._last is None else self._last - self._first
+        return {
+            "first": _iso(self._first),
+            "first_ns": self._first,
+            "last": _iso(self._last),
+            "last_ns": self._last,
+            "duration": None if duration is None else duration / _SECOND,
+            "packets_per_second": packets * _SECOND / duration if duration else None,
+            "bits_per_second": size * 8 * _SECOND / duration if duration else None,
+        }
+
+    def _by_size(self) -> dict[str, dict[str, int]]:
+        names = [f"{start}-{stop - 1}" for start, stop in pairwise(SIZE_STARTS)]
+        names.append(f"{SIZE_STARTS[-1]}-")
+        packets = np.add.reduceat(self._sizes, SIZE_STARTS).tolist()
+        sizes = np.add.reduceat(self._sizes * np.arange(len(self._sizes)), SIZE_STARTS).tolist()
+        sizes[-1] = int(self._bytes.sum()) - sum(sizes[:-1])
+        return {name: _count(*counts) for name, *counts in zip(names, packets, sizes, strict=True)}
+
+    def _by_version(self) -> dict[str, dict[str, int]]:
+        packets, sizes = self._packets.sum(axis=1).tolist(), self._bytes.sum(axis=1).tolist()
+        counts = {str(version): _count(packets[version], sizes[version]) for version in (4, 6)}
+        counts["none"] = _count(sum(packets) - packets[4] - packets[6], sum(sizes) - sizes[4] - sizes[6])
+        return counts
+
+    def _by_protocol(self) -> dict[str, dict[str, int]]:
+        """Protocols over IPv4 and IPv6, the most frequent first."""
+        packets, sizes = self._packets[[4, 6]].sum(axis=0).tolist(), self._bytes[[4, 6]].sum(axis=0).tolist()
+        met = sorted(filter(packets.__getitem__, range(256)), key=packets.__getitem__, reverse=True)
+        return {PROTOCOLS.get(number, str(number)): _count(packets[number], sizes[number]) for number in met}
+
+
+def _count(packets: int, size: int) -> dict[str, int]:
+    return {"packets": packets, "bytes": size}
+
+
+def _iso(ns: int | None) -> str | None:
+    return None if ns is None else f"{np.datetime64(ns, 'ns')}Z"
