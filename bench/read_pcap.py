@@ -1,7 +1,7 @@
 """How near to a C program is reading a capture file with slimcap, and how far from other readers?
 
     python bench/read_pcap.py --json results.json      measure, and print the tables
-    python bench/read_pcap.py --render results.json    write the tables into bench/README.md
+    python bench/read_pcap.py --render results.json    write the tables into the READMEs
 
 Every reader runs in a process of its own on one CPU, once a round, over files in the page cache. The time is
 from opening the file to its end, and every sum of lengths is checked. Readers that only call once a packet
@@ -25,7 +25,9 @@ from readers import READERS
 
 C_ROWS, NEXT_EX, BATCHES = "C rows", "C libpcap next_ex", "slimcap batches"
 EMPTY, EMPTY_NEXT = "empty method", "empty __next__"
-FOR_PACKET = "for packet in source"
+FOR_PACKET, NEXT_BUF = "for packet in source", "next_packet(buf)"
+SHOWN = (C_ROWS, BATCHES, FOR_PACKET, NEXT_BUF, NEXT_EX, "pcapy-ng next_batch", "scapy RawPcapReader", "dpkt")
+PROJECT_README = common.HERE.parent / "README.md"
 
 OWN, LIBPCAP = "read_pcap", "libpcap_next_ex"  # the C programs
 C_READERS = {
@@ -151,13 +153,13 @@ def ratio(ns: Mapping[str, list[float]], name: str, base: str) -> tuple[str, str
     return f"{both[0]:.2f}", f"{both[1]:.2f}"
 
 
-def sums_table(ns: Mapping[str, list[float]]) -> str:
-    header = ["sum of lengths", "ns a packet", "x C rows", "by round", "x next_ex", "by round"]
-    rows = [
-        [name, f"{median(ns[name]):.1f}", *ratio(ns, name, C_ROWS), *ratio(ns, name, NEXT_EX)]
-        for name in SUMS
-        if ns.get(name)
-    ]
+def sums_table(file: Results) -> str:
+    header = ["sum of lengths", "ns a packet", "GB/s", "x C rows", "by round", "x next_ex", "by round"]
+    ns, size = file["ns_per_packet"], file["bytes"] / file["packets"]
+    rows = []
+    for name in filter(ns.get, SUMS):
+        speed = [f"{median(ns[name]):.1f}", f"{size / median(ns[name]):.2f}"]
+        rows.append([name, *speed, *ratio(ns, name, C_ROWS), *ratio(ns, name, NEXT_EX)])
     return common.table(header, rows)
 
 
@@ -166,9 +168,8 @@ def calls_table(ns: Mapping[str, list[float]]) -> str:
     rows = []
     for name in CALLS:
         if ns.get(name):
-            empty = ns.get(EMPTY_NEXT if name in (FOR_PACKET, EMPTY_NEXT) else EMPTY)
             batches = None if name in (EMPTY, EMPTY_NEXT) else ns.get(BATCHES)
-            rows.append([name, *call_costs(ns[name], empty, batches)])
+            rows.append([name, *call_costs(ns[name], ns.get(EMPTY), batches)])
     return common.table(header, rows)
 
 
@@ -182,12 +183,24 @@ def call_costs(calls: list[float], empty: list[float] | None, batches: list[floa
     return cells
 
 
+def short_table(results: Results) -> str:
+    """The table for the project's README: nanoseconds a packet of some readers."""
+    files = [file["ns_per_packet"] for file in results["files"].values()]
+    header = ["ns a packet", *(file["title"].split(",")[0] for file in results["files"].values())]
+    rows = [
+        [name, *(f"{median(ns[name]):.1f}" for ns in files)]
+        for name in SHOWN
+        if all(name in ns for ns in files)
+    ]
+    return common.table(header, rows) + f"\n\n{common.describe(results['machine'])}\n"
+
+
 def render(results: Results) -> str:
     parts = [f"{common.describe(results['machine'])} Rounds: {results['rounds']}."]
     for name, file in results["files"].items():
         ns = file["ns_per_packet"]
         title = f"**{name}**: {file['title']}, {file['bytes'] / 1e6:.0f} MB"
-        parts += [title, sums_table(ns), calls_table(ns)]
+        parts += [title, sums_table(file), calls_table(ns)]
     if memory := results["memory"]:
         size, peak, before = (memory[key] / 1e6 for key in ("bytes", "rss_peak", "rss_before"))
         parts.append(
@@ -210,14 +223,16 @@ def arguments() -> argparse.Namespace:
     add("--cpu", type=int, default=common.default_cpu(), help="the CPU that the readers run on")
     add("--big", type=float, default=0, metavar="BYTES", help="see what memory a file this big takes")
     add("--json", type=Path, metavar="FILE", help="write the results there")
-    add("--render", type=Path, metavar="FILE", help="write the tables of these results into README.md")
+    add("--render", type=Path, metavar="FILE", help="write the tables of these results into the READMEs")
     return parser.parse_args()
 
 
 def main() -> None:
     options = arguments()
     if options.render:
-        common.write_between(common.README, "read_pcap", render(common.read_json(options.render)))
+        results = common.read_json(options.render)
+        common.write_between(common.README, "read_pcap", render(results))
+        common.write_between(PROJECT_README, "bench", short_table(results))
         return
     results = run(options)
     print(render(results), end="")

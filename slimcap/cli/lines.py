@@ -121,9 +121,10 @@ def _spaced(times: NDArray[np.str_]) -> list[str]:
 
 
 def _or_none(column: NDArray[Any], there: NDArray[np.bool_]) -> list[Any]:
-    values = column.astype(object)
-    values[~there] = None
-    return values.tolist()
+    objects = column.astype(object)
+    objects[~there] = None
+    values: list[Any] = objects.tolist()
+    return values
 
 
 def _vlans(batch: Batch) -> list[int | None]:

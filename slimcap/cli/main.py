@@ -106,7 +106,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    count = int(text)
+    try:
+        count = int(text)
+    except ValueError:
+        count = -1
     if count < 0:
-        raise argparse.ArgumentTypeError(f"a number from 0 on, not {count}")
+        raise argparse.ArgumentTypeError(f"a number from 0 on is needed, not {text!r}")
     return count

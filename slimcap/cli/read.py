@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 from typing import Protocol
 
@@ -53,7 +55,7 @@ class _Reading:
 
     def __init__(self, sink: _Sink, count: int | None, *, bar: bool) -> None:
         self._sink = sink
-        self._left = sys.maxsize if count is None else count
+        self._left = sys.maxsize if count is None else min(count, sys.maxsize)
         self._bar = bar
         self.failures: list[str] = []
 
@@ -62,6 +64,9 @@ class _Reading:
         if not self._left:
             return
         try:
+            # If it was closed from the start, descriptor 0 may be anything by now.
+            if file == "-" and sys.stdin is None:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF), "<stdin>")
             with open_file(file) as source:
                 try:
                     self._pass_on(source)

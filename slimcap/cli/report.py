@@ -23,7 +23,7 @@ def _totals(report: Mapping[str, Any]) -> Iterator[str]:
     if report["packets"]:
         yield _line("first packet", _time(report["first"]))
         yield _line("last packet", _time(report["last"]))
-        yield _line("duration", f"{report['duration']:,.9f} s")
+        yield _line("duration", _seconds(report["last_ns"] - report["first_ns"]))
         yield _line("average size", f"{report['bytes'] / report['packets']:,.1f} bytes")
     if report["packets_per_second"] is not None:
         yield _line("average rate", f"{report['packets_per_second']:,.1f} packets/s")
@@ -50,6 +50,12 @@ def _line(label: str, text: str) -> str:
 def _time(iso: str) -> str:
     """An ISO time as the packets' lines have it."""
     return iso.replace("T", " ").replace("Z", " UTC")
+
+
+def _seconds(ns: int) -> str:
+    """To the last digit, which a float has not for long times."""
+    seconds, fraction = divmod(ns, 10**9)
+    return f"{seconds:,}.{fraction:09} s"
 
 
 def _scaled(value: float, unit: str) -> str:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slimcap.cli.output import write
 from slimcap.cli.report import as_text
@@ -43,6 +44,9 @@ PROTOCOLS: Final = {
 """IANA's protocol numbers that are met most; others go by their number."""
 
 _SECOND: Final = 10**9
+# Plain ints: numpy takes an enum's for int64, and widens the column.
+_TRUNCATED: Final = int(RecordFlag.TRUNCATED)
+_VLAN: Final = int(RecordFlag.VLAN)
 
 
 class Summary:
@@ -56,18 +60,18 @@ class Summary:
         self._last: int | None = None
         # Sizes one by one; the last stands for all above.
         self._sizes = np.zeros(SIZE_STARTS[-1] + 1, np.int64)
-        # By IP version and protocol.
-        self._packets = np.zeros((16, 256), np.int64)
-        self._bytes = np.zeros((16, 256), np.int64)
+        # By IP version and protocol: version << 8 | protocol.
+        self._packets = np.zeros(16 << 8, np.int64)
+        self._bytes = np.zeros(16 << 8, np.int64)
         self._link_types: dict[str, None] = {}
 
     def add(self, batch: Batch, source: PcapSource) -> None:
         """Add a batch's packets."""
         total_len, flags = batch["total_len"], batch["flags"]
         self._captured += int(batch["cap_len"].sum(dtype=np.int64))
-        self._truncated += int(np.count_nonzero(flags & RecordFlag.TRUNCATED))
-        self._tagged += int(np.count_nonzero(flags & RecordFlag.VLAN))
-        self._sizes += np.bincount(np.minimum(total_len, SIZE_STARTS[-1]), minlength=len(self._sizes))
+        self._truncated += int(np.count_nonzero(flags & _TRUNCATED))
+        self._tagged += int(np.count_nonzero(flags & _VLAN))
+        _add_to(self._sizes, np.bincount(np.minimum(total_len, SIZE_STARTS[-1])))
         self._add_times(batch)
         self._add_protocols(batch)
 
@@ -79,12 +83,10 @@ class Summary:
 
     def _add_protocols(self, batch: Batch) -> None:
         versions, protocols = ip_columns(batch)
-        keys = (versions.astype(np.uint16) << 8) | protocols
-        shape = self._packets.shape
-        self._packets += np.bincount(keys, minlength=16 * 256).reshape(shape)
+        keys = versions.astype(np.uint16) << 8 | protocols
+        _add_to(self._packets, np.bincount(keys))
         # Floats, but exact: a batch's bytes are far from 2^53.
-        sizes = np.bincount(keys, weights=batch["total_len"], minlength=16 * 256)
-        self._bytes += sizes.reshape(shape).astype(np.int64)
+        _add_to(self._bytes, np.bincount(keys, weights=batch["total_len"]).astype(np.int64))
 
     def end_file(self, source: PcapSource) -> None:
         """A file is over: note what kind it was."""
@@ -133,16 +135,25 @@ class Summary:
         return {name: _count(*counts) for name, *counts in zip(names, packets, sizes, strict=True)}
 
     def _by_version(self) -> dict[str, dict[str, int]]:
-        packets, sizes = self._packets.sum(axis=1).tolist(), self._bytes.sum(axis=1).tolist()
+        packets, sizes = (
+            counts.reshape(16, 256).sum(axis=1).tolist() for counts in (self._packets, self._bytes)
+        )
         counts = {str(version): _count(packets[version], sizes[version]) for version in (4, 6)}
         counts["none"] = _count(sum(packets) - packets[4] - packets[6], sum(sizes) - sizes[4] - sizes[6])
         return counts
 
     def _by_protocol(self) -> dict[str, dict[str, int]]:
         """Protocols over IPv4 and IPv6, the most frequent first."""
-        packets, sizes = self._packets[[4, 6]].sum(axis=0).tolist(), self._bytes[[4, 6]].sum(axis=0).tolist()
+        packets, sizes = (
+            counts.reshape(16, 256)[[4, 6]].sum(axis=0).tolist() for counts in (self._packets, self._bytes)
+        )
         met = sorted(filter(packets.__getitem__, range(256)), key=packets.__getitem__, reverse=True)
         return {PROTOCOLS.get(number, str(number)): _count(packets[number], sizes[number]) for number in met}
+
+
+def _add_to(totals: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+    """Add counts, which bincount makes no longer than they have to be."""
+    totals[: len(counts)] += counts
 
 
 def _count(packets: int, size: int) -> dict[str, int]:

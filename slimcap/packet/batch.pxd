@@ -1,11 +1,11 @@
-from slimcap.packet.lease cimport Lease
+from slimcap.packet.lease cimport Hold, Lease
 from slimcap.packet.record cimport Record
 from slimcap.packet.view cimport View
 
 cdef class Batch:
     cdef const Record* _rows
     cdef Py_ssize_t _count
-    cdef object _rows_owner     # keeps _rows alive
+    cdef Hold _rows_hold        # keeps _rows alive
     cdef Lease _lease           # keeps the packets' bytes alive
     cdef object _links
     cdef object _records        # numpy arrays, made when asked for
@@ -16,7 +16,7 @@ cdef class Batch:
     cdef object _packet(self, Py_ssize_t index)
     cdef const Record* _row(self, Py_ssize_t index) except NULL
 
-cdef Batch new_batch(const Record* rows, Py_ssize_t count, object rows_owner, Lease lease, object links)
+cdef Batch new_batch(const Record* rows, Py_ssize_t count, Hold rows_hold, Lease lease, object links)
 cdef void pack_rows(
     const Record* rows, Py_ssize_t count, const unsigned char* data, size_t size,
     Record* out, unsigned char* bytes_out, size_t at) noexcept nogil

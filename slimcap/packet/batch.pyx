@@ -4,7 +4,7 @@ cimport numpy as cnp
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
-from slimcap.packet.lease cimport Block, Lease, lease_block, lease_buffer, new_block
+from slimcap.packet.lease cimport Block, Hold, Lease, lease_block, lease_buffer, new_block
 from slimcap.packet.packet cimport new_packet_view
 from slimcap.packet.record cimport Record, in_bounds
 from slimcap.packet.view cimport View, new_ip_layer, new_view
@@ -24,28 +24,32 @@ cdef enum:
 
 cdef extern from "numpy/arrayobject.h":
     object PyArray_NewFromDescr(
-        type subtype, cnp.dtype descr, int nd, cnp.npy_intp* dims, cnp.npy_intp* strides, void* data, int flags, object obj)
+        type subtype, cnp.dtype descr, int nd, cnp.npy_intp* dims, cnp.npy_intp* strides, void* data, int flags,
+        object obj)
     int PyArray_SetBaseObject(cnp.ndarray array, object base) except -1
 
 
-cdef object _array(cnp.dtype dtype, Py_ssize_t count, const void* data, object owner):
-    """A read-only array over memory that `owner` keeps alive. `owner` must refuse writable buffers."""
+cdef object _array(cnp.dtype dtype, Py_ssize_t count, View view):
+    """An array over the bytes of a view.
+
+    It stays read-only: numpy asks the view before it lets somebody write.
+    """
     cdef cnp.npy_intp size = count
     cdef cnp.ndarray array
     # Both calls steal a reference.
     cnp.Py_INCREF(dtype)
-    array = PyArray_NewFromDescr(cnp.ndarray, dtype, 1, &size, NULL, <void*> data, 0, None)
-    cnp.Py_INCREF(owner)
-    PyArray_SetBaseObject(array, owner)
+    array = PyArray_NewFromDescr(cnp.ndarray, dtype, 1, &size, NULL, <void*> view._ptr, 0, None)
+    cnp.Py_INCREF(view)
+    PyArray_SetBaseObject(array, view)
     return array
 
 
-cdef Batch new_batch(const Record* rows, Py_ssize_t count, object rows_owner, Lease lease, object links):
-    """A batch over rows that `rows_owner` keeps alive and bytes on loan by `lease`."""
+cdef Batch new_batch(const Record* rows, Py_ssize_t count, Hold rows_hold, Lease lease, object links):
+    """A batch over rows that `rows_hold` keeps alive and bytes on loan by `lease`."""
     cdef Batch batch = Batch.__new__(Batch)
     batch._rows = rows
     batch._count = count
-    batch._rows_owner = rows_owner
+    batch._rows_hold = rows_hold
     batch._lease = lease
     batch._links = links
     return batch
@@ -54,7 +58,8 @@ cdef Batch new_batch(const Record* rows, Py_ssize_t count, object rows_owner, Le
 cdef void pack_rows(
         const Record* rows, Py_ssize_t count, const unsigned char* data, size_t size,
         Record* out, unsigned char* bytes_out, size_t at) noexcept nogil:
-    """Copy rows and their payloads, one payload behind the other from `at` on; rows out of bounds become empty."""
+    """Copy rows and their payloads, one payload behind the other from `at` on;
+    rows out of bounds become empty."""
     cdef Py_ssize_t index
     cdef Record row
     for index in range(count):
@@ -66,6 +71,15 @@ cdef void pack_rows(
         row.offset = at
         at += row.cap_len
         out[index] = row
+
+
+cdef Py_ssize_t _first_outside(const Record* rows, Py_ssize_t count, size_t size) noexcept nogil:
+    """The first row that points outside `size` bytes of data; `count` if none does."""
+    cdef Py_ssize_t index
+    for index in range(count):
+        if not in_bounds(&rows[index], size):
+            return index
+    return count
 
 
 cdef size_t _payload_size(const Record* rows, Py_ssize_t count, size_t size) noexcept nogil:
@@ -90,7 +104,9 @@ cdef class _Packer:
 
     cdef int add(self, Batch batch) except -1:
         cdef View view = batch._open()
-        cdef Py_ssize_t more = _payload_size(batch._rows, batch._count, view._len)
+        cdef Py_ssize_t more
+        with nogil:
+            more = _payload_size(batch._rows, batch._count, view._len)
         _grow(self.rows, (self.count + batch._count) * sizeof(Record))
         _grow(self.data, self.size + more)
         with nogil:
@@ -106,7 +122,7 @@ cdef class _Packer:
         self.data.resize(self.size)
         return new_batch(
             <const Record*> self.rows.ptr, self.count,
-            lease_block(self.rows, self.rows.size), lease_block(self.data, self.data.size), links)
+            lease_block(self.rows, self.rows.size).hold, lease_block(self.data, self.data.size), links)
 
 
 cdef int _grow(Block block, Py_ssize_t needed) except -1:
@@ -146,12 +162,13 @@ def concat(batches):
 
 
 @cython.final
+@cython.no_gc_clear  # rows are looked at through a pointer
 @cython.freelist(64)
 cdef class Batch:
     """Packets: an array of records, and the bytes they describe.
 
-    `batch["total_len"]` is a column, `batch[3]` a packet, `batch[batch["ip_offset"] != NO_IP]` a batch of those rows
-    over the same memory; iterating gives the packets. `len(batch)` is the number of packets.
+    `batch["total_len"]` is a column, `batch[3]` a packet, `batch[batch["ip_offset"] != NO_IP]` a batch of
+    those rows over the same memory; iterating gives the packets. `len(batch)` is the number of packets.
 
     Arrays, views and batches made from a batch keep the packets' bytes on loan as long as they live. They are
     read-only. `copy()` takes the packets into memory of their own, `release()` gives the bytes back early.
@@ -178,35 +195,42 @@ cdef class Batch:
         cdef Py_ssize_t index, count = rows.shape[0]
         if rows.ndim != 1:
             raise ValueError(f"records have one dimension, not {rows.ndim}")
-        for index in range(count):
-            if not in_bounds(&p[index], lease._size):
-                raise ValueError(
-                    f"record {index} points outside the {lease._size} bytes of data "
-                    f"(offset {p[index].offset}, cap_len {p[index].cap_len})")
+        with nogil:
+            index = _first_outside(p, count, lease._size)
+        if index < count:
+            raise ValueError(
+                f"record {index} points outside the {lease._size} bytes of data "
+                f"(offset {p[index].offset}, cap_len {p[index].cap_len})")
         self.release()
         self._take(rows)
         self._lease = lease
         self._links = tuple(links)
 
     cdef int _take(self, object rows) except -1:
-        """Rows that a contiguous array owns, which nobody else may refer to: nothing may change them behind us."""
+        """Rows that a contiguous array owns, which nobody else may refer to:
+        nothing may change them behind us."""
         cdef Lease lease = lease_buffer(rows)
         self._rows = <const Record*> lease._ptr
         self._count = len(rows)
-        self._rows_owner = lease
+        self._rows_hold = lease.hold
         self._records = None
         return 0
 
     @property
     def records(self):
-        """The rows, RECORD_DTYPE, shape (N,), read-only. An array lives on after the batch, without its bytes."""
+        """The rows, RECORD_DTYPE, shape (N,), read-only.
+
+        An array lives on after the batch, without its bytes.
+        """
         if self._records is None:
-            self._records = _array(_RECORD, self._count, self._rows, self._rows_owner)
+            view = new_view(<const uint8_t*> self._rows, self._count * sizeof(Record), self._rows_hold)
+            self._records = _array(_RECORD, self._count, view)
         return self._records
 
     @property
     def data(self):
-        """The bytes that `records["offset"]` points into, uint8, read-only; on loan as long as a view of it lives.
+        """The bytes that `records["offset"]` points into, uint8, read-only;
+        on loan as long as a view of it lives.
 
         Raises
         ------
@@ -216,7 +240,7 @@ cdef class Batch:
         cdef View view
         if self._data is None:
             view = self._open()
-            self._data = _array(_BYTE, view._len, view._ptr, view)
+            self._data = _array(_BYTE, view._len, view)
         return self._data
 
     @property
@@ -285,7 +309,8 @@ cdef class Batch:
         return out
 
     def copy(self):
-        """The same packets in memory of their own, without the bytes between them: a Batch that borrows nothing.
+        """The same packets in memory of their own, without the bytes between them:
+        a Batch that borrows nothing.
 
         Raises
         ------
@@ -300,7 +325,8 @@ cdef class Batch:
         Raises
         ------
         BufferError
-            Views of the bytes are still open: payloads, `data` and what was sliced from it, batches of some rows.
+            Views of the bytes are still open: payloads, `data` and what was sliced from it, batches of some
+            rows.
         """
         self._data = None
         if self._lease is not None:

@@ -23,8 +23,8 @@ def build_packet(
 ) -> Packet:
     """Make an Ethernet packet with an IP header (the Go library's BuildPacket: the same bytes).
 
-    The link-layer header is all zeros, and of the IP header only version, length, protocol and addresses are set. IPv4
-    has ports only if both are given; IPv6 always has room for them. `payload` follows the ports.
+    The link-layer header is all zeros, and of the IP header only version, length, protocol and addresses are
+    set. IPv4 has ports only if both are given; IPv6 always has room for them. `payload` follows the ports.
 
     Parameters
     ----------

@@ -1,17 +1,14 @@
-from typing import final
+from typing import Any, TypeAlias, final
 
-from typing_extensions import Buffer, disjoint_base
+from numpy.typing import NDArray
+from typing_extensions import Buffer
+
+# numpy says that its arrays are buffers from Python 3.12 on only.
+_Buffer: TypeAlias = Buffer | NDArray[Any]
 
 @final
-@disjoint_base
 class Lease:
-    """Read-only memory on loan to whoever looks at it.
-
-    It is a buffer (``memoryview(lease)``, ``numpy.frombuffer(lease, "u1")``); everything made from it keeps it
-    alive, and the memory goes back when the last of them dies.
-    """
-
-    def __init__(self, source: Buffer) -> None: ...
+    def __init__(self, source: _Buffer) -> None: ...
     @property
     def nbytes(self) -> int: ...
     @property
@@ -20,3 +17,20 @@ class Lease:
     def released(self) -> bool: ...
     def release(self) -> None: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+# What a lease is made of: of use to C code only.
+
+@final
+class Pool:
+    @property
+    def size(self) -> int: ...
+
+@final
+class Block:
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Borrowed: ...
+
+@final
+class Hold: ...

@@ -4,26 +4,32 @@
       ▲                │        ▲
       └─ at its death ─┘        └── View, Packet, numpy array …
 
-References point to the left only. A `Block` is a piece of memory; its death gives the memory back. A `Lease` is what a
-batch has of it; all that shows the memory refers to the lease's `Hold`. So the hold's reference count tells how many
-views are open, which lets `release()` refuse while there are any, and costs a view nothing.
+References point to the left only. A `Block` is a piece of memory; its death gives the memory back. A `Lease`
+is what a batch has of it; all that shows the memory refers to the lease's `Hold`. So the hold's reference
+count tells how many views are open, which lets `release()` refuse while there are any, and costs a view
+nothing.
 """
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
-from cpython.ref cimport Py_REFCNT
+from cpython.object cimport PyObject
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject* o)  # of a pointer: an object would be one reference more
 
 
 @cython.final
 @cython.no_gc
 cdef class Pool:
-    """Memory in pieces of one size, kept for the next taker: fresh megabytes cost a page fault every 4 KiB."""
+    """Memory in pieces of one size, kept for the next taker:
+    fresh megabytes cost a page fault every 4 KiB."""
 
     def __cinit__(self, Py_ssize_t size):
         self.size = size
 
     cdef Block take(self):
-        """A piece, its bytes undefined: the one given back last if there is one, as it is still in the cache."""
+        """A piece, its bytes undefined: the one given back last if there is one,
+        as it is still in the cache."""
         cdef Block block
         if self._count == 0:
             block = new_block(self.size)
@@ -121,7 +127,8 @@ cdef Hold _hold(object owner):
 cdef class Lease:
     """Read-only memory on loan to whoever looks at it.
 
-    It is a buffer (`memoryview(lease)`, `numpy.frombuffer(lease, "u1")`); everything made from it keeps it alive.
+    It is a buffer (`memoryview(lease)`, `numpy.frombuffer(lease, "u1")`); everything made from it keeps it
+    alive.
 
     Parameters
     ----------
@@ -164,7 +171,7 @@ cdef class Lease:
         """
         views = self._views()
         if views:
-            raise BufferError(f"{views} views of this memory are still open: drop them first, or copy what you keep")
+            raise BufferError(f"this memory has open views ({views}): drop them first, or copy what you keep")
         self.hold = None
         self._ptr = NULL
         self._size = 0
@@ -177,7 +184,7 @@ cdef class Lease:
 
     cdef Py_ssize_t _views(self) noexcept:
         """References to the hold that are not ours, and buffers, which keep the lease itself alive."""
-        return self._buffers if self.hold is None else Py_REFCNT(self.hold) - 1 + self._buffers
+        return self._buffers if self.hold is None else Py_REFCNT(<PyObject*> self.hold) - 1 + self._buffers
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         self.check()

@@ -4,8 +4,8 @@ from libc.stdint cimport uint8_t
 from slimcap.packet.record cimport Record
 
 cdef enum:
-    HDR_LEN = 6        # PACKET_HDR_OFFSET: type (1), IP layer offset (1), total length (4, of this machine's order)
-    INLINE_LEN = 154   # with this a Packet with a snaplen of up to 148 bytes is one allocation
+    HDR_LEN = 6  # PACKET_HDR_OFFSET: type (1), IP layer offset (1), total length (4, of this machine's order)
+    INLINE_LEN = 154  # with this a Packet with a snaplen of up to 148 bytes is one allocation
 
 cdef class Packet:
     cdef Record _row

@@ -1,16 +1,17 @@
-from typing import Any, final
+from typing import Any, Never
 
-from typing_extensions import Buffer, disjoint_base
+from typing_extensions import disjoint_base
 
+from slimcap.packet.lease import _Buffer
 from slimcap.packet.types import PacketType, RecordFlag
 from slimcap.packet.view import IPLayer, View
 
 @disjoint_base
 class Packet:
-    def __init__(self, data: Buffer) -> None: ...
+    def __init__(self, data: _Buffer) -> None: ...
     @staticmethod
     def from_payload(
-        payload: Buffer,
+        payload: _Buffer,
         pkt_type: PacketType | int = ...,
         total_len: int | None = None,
         ip_layer_offset: int = 14,
@@ -51,4 +52,5 @@ class Packet:
     def __reduce__(self) -> tuple[Any, ...]: ...
 
 class PacketView(Packet):
-    def __init__(self) -> None: ...
+    # Raises TypeError, however it is called.
+    def __init__(self, never: Never, /) -> None: ...

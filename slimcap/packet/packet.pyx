@@ -36,9 +36,9 @@ cdef object packet_type(uint8_t value):
 cdef class Packet:
     """A packet with bytes of its own, in the Go library's layout (see the module).
 
-    As a buffer (`bytes(packet)`, `memoryview(packet)`) it is that layout, header and payload; `len(packet)` is that of
-    the payload. A packet made by `source.new_packet()` may be given to `next_packet()` again and again: what
-    `payload`, `ip_layer` and buffers of it show then changes with it, but their memory stays.
+    As a buffer (`bytes(packet)`, `memoryview(packet)`) it is that layout, header and payload; `len(packet)`
+    is that of the payload. A packet made by `source.new_packet()` may be given to `next_packet()` again and
+    again: what `payload`, `ip_layer` and buffers of it show then changes with it, but their memory stays.
 
     Parameters
     ----------
@@ -67,7 +67,8 @@ cdef class Packet:
         self._fill(&row, given._ptr + HDR_LEN)
 
     @staticmethod
-    def from_payload(payload, pkt_type=PacketType.UNKNOWN, total_len=None, ip_layer_offset=14, timestamp=0, *, buf=None):
+    def from_payload(
+            payload, pkt_type=PacketType.UNKNOWN, total_len=None, ip_layer_offset=14, timestamp=0, *, buf=None):
         """Make a packet from its payload (the Go library's NewIPPacket).
 
         Parameters
@@ -232,7 +233,8 @@ cdef class Packet:
 
     def __reduce__(self):
         state = (
-            self._row.timestamp, self._row.interface, self._row.vlan_tci, self._row.vlan_tpid, self._row.flags)
+            self._row.timestamp, self._row.interface,
+            self._row.vlan_tci, self._row.vlan_tpid, self._row.flags)
         return _unpickle, (
             bytes(self.payload), self._row.pkt_type, self._row.total_len, self._row.ip_offset, *state)
 
@@ -246,8 +248,8 @@ cdef class Packet:
 cdef class PacketView(Packet):
     """A packet where it lies, not copied: what a `Batch` gives.
 
-    A Packet but for this: it is no buffer (its `payload` is), and it lives as long as somebody refers to it, keeping
-    its batch's memory on loan for that long. `copy()` makes a Packet with bytes of its own.
+    A Packet but for this: it is no buffer (its `payload` is), and it lives as long as somebody refers to it,
+    keeping its batch's memory on loan for that long. `copy()` makes a Packet with bytes of its own.
     """
 
     def __init__(self):
@@ -257,7 +259,8 @@ cdef class PacketView(Packet):
         return bytes(self.copy())
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
-        raise BufferError("a packet view has no header before its payload: take the payload, or copy() the packet")
+        raise BufferError(
+            "a packet view has no header before its payload: take the payload, or copy() the packet")
 
 
 cdef PacketView new_packet_view(const Record* row, const uint8_t* payload, object owner):

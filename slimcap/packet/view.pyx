@@ -3,14 +3,16 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport Py_EQ, Py_NE
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
-from libc.string cimport memcmp
+from cpython.unicode cimport PyUnicode_FromFormat
 
 from slimcap.packet.lease cimport export_bytes
 from slimcap.wire cimport ipv4, ipv6, ports
 from slimcap.wire.ip cimport upper_layer
 from slimcap.wire.ipv6 cimport UpperLayer
 
-from socket import AF_INET, AF_INET6, inet_ntop
+cdef extern from "arpa/inet.h" nogil:
+    enum: AF_INET, AF_INET6, INET6_ADDRSTRLEN
+    const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
 
 
 cdef View new_view(const uint8_t* p, Py_ssize_t n, object owner):
@@ -37,8 +39,8 @@ cdef class View:
     """Read-only bytes of a packet, not copied.
 
     A buffer that behaves like `bytes`: `len(view)`, `view[0]`, `view[2:4]`, `view == b"..."`, `bytes(view)`,
-    `memoryview(view)`, `numpy.frombuffer(view, "u1")`. It lives as long as somebody refers to it, and keeps the memory
-    it shows on loan for that long: copy (`bytes(view)`) what you keep.
+    `memoryview(view)`, `numpy.frombuffer(view, "u1")`. It lives as long as somebody refers to it, and keeps
+    the memory it shows on loan for that long: copy (`bytes(view)`) what you keep.
     """
 
     def __init__(self):
@@ -99,7 +101,8 @@ cdef class View:
         return f"<{type(self).__name__}: {self._len} bytes: {shown}{more}>"
 
     def __reduce__(self):
-        raise TypeError(f"a {type(self).__name__} cannot be pickled: it shows memory of this process; pickle bytes(view)")
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled: it shows memory of this process; pickle bytes(view)")
 
 
 @cython.no_gc
@@ -118,46 +121,65 @@ cdef class IPLayer(View):
     def protocol(self):
         """IANA number of the upper-layer protocol.
 
-        Of IPv6 the one behind the extension headers (RFC 8200 section 4), or the extension header that is cut.
+        Of IPv6 the one behind the extension headers (RFC 8200 section 4), or the extension header that is
+        cut.
         """
         return upper_layer(self._ptr, self._len).protocol
 
     @property
     def src(self):
         """Source address as text; "" if it is cut."""
-        if ipv6.check(self._ptr, self._len):
-            return inet_ntop(AF_INET6, self._ptr[ipv6.SRC:ipv6.DST])
-        if ipv4.check(self._ptr, self._len):
-            return inet_ntop(AF_INET, self._ptr[ipv4.SRC:ipv4.DST])
-        return ""
+        cdef char text[INET6_ADDRSTRLEN]
+        _address(self, ipv4.SRC, ipv6.SRC, text)
+        return text.decode("ascii")
 
     @property
     def dst(self):
         """Destination address as text; "" if it is cut."""
-        if ipv6.check(self._ptr, self._len):
-            return inet_ntop(AF_INET6, self._ptr[ipv6.DST:ipv6.HEADER_LEN])
-        if ipv4.check(self._ptr, self._len):
-            return inet_ntop(AF_INET, self._ptr[ipv4.DST:ipv4.MIN_LEN])
-        return ""
+        cdef char text[INET6_ADDRSTRLEN]
+        _address(self, ipv4.DST, ipv6.DST, text)
+        return text.decode("ascii")
 
     @property
     def sport(self):
         """Source port (TCP, UDP, UDP-Lite, SCTP, DCCP); 0 if there is none or it is cut."""
-        cdef UpperLayer upper = upper_layer(self._ptr, self._len)
-        return ports.source(self._ptr + upper.offset, self._len - upper.offset) if _shows_ports(upper) else 0
+        return _ports(self, upper_layer(self._ptr, self._len)).source
 
     @property
     def dport(self):
         """Destination port; 0 if there is none or it is cut."""
-        cdef UpperLayer upper = upper_layer(self._ptr, self._len)
-        return ports.destination(self._ptr + upper.offset, self._len - upper.offset) if _shows_ports(upper) else 0
+        return _ports(self, upper_layer(self._ptr, self._len)).destination
 
     def __str__(self):
-        src = self.src
-        if not src:
+        cdef char src[INET6_ADDRSTRLEN]
+        cdef char dst[INET6_ADDRSTRLEN]
+        if not _address(self, ipv4.SRC, ipv6.SRC, src):
             return f"unknown IP layer type ({self.type})"
-        return f"{src}:{self.sport} => {self.dst}:{self.dport} (proto: {self.protocol})"
+        _address(self, ipv4.DST, ipv6.DST, dst)
+        cdef UpperLayer upper = upper_layer(self._ptr, self._len)
+        cdef Ports found = _ports(self, upper)
+        return PyUnicode_FromFormat(
+            "%s:%u => %s:%u (proto: %u)", src, found.source, dst, found.destination, upper.protocol)
 
 
-cdef inline bint _shows_ports(UpperLayer upper) noexcept:
-    return upper.offset != 0 and ports.has_ports(upper.protocol)
+cdef struct Ports:
+    unsigned int source, destination
+
+
+cdef Ports _ports(IPLayer layer, UpperLayer upper) noexcept:
+    """The ports of the upper layer; zeros where there are none or they are cut."""
+    cdef const uint8_t* p = layer._ptr + upper.offset
+    cdef Py_ssize_t n = layer._len - upper.offset
+    if upper.offset == 0 or not ports.has_ports(upper.protocol):
+        return Ports(0, 0)
+    return Ports(ports.source(p, n), ports.destination(p, n))
+
+
+cdef bint _address(IPLayer layer, int ipv4_at, int ipv6_at, char* text) noexcept:
+    """Write the address at that place of the header as text; an empty text, and False, if it is cut."""
+    text[0] = 0
+    if ipv6.check(layer._ptr, layer._len):
+        inet_ntop(AF_INET6, layer._ptr + ipv6_at, text, INET6_ADDRSTRLEN)
+    elif ipv4.check(layer._ptr, layer._len):
+        inet_ntop(AF_INET, layer._ptr + ipv4_at, text, INET6_ADDRSTRLEN)
+    return text[0] != 0

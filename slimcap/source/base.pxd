@@ -1,7 +1,7 @@
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from slimcap.packet.lease cimport Block, Borrowed, Hold, Lease
+from slimcap.packet.lease cimport Block, Borrowed, Hold
 from slimcap.packet.record cimport Record
 from slimcap.packet.view cimport View
 from slimcap.source.event cimport Event
@@ -13,8 +13,8 @@ cdef class Source:
     cdef const uint8_t* _data
     cdef Py_ssize_t _data_size
     cdef Block _rows_block, _data_block
-    cdef Lease _rows_lease      # what the record arrays of all batches of these rows keep alive
-    cdef Lease _view_lease      # what single views of _data keep alive
+    cdef Hold _rows_hold        # what the record arrays of all batches of these rows hold on to
+    cdef Hold _view_hold        # what single views of _data hold on to
 
     cdef Event _event
     cdef int* _signal           # the event's

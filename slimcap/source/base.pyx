@@ -5,8 +5,8 @@ A subclass decodes a block of packets at a time (`_fill`); what is here hands th
     _fill() ──► _rows[_next:_end] ──► next_batch()      all of them, or some
                                   ──► next_packet() …   the next one
 
-A reader is inside from `_begin` to `_leave`. Inside, rows and bytes stay: a second reader is refused, and `close()`
-leaves it to the reader to tear down, so that nothing is freed or closed under its feet.
+A reader is inside from `_begin` to `_leave`. Inside, rows and bytes stay: a second reader is refused, and
+`close()` leaves it to the reader to tear down, so that nothing is freed or closed under its feet.
 """
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -46,8 +46,8 @@ cdef inline Py_ssize_t _ip_start(const Record* row) noexcept:
 cdef class Source:
     """What every source of packets can do. Use `RingSource`, `PcapSource` …, which are Sources.
 
-    `for packet in source` and `source.batches()` end with the capture; the `next_*` methods then raise EOFError. All of
-    them, unless said otherwise, raise
+    `for packet in source` and `source.batches()` end with the capture; the `next_*` methods then raise
+    EOFError. All of them, unless said otherwise, raise
 
     - CaptureStopped if the source is or gets closed,
     - CaptureUnblocked once after `unblock()`,
@@ -97,7 +97,7 @@ cdef class Source:
         self._rows = NULL
         self._data = NULL
         self._next = self._end = 0
-        self._rows_lease = self._view_lease = None
+        self._rows_hold = self._view_hold = None
         self._rows_block = self._data_block = None
 
     # Going in and out.
@@ -168,14 +168,15 @@ cdef class Source:
 
     cdef Hold _lend(self):
         """What single views of the current bytes hold on to."""
-        if self._view_lease is None:
-            self._view_lease = lease_block(self._data_block, self._data_size)
-        return self._view_lease.hold
+        if self._view_hold is None:
+            self._view_hold = lease_block(self._data_block, self._data_size).hold
+        return self._view_hold
 
     # Packets, one by one.
 
     def new_packet(self):
-        """An empty Packet, large enough for any packet of this source, to be given to `next_packet` again and again."""
+        """An empty Packet, large enough for any packet of this source,
+        to be given to `next_packet` again and again."""
         return empty_packet(self._snaplen())
 
     def next_packet(self, Packet buf=None, *, timeout=None):
@@ -212,7 +213,8 @@ cdef class Source:
         Parameters
         ----------
         buf : writable buffer, optional
-            Where to put them; it gets what fits. The source holds on to it until it is given another or closed.
+            Where to put them; it gets what fits. The source holds on to it until it is given another or
+            closed.
         timeout : float, optional
             Seconds to wait at most.
 
@@ -264,7 +266,8 @@ cdef class Source:
         cdef Py_ssize_t at = _ip_start(row)
         try:
             if buf is None:
-                copied = PyBytes_FromStringAndSize(<const char*> self._data + row.offset + at, row.cap_len - at)
+                copied = PyBytes_FromStringAndSize(
+                    <const char*> self._data + row.offset + at, row.cap_len - at)
                 layer = new_ip_layer(<const uint8_t*> PyBytes_AS_STRING(copied), row.cap_len - at, copied)
             else:
                 layer = self._write_to(buf, self._data + row.offset + at, row.cap_len - at, True)
@@ -277,8 +280,8 @@ cdef class Source:
     def next_packet_fn(self, fn, *, timeout=None):
         """Call `fn(payload, total_len, pkt_type, ip_layer_offset)` with the next packet.
 
-        `payload` is a View of the source's own memory: it stays valid as long as it lives, and the memory is on loan
-        for that long. What `fn` raises goes through; the packet counts as read.
+        `payload` is a View of the source's own memory: it stays valid as long as it lives, and the memory is
+        on loan for that long. What `fn` raises goes through; the packet counts as read.
 
         Returns
         -------
@@ -303,7 +306,8 @@ cdef class Source:
     cdef View _write_to(self, object buf, const uint8_t* p, Py_ssize_t n, bint ip_layer):
         """Copy to a writable buffer what fits; a view of what was written.
 
-        The same buffer is mostly given again and again: hold on to it, which is cheaper than to ask for it each time.
+        The same buffer is mostly given again and again: hold on to it, which is cheaper than to ask for it
+        each time.
         """
         if buf is not self._given:
             self._target = borrow(buf, True)
@@ -362,10 +366,10 @@ cdef class Source:
             raise EOFError("the end of the capture")
         try:
             most = min(most, self._end - self._next)
-            if self._rows_lease is None:
-                self._rows_lease = lease_block(self._rows_block, self._end * sizeof(Record))
+            if self._rows_hold is None:
+                self._rows_hold = lease_block(self._rows_block, self._end * sizeof(Record)).hold
             batch = new_batch(
-                row, most, self._rows_lease, lease_block(self._data_block, self._data_size), self._links)
+                row, most, self._rows_hold, lease_block(self._data_block, self._data_size), self._links)
             self._next += most
         finally:
             self._leave()
@@ -416,7 +420,10 @@ cdef class Source:
         self._event.raise_signal(SIGNAL_UNBLOCK)
 
     def close(self):
-        """Stop. A read that waits, and every later one, raises CaptureStopped. From any thread; views live on."""
+        """Stop.
+
+        A read that waits, and every later one, raises CaptureStopped. From any thread; views live on.
+        """
         self._event.raise_signal(SIGNAL_STOP)
         if not self._busy:
             self._shut_down()
@@ -480,7 +487,8 @@ cdef class ZeroCopySource(Source):
         return result
 
     def next_ip_packet_zero_copy(self, *, timeout=None):
-        """The next packet that has an IP layer, from its IP header on, not copied. Other packets are passed over.
+        """The next packet that has an IP layer, from its IP header on,
+        not copied. Other packets are passed over.
 
         Returns
         -------

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from typing_extensions import Buffer
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 SNIFF_LEN: Final = 4
@@ -27,7 +28,9 @@ class StreamError(Exception):
 
 
 class GzipReader:
-    """Decompresses gzip (RFC 1952): several members; what follows the last and is none is ignored, as gzip does.
+    """Decompresses gzip (RFC 1952).
+
+    Several members are one stream; what follows the last and is none is ignored, as gzip does.
 
     Parameters
     ----------
@@ -79,7 +82,10 @@ class GzipReader:
         return False
 
     def _decompress(self, most: int) -> bytes:
-        """Some output. At an error the last step is done again byte by byte: zlib drops what precedes the error."""
+        """Some output.
+
+        At an error the last step is done again byte by byte: zlib drops what precedes the error.
+        """
         if self._careful:
             return self._step_bytes(most)
         spare = self._member.copy()
@@ -111,7 +117,9 @@ def _fastest_zlib() -> tuple[Any, tuple[type[Exception], ...]]:
         from zlib_ng import zlib_ng
     except ImportError:
         return zlib, (zlib.error,)
-    return zlib_ng, (zlib_ng.error,)
+    # Its stub says that `error` is an exception, not a class of them.
+    fast: Any = zlib_ng
+    return fast, (fast.error,)
 
 
 def decompressor(head: bytes, read: Callable[[int], bytes]) -> GzipReader | None:

@@ -1,4 +1,5 @@
-"""Waiting for packets: without the GIL, to a deadline, and never out of reach of another thread or of Ctrl-C."""
+"""Waiting for packets: without the GIL, to a deadline,
+and never out of reach of another thread or of Ctrl-C."""
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint64_t
@@ -8,6 +9,7 @@ from slimcap.abi.linux cimport (
     EFD_CLOEXEC,
     EFD_NONBLOCK,
     EINTR,
+    F_DUPFD_CLOEXEC,
     POLLIN,
     c_close,
     c_ppoll,
@@ -16,6 +18,7 @@ from slimcap.abi.linux cimport (
     clock_gettime,
     errno,
     eventfd,
+    fcntl,
     pollfd,
     timespec,
 )
@@ -61,9 +64,16 @@ cdef class Event:
     """What stops or unblocks a reader, whether it waits just now or not."""
 
     def __cinit__(self):
-        self._fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-        if self._fd < 0:
+        self._fd = -1
+        cdef int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if fd < 0:
             raise_errno("eventfd", None)
+        # Not in the place of a closed standard stream, where it would be taken for one.
+        self._fd = fcntl(fd, F_DUPFD_CLOEXEC, 3) if fd < 3 else fd
+        if self._fd < 0:
+            raise_errno("fcntl", None)
+        if self._fd != fd:
+            c_close(fd)
 
     def __dealloc__(self):
         if self._fd >= 0:

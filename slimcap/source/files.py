@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 import os
-from typing import IO, Any
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypedDict, Unpack
 
 from slimcap.packet.batch import Batch, concat
 from slimcap.source.pcap import PcapSource
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
-def open_file(file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | IO[bytes], **options: Any) -> PcapSource:
+
+class Readable(Protocol):
+    """A binary file object with `read`, which may give None for nothing yet."""
+
+    def read(self, size: int, /) -> Buffer | None: ...
+
+
+class ReadableInto(Protocol):
+    """A binary file object with `readinto`, which may give None for nothing yet."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None: ...
+
+
+File: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | Readable | ReadableInto
+"""What can be opened: a path, "-" for standard input, or a binary file object, which need not seek."""
+
+
+class PcapOptions(TypedDict, total=False):
+    """The options of `PcapSource`."""
+
+    snaplen: int | None
+    block_size: int
+    timeout: float | None
+
+
+def open_file(file: File, **options: Unpack[PcapOptions]) -> PcapSource:
     """Open a capture file.
 
     Parameters
@@ -32,7 +59,7 @@ def open_file(file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | IO[byt
     return PcapSource(file, **options)
 
 
-def read(file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | IO[bytes], **options: Any) -> Batch:
+def read(file: File, **options: Unpack[PcapOptions]) -> Batch:
     """Read all of a capture file into memory.
 
     Takes 40 bytes a packet and the packets; for files larger than memory use `open_file(file).batches()`.
@@ -50,7 +77,8 @@ def read(file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | IO[bytes], 
     Raises
     ------
     FileFormatError, OSError
-        As `PcapSource` does. Of a damaged file, `open_file(file).batches()` gives the packets before the damage.
+        As `PcapSource` does. Of a damaged file, `open_file(file).batches()` gives the packets before the
+        damage.
     """
     with PcapSource(file, **options) as source:
         return concat(source.batches())

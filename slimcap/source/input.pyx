@@ -1,4 +1,5 @@
-"""Where the bytes of a capture file come from: a path, standard input, a Python file object, a decompressor."""
+"""Where the bytes of a capture file come from: a path, standard input, a Python file object,
+a decompressor."""
 cimport cython
 from libc.string cimport memcpy
 

@@ -22,7 +22,8 @@ cdef class PcapDecoder:
     cdef LengthOrder _lengths
     cdef uint64_t _bad_caplen
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1
-    cdef Py_ssize_t _walk(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) noexcept nogil
+    cdef Py_ssize_t _walk(
+        self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) noexcept nogil
 
 cdef class PcapSource(ZeroCopySource):
     cdef PcapDecoder _decoder

@@ -1,16 +1,16 @@
-import os
-from typing import IO, Any, Literal, final
+from typing import Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Buffer, disjoint_base
 
+from slimcap.packet.lease import _Buffer
 from slimcap.source.base import ZeroCopySource
+from slimcap.source.files import File
+from slimcap.source.link import Link
 
 @final
-@disjoint_base
 class PcapDecoder:
-    def __init__(self, header: Buffer, snaplen: int = 0) -> None: ...
+    def __init__(self, header: _Buffer, snaplen: int = 0) -> None: ...
     @property
     def linktype(self) -> int: ...
     @property
@@ -29,19 +29,20 @@ class PcapDecoder:
     def needed(self) -> int: ...
     @property
     def fault(self) -> str | None: ...
-    def decode(self, data: Buffer, rows: NDArray[np.void], start: int = 0) -> int: ...
+    def decode(self, data: _Buffer, rows: NDArray[np.void], start: int = 0) -> int: ...
 
 @final
-@disjoint_base
 class PcapSource(ZeroCopySource):
     def __init__(
         self,
-        file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | IO[bytes] | Any,
+        file: File,
         *,
         snaplen: int | None = None,
         block_size: int = 1048576,
         timeout: float | None = None,
     ) -> None: ...
+    @property
+    def link(self) -> Link: ...
     @property
     def name(self) -> str: ...
     @property

@@ -1,6 +1,6 @@
 """Capture files: classic pcap (draft-ietf-opsawg-pcap), as libpcap and Wireshark read it."""
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
 from slimcap.abi.bytes cimport SLIMCAP_LITTLE_ENDIAN, bswap16, bswap32
@@ -81,8 +81,8 @@ cdef class PcapDecoder:
     def decode(self, const uint8_t[::1] data, Record[::1] rows, uint64_t start=0):
         """Decode the whole records in `data[start:]`, as many as `rows` has room for.
 
-        Afterwards `position` is where in `data` it ended, `needed` how many bytes the record there takes as far as is
-        known, and `fault` says why no more can be decoded from there on, if that is so.
+        Afterwards `position` is where in `data` it ended, `needed` how many bytes the record there takes as
+        far as is known, and `fault` says why no more can be decoded from there on, if that is so.
 
         Parameters
         ----------
@@ -181,8 +181,8 @@ cdef LengthOrder _length_order(uint32_t major, uint32_t minor) noexcept:
 cdef class PcapSource(ZeroCopySource):
     """A capture file as a Source.
 
-    Classic pcap of either byte order, with micro- or nanoseconds, with the longer records of 1990s Linux; gzip-compressed
-    files too, as their content tells.
+    Classic pcap of either byte order, with micro- or nanoseconds, with the longer records of 1990s Linux;
+    gzip-compressed files too, as their content tells.
 
     Parameters
     ----------
@@ -198,8 +198,9 @@ cdef class PcapSource(ZeroCopySource):
     Raises
     ------
     FileFormatError
-        The file's header is none, or of a kind that cannot be read. Also from every call that reads, once all packets
-        before the bad place were given out; with the path, the byte offset, and the number of those packets.
+        The file's header is none, or of a kind that cannot be read. Also from every call that reads, once all
+        packets before the bad place were given out; with the path, the byte offset, and the number of those
+        packets.
     TruncatedFileError
         Likewise, the file ends in the middle of something.
     OSError
@@ -212,7 +213,8 @@ cdef class PcapSource(ZeroCopySource):
         if snaplen is not None and not 0 < snaplen < 1 << 32:
             raise ValueError(f"snaplen is a number of bytes from 1 on, not {snaplen}")
         if not MIN_BLOCK_SIZE <= block_size <= MAX_BLOCK_SIZE:
-            raise ValueError(f"block_size is from {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE} bytes, not {block_size}")
+            raise ValueError(
+                f"block_size is from {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE} bytes, not {block_size}")
         self._timeout = timeout
         self._blocks = Pool(block_size)
         self._row_blocks = Pool((block_size // BYTES_A_ROW + 1) * sizeof(Record))
@@ -290,7 +292,8 @@ cdef class PcapSource(ZeroCopySource):
         raise self._error
 
     cdef int _read_more(self, Py_ssize_t needed) except -1:
-        """Read on behind `_stop`, so that in the end `needed` bytes from `_start` on are there; 0 at the end."""
+        """Read on behind `_stop`, so that in the end `needed` bytes from `_start` on are there;
+        0 at the end."""
         cdef Py_ssize_t got
         self._make_room(needed)
         try:
@@ -362,7 +365,8 @@ cdef class PcapSource(ZeroCopySource):
 
     @property
     def progress(self):
-        """How far reading is: bytes read of the file (as it is on disk), and its size or None if that is unknown."""
+        """How far reading is: bytes read of the file (as it is on disk),
+        and its size or None if that is unknown."""
         return self._file.position, self._file.size
 
     def __repr__(self):

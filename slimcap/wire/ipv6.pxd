@@ -33,7 +33,8 @@ cdef inline bint is_extension(uint32_t protocol) noexcept nogil:
 
 
 cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """Protocol and place of the upper layer of a checked header; of the first header that is cut, if one is."""
+    """Protocol and place of the upper layer of a checked header; of the first header that is cut,
+    if one is."""
     cdef UpperLayer upper
     cdef Py_ssize_t at = HEADER_LEN
     cdef bint later_fragment = False

@@ -1,6 +1,8 @@
-"""MPLS label stacks (RFC 3032 section 2.1): entries of label (20 bits), TC (3), S (1: bottom of stack), TTL (8).
+"""MPLS label stacks (RFC 3032 section 2.1): entries of label (20 bits), TC (3), S (1: bottom of stack),
+TTL (8).
 
-Nothing says what follows the bottom. By RFC 4928 section 3 a first nibble of 4 or 6 is IP: pseudowires avoid those.
+Nothing says what follows the bottom. By RFC 4928 section 3 a first nibble of 4 or 6 is IP: pseudowires avoid
+those.
 """
 from libc.stdint cimport uint8_t, uint32_t
 

@@ -1,7 +1,7 @@
 """BSD loopback (LINKTYPE_NULL, LINKTYPE_LOOP): a 4-byte address family.
 
-NULL has it in the byte order of the machine that wrote it, LOOP in network order. A family fits in 16 bits, so
-the order tells itself. Every system has its own number for AF_INET6.
+NULL has it in the byte order of the machine that wrote it, LOOP in network order. A family fits in 16 bits,
+so the order tells itself. Every system has its own number for AF_INET6.
 """
 from libc.stdint cimport uint8_t, uint32_t
 

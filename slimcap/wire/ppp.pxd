@@ -1,7 +1,8 @@
 """PPP, alone (RFC 1661), in HDLC-like framing (RFC 1662), over Ethernet (RFC 2516), and Cisco HDLC.
 
     ff 03 | 00 21 | IP        address and control may be left out, and so may the
-    ff 03 | 21 | IP           protocol's high byte: its low byte is odd, the high one even (RFC 1661 section 6.5)
+    ff 03 | 21 | IP           protocol's high byte: its low byte is odd, the high one even
+                              (RFC 1661 section 6.5)
 """
 from libc.stdint cimport uint8_t, uint32_t
 

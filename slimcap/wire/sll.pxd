@@ -1,7 +1,8 @@
 """Linux cooked captures, what `tcpdump -i any` writes (LINKTYPE_LINUX_SLL, LINKTYPE_LINUX_SLL2).
 
     SLL  (16): packet type (2) | ARPHRD (2) | address length (2) | address (8) | protocol (2)
-    SLL2 (20): protocol (2) | 0 (2) | ifindex (4) | ARPHRD (2) | packet type (1) | address length (1) | address (8)
+    SLL2 (20): protocol (2) | 0 (2) | ifindex (4) | ARPHRD (2) | packet type (1) | address length (1)
+               | address (8)
 """
 from libc.stdint cimport uint8_t, uint32_t
 

@@ -1,4 +1,5 @@
-"""VLAN tags in line (IEEE 802.1Q clause 9.6): TPID in the place of the EtherType, then TCI (2), then the next type.
+"""VLAN tags in line (IEEE 802.1Q clause 9.6): TPID in the place of the EtherType, then TCI (2),
+then the next type.
 
 The outermost tag is the one a record keeps; a VID of 0 (a priority tag) is a tag like any other.
 """
