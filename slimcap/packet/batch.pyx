@@ -24,8 +24,8 @@ cdef enum:
 
 cdef extern from "numpy/arrayobject.h":
     object PyArray_NewFromDescr(
-        type subtype, cnp.dtype descr, int nd, cnp.npy_intp* dims, cnp.npy_intp* strides, void* data, int flags,
-        object obj)
+        type subtype, cnp.dtype descr, int nd, cnp.npy_intp* dims, cnp.npy_intp* strides, void* data,
+        int flags, object obj)
     int PyArray_SetBaseObject(cnp.ndarray array, object base) except -1
 
 

@@ -14,7 +14,8 @@ cnp.import_array()
 
 
 cdef void _ip_columns(
-        Batch batch, const uint8_t* data, uint64_t size, uint8_t* versions, uint8_t* protocols) noexcept nogil:
+        Batch batch, const uint8_t* data, uint64_t size, uint8_t* versions,
+        uint8_t* protocols) noexcept nogil:
     cdef Py_ssize_t index
     cdef Record row
     cdef const uint8_t* ip

@@ -68,7 +68,8 @@ cdef class Packet:
 
     @staticmethod
     def from_payload(
-            payload, pkt_type=PacketType.UNKNOWN, total_len=None, ip_layer_offset=14, timestamp=0, *, buf=None):
+            payload, pkt_type=PacketType.UNKNOWN, total_len=None, ip_layer_offset=14, timestamp=0,
+            *, buf=None):
         """Make a packet from its payload (the Go library's NewIPPacket).
 
         Parameters

@@ -6,7 +6,9 @@ from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from cpython.unicode cimport PyUnicode_FromFormat
 
 from slimcap.packet.lease cimport export_bytes
-from slimcap.wire cimport ipv4, ipv6, ports
+cimport slimcap.wire.ipv4 as ipv4
+cimport slimcap.wire.ipv6 as ipv6
+cimport slimcap.wire.ports as ports
 from slimcap.wire.ip cimport upper_layer
 from slimcap.wire.ipv6 cimport UpperLayer
 

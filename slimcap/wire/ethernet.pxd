@@ -2,7 +2,8 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from slimcap.abi.bytes cimport be16
-from slimcap.wire cimport ipv4, ipv6
+cimport slimcap.wire.ipv4 as ipv4
+cimport slimcap.wire.ipv6 as ipv6
 from slimcap.wire.ethertype cimport walk_ethertype
 from slimcap.wire.link cimport LinkInfo
 

@@ -8,7 +8,8 @@ Each turn of the loop moves forward by at least three bytes, so the walk is boun
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from slimcap.abi.bytes cimport be16
-from slimcap.wire cimport ipv4, ipv6
+cimport slimcap.wire.ipv4 as ipv4
+cimport slimcap.wire.ipv6 as ipv6
 from slimcap.wire.link cimport LinkInfo, set_ip
 from slimcap.wire.mpls cimport MPLS_ETHERTYPE_MULTICAST, MPLS_ETHERTYPE_UNICAST, walk_mpls
 from slimcap.wire.ppp cimport PPPOE_ETHERTYPE_SESSION, walk_pppoe

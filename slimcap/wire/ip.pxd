@@ -1,7 +1,8 @@
 """IP of either version: which one, and where its upper layer is."""
 from libc.stdint cimport uint8_t, uint32_t
 
-from slimcap.wire cimport ipv4, ipv6
+cimport slimcap.wire.ipv4 as ipv4
+cimport slimcap.wire.ipv6 as ipv6
 from slimcap.wire.ipv6 cimport UpperLayer
 
 

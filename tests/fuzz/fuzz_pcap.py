@@ -1,0 +1,70 @@
+"""Fuzz the capture file reader: whatever the bytes are, it ends, in bounds, or raises FileFormatError.
+
+Run it long with libFuzzer's coverage feedback, in an environment with `pip install atheris`:
+
+    python tests/fuzz/fuzz_pcap.py -max_len=65536 CORPUS_FOLDER tests/data tests/data/bad
+
+New inputs go to CORPUS_FOLDER. Best run on a build with AddressSanitizer: without, only reads far out of
+bounds show. `tests/test_fuzz.py` calls `check` with some thousands of mutated samples in every test run.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import slimcap
+
+BLOCK_SIZES = 64, 65, 96, 100, 128, 333, 1000, 4096, 65536
+
+
+def check(data: bytes, block_size: int = 65536, snaplen: int | None = None) -> int:
+    """Read a file of these bytes to its end and check every packet; gives the number of packets."""
+    count = 0
+    try:
+        with slimcap.PcapSource(io.BytesIO(data), block_size=block_size, snaplen=snaplen) as source:
+            for batch in source.batches():
+                check_batch(batch, snaplen)
+                count += len(batch)
+    except slimcap.FileFormatError as error:
+        assert error.packet_index == count, (error, count)
+        assert error.offset >= 0
+        assert error.reason
+    return count
+
+
+def check_batch(batch: slimcap.Batch, snaplen: int | None = None) -> None:
+    """Check that all records of a batch lie within its data."""
+    records, size = batch.records, len(batch.data)
+    assert len(batch) > 0
+    offsets, cap_lens = records["offset"].astype("u8"), records["cap_len"].astype("u8")
+    assert (offsets <= size).all()
+    assert (cap_lens <= size - offsets).all()
+    assert (records["cap_len"] <= records["total_len"]).all()
+    assert snaplen is None or (records["cap_len"] <= snaplen).all()
+    has_ip = records["ip_offset"] != slimcap.NO_IP
+    assert (records["ip_offset"] < records["cap_len"])[has_ip].all()
+    assert (records["interface"] == 0).all()
+    cut = records["flags"] & slimcap.RecordFlag.TRUNCATED != 0
+    assert (cut == (records["cap_len"] < records["total_len"])).all()
+    for packet in (batch[0], batch[-1]):
+        assert len(bytes(packet.payload)) == packet.cap_len
+        assert isinstance(str(packet.ip_layer), str)
+
+
+def test_one_input(data: bytes) -> None:
+    """What atheris calls: the first byte picks the block size."""
+    if data:
+        check(data[1:], BLOCK_SIZES[data[0] % len(BLOCK_SIZES)])
+
+
+def main() -> None:
+    import atheris
+
+    atheris.instrument_all()
+    atheris.Setup(sys.argv, test_one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

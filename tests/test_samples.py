@@ -1,0 +1,71 @@
+"""The sample captures in `data/` are what their builders make, and what their README says."""
+
+from __future__ import annotations
+
+import re
+
+import make_samples
+import pytest
+
+import slimcap
+
+ROW = re.compile(
+    r"^\| (?P<name>\S+\.pcap(?:\.gz)?) \| .* \| (?P<packets>\d+) \| (?P<ip4>\d+) \| (?P<ip6>\d+) \|$", re.M
+)
+BAD_ROW = re.compile(
+    r"^\| (?P<name>\S+\.pcap(?:\.gz)?) \| [^|]* \| (?P<packets>\d+)(?P<error>, error)? \|$", re.M
+)
+
+
+@pytest.fixture
+def readme(data_path):
+    return (data_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", make_samples.SAMPLES)
+def test_file_is_what_the_builder_makes(name, data_path):
+    shipped, made = (data_path / name).read_bytes(), make_samples.SAMPLES[name]()
+    if name.endswith(".gz"):  # how well they are compressed is zlib's affair
+        shipped, made = make_samples.inflated(shipped), make_samples.inflated(made)
+        assert made
+    assert shipped == made
+
+
+def test_building_twice_makes_the_same():
+    assert make_samples.SAMPLES["mixed.pcap"]() == make_samples.SAMPLES["mixed.pcap"]()
+
+
+def test_no_other_captures_are_shipped(data_path):
+    shipped = {str(path.relative_to(data_path)) for path in data_path.rglob("*.pcap*")}
+    assert shipped == set(make_samples.SAMPLES)
+
+
+def test_main_writes_all_samples(tmp_path):
+    make_samples.main(tmp_path)
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.pcap*")}
+    assert written == set(make_samples.SAMPLES)
+
+
+def test_readme_counts_the_packets(readme, data_path):
+    rows = list(ROW.finditer(readme))
+    assert {row["name"] for row in rows} == {n for n in make_samples.SAMPLES if not n.startswith("bad/")}
+    for row in rows:
+        batch = slimcap.read(data_path / row["name"])
+        versions = [
+            batch.ip_layer(i).type for i in range(len(batch)) if batch["ip_offset"][i] != slimcap.NO_IP
+        ]
+        found = len(batch), versions.count(4), versions.count(6)
+        assert found == (int(row["packets"]), int(row["ip4"]), int(row["ip6"])), row["name"]
+
+
+def test_readme_says_what_is_broken(readme, data_path, drain):
+    rows = list(BAD_ROW.finditer(readme))
+    assert {f"bad/{row['name']}" for row in rows} == {n for n in make_samples.SAMPLES if n.startswith("bad/")}
+    for row in rows:
+        try:
+            with slimcap.PcapSource(data_path / "bad" / row["name"]) as source:
+                drained = drain(source)
+            count, failed = len(drained.payloads), drained.error is not None
+        except slimcap.FileFormatError:
+            count, failed = 0, True
+        assert (count, failed) == (int(row["packets"]), row["error"] is not None), row["name"]

@@ -1,0 +1,126 @@
+"""What type checkers make of sources. Read by mypy, and run: see test_typing.py."""
+
+import gzip
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, assert_type
+
+import slimcap
+from slimcap import (
+    Batch,
+    IPLayer,
+    Link,
+    Packet,
+    PacketType,
+    PcapSource,
+    Source,
+    Stats,
+    View,
+    ZeroCopySource,
+)
+
+
+def check_opening(path: str) -> None:
+    with slimcap.open_file(path) as source:
+        assert_type(source, PcapSource)
+    with slimcap.open_file(Path(path), snaplen=64, block_size=1 << 16, timeout=1.5) as source:
+        assert_type(source, PcapSource)
+    with PcapSource(path.encode(), snaplen=None, timeout=None) as source:
+        assert_type(source, PcapSource)
+    with open(path, "rb") as file, slimcap.open_file(file) as source:
+        assert_type(source, PcapSource)
+    content = Path(path).read_bytes()
+    assert_type(slimcap.read(io.BytesIO(content)), Batch)
+    assert_type(slimcap.read(gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(content)))), Batch)
+
+
+def check_one_by_one(source: PcapSource) -> None:
+    packet = source.new_packet()
+    assert_type(packet, Packet)
+    assert_type(source.next_packet(), Packet)
+    assert_type(source.next_packet(packet, timeout=1), Packet)
+    assert_type(source.next_payload(), tuple[bytes, PacketType, int])
+    assert_type(source.next_payload(timeout=None), tuple[bytes, PacketType, int])
+    assert_type(source.next_payload(bytearray(2048)), tuple[View, PacketType, int])
+    assert_type(source.next_payload(memoryview(bytearray(9)), timeout=1), tuple[View, PacketType, int])
+    assert_type(source.next_ip_packet(), tuple[IPLayer, PacketType, int])
+    assert_type(source.next_ip_packet(bytearray(2048), timeout=1), tuple[IPLayer, PacketType, int])
+    assert_type(source.next_payload_zero_copy(timeout=1), tuple[View, PacketType, int])
+    assert_type(source.next_ip_packet_zero_copy(timeout=1), tuple[IPLayer, PacketType, int])
+    assert_type(iter(source), PcapSource)
+    assert_type(next(source), Packet)
+    for each in source:
+        assert_type(each, Packet)
+
+
+def check_callback(source: Source) -> None:
+    def add_up(payload: View, total_len: int, pkt_type: PacketType, ip_layer_offset: int) -> float:
+        assert_type(payload, View)
+        assert_type(total_len, int)
+        assert_type(pkt_type, PacketType)
+        assert_type(ip_layer_offset, int)
+        return len(payload) / total_len
+
+    assert_type(source.next_packet_fn(add_up), float)
+    assert_type(source.next_packet_fn(lambda payload, *_: bytes(payload), timeout=1), bytes)
+
+
+def check_in_bulk(source: Source) -> None:
+    assert_type(source.next_batch(), Batch)
+    assert_type(source.next_batch(5, 1.0), Batch)
+    assert_type(source.next_batch(max_packets=None, timeout=None), Batch)
+    assert_type(source.batches(), Iterator[Batch])
+    for batch in source.batches(max_packets=7, timeout=1):
+        assert_type(batch, Batch)
+
+
+def check_state(source: PcapSource) -> None:
+    stats = source.stats()
+    assert_type(stats, Stats)
+    assert_type(stats.packets_received, int)
+    assert_type(stats.packets_dropped, int)
+    assert_type(stats.queue_freezes, int)
+    assert_type(source.total_stats, Stats)
+    assert_type(source.link, Link)
+    assert_type(source.links, tuple[Link, ...])
+    assert_type(source.name, str)
+    assert_type(source.snaplen, int)
+    assert_type(source.version, tuple[int, int])
+    assert_type(source.byte_order, Literal["little", "big"])
+    assert_type(source.resolution, int)
+    assert_type(source.progress, tuple[int, int | None])
+    source.unblock()
+    source.close()
+    assert_type(source.closed, bool)
+
+
+def check_any_source(source: Source) -> None:
+    with source as same:
+        assert_type(same, Source)
+        assert_type(source.link, Link | None)
+        if isinstance(source, ZeroCopySource):
+            assert_type(source.next_payload_zero_copy(), tuple[View, PacketType, int])
+
+
+def check_link(link: Link) -> None:
+    assert_type(link.name, str)
+    assert_type(link.index, int)
+    assert_type(link.type, int)
+    assert_type(link.type_name, str)
+
+
+def refused(source: Source) -> None:
+    """Never run: each of these lines is a mistake that a type checker finds."""
+    slimcap.open_file("x.pcap", snap_len=64)  # type: ignore[call-arg]
+    slimcap.open_file(io.StringIO())  # type: ignore[arg-type]
+    slimcap.open_file(3)  # type: ignore[arg-type]
+    Source()  # type: ignore[call-arg]
+    source.next_packet(bytearray(9))  # type: ignore[arg-type]
+    source.next_payload("text")  # type: ignore[call-overload]
+    source.next_packet(None, 1.0)  # type: ignore[call-arg]
+    source.next_payload_zero_copy()  # type: ignore[attr-defined]
+    source.link = None  # type: ignore[misc]
+
+    class Mine(PcapSource):  # type: ignore[misc]
+        pass
