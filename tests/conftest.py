@@ -275,9 +275,13 @@ class Fifo:
         assert os.write(self._fd, data) == len(data)
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1  # once only: a reader's thread may end the test while this closes
+        if fd >= 0:
+            os.close(fd)
+
+    def close_soon(self) -> None:
+        """`close`, but only when the caller waits for it."""
+        threading.Timer(0.02, self.close).start()
 
 
 @pytest.fixture

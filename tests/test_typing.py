@@ -149,7 +149,7 @@ MAKE: dict[type, Callable[[], Any]] = {
     slimcap.Packet: lambda: slimcap.open_file(MIXED).next_packet(),
     slimcap.PacketView: lambda: first_batch()[0],
     slimcap.View: lambda: first_batch().payload(0),
-    slimcap.IPLayer: lambda: first_batch().ip_layer(0),
+    slimcap.IPLayer: lambda: slimcap.open_file(MIXED).next_ip_packet()[0],
     slimcap.FileFormatError: lambda: slimcap.TruncatedFileError("it is cut", "x.pcap", 24, 0),
 }
 

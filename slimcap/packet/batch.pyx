@@ -1,12 +1,13 @@
 """`Batch`: a block of packets as numpy sees it, rows of numbers over bytes on loan."""
 cimport cython
 cimport numpy as cnp
+from cpython.number cimport PyIndex_Check, PyNumber_AsSsize_t
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from slimcap.packet.lease cimport Block, Hold, Lease, lease_block, lease_buffer, new_block
 from slimcap.packet.packet cimport new_packet_view
-from slimcap.packet.record cimport Record, in_bounds
+from slimcap.packet.record cimport Record, in_bounds, ip_start
 from slimcap.packet.view cimport View, new_ip_layer, new_view
 
 import numpy as np
@@ -61,16 +62,16 @@ cdef void pack_rows(
     """Copy rows and their payloads, one payload behind the other from `at` on;
     rows out of bounds become empty."""
     cdef Py_ssize_t index
-    cdef Record row
+    cdef Record* row
     for index in range(count):
-        row = rows[index]
-        if not in_bounds(&row, size):
+        row = &out[index]
+        memcpy(row, &rows[index], sizeof(Record))  # the spare bytes, too, which an assignment may leave out
+        if not in_bounds(row, size):
             row.cap_len = 0
             row.offset = 0
         memcpy(bytes_out + at, data + row.offset, row.cap_len)
         row.offset = at
         at += row.cap_len
-        out[index] = row
 
 
 cdef Py_ssize_t _first_outside(const Record* rows, Py_ssize_t count, size_t size) noexcept nogil:
@@ -153,6 +154,8 @@ def concat(batches):
     cdef Batch batch
     links = ()
     for batch in batches:
+        if batch is None:
+            raise TypeError("concat takes batches, not None")
         packer.add(batch)
         longer, shorter = (batch._links, links) if len(batch._links) > len(links) else (links, batch._links)
         if longer[:len(shorter)] != shorter:
@@ -190,7 +193,7 @@ cdef class Batch:
 
     def __init__(self, records, data, links=()):
         cdef Lease lease = lease_buffer(data)
-        cdef cnp.ndarray rows = np.array(records, dtype=RECORD_DTYPE, ndmin=1)
+        cdef cnp.ndarray rows = np.atleast_1d(np.asarray(records, RECORD_DTYPE)).copy()
         cdef const Record* p = <const Record*> cnp.PyArray_DATA(rows)
         cdef Py_ssize_t index, count = rows.shape[0]
         if rows.ndim != 1:
@@ -253,7 +256,7 @@ cdef class Batch:
         """Capture times, datetime64[ns], shape (N,): a view of the records."""
         return self.records["timestamp"].view("M8[ns]")
 
-    def payload(self, Py_ssize_t index):
+    def payload(self, index):
         """The captured bytes of a packet: a View, which keeps the batch's bytes on loan as long as it lives.
 
         Raises
@@ -263,10 +266,10 @@ cdef class Batch:
         ValueError
             The batch was released.
         """
-        cdef const Record* row = self._row(index)
+        cdef const Record* row = self._row(PyNumber_AsSsize_t(index, IndexError))
         return new_view(self._lease._ptr + row.offset, row.cap_len, self._lease.hold)
 
-    def ip_layer(self, Py_ssize_t index):
+    def ip_layer(self, index):
         """A packet from its IP header on: an IPLayer, empty if there is none; it lives as a payload does.
 
         Raises
@@ -276,8 +279,8 @@ cdef class Batch:
         ValueError
             The batch was released.
         """
-        cdef const Record* row = self._row(index)
-        cdef uint32_t at = row.ip_offset if row.ip_offset < row.cap_len else row.cap_len
+        cdef const Record* row = self._row(PyNumber_AsSsize_t(index, IndexError))
+        cdef uint32_t at = ip_start(row)
         return new_ip_layer(
             self._lease._ptr + row.offset + at, row.cap_len - at, self._lease.hold)
 
@@ -354,11 +357,12 @@ cdef class Batch:
     def __getitem__(self, key):
         if isinstance(key, str):
             return self.records[key]
-        if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
-            return self._packet(key)
+        if PyIndex_Check(key) and not isinstance(key, (bool, np.ndarray)):
+            return self._packet(PyNumber_AsSsize_t(key, IndexError))
         rows = self.records[key]
         if not isinstance(rows, np.ndarray) or rows.dtype != RECORD_DTYPE or rows.ndim != 1:
-            raise TypeError("a batch is indexed by a column's name, a packet's number, a slice, a mask or an array of numbers")
+            raise TypeError(
+                "a batch is indexed by a column's name, a packet's number, a slice, a mask or numbers")
         # The new batch's lease borrows from ours: a view like any other.
         cdef Batch batch = new_batch(NULL, 0, None, lease_buffer(self._open()), self._links)
         batch._take(np.ascontiguousarray(rows))
@@ -397,9 +401,9 @@ cdef class Batch:
         if self._count == 0:
             return "<Batch: 0 packets>"
         what = f"{self._count:,} packets, {self['total_len'].sum(dtype=np.uint64):,} bytes"
-        times = self.timestamps
-        span = int(times.max() - times.min()) / NANOSECOND
-        return f"<Batch: {what}, {span:.6f} s from {times.min()}>"
+        times = self["timestamp"]
+        first, last = int(times.min()), int(times.max())
+        return f"<Batch: {what}, {(last - first) / NANOSECOND:.6f} s from {np.datetime64(first, 'ns')}>"
 
     def _repr_html_(self):
         """The first rows as a table, for notebooks."""

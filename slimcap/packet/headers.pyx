@@ -1,9 +1,9 @@
 """Columns out of protocol headers, for a whole batch at a time."""
 cimport numpy as cnp
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from slimcap.packet.batch cimport Batch
-from slimcap.packet.record cimport Record, in_bounds
+from slimcap.packet.record cimport Record, in_bounds, ip_start
 from slimcap.packet.view cimport View
 from slimcap.wire.ip cimport upper_layer
 from slimcap.wire.ipv6 cimport UpperLayer
@@ -20,12 +20,14 @@ cdef void _ip_columns(
     cdef Record row
     cdef const uint8_t* ip
     cdef UpperLayer upper
+    cdef uint32_t start
     for index in range(batch._count):
         row = batch._rows[index]
         versions[index] = protocols[index] = 0
-        if row.ip_offset < row.cap_len and in_bounds(&row, size):
-            ip = data + row.offset + row.ip_offset
-            upper = upper_layer(ip, row.cap_len - row.ip_offset)
+        start = ip_start(&row)
+        if start < row.cap_len and in_bounds(&row, size):
+            ip = data + row.offset + start
+            upper = upper_layer(ip, row.cap_len - start)
             versions[index] = ip[0] >> 4
             protocols[index] = <uint8_t> upper.protocol
 

@@ -11,7 +11,7 @@ nothing.
 """
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc
 from cpython.object cimport PyObject
 
 cdef extern from "Python.h":
@@ -28,8 +28,7 @@ cdef class Pool:
         self.size = size
 
     cdef Block take(self):
-        """A piece, its bytes undefined: the one given back last if there is one,
-        as it is still in the cache."""
+        """A piece: the one given back last if there is one, as it was, since it is still in the cache."""
         cdef Block block
         if self._count == 0:
             block = new_block(self.size)
@@ -55,9 +54,9 @@ cdef class Pool:
 
 
 cdef Block new_block(Py_ssize_t size):
-    """A piece of memory of its own, freed at its death."""
+    """A piece of memory of its own, freed at its death; cleared, as some may be seen before it is written."""
     cdef Block block = Block.__new__(Block)
-    block.ptr = <uint8_t*> PyMem_RawMalloc(size)
+    block.ptr = <uint8_t*> PyMem_RawCalloc(1, size)
     if block.ptr is NULL:
         raise MemoryError(f"cannot allocate {size} bytes")
     block.size = size

@@ -15,6 +15,8 @@ cdef class Packet:
     cdef Py_ssize_t _capacity   # of the payload
     cdef uint8_t _inline[INLINE_LEN]
     @cython.final
+    cdef int _own(self) except -1
+    @cython.final
     cdef void _use_inline(self) noexcept
     @cython.final
     cdef int _allocate(self, Py_ssize_t capacity) except -1

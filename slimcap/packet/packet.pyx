@@ -8,16 +8,18 @@ A `Packet` has the Go library's layout in memory:
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 from slimcap.packet.lease cimport Lease, export_bytes, lease_buffer
-from slimcap.packet.record cimport FLAG_TRUNCATED, NO_IP_OFFSET, Record
+from slimcap.packet.record cimport FLAG_TRUNCATED, NO_IP_OFFSET, Record, ip_start
 from slimcap.packet.view cimport new_ip_layer, new_view
+
+from operator import index
 
 from slimcap.packet.types import PACKET_HDR_OFFSET, PacketType, RecordFlag
 
 cdef enum:
-    MAX_CAPACITY = 1 << 31
+    MAX_PAYLOAD = 0x7fffffff
     BYTE_NO_IP = 255  # in the one byte that the layout has for the IP layer's offset
 
 cdef list PACKET_TYPES = [PacketType(value) for value in range(256)]
@@ -56,6 +58,7 @@ cdef class Packet:
         cdef Record row
         if given._size < HDR_LEN:
             raise ValueError(f"a packet has at least {HDR_LEN} bytes, not {given._size}")
+        _check_size(given._size - HDR_LEN)
         _plain_row(&row, given._size - HDR_LEN)
         row.pkt_type = given._ptr[0]
         row.ip_offset = given._ptr[1]
@@ -63,6 +66,7 @@ cdef class Packet:
             row.ip_offset = NO_IP_OFFSET
         memcpy(&row.total_len, given._ptr + 2, 4)
         _flag_truncated(&row)
+        self._own()
         self._allocate(row.cap_len)
         self._fill(&row, given._ptr + HDR_LEN)
 
@@ -100,16 +104,16 @@ cdef class Packet:
         cdef Lease given = lease_buffer(payload)
         cdef Packet packet = buf
         cdef Record row
-        if given._size >= MAX_CAPACITY:
-            raise OverflowError(f"a payload of {given._size} bytes is no packet")
+        _check_size(given._size)
         _plain_row(&row, given._size)
-        row.pkt_type = pkt_type
-        row.total_len = given._size if total_len is None else total_len
-        row.ip_offset = ip_layer_offset
-        row.timestamp = timestamp
+        row.pkt_type = index(pkt_type)
+        row.total_len = given._size if total_len is None else index(total_len)
+        row.ip_offset = index(ip_layer_offset)
+        row.timestamp = index(timestamp)
         _flag_truncated(&row)
         if packet is None:
             packet = empty_packet(row.cap_len)
+        packet._own()
         packet._fill(&row, given._ptr)
         return packet
 
@@ -117,6 +121,14 @@ cdef class Packet:
     def capacity(self):
         """Most payload bytes it can hold."""
         return self._capacity
+
+    cdef inline int _own(self) except -1:
+        """See to it that there is memory, and that it is the packet's own."""
+        if self._memory is NULL:
+            if self._owner is not None:
+                raise TypeError("a packet view cannot be written to: it shows somebody else's bytes")
+            self._use_inline()
+        return 0
 
     cdef inline void _use_inline(self) noexcept:
         """See to it that there is memory: the packet's own, if it has none yet."""
@@ -142,14 +154,15 @@ cdef class Packet:
         """Take over a packet, cut to the capacity."""
         self._use_inline()
         self._row = row[0]
-        self._row.offset = 0
+        self._row.offset = 0  # its bytes are its own
         if self._row.cap_len > self._capacity:
             self._row.cap_len = <uint32_t> self._capacity
             self._row.flags |= FLAG_TRUNCATED
         self._memory[0] = row.pkt_type
         self._memory[1] = <uint8_t> row.ip_offset if row.ip_offset < BYTE_NO_IP else BYTE_NO_IP
         memcpy(self._memory + 2, &row.total_len, 4)
-        memcpy(self._memory + HDR_LEN, payload, self._row.cap_len)
+        if self._row.cap_len:
+            memmove(self._memory + HDR_LEN, payload, self._row.cap_len)  # may be a part of ours
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         self._use_inline()
@@ -216,9 +229,7 @@ cdef class Packet:
     @property
     def ip_layer(self):
         """The payload from the IP header on: an IPLayer, empty if there is none; lives as `payload` does."""
-        cdef Py_ssize_t at = self._row.ip_offset
-        if at >= self._row.cap_len or at == NO_IP_OFFSET:
-            at = self._row.cap_len
+        cdef Py_ssize_t at = ip_start(&self._row)
         return new_ip_layer(self._ptr + at, self._row.cap_len - at, self._keeper())
 
     def copy(self):
@@ -278,8 +289,7 @@ cdef Packet empty_packet(Py_ssize_t capacity):
     cdef Packet packet = Packet.__new__(Packet)
     packet._allocate(capacity)
     _plain_row(&packet._row, 0)
-    packet._memory[0] = packet._row.pkt_type
-    packet._memory[1] = BYTE_NO_IP
+    packet._fill(&packet._row, NULL)
     return packet
 
 
@@ -289,6 +299,12 @@ cdef Packet packet_from(const Record* row, const uint8_t* payload):
     packet._allocate(row.cap_len)
     packet._fill(row, payload)
     return packet
+
+
+cdef int _check_size(Py_ssize_t payload) except -1:
+    if payload > MAX_PAYLOAD:
+        raise OverflowError(f"a payload of {payload} bytes is no packet")
+    return 0
 
 
 cdef inline void _plain_row(Record* row, Py_ssize_t cap_len) noexcept:

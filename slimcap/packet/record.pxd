@@ -21,6 +21,18 @@ cdef enum:
     NO_IP_OFFSET = 0xffff
 
 
+cdef inline void set_pkt_type(Record* row, uint8_t pkt_type) noexcept nogil:
+    """The packet type, and zeros for the three spare bytes behind it."""
+    cdef uint8_t* p = &row.pkt_type
+    p[0] = pkt_type
+    p[1] = p[2] = p[3] = 0
+
+
 cdef inline bint in_bounds(const Record* row, uint64_t size) noexcept nogil:
     """Whether the payload of `row` lies within `size` bytes of data. In 64 bits, and nothing can wrap."""
     return row.cap_len <= size and row.offset <= size - row.cap_len
+
+
+cdef inline uint32_t ip_start(const Record* row) noexcept nogil:
+    """Where the IP layer starts in the payload: at its end if there is none (it may be longer than NO_IP)."""
+    return row.ip_offset if row.ip_offset != NO_IP_OFFSET and row.ip_offset < row.cap_len else row.cap_len

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import Final
+from operator import index
+from typing import Final, SupportsIndex
 
 NO_IP: Final = 65535
 """`ip_offset` of a packet in which no IP header was found."""
@@ -25,7 +26,7 @@ class PacketType(enum.IntEnum):
     @classmethod
     def _missing_(cls, value: object) -> PacketType | None:
         """Any other byte the kernel or a file may say is UNKNOWN."""
-        return cls.UNKNOWN if isinstance(value, int) and 0 <= value <= 255 else None
+        return cls.UNKNOWN if isinstance(value, SupportsIndex) and 0 <= index(value) <= 255 else None
 
 
 class RecordFlag(enum.IntFlag):

@@ -1,6 +1,7 @@
 """Views of packet bytes: as light as a Python object gets, and never outliving their memory."""
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.number cimport PyNumber_AsSsize_t
 from cpython.object cimport Py_EQ, Py_NE
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from cpython.unicode cimport PyUnicode_FromFormat
@@ -54,7 +55,7 @@ cdef class View:
     def __getitem__(self, key):
         cdef Py_ssize_t start, stop, step, index
         if not isinstance(key, slice):
-            index = key
+            index = PyNumber_AsSsize_t(key, IndexError)
             if index < 0:
                 index += self._len
             if not 0 <= index < self._len:
@@ -87,8 +88,8 @@ cdef class View:
             return (bytes(self) == other) == (op == Py_EQ)
         try:
             other = memoryview(other)
-        except TypeError:
-            return NotImplemented
+        except (TypeError, ValueError, BufferError):
+            return NotImplemented  # no bytes to be seen there
         return (memoryview(self) == other) == (op == Py_EQ)
 
     def __hash__(self):

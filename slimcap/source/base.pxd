@@ -31,7 +31,7 @@ cdef class Source:
     cdef bint _fill(self, int64_t deadline) except -1
     cdef void _tear_down(self) noexcept
     cdef void _show(self, Block rows, Py_ssize_t count, Block data, Py_ssize_t data_size) noexcept
-    cdef Py_ssize_t _snaplen(self) noexcept
+    cdef Py_ssize_t _snaplen(self) except -1
 
     @cython.final
     cdef const Record* _begin(self, object timeout) except? NULL

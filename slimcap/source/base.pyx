@@ -16,6 +16,7 @@ from libc.string cimport memcpy
 from slimcap.packet.batch cimport new_batch
 from slimcap.packet.lease cimport Borrowed, Hold, borrow, lease_block
 from slimcap.packet.packet cimport Packet, empty_packet, packet_from, packet_type
+from slimcap.packet.record cimport ip_start
 from slimcap.packet.view cimport View, new_ip_layer, new_view
 from slimcap.source.event cimport SIGNAL_STOP, SIGNAL_UNBLOCK, deadline_after
 
@@ -28,19 +29,21 @@ cdef Py_ssize_t ALL = sys.maxsize
 
 
 class Stats(NamedTuple):
-    """Packet counters of a source."""
+    """Packet counters of a source.
+
+    Attributes
+    ----------
+    packets_received : int
+        Packets that were read, or that reached the socket.
+    packets_dropped : int
+        Packets lost for want of space.
+    queue_freezes : int
+        How often the ring was full.
+    """
 
     packets_received: int
-    """Packets that were read, or that reached the socket."""
     packets_dropped: int
-    """Packets lost for want of space."""
     queue_freezes: int
-    """How often the ring was full."""
-
-
-cdef inline Py_ssize_t _ip_start(const Record* row) noexcept:
-    """Where the IP layer starts in the payload: at its end if there is none."""
-    return row.ip_offset if row.ip_offset < row.cap_len else row.cap_len
 
 
 cdef class Source:
@@ -75,7 +78,7 @@ cdef class Source:
     cdef void _tear_down(self) noexcept:
         """Close what is open; nobody is inside."""
 
-    cdef Py_ssize_t _snaplen(self) noexcept:
+    cdef Py_ssize_t _snaplen(self) except -1:
         """Most bytes a packet of this source may have."""
         return 0
 
@@ -108,7 +111,7 @@ cdef class Source:
 
     cdef const Record* _begin(self, object timeout) except? NULL:
         """Go in; the next row, or NULL (and out again) at the end."""
-        if self._ready():
+        if timeout is None and self._ready():
             self._busy = True
             return &self._rows[self._next]
         return self._begin_by(deadline_after(self._timeout if timeout is None else timeout))
@@ -134,10 +137,10 @@ cdef class Source:
         """As `_begin`, for the next row with an IP layer; those before it count as read."""
         cdef const Record* row = self._begin(timeout)
         cdef int64_t deadline
-        if row is NULL or _ip_start(row) < row.cap_len:
+        if row is NULL or ip_start(row) < row.cap_len:
             return row
         deadline = deadline_after(self._timeout if timeout is None else timeout)
-        while row is not NULL and _ip_start(row) == row.cap_len:
+        while row is not NULL and ip_start(row) == row.cap_len:
             self._next += 1
             self._leave()
             row = self._begin_by(deadline)
@@ -201,6 +204,7 @@ cdef class Source:
             if buf is None:
                 buf = packet_from(row, self._data + row.offset)
             else:
+                buf._own()
                 buf._fill(row, self._data + row.offset)
             self._next += 1
         finally:
@@ -263,7 +267,7 @@ cdef class Source:
         cdef const Record* row = self._begin_ip(timeout)
         if row is NULL:
             raise EOFError("the end of the capture")
-        cdef Py_ssize_t at = _ip_start(row)
+        cdef Py_ssize_t at = ip_start(row)
         try:
             if buf is None:
                 copied = PyBytes_FromStringAndSize(
@@ -502,7 +506,7 @@ cdef class ZeroCopySource(Source):
         cdef const Record* row = self._begin_ip(timeout)
         if row is NULL:
             raise EOFError("the end of the capture")
-        cdef Py_ssize_t at = _ip_start(row)
+        cdef Py_ssize_t at = ip_start(row)
         try:
             layer = new_ip_layer(self._data + row.offset + at, row.cap_len - at, self._lend())
             result = <tuple> (layer, packet_type(row.pkt_type), row.total_len)

@@ -57,14 +57,15 @@ class GzipReader:
         """
         into = memoryview(buffer)
         while not self._at_end():
-            if not self._input and not self._member.eof:
-                self._input = self._read(_CHUNK)
-                if not self._input:
-                    raise StreamError("the gzip stream is cut", cut=True)
+            # Also with no input left: the decompressor may hold back output that did not fit.
             data = self._decompress(min(len(into), _MOST_OUT))
             if data:
                 into[: len(data)] = data
                 return len(data)
+            if not self._input and not self._member.eof:
+                self._input = self._read(_CHUNK)
+                if not self._input:
+                    raise StreamError("the gzip stream is cut", cut=True)
         return 0
 
     def _at_end(self) -> bool:
@@ -99,16 +100,17 @@ class GzipReader:
         return data
 
     def _step_bytes(self, most: int) -> bytes:
-        while self._input and not self._member.eof:
+        data = b""
+        while not data and not self._member.eof:
             step = self._input[:1]
             try:
-                data: bytes = self._member.decompress(step, most)
+                data = self._member.decompress(step, most)
             except self._errors as error:
                 raise StreamError(f"the gzip stream is broken: {error}") from None
-            self._input = self._member.unconsumed_tail + self._input[1:]
-            if data:
-                return data
-        return b""
+            self._input = self._member.unused_data + self._member.unconsumed_tail + self._input[1:]
+            if not step:
+                break
+        return data
 
 
 def _fastest_zlib() -> tuple[Any, tuple[type[Exception], ...]]:

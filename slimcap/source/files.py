@@ -81,4 +81,5 @@ def read(file: File, **options: Unpack[PcapOptions]) -> Batch:
         damage.
     """
     with PcapSource(file, **options) as source:
-        return concat(source.batches())
+        batch = concat(source.batches())
+        return batch if len(batch) else Batch([], b"", source.links)

@@ -156,6 +156,7 @@ cdef Input _open_path(str path):
     opened._regular = S_ISREG(status.st_mode)
     if opened._regular:
         opened.size = status.st_size
+        opened.position = os.lseek(opened._fd, 0, os.SEEK_CUR)  # standard input may have been read before
         os.posix_fadvise(opened._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     return opened
 

@@ -32,7 +32,7 @@ cdef class PcapSource(ZeroCopySource):
     cdef Block _block                   # the undecoded bytes are _block[_start:_stop]
     cdef Py_ssize_t _start, _stop
     cdef uint64_t _base                 # offset in the file of the block's first byte
-    cdef object _error                  # what ended reading; raised again by every later call
+    cdef object _error                  # what ended reading: class and arguments of the exception, or None
     cdef int _decompress(self) except -1
     cdef int _read_header(self, uint32_t snaplen) except -1
     cdef Py_ssize_t _decode(self, Record[::1] out) except -1

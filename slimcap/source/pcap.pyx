@@ -13,7 +13,7 @@ from slimcap.abi.capfile cimport (
     PcapRecordHeader,
 )
 from slimcap.packet.lease cimport Block, Pool, new_block
-from slimcap.packet.record cimport FLAG_TRUNCATED, Record
+from slimcap.packet.record cimport FLAG_TRUNCATED, Record, set_pkt_type
 from slimcap.source.event cimport deadline_after
 from slimcap.source.input cimport open_input, wrap_input
 from slimcap.wire.link cimport LinkInfo
@@ -101,6 +101,8 @@ cdef class PcapDecoder:
         return self._decode(data, start, rows)
 
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1:
+        if self._record_len == 0:
+            raise ValueError("this decoder was never made: use PcapDecoder(header)")
         cdef uint64_t size = data.shape[0]
         cdef const uint8_t* p = &data[0] if size else NULL
         cdef Record* out = &rows[0] if rows.shape[0] else NULL
@@ -111,7 +113,8 @@ cdef class PcapDecoder:
             count = self._walk(p, size, out, rows.shape[0])
         self.fault = None
         if self._bad_caplen:
-            self.fault = f"a packet of {self._bad_caplen} captured bytes, more than the {self._most_caplen} there can be"
+            self.fault = (
+                f"a packet of {self._bad_caplen} captured bytes: there can be {self._most_caplen}")
         return count
 
     cdef Py_ssize_t _walk(
@@ -145,7 +148,7 @@ cdef class PcapDecoder:
             row.interface = 0
             row.vlan_tci = info.vlan_tci
             row.vlan_tpid = info.vlan_tpid
-            row.pkt_type = info.pkt_type
+            set_pkt_type(row, info.pkt_type)
             row.flags = info.flags | (FLAG_TRUNCATED if row.cap_len < row.total_len else 0)
             at += header + h.caplen
             count += 1
@@ -256,7 +259,7 @@ cdef class PcapSource(ZeroCopySource):
         cdef Block rows
         cdef Py_ssize_t count
         if self._error is not None:
-            raise self._error
+            raise self._error[0](*self._error[1:])
         if self._decoder is None:
             return False
         self._file.deadline = deadline
@@ -268,8 +271,7 @@ cdef class PcapSource(ZeroCopySource):
                 self._show(rows, count, self._block, self._stop)
                 return True
             if self._decoder.fault is not None:
-                self._error = self._bad(FileFormatError, self._decoder.fault, self._start)
-                raise self._error
+                raise self._bad(FileFormatError, self._decoder.fault, self._start)
             if not self._read_more(self._decoder.needed):
                 return self._end_of_file()
 
@@ -285,23 +287,22 @@ cdef class PcapSource(ZeroCopySource):
     cdef bint _end_of_file(self) except -1:
         if self._start == self._stop:
             return False
-        self._error = self._bad(
+        raise self._bad(
             TruncatedFileError,
             f"the file ends in a packet's record: {self._stop - self._start} of {self._decoder.needed} bytes",
             self._start)
-        raise self._error
 
     cdef int _read_more(self, Py_ssize_t needed) except -1:
         """Read on behind `_stop`, so that in the end `needed` bytes from `_start` on are there;
         0 at the end."""
         cdef Py_ssize_t got
+        self._event.check()
         self._make_room(needed)
         try:
             got = self._input.read_into(self._block, self._stop, self._block.size - self._stop)
         except StreamError as error:
-            self._error = self._bad(
-                TruncatedFileError if error.cut else FileFormatError, error.reason, self._stop)
-            raise self._error from None
+            raise self._bad(
+                TruncatedFileError if error.cut else FileFormatError, error.reason, self._stop) from None
         self._stop += got
         return got > 0
 
@@ -325,8 +326,12 @@ cdef class PcapSource(ZeroCopySource):
         return 0
 
     cdef object _bad(self, object kind, str reason, Py_ssize_t at):
-        """The exception for a bad place at `at` in the block."""
-        return kind(reason, self._file.name, self._base + at, self._earlier + self._end)
+        """The exception for a bad place at `at` in the block, which every later call will raise, too.
+
+        What is kept is how to make it: with its traceback it would keep the caller's variables alive.
+        """
+        self._error = (kind, reason, self._file.name, self._base + at, self._earlier + self._end)
+        return kind(*self._error[1:])
 
     cdef void _tear_down(self) noexcept:
         if self._file is not None:
@@ -334,7 +339,7 @@ cdef class PcapSource(ZeroCopySource):
         self._input = self._file
         self._block = None
 
-    cdef Py_ssize_t _snaplen(self) noexcept:
+    cdef Py_ssize_t _snaplen(self) except -1:
         # Not what the file states: packets may be longer.
         return self._decoder._cut
 

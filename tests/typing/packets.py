@@ -94,7 +94,7 @@ def refused(packet: Packet, view: View) -> None:
     View()  # type: ignore[call-arg]
     IPLayer()  # type: ignore[call-arg]
     Packet("text")  # type: ignore[arg-type]
-    Packet.from_payload(b"", 0, None, 14, 0, packet)  # type: ignore[call-arg]
+    Packet.from_payload(b"", buffer=packet)  # type: ignore[call-arg]
     slimcap.build_packet(1, 2)  # type: ignore[arg-type]
     packet.total_len = 9  # type: ignore[misc]
     packet.payload.src  # type: ignore[attr-defined]  # noqa: B018

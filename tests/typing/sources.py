@@ -67,9 +67,9 @@ def check_callback(source: Source) -> None:
 
 
 def check_in_bulk(source: Source) -> None:
-    assert_type(source.next_batch(), Batch)
     assert_type(source.next_batch(5, 1.0), Batch)
-    assert_type(source.next_batch(max_packets=None, timeout=None), Batch)
+    assert_type(source.next_batch(max_packets=5, timeout=None), Batch)
+    assert_type(source.next_batch(), Batch)
     assert_type(source.batches(), Iterator[Batch])
     for batch in source.batches(max_packets=7, timeout=1):
         assert_type(batch, Batch)
@@ -118,7 +118,7 @@ def refused(source: Source) -> None:
     Source()  # type: ignore[call-arg]
     source.next_packet(bytearray(9))  # type: ignore[arg-type]
     source.next_payload("text")  # type: ignore[call-overload]
-    source.next_packet(None, 1.0)  # type: ignore[call-arg]
+    source.next_packet(time_out=1.0)  # type: ignore[call-arg]
     source.next_payload_zero_copy()  # type: ignore[attr-defined]
     source.link = None  # type: ignore[misc]
 
