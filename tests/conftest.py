@@ -23,6 +23,9 @@ import pytest
 
 DATA = Path(__file__).parent / "data"
 
+# Children that run `python -c` in the checkout would import its uncompiled folder.
+os.environ["PYTHONSAFEPATH"] = "1"
+
 try:
     import slimcap
 except ModuleNotFoundError as error:

@@ -250,9 +250,9 @@ def test_cut_at_every_byte(drain, level):
 @pytest.mark.parametrize("block_size", [64, 100, 1000, 4096, 1 << 18, 1 << 20])
 def test_cut_where_little_holds_much(drain, block_size):
     """Bytes that the decompressor has taken in but not yet given out are not lost at a cut."""
-    plain = pcap_header() + pcap_record(bytes(1000)) * 300
+    plain = pcap_header() + pcap_record(bytes(1000)) * (300 if block_size > 4096 else 40)
     data = gzip_member(plain)
-    for cut in range(20, len(data), 1 if block_size >= 1000 else 31):
+    for cut in range(20, len(data)):
         facts, error = outcome(data[:cut], drain, block_size=block_size)
         assert_cut(facts, error, zlib.decompressobj(31).decompress(data[:cut]))
 

@@ -135,11 +135,15 @@ cdef class Source:
 
     cdef const Record* _begin_ip(self, object timeout) except? NULL:
         """As `_begin`, for the next row with an IP layer; those before it count as read."""
-        cdef const Record* row = self._begin(timeout)
+        cdef const Record* row
         cdef int64_t deadline
-        if row is NULL or ip_start(row) < row.cap_len:
-            return row
+        if timeout is None and self._ready():
+            row = &self._rows[self._next]
+            if ip_start(row) < row.cap_len:
+                self._busy = True
+                return row
         deadline = deadline_after(self._timeout if timeout is None else timeout)
+        row = self._begin_by(deadline)
         while row is not NULL and ip_start(row) == row.cap_len:
             self._next += 1
             self._leave()
@@ -168,6 +172,7 @@ cdef class Source:
             self._given = self._target = None
             self._drop_rows()
             self._tear_down()
+            self._event.shut()
 
     cdef Hold _lend(self):
         """What single views of the current bytes hold on to."""

@@ -8,6 +8,7 @@ cdef class Event:
     cdef int _fd
     cdef int signal     # Signal bits: looked at by a reader that never waits, too
     cdef void raise_signal(self, Signal signal) noexcept
+    cdef void shut(self) noexcept
     cdef int check(self) except -1
     cdef int wait(self, int fd, short events, int64_t deadline) except -1
 

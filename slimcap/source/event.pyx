@@ -75,16 +75,22 @@ cdef class Event:
         if self._fd != fd:
             c_close(fd)
 
-    def __dealloc__(self):
+    cdef void shut(self) noexcept:
+        """Close what waking needs, once nobody will wait any more. Signals are still kept."""
         if self._fd >= 0:
             c_close(self._fd)
+            self._fd = -1
+
+    def __dealloc__(self):
+        self.shut()
 
     cdef void raise_signal(self, Signal signal) noexcept:
         """Tell the reader, and wake it."""
         cdef uint64_t one = 1
         self.signal |= signal
-        # Fails only if the counter is full: then it is readable, as it should be.
-        c_write(self._fd, &one, sizeof(one))
+        if self._fd >= 0:
+            # Fails only if the counter is full: then it is readable, as it should be.
+            c_write(self._fd, &one, sizeof(one))
 
     cdef int check(self) except -1:
         """Raise what was told: CaptureStopped from then on, CaptureUnblocked once."""
