@@ -20,9 +20,12 @@ from slimcap.packet.packet import Packet, PacketView
 from slimcap.packet.record import RECORD_DTYPE
 from slimcap.packet.types import NO_IP, PACKET_HDR_OFFSET, PacketType, RecordFlag
 from slimcap.packet.view import IPLayer, View
+from slimcap.sink.pcap import PcapWriter
+from slimcap.source.afring import RingSource
 from slimcap.source.base import Source, Stats, ZeroCopySource
 from slimcap.source.files import open_file, read
-from slimcap.source.link import Link
+from slimcap.source.link import Link, links
+from slimcap.source.live import open_live
 from slimcap.source.pcap import PcapSource
 
 __version__ = "0.1.0"
@@ -47,8 +50,10 @@ __all__ = [
     "PacketType",
     "PacketView",
     "PcapSource",
+    "PcapWriter",
     "RecordFlag",
     "RingExhausted",
+    "RingSource",
     "SlimcapError",
     "Source",
     "Stats",
@@ -57,6 +62,8 @@ __all__ = [
     "ZeroCopySource",
     "build_packet",
     "concat",
+    "links",
     "open_file",
+    "open_live",
     "read",
 ]

@@ -1,4 +1,5 @@
 """System calls and the kernel's structs, with a _Static_assert beside each layout relied on."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from posix.types cimport mode_t
 
 cdef extern from "errno.h" nogil:
@@ -42,3 +43,135 @@ cdef extern from "poll.h" nogil:
         short events
         short revents
     int c_ppoll "ppoll"(pollfd* fds, unsigned long count, const timespec* timeout, const void* mask)
+
+cdef extern from *:
+    """
+    #include <linux/if_packet.h>
+    #include <linux/filter.h>
+    #include <stddef.h>
+    #ifndef TP_STATUS_GSO_TCP
+    #define TP_STATUS_GSO_TCP (1 << 8)      /* Linux 5.19, newer than the headers of some distributions */
+    #endif
+    #ifndef PACKET_IGNORE_OUTGOING
+    #define PACKET_IGNORE_OUTGOING 23       /* Linux 4.20 */
+    #endif
+    /* linux/if_packet.h, TPACKET_V3; the walker relies on the fixed part of each struct. */
+    _Static_assert(offsetof(struct tpacket_block_desc, hdr) == 8, "tpacket_block_desc");
+    _Static_assert(sizeof(struct tpacket_hdr_v1) == 40, "tpacket_hdr_v1");
+    _Static_assert(sizeof(struct tpacket3_hdr) == 48, "tpacket3_hdr");
+    _Static_assert(TPACKET_ALIGN(sizeof(struct tpacket3_hdr)) == 48, "sockaddr_ll follows the header");
+    _Static_assert(sizeof(struct sockaddr_ll) == 20, "sockaddr_ll");
+    """
+
+cdef extern from "linux/if_packet.h" nogil:
+    enum: TP_STATUS_KERNEL, TP_STATUS_USER, TP_STATUS_LOSING, TP_STATUS_CSUMNOTREADY, TP_STATUS_CSUM_VALID
+    enum: TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID, TP_STATUS_BLK_TMO, TP_STATUS_GSO_TCP
+    enum: TPACKET_ALIGNMENT
+
+    struct sockaddr_ll:
+        unsigned short sll_family
+        uint16_t sll_protocol
+        int sll_ifindex
+        unsigned short sll_hatype
+        unsigned char sll_pkttype
+        unsigned char sll_halen
+        unsigned char sll_addr[8]
+
+    struct tpacket_hdr_variant1:
+        uint32_t tp_rxhash
+        uint32_t tp_vlan_tci
+        uint16_t tp_vlan_tpid
+
+    struct tpacket3_hdr:
+        uint32_t tp_next_offset
+        uint32_t tp_sec
+        uint32_t tp_nsec
+        uint32_t tp_snaplen
+        uint32_t tp_len
+        uint32_t tp_status
+        uint16_t tp_mac
+        uint16_t tp_net
+        tpacket_hdr_variant1 hv1
+
+    struct tpacket_bd_ts:
+        unsigned int ts_sec
+
+    struct tpacket_hdr_v1:
+        uint32_t block_status
+        uint32_t num_pkts
+        uint32_t offset_to_first_pkt
+        uint32_t blk_len
+        uint64_t seq_num
+
+    union tpacket_bd_header_u:
+        tpacket_hdr_v1 bh1
+
+    struct tpacket_block_desc:
+        uint32_t version
+        uint32_t offset_to_priv
+        tpacket_bd_header_u hdr
+
+    struct tpacket_req3:
+        unsigned int tp_block_size
+        unsigned int tp_block_nr
+        unsigned int tp_frame_size
+        unsigned int tp_frame_nr
+        unsigned int tp_retire_blk_tov
+        unsigned int tp_sizeof_priv
+        unsigned int tp_feature_req_word
+
+    struct tpacket_stats_v3:
+        unsigned int tp_packets
+        unsigned int tp_drops
+        unsigned int tp_freeze_q_cnt
+
+    struct packet_mreq:
+        int mr_ifindex
+        unsigned short mr_type
+        unsigned short mr_alen
+        unsigned char mr_address[8]
+
+    enum: PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC, PACKET_RX_RING, PACKET_VERSION, PACKET_STATISTICS
+    enum: PACKET_IGNORE_OUTGOING
+    enum: TPACKET_V3
+
+cdef extern from "linux/filter.h" nogil:
+    struct sock_filter:
+        uint16_t code
+        uint8_t jt
+        uint8_t jf
+        uint32_t k
+
+    struct sock_fprog:
+        unsigned short len
+        sock_filter* filter
+
+cdef extern from "linux/if_ether.h" nogil:
+    enum: ETH_P_ALL
+
+cdef extern from "sys/socket.h" nogil:
+    ctypedef unsigned int socklen_t
+    enum: AF_PACKET, SOCK_RAW, SOCK_CLOEXEC, SOL_SOCKET, SOL_PACKET, SO_ATTACH_FILTER, SO_ERROR
+    struct sockaddr:
+        pass
+    int c_socket "socket"(int domain, int kind, int protocol)
+    int c_bind "bind"(int fd, const sockaddr* address, socklen_t size)
+    int setsockopt(int fd, int level, int option, const void* value, socklen_t size)
+    int getsockname(int fd, sockaddr* address, socklen_t* size)
+    int getsockopt(int fd, int level, int option, void* value, socklen_t* size)
+
+cdef extern from "net/if.h" nogil:
+    enum: IFF_UP
+    struct ifreq:
+        int ifr_ifindex
+        short ifr_flags
+
+cdef extern from "sys/ioctl.h" nogil:
+    enum: SIOCGIFNAME, SIOCGIFFLAGS
+    int ioctl(int fd, unsigned long request, ...)
+
+cdef extern from "sys/mman.h" nogil:
+    enum: PROT_READ, PROT_WRITE, MAP_SHARED, MAP_LOCKED, MAP_NORESERVE
+    void* MAP_FAILED
+    void* c_mmap "mmap"(void* address, size_t size, int protection, int flags, int fd, long offset)
+    int c_munmap "munmap"(void* address, size_t size)

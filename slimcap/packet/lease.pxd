@@ -4,17 +4,19 @@ from libc.stdint cimport uint8_t
 cdef enum:
     POOL_KEEP = 8  # free pieces a pool holds on to
 
-cdef class Pool:
+cdef class Home:
+    cdef void give(self, void* memory) noexcept
+
+cdef class Pool(Home):
     cdef readonly Py_ssize_t size
     cdef void* _free[POOL_KEEP]
     cdef int _count
     cdef Block take(self)
-    cdef void give(self, void* memory) noexcept
 
 cdef class Block:
     cdef uint8_t* ptr
     cdef Py_ssize_t size
-    cdef Pool _pool
+    cdef Home home          # where it goes at its death; None if it is simply freed
     cdef Py_ssize_t holds   # alive on this block
     cdef int resize(self, Py_ssize_t size) except -1
 

@@ -1,7 +1,7 @@
 from typing import Any, TypeAlias, final
 
 from numpy.typing import NDArray
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 # numpy says that its arrays are buffers from Python 3.12 on only.
 _Buffer: TypeAlias = Buffer | NDArray[Any]
@@ -20,8 +20,11 @@ class Lease:
 
 # What a lease is made of: of use to C code only.
 
+@disjoint_base
+class Home: ...
+
 @final
-class Pool:
+class Pool(Home):
     @property
     def size(self) -> int: ...
 

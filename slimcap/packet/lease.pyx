@@ -1,6 +1,6 @@
 """Memory on loan, given back when its last view dies.
 
-    Pool ──take()──► Block ◄── Hold ◄── Lease
+    Home ──take()──► Block ◄── Hold ◄── Lease
       ▲                │        ▲
       └─ at its death ─┘        └── View, Packet, numpy array …
 
@@ -18,9 +18,17 @@ cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject* o)  # of a pointer: an object would be one reference more
 
 
+@cython.no_gc
+cdef class Home:
+    """Where blocks come from and go back to: a pool, or the ring that the kernel fills."""
+
+    cdef void give(self, void* memory) noexcept:
+        """Take back the memory of a block that died."""
+
+
 @cython.final
 @cython.no_gc
-cdef class Pool:
+cdef class Pool(Home):
     """Memory in pieces of one size, kept for the next taker:
     fresh megabytes cost a page fault every 4 KiB."""
 
@@ -37,7 +45,7 @@ cdef class Pool:
             self._count -= 1
             block.ptr = <uint8_t*> self._free[self._count]
             block.size = self.size
-        block._pool = self
+        block.home = self
         return block
 
     cdef void give(self, void* memory) noexcept:
@@ -67,7 +75,7 @@ cdef Block new_block(Py_ssize_t size):
 @cython.no_gc
 @cython.freelist(16)
 cdef class Block:
-    """One piece of memory; goes back to its pool when the last reference dies."""
+    """One piece of memory; goes back to its home when the last reference dies."""
 
     cdef int resize(self, Py_ssize_t size) except -1:
         """Change the size of a block without a pool that nobody has a lease on; the content stays."""
@@ -81,10 +89,10 @@ cdef class Block:
     def __dealloc__(self):
         if self.ptr is NULL:
             return
-        if self._pool is None:
+        if self.home is None:
             PyMem_RawFree(self.ptr)
         else:
-            self._pool.give(self.ptr)
+            self.home.give(self.ptr)
 
     # Writable, for what fills the block; readers get a Lease.
     def __getbuffer__(self, Py_buffer* buffer, int flags):

@@ -161,7 +161,9 @@ cdef class Source:
             return NULL
 
     cdef void _leave(self) noexcept:
-        """Go out; tear down what `close()` left to us."""
+        """Go out; let go of rows that are all given out, and tear down what `close()` left to us."""
+        if self._next == self._end and self._rows is not NULL:
+            self._drop_rows()
         self._busy = False
         if self._signal[0] & SIGNAL_STOP:
             self._shut_down()

@@ -12,5 +12,6 @@ cdef class Event:
     cdef int check(self) except -1
     cdef int wait(self, int fd, short events, int64_t deadline) except -1
 
+cdef int64_t monotonic_ns() noexcept nogil
 cdef int64_t deadline_after(object timeout) except? -2
 cdef int raise_errno(str call, object subject) except -1

@@ -40,7 +40,8 @@ cdef int raise_errno(str call, object subject) except -1:
     raise OSError(number, f"{call}: {os.strerror(number)}", subject)
 
 
-cdef inline int64_t _now() noexcept nogil:
+cdef int64_t monotonic_ns() noexcept nogil:
+    """Now, on the clock that deadlines are on."""
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     return <int64_t> now.tv_sec * NANOSECOND + now.tv_nsec
@@ -55,7 +56,7 @@ cdef int64_t deadline_after(object timeout) except? -2:
     if not seconds >= 0:
         raise ValueError(f"timeout is a number of seconds from 0 on, or None: not {timeout}")
     # 2^33 seconds are 272 years, and fit.
-    return _now() + <int64_t> (seconds * NANOSECOND) if seconds < (1 << 33) else NEVER
+    return monotonic_ns() + <int64_t> (seconds * NANOSECOND) if seconds < (1 << 33) else NEVER
 
 
 @cython.final
@@ -116,7 +117,9 @@ cdef class Event:
         fds[1].fd, fds[1].events = self._fd, POLLIN
         while True:
             self.check()
-            left = LONGEST_WAIT if deadline == NEVER else min(deadline - _now(), <int64_t> LONGEST_WAIT)
+            left = LONGEST_WAIT
+            if deadline != NEVER:
+                left = min(left, deadline - monotonic_ns())
             nap.tv_sec, nap.tv_nsec = 0, max(left, 0)
             with nogil:
                 ready = c_ppoll(fds, 2, &nap, NULL)
@@ -126,5 +129,5 @@ cdef class Event:
             self.check()
             if ready > 0 and fds[0].revents:
                 return fds[0].revents
-            if deadline != NEVER and _now() >= deadline:
+            if deadline != NEVER and monotonic_ns() >= deadline:
                 raise TimeoutError("no packet arrived in time")

@@ -1,0 +1,37 @@
+"""Capture filters: what the kernel drops before it copies, and how much it copies of the rest."""
+
+from slimcap.filter.choice import Filter, build_program
+from slimcap.filter.default import ip_only, without_vlans
+from slimcap.filter.expression import compile_expression
+from slimcap.filter.program import DROP, Instruction, Program, accept, check, pack, with_snaplen
+from slimcap.filter.snaplen import (
+    Strategy,
+    fixed,
+    minimal_ipv4_header,
+    minimal_ipv4_transport,
+    minimal_ipv6_header,
+    minimal_ipv6_transport,
+    resolve,
+)
+
+__all__ = [
+    "DROP",
+    "Filter",
+    "Instruction",
+    "Program",
+    "Strategy",
+    "accept",
+    "build_program",
+    "check",
+    "compile_expression",
+    "fixed",
+    "ip_only",
+    "minimal_ipv4_header",
+    "minimal_ipv4_transport",
+    "minimal_ipv6_header",
+    "minimal_ipv6_transport",
+    "pack",
+    "resolve",
+    "with_snaplen",
+    "without_vlans",
+]

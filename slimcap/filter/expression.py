@@ -1,0 +1,161 @@
+"""Filters as tcpdump writes them, compiled by libpcap, which is looked for when first needed."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from slimcap.errors import FilterError
+from slimcap.filter.program import MAX_SNAPLEN, Program, check_snaplen
+
+_LIBRARIES: Final = ("libpcap.so.0.8", "libpcap.so.1")  # Debian's name, and that of everyone else
+_NETMASK_UNKNOWN: Final = 0xFFFFFFFF
+_ERRBUF_SIZE: Final = 256
+
+# libpcap's DLT_ numbers are those of LINKTYPE_, but for a few (pcap-common.c). Both of these are DLT_RAW.
+_DLT_OF_LINKTYPE: Final = {101: 12, 14: 12}
+
+# pcap_compile() kept its state in globals up to libpcap 1.7.
+_lock: Final = threading.Lock()
+
+
+class _Instruction(ctypes.Structure):
+    """struct bpf_insn (pcap/bpf.h)."""
+
+    _fields_ = (
+        ("code", ctypes.c_ushort),
+        ("jt", ctypes.c_ubyte),
+        ("jf", ctypes.c_ubyte),
+        ("k", ctypes.c_uint32),
+    )
+
+
+class _Program(ctypes.Structure):
+    """struct bpf_program (pcap/bpf.h)."""
+
+    _fields_ = (("length", ctypes.c_uint), ("instructions", ctypes.POINTER(_Instruction)))
+
+
+@functools.cache
+def _libpcap() -> ctypes.CDLL:
+    for name in _LIBRARIES:
+        try:
+            library = ctypes.CDLL(name)
+        except OSError:
+            continue
+        break
+    else:
+        raise FilterError(
+            f"filter expressions need libpcap ({' or '.join(_LIBRARIES)}): `apt install libpcap0.8`, "
+            "or give the filter as BPF instructions"
+        )
+    handle, text, program = ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(_Program)
+    for function, result, arguments in (
+        ("pcap_open_dead", handle, (ctypes.c_int, ctypes.c_int)),
+        ("pcap_create", handle, (text, text)),
+        ("pcap_set_snaplen", ctypes.c_int, (handle, ctypes.c_int)),
+        ("pcap_activate", ctypes.c_int, (handle,)),
+        ("pcap_datalink", ctypes.c_int, (handle,)),
+        ("pcap_compile", ctypes.c_int, (handle, program, text, ctypes.c_int, ctypes.c_uint32)),
+        ("pcap_freecode", None, (program,)),
+        ("pcap_geterr", text, (handle,)),
+        ("pcap_statustostr", text, (ctypes.c_int,)),
+        ("pcap_close", None, (handle,)),
+    ):
+        entry = getattr(library, function)
+        entry.restype = result
+        entry.argtypes = arguments
+    return library
+
+
+def compile_expression(
+    expression: str, link_type: int, *, snaplen: int = MAX_SNAPLEN, live_interface: str | None = None
+) -> Program:
+    """Compile a filter expression (pcap-filter(7)).
+
+    A filter for files and one for a live capture are different programs: the kernel takes the outermost VLAN
+    tag out of the packets, so `vlan` has to ask it. libpcap compiles such a program only for an interface
+    that it has open.
+
+    A host that is given by name is looked up, which can take its time.
+
+    Parameters
+    ----------
+    expression : str
+        As for tcpdump; an empty one takes every packet.
+    link_type : int
+        The LINKTYPE_ number.
+    snaplen : int
+        Most bytes captured of a packet.
+    live_interface : str, optional
+        Compile for a live capture on this interface. Needs the privileges that the capture needs.
+
+    Returns
+    -------
+    Program
+        What to attach, or to match with.
+
+    Raises
+    ------
+    FilterError
+        There is no libpcap, it cannot open the interface, or does not understand the expression.
+    """
+    check_snaplen(snaplen)
+    if "\0" in expression:
+        raise FilterError(f"filter {expression!r}: a NUL character")
+    library = _libpcap()
+    with _lock, _opened(library, expression, link_type, snaplen, live_interface) as handle:
+        program = _Program()
+        text = expression.encode(errors="backslashreplace")
+        if library.pcap_compile(handle, ctypes.byref(program), text, 1, _NETMASK_UNKNOWN) != 0:
+            raise _failed(expression, library.pcap_geterr(handle))
+        try:
+            made = program.instructions[: program.length]
+            return tuple((one.code, one.jt, one.jf, one.k) for one in made)
+        finally:
+            library.pcap_freecode(ctypes.byref(program))
+
+
+@contextmanager
+def _opened(
+    library: ctypes.CDLL, expression: str, link_type: int, snaplen: int, interface: str | None
+) -> Iterator[int]:
+    """A handle to compile on, closed in the end."""
+    wanted = _DLT_OF_LINKTYPE.get(link_type, link_type)
+    if interface is None:
+        handle = library.pcap_open_dead(wanted, snaplen)
+        if not handle:
+            raise _failed(expression, b"out of memory")
+    else:
+        error = ctypes.create_string_buffer(_ERRBUF_SIZE)
+        handle = library.pcap_create(interface.encode(errors="surrogateescape"), error)
+        if not handle:
+            raise _failed(expression, error.value)
+    try:
+        if interface is not None:
+            _activate(library, handle, expression, snaplen, interface)
+            found = library.pcap_datalink(handle)
+            if found != wanted:
+                reason = f"libpcap sees link type {found} on {interface}, not {wanted}"
+                raise _failed(expression, reason.encode())
+        yield handle
+    finally:
+        library.pcap_close(handle)
+
+
+def _activate(library: ctypes.CDLL, handle: int, expression: str, snaplen: int, interface: str) -> None:
+    library.pcap_set_snaplen(handle, snaplen)
+    status = library.pcap_activate(handle)
+    if status < 0:  # above 0 it is a warning
+        # Where there is nothing to add, the second is the first again, or empty.
+        reasons = dict.fromkeys((library.pcap_statustostr(status), library.pcap_geterr(handle)))
+        text = ": ".join(reason.decode(errors="replace") for reason in reasons if reason)
+        raise _failed(expression, f"cannot open {interface}: {text}".encode())
+
+
+def _failed(expression: str, reason: bytes) -> FilterError:
+    return FilterError(f"filter {expression!r}: {reason.decode(errors='replace')}")

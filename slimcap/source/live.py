@@ -1,0 +1,49 @@
+"""Opening network interfaces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+
+from slimcap.source.afring import RingSource
+
+if TYPE_CHECKING:
+    from slimcap.filter import Filter, Strategy
+    from slimcap.source.link import Link
+
+
+class RingOptions(TypedDict, total=False):
+    """The options of `RingSource`."""
+
+    snaplen: int | Strategy
+    promiscuous: bool
+    filter: Filter | None
+    auto_filter: bool
+    ignore_vlans: bool
+    block_size: int
+    num_blocks: int
+    block_timeout: float
+    timeout: float | None
+    link_down: Literal["wait", "raise"]
+
+
+def open_live(link: str | Link, **options: Unpack[RingOptions]) -> RingSource:
+    """Capture from a network interface of this host, as `ip link` lists them.
+
+    Parameters
+    ----------
+    link : str or Link
+        The interface.
+    **options
+        As `RingSource` takes them.
+
+    Returns
+    -------
+    RingSource
+        Close it, or use it as a context manager.
+
+    Raises
+    ------
+    LinkError, FilterError, PermissionError, ValueError, OSError
+        As `RingSource` does.
+    """
+    return RingSource(link, **options)

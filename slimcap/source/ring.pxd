@@ -1,0 +1,14 @@
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+from slimcap.packet.lease cimport Block, Home
+
+cdef class Ring(Home):
+    cdef uint8_t* _memory
+    cdef readonly Py_ssize_t block_size, num_blocks
+    cdef int64_t* _lent         # when each block was lent, monotonic ns; 0 if it is not
+    cdef readonly Py_ssize_t lent
+    cdef int open(self, int fd) except -1
+    cdef bint is_ready(self, Py_ssize_t index) noexcept nogil
+    cdef uint32_t* _status(self, Py_ssize_t index) noexcept nogil
+    cdef Block lend(self, Py_ssize_t index)
+    cdef double held_for(self, Py_ssize_t index) noexcept

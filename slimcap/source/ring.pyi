@@ -1,0 +1,13 @@
+from typing import Self, final
+
+from slimcap.packet.lease import Home
+
+@final
+class Ring(Home):
+    def __new__(cls, block_size: int, num_blocks: int) -> Self: ...
+    @property
+    def block_size(self) -> int: ...
+    @property
+    def num_blocks(self) -> int: ...
+    @property
+    def lent(self) -> int: ...

@@ -1,0 +1,77 @@
+"""The memory-mapped TPACKET_V3 ring: blocks that change hands between the kernel and us.
+
+    kernel fills ──(status: USER)──► we lend ──(last view dies, status: KERNEL)──► kernel fills …
+
+The mapping lives as long as the last block on loan, not as long as the socket.
+"""
+cimport cython
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.stdint cimport uint32_t
+
+from slimcap.abi.atomic cimport load_acquire, store_release
+from slimcap.abi.linux cimport (
+    MAP_FAILED,
+    MAP_SHARED,
+    PROT_READ,
+    PROT_WRITE,
+    TP_STATUS_KERNEL,
+    TP_STATUS_USER,
+    c_mmap,
+    c_munmap,
+    tpacket_block_desc,
+)
+from slimcap.source.event cimport monotonic_ns, raise_errno
+
+
+@cython.final
+@cython.no_gc
+cdef class Ring(Home):
+    """The blocks of a socket's receive ring."""
+
+    def __cinit__(self, Py_ssize_t block_size, Py_ssize_t num_blocks):
+        self.block_size = block_size
+        self.num_blocks = num_blocks
+        self._lent = <int64_t*> PyMem_Calloc(num_blocks, sizeof(int64_t))
+        if self._lent is NULL:
+            raise MemoryError(f"cannot keep the books of {num_blocks} blocks")
+
+    cdef int open(self, int fd) except -1:
+        """Map the ring that was set up on a socket."""
+        cdef void* memory = c_mmap(
+            NULL, self.block_size * self.num_blocks, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+        if memory is MAP_FAILED:
+            raise_errno("mmap", None)
+        self._memory = <uint8_t*> memory
+        return 0
+
+    cdef uint32_t* _status(self, Py_ssize_t index) noexcept nogil:
+        return &(<tpacket_block_desc*> (self._memory + index * self.block_size)).hdr.bh1.block_status
+
+    cdef bint is_ready(self, Py_ssize_t index) noexcept nogil:
+        """Whether the kernel has filled the block and we have not lent it yet."""
+        return self._lent[index] == 0 and load_acquire(self._status(index)) & TP_STATUS_USER
+
+    cdef Block lend(self, Py_ssize_t index):
+        """A ready block; it goes back to the kernel at its death."""
+        cdef Block block = Block.__new__(Block)
+        block.size = self.block_size
+        block.home = self
+        block.ptr = self._memory + index * self.block_size
+        self._lent[index] = monotonic_ns()
+        self.lent += 1
+        return block
+
+    cdef void give(self, void* memory) noexcept:
+        cdef Py_ssize_t index = (<uint8_t*> memory - self._memory) // self.block_size
+        self._lent[index] = 0
+        self.lent -= 1
+        store_release(self._status(index), TP_STATUS_KERNEL)
+
+    cdef double held_for(self, Py_ssize_t index) noexcept:
+        """Seconds since the block was lent."""
+        return (monotonic_ns() - self._lent[index]) / 1e9
+
+    def __dealloc__(self):
+        if self._memory is not NULL:
+            c_munmap(self._memory, self.block_size * self.num_blocks)
+        PyMem_Free(self._lent)

@@ -1,0 +1,14 @@
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from slimcap.packet.record cimport Record
+
+cdef class BlockWalker:
+    cdef readonly uint32_t linktype
+    cdef readonly uint64_t position     # of the next packet's header in the block; 0 once there is none
+    cdef readonly uint32_t status       # of the block: TP_STATUS_ bits
+    cdef readonly uint32_t remaining    # packets from there on, as the block says
+    cdef readonly bint bad              # the walk ended early, at something that points out of the block
+    cdef void _start(self, const uint8_t* block, uint64_t size) noexcept nogil
+    cdef Py_ssize_t _walk(
+        self, const uint8_t* block, uint64_t size, uint64_t base,
+        Record* rows, Py_ssize_t room) noexcept nogil

@@ -1,0 +1,164 @@
+"""TPACKET_V3 blocks, from the kernel's bytes to rows. No system calls, no sockets.
+
+    block_desc                    tpacket3_hdr           sockaddr_ll    packet
+    | version | priv | hdr_v1 | … | next | … | mac … |48 | pkttype … | … |  tp_mac bytes behind the header
+                       num_pkts     └───────────────────────────────────────► next tpacket3_hdr
+
+The kernel writes them (net/packet/af_packet.c: prb_open_block, prb_fill_curr_block, tpacket_rcv), or a mock
+does. So no length is believed: whatever points out of the block ends the walk.
+"""
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from slimcap.abi.linux cimport (
+    TP_STATUS_CSUMNOTREADY,
+    TP_STATUS_CSUM_VALID,
+    TP_STATUS_GSO_TCP,
+    TP_STATUS_VLAN_TPID_VALID,
+    TP_STATUS_VLAN_VALID,
+    sockaddr_ll,
+    tpacket3_hdr,
+    tpacket_block_desc,
+)
+from slimcap.packet.record cimport (
+    FLAG_CHECKSUM_NOT_READY,
+    FLAG_CHECKSUM_VALID,
+    FLAG_GSO,
+    FLAG_TRUNCATED,
+    FLAG_VLAN,
+    FLAG_VLAN_STRIPPED,
+    Record,
+    set_pkt_type,
+)
+from slimcap.wire.link cimport LinkInfo
+from slimcap.wire.linktype cimport walk_link
+from slimcap.wire.vlan cimport TPID_CUSTOMER
+
+cdef enum:
+    NANOSECONDS = 1_000_000_000
+    HEADER_LEN = 48                 # TPACKET_ALIGN(sizeof(struct tpacket3_hdr)): asserted in abi/linux.pxd
+    PACKET_MIN = HEADER_LEN + 20    # with the sockaddr_ll behind it
+
+
+@cython.final
+cdef class BlockWalker:
+    """The packets of one block after the other.
+
+    Parameters
+    ----------
+    linktype : int
+        LINKTYPE_ of the interface, which tells where IP is.
+    """
+
+    def __init__(self, uint32_t linktype):
+        self.linktype = linktype
+
+    def start(self, const uint8_t[::1] block):
+        """Begin with a block.
+
+        Parameters
+        ----------
+        block : buffer of uint8, shape (block_size,)
+        """
+        self._start(&block[0] if block.shape[0] else NULL, block.shape[0])
+
+    def walk(self, const uint8_t[::1] block, Record[::1] rows, uint64_t base=0):
+        """Write a row for each packet of the block from `position` on, as many as `rows` has room for.
+
+        Parameters
+        ----------
+        block : buffer of uint8, shape (block_size,)
+            The block that was begun with.
+        rows : array of RECORD_DTYPE, shape (m,)
+            Written to.
+        base : int
+            Offset of the block in the data that the rows' `offset` counts in.
+
+        Returns
+        -------
+        int
+            Number of rows written.
+        """
+        if not block.shape[0] or not rows.shape[0]:
+            return 0
+        return self._walk(&block[0], block.shape[0], base, &rows[0], rows.shape[0])
+
+    cdef void _start(self, const uint8_t* block, uint64_t size) noexcept nogil:
+        cdef tpacket_block_desc desc
+        self.position = self.remaining = self.status = 0
+        self.bad = False
+        if size < sizeof(desc):
+            self.bad = True
+            return
+        memcpy(&desc, block, sizeof(desc))
+        self.status = desc.hdr.bh1.block_status
+        self.remaining = desc.hdr.bh1.num_pkts
+        self.position = desc.hdr.bh1.offset_to_first_pkt
+
+    cdef Py_ssize_t _walk(
+            self, const uint8_t* block, uint64_t size, uint64_t base,
+            Record* rows, Py_ssize_t room) noexcept nogil:
+        cdef uint64_t at = self.position
+        cdef uint32_t left = self.remaining
+        cdef Py_ssize_t count = 0
+        cdef const tpacket3_hdr* header
+        while count < room and left:
+            # 8-aligned, as the kernel has it, or the header could not be read in place.
+            if at < sizeof(tpacket_block_desc) or at % 8 or at > size or size - at < PACKET_MIN:
+                self.bad = True
+                break
+            header = <const tpacket3_hdr*> (block + at)
+            if not _packet(header, size - at, base + at, self.linktype, &rows[count]):
+                self.bad = True
+                break
+            count += 1
+            left -= 1
+            if left and header.tp_next_offset == 0:  # it would be the same packet again and again
+                self.bad = True
+                break
+            at += header.tp_next_offset
+        self.remaining = 0 if self.bad else left
+        self.position = at if self.remaining else 0
+        return count
+
+
+cdef inline bint _packet(
+        const tpacket3_hdr* header, uint64_t room, uint64_t offset, uint32_t linktype,
+        Record* row) noexcept nogil:
+    """The row of one packet, `room` bytes before the end of its block; False if it points out of it."""
+    cdef const uint8_t* p = <const uint8_t*> header
+    cdef uint64_t mac = header.tp_mac
+    cdef uint32_t snaplen = header.tp_snaplen
+    cdef uint32_t status = header.tp_status
+    cdef LinkInfo info
+    if mac < PACKET_MIN or mac > room or snaplen > room - mac:
+        return False
+    walk_link(linktype, p + mac, snaplen, &info)
+    row.timestamp = <int64_t> header.tp_sec * NANOSECONDS + header.tp_nsec
+    row.offset = offset + mac
+    row.total_len = max(header.tp_len, snaplen)
+    row.cap_len = snaplen
+    row.ip_offset = info.ip_offset
+    row.interface = 0
+    row.vlan_tci = info.vlan_tci
+    row.vlan_tpid = info.vlan_tpid
+    set_pkt_type(row, (<const sockaddr_ll*> (p + HEADER_LEN)).sll_pkttype)
+    row.flags = info.flags | (FLAG_TRUNCATED if snaplen < row.total_len else 0)
+    if status & (TP_STATUS_VLAN_VALID | TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID | TP_STATUS_GSO_TCP):
+        _status(header, status, row)
+    return True
+
+
+cdef inline void _status(const tpacket3_hdr* header, uint32_t status, Record* row) noexcept nogil:
+    """What the kernel says beside: the tag it took out, the outermost, and the state of the checksum."""
+    if status & TP_STATUS_VLAN_VALID:
+        row.flags |= FLAG_VLAN | FLAG_VLAN_STRIPPED
+        row.vlan_tci = <uint16_t> header.hv1.tp_vlan_tci
+        row.vlan_tpid = header.hv1.tp_vlan_tpid if status & TP_STATUS_VLAN_TPID_VALID else TPID_CUSTOMER
+    if status & TP_STATUS_CSUMNOTREADY:
+        row.flags |= FLAG_CHECKSUM_NOT_READY
+    if status & TP_STATUS_CSUM_VALID:
+        row.flags |= FLAG_CHECKSUM_VALID
+    if status & TP_STATUS_GSO_TCP:
+        row.flags |= FLAG_GSO

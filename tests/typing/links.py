@@ -1,0 +1,37 @@
+"""What type checkers make of interfaces. Read by mypy, and run: see test_typing.py."""
+
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import assert_type
+
+from slimcap import Link
+from slimcap.source.link import links
+
+
+def check_interface() -> None:
+    link = Link("lo")
+    assert_type(link, Link)
+    assert_type(link.name, str)
+    assert_type(link.index, int)
+    assert_type(link.type, int)
+    assert_type(link.arphrd, int | None)
+    assert_type(link.type_name, str)
+    assert_type(link.ip_offset, int)
+    assert_type(link.is_up, bool)
+    assert_type(link.is_vlan, bool)
+    assert_type(link.addresses, tuple[IPv4Interface | IPv6Interface, ...])
+    assert_type(links(), tuple[Link, ...])
+
+
+def check_link_of_a_file(link: Link) -> None:
+    assert_type(link.arphrd, int | None)
+    assert_type(link.ip_offset, int)
+    assert_type(Link(link.name, link.index, link.type), Link)
+    assert_type(Link(link.name, link.index, link.type, link.arphrd), Link)
+
+
+def refused(link: Link) -> None:
+    """Never run: each of these lines is a mistake that a type checker finds."""
+    Link()  # type: ignore[call-overload]
+    Link(b"lo")  # type: ignore[call-overload]
+    Link("lo", 1)  # type: ignore[call-overload]
+    link.index = 3  # type: ignore[misc]
