@@ -211,7 +211,8 @@ cdef class Source:
             if buf is None:
                 buf = packet_from(row, self._data + row.offset)
             else:
-                buf._own()
+                if buf._memory is NULL:  # new, or a view, which it refuses
+                    buf._own()
                 buf._fill(row, self._data + row.offset)
             self._next += 1
         finally:
