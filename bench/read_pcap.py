@@ -186,7 +186,7 @@ def call_costs(calls: list[float], empty: list[float] | None, batches: list[floa
 def short_table(results: Results) -> str:
     """The table for the project's README: nanoseconds a packet of some readers."""
     files = [file["ns_per_packet"] for file in results["files"].values()]
-    header = ["ns a packet", *(file["title"].split(",")[0] for file in results["files"].values())]
+    header = ["ns a packet", *(file["title"].split(" (")[0] for file in results["files"].values())]
     rows = [
         [name, *(f"{median(ns[name]):.1f}" for ns in files)]
         for name in SHOWN
