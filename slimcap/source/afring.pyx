@@ -124,12 +124,11 @@ cdef class RingSource(ZeroCopySource):
         cdef Block block = self._ring.lend(self._index)
         cdef Block rows = self._row_blocks.take()
         cdef Record[::1] out = <Record[:rows.size // sizeof(Record)]> <Record*> rows.ptr
-        cdef uint8_t[::1] data = <uint8_t[:block.size]> block.ptr
         cdef Py_ssize_t count
         self._index = (self._index + 1) % self._ring.num_blocks
-        self._walker.start(data)
+        self._walker._start(block.ptr, block.size)
         losing = self._walker.status & TP_STATUS_LOSING
-        count = self._walker.walk(data, out)
+        count = self._walker._write(<uint8_t[:block.size]> block.ptr, out, 0)
         if count == 0:
             return False
         if losing:

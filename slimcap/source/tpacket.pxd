@@ -8,6 +8,7 @@ cdef class BlockWalker:
     cdef readonly uint32_t status       # of the block: TP_STATUS_ bits
     cdef readonly uint32_t remaining    # packets from there on, as the block says
     cdef readonly bint bad              # the walk ended early, at something that points out of the block
+    cdef Py_ssize_t _write(self, const uint8_t[::1] block, Record[::1] rows, uint64_t base) except -1
     cdef void _start(self, const uint8_t* block, uint64_t size) noexcept nogil
     cdef Py_ssize_t _walk(
         self, const uint8_t* block, uint64_t size, uint64_t base,

@@ -80,9 +80,14 @@ cdef class BlockWalker:
         int
             Number of rows written.
         """
-        if not block.shape[0] or not rows.shape[0]:
-            return 0
-        return self._walk(&block[0], block.shape[0], base, &rows[0], rows.shape[0])
+        return self._write(block, rows, base)
+
+    cdef Py_ssize_t _write(self, const uint8_t[::1] block, Record[::1] rows, uint64_t base) except -1:
+        cdef Py_ssize_t count = 0
+        if block.shape[0] and rows.shape[0]:
+            with nogil:
+                count = self._walk(&block[0], block.shape[0], base, &rows[0], rows.shape[0])
+        return count
 
     cdef void _start(self, const uint8_t* block, uint64_t size) noexcept nogil:
         cdef tpacket_block_desc desc
