@@ -34,13 +34,13 @@ cdef class Source:
     cdef Py_ssize_t _snaplen(self) except -1
 
     @cython.final
-    cdef const Record* _begin(self, object timeout) except? NULL
+    cdef const Record* _begin(self, object timeout) except NULL
     @cython.final
     cdef bint _ready(self) noexcept
     @cython.final
-    cdef const Record* _begin_by(self, int64_t deadline) except? NULL
+    cdef const Record* _begin_by(self, int64_t deadline) except NULL
     @cython.final
-    cdef const Record* _begin_ip(self, object timeout) except? NULL
+    cdef const Record* _begin_ip(self, object timeout) except NULL
     @cython.final
     cdef const Record* _begin_iteration(self) except? NULL
     @cython.final

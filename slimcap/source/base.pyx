@@ -109,14 +109,14 @@ cdef class Source:
         """Whether a row can be given out at once."""
         return self._next < self._end and not self._busy and not self._signal[0]
 
-    cdef const Record* _begin(self, object timeout) except? NULL:
-        """Go in; the next row, or NULL (and out again) at the end."""
+    cdef const Record* _begin(self, object timeout) except NULL:
+        """Go in; the next row. At the end, as after any exception, out again and EOFError."""
         if timeout is None and self._ready():
             self._busy = True
             return &self._rows[self._next]
         return self._begin_by(deadline_after(self._timeout if timeout is None else timeout))
 
-    cdef const Record* _begin_by(self, int64_t deadline) except? NULL:
+    cdef const Record* _begin_by(self, int64_t deadline) except NULL:
         """As `_begin`, if need be after a wait."""
         if self._busy:
             raise RuntimeError("another thread is reading from this source: one reader at a time")
@@ -126,14 +126,13 @@ cdef class Source:
             if self._next == self._end:
                 self._drop_rows()
                 if not self._fill(deadline):
-                    self._leave()
-                    return NULL
+                    raise EOFError("the end of the capture")
             return &self._rows[self._next]
         except BaseException:
             self._leave()
             raise
 
-    cdef const Record* _begin_ip(self, object timeout) except? NULL:
+    cdef const Record* _begin_ip(self, object timeout) except NULL:
         """As `_begin`, for the next row with an IP layer; those before it count as read."""
         cdef const Record* row
         cdef int64_t deadline
@@ -144,20 +143,20 @@ cdef class Source:
                 return row
         deadline = deadline_after(self._timeout if timeout is None else timeout)
         row = self._begin_by(deadline)
-        while row is not NULL and ip_start(row) == row.cap_len:
+        while ip_start(row) == row.cap_len:
             self._next += 1
             self._leave()
             row = self._begin_by(deadline)
         return row
 
     cdef const Record* _begin_iteration(self) except? NULL:
-        """As `_begin`, for a loop: `close()` ends it."""
+        """As `_begin`, for a loop: NULL at the end, which `close()` makes, too."""
         if self._ready():
             self._busy = True
             return &self._rows[self._next]
         try:
             return self._begin(None)
-        except CaptureStopped:
+        except (EOFError, CaptureStopped):
             return NULL
 
     cdef void _leave(self) noexcept:
@@ -205,8 +204,6 @@ cdef class Source:
             `buf` if it was given. Its bytes are its own.
         """
         cdef const Record* row = self._begin(timeout)
-        if row is NULL:
-            raise EOFError("the end of the capture")
         try:
             if buf is None:
                 buf = packet_from(row, self._data + row.offset)
@@ -240,8 +237,6 @@ cdef class Source:
             Its length on the wire.
         """
         cdef const Record* row = self._begin(timeout)
-        if row is NULL:
-            raise EOFError("the end of the capture")
         try:
             if buf is None:
                 payload = PyBytes_FromStringAndSize(<const char*> self._data + row.offset, row.cap_len)
@@ -273,8 +268,6 @@ cdef class Source:
             Its length on the wire, link-layer header included.
         """
         cdef const Record* row = self._begin_ip(timeout)
-        if row is NULL:
-            raise EOFError("the end of the capture")
         cdef Py_ssize_t at = ip_start(row)
         try:
             if buf is None:
@@ -303,8 +296,6 @@ cdef class Source:
         cdef const Record* row = self._begin(timeout)
         cdef uint32_t total_len
         cdef uint16_t ip_offset
-        if row is NULL:
-            raise EOFError("the end of the capture")
         try:
             payload = new_view(self._data + row.offset, row.cap_len, self._lend())
             total_len = row.total_len
@@ -374,8 +365,6 @@ cdef class Source:
         if most < 1:
             raise ValueError(f"max_packets is at least 1, not {most}")
         row = self._begin(timeout)
-        if row is NULL:
-            raise EOFError("the end of the capture")
         try:
             most = min(most, self._end - self._next)
             if self._rows_hold is None:
@@ -488,8 +477,6 @@ cdef class ZeroCopySource(Source):
             Its length on the wire.
         """
         cdef const Record* row = self._begin(timeout)
-        if row is NULL:
-            raise EOFError("the end of the capture")
         try:
             payload = new_view(self._data + row.offset, row.cap_len, self._lend())
             result = <tuple> (payload, packet_type(row.pkt_type), row.total_len)
@@ -512,8 +499,6 @@ cdef class ZeroCopySource(Source):
             Its length on the wire, link-layer header included.
         """
         cdef const Record* row = self._begin_ip(timeout)
-        if row is NULL:
-            raise EOFError("the end of the capture")
         cdef Py_ssize_t at = ip_start(row)
         try:
             layer = new_ip_layer(self._data + row.offset + at, row.cap_len - at, self._lend())

@@ -1,12 +1,12 @@
 """Link types (the registry of draft-ietf-opsawg-pcaplinktype) and the walk that goes with each."""
 from libc.stdint cimport uint8_t, uint32_t
 
+from slimcap.abi.bytes cimport be16
 from slimcap.wire.ethernet cimport walk_ethernet
 from slimcap.wire.ethertype cimport walk_ethertype
 from slimcap.wire.link cimport LinkInfo, clear, set_ip, set_ip_by_version
 from slimcap.wire.null cimport walk_null
 from slimcap.wire.ppp cimport CHDLC_LEN, is_chdlc, walk_ppp, walk_pppoe
-from slimcap.abi.bytes cimport be16
 from slimcap.wire.sll cimport walk_sll, walk_sll2
 
 cdef enum LinkType:
