@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from itertools import count
 
 import make_samples
 import numpy as np
@@ -629,3 +630,16 @@ def test_signals_are_seen_between_two_reads_of_a_file_object(background, signal,
     finally:
         stopped.set()
         reading.join(10)
+
+
+@pytest.mark.parametrize(
+    "read", [list, lambda s: list(s.batches()), lambda s: [s.next_packet() for _ in count()]]
+)
+def test_a_file_object_that_says_it_is_cut(sample_of, read):
+    """The EOFError of Python's decompressors is no good end, though ours is one."""
+    data = sample_of("mixed.pcap.gz").path.read_bytes()
+    with PcapSource(gzip.GzipFile(fileobj=io.BytesIO(data[:-100]))) as source:
+        for _ in range(2):
+            with pytest.raises(TruncatedFileError, match="end-of-stream"):
+                read(source)
+        assert source.total_stats.packets_received > 0

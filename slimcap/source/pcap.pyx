@@ -303,6 +303,10 @@ cdef class PcapSource(ZeroCopySource):
         except StreamError as error:
             raise self._bad(
                 TruncatedFileError if error.cut else FileFormatError, error.reason, self._stop) from None
+        except EOFError as error:
+            # A file object's own word for a cut stream (gzip.open, bz2.open …); ours means a good end.
+            reason = str(error) or "the file object ended early"
+            raise self._bad(TruncatedFileError, reason, self._stop) from error
         self._stop += got
         return got > 0
 
