@@ -21,12 +21,15 @@ from slimcap.packet.record import RECORD_DTYPE
 from slimcap.packet.types import NO_IP, PACKET_HDR_OFFSET, PacketType, RecordFlag
 from slimcap.packet.view import IPLayer, View
 from slimcap.sink.pcap import PcapWriter
+from slimcap.source.afpacket import SocketSource
 from slimcap.source.afring import RingSource
 from slimcap.source.base import Source, Stats, ZeroCopySource
 from slimcap.source.files import open_file, read
 from slimcap.source.link import Link, links
 from slimcap.source.live import open_live
+from slimcap.source.livebase import LiveSource
 from slimcap.source.pcap import PcapSource
+from slimcap.source.rtnetlink import LinkDrops
 
 __version__ = "0.1.0"
 
@@ -43,9 +46,11 @@ __all__ = [
     "Lease",
     "Link",
     "LinkDown",
+    "LinkDrops",
     "LinkError",
     "LinkGone",
     "LinkNotFound",
+    "LiveSource",
     "Packet",
     "PacketType",
     "PacketView",
@@ -55,6 +60,7 @@ __all__ = [
     "RingExhausted",
     "RingSource",
     "SlimcapError",
+    "SocketSource",
     "Source",
     "Stats",
     "TruncatedFileError",

@@ -4,7 +4,7 @@ from posix.types cimport mode_t
 
 cdef extern from "errno.h" nogil:
     int errno
-    enum: EINTR, EAGAIN
+    enum: EINTR, EAGAIN, ENOMEM, ENETDOWN
 
 cdef extern from "fcntl.h" nogil:
     enum: F_DUPFD_CLOEXEC, O_RDONLY, O_CLOEXEC, O_NONBLOCK
@@ -15,6 +15,7 @@ cdef extern from "unistd.h" nogil:
     int c_close "close"(int fd)
     ssize_t c_read "read"(int fd, void* buffer, size_t size)
     ssize_t c_write "write"(int fd, const void* buffer, size_t size)
+    int c_getpid "getpid"()
 
 cdef extern from "sys/stat.h" nogil:
     struct c_stat "stat":
@@ -61,6 +62,7 @@ cdef extern from *:
     _Static_assert(sizeof(struct tpacket3_hdr) == 48, "tpacket3_hdr");
     _Static_assert(TPACKET_ALIGN(sizeof(struct tpacket3_hdr)) == 48, "sockaddr_ll follows the header");
     _Static_assert(sizeof(struct sockaddr_ll) == 20, "sockaddr_ll");
+    _Static_assert(sizeof(struct tpacket_auxdata) == 20, "tpacket_auxdata");
     """
 
 cdef extern from "linux/if_packet.h" nogil:
@@ -125,14 +127,23 @@ cdef extern from "linux/if_packet.h" nogil:
         unsigned int tp_drops
         unsigned int tp_freeze_q_cnt
 
+    struct tpacket_auxdata:
+        uint32_t tp_status
+        uint32_t tp_len
+        uint32_t tp_snaplen
+        uint16_t tp_mac
+        uint16_t tp_net
+        uint16_t tp_vlan_tci
+        uint16_t tp_vlan_tpid
+
     struct packet_mreq:
         int mr_ifindex
         unsigned short mr_type
         unsigned short mr_alen
         unsigned char mr_address[8]
 
-    enum: PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC, PACKET_RX_RING, PACKET_VERSION, PACKET_STATISTICS
-    enum: PACKET_IGNORE_OUTGOING
+    enum: PACKET_ADD_MEMBERSHIP, PACKET_DROP_MEMBERSHIP, PACKET_MR_PROMISC
+    enum: PACKET_RX_RING, PACKET_VERSION, PACKET_STATISTICS, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING
     enum: TPACKET_V3
 
 cdef extern from "linux/filter.h" nogil:
@@ -152,13 +163,38 @@ cdef extern from "linux/if_ether.h" nogil:
 cdef extern from "sys/socket.h" nogil:
     ctypedef unsigned int socklen_t
     enum: AF_PACKET, SOCK_RAW, SOCK_CLOEXEC, SOL_SOCKET, SOL_PACKET, SO_ATTACH_FILTER, SO_ERROR
+    enum: SO_RCVBUF, SO_RCVBUFFORCE, SO_TIMESTAMPNS, SCM_TIMESTAMPNS, MSG_DONTWAIT
     struct sockaddr:
         pass
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+    struct msghdr:
+        void* msg_name
+        socklen_t msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
+        int msg_flags
+    struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+    struct cmsghdr:
+        size_t cmsg_len
+        int cmsg_level
+        int cmsg_type
+    size_t CMSG_SPACE(size_t size)
+    size_t CMSG_LEN(size_t size)
+    cmsghdr* CMSG_FIRSTHDR(msghdr* message)
+    cmsghdr* CMSG_NXTHDR(msghdr* message, cmsghdr* control)
+    unsigned char* CMSG_DATA(cmsghdr* control)
     int c_socket "socket"(int domain, int kind, int protocol)
     int c_bind "bind"(int fd, const sockaddr* address, socklen_t size)
     int setsockopt(int fd, int level, int option, const void* value, socklen_t size)
     int getsockname(int fd, sockaddr* address, socklen_t* size)
     int getsockopt(int fd, int level, int option, void* value, socklen_t* size)
+    int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, timespec* timeout)
 
 cdef extern from "net/if.h" nogil:
     enum: IFF_UP
@@ -171,7 +207,7 @@ cdef extern from "sys/ioctl.h" nogil:
     int ioctl(int fd, unsigned long request, ...)
 
 cdef extern from "sys/mman.h" nogil:
-    enum: PROT_READ, PROT_WRITE, MAP_SHARED, MAP_LOCKED, MAP_NORESERVE
+    enum: PROT_READ, PROT_WRITE, MAP_SHARED, MAP_ANONYMOUS
     void* MAP_FAILED
     void* c_mmap "mmap"(void* address, size_t size, int protection, int flags, int fd, long offset)
     int c_munmap "munmap"(void* address, size_t size)

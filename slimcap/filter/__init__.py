@@ -1,7 +1,7 @@
 """Capture filters: what the kernel drops before it copies, and how much it copies of the rest."""
 
 from slimcap.filter.choice import Filter, build_program
-from slimcap.filter.default import ip_only, without_vlans
+from slimcap.filter.default import Direction, ip_only, with_direction, without_vlans
 from slimcap.filter.expression import compile_expression
 from slimcap.filter.program import DROP, Instruction, Program, accept, check, pack, with_snaplen
 from slimcap.filter.snaplen import (
@@ -16,6 +16,7 @@ from slimcap.filter.snaplen import (
 
 __all__ = [
     "DROP",
+    "Direction",
     "Filter",
     "Instruction",
     "Program",
@@ -32,6 +33,7 @@ __all__ = [
     "minimal_ipv6_transport",
     "pack",
     "resolve",
+    "with_direction",
     "with_snaplen",
     "without_vlans",
 ]

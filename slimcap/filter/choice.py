@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slimcap.filter.default import ip_only, without_vlans
+from slimcap.filter.default import Direction, ip_only, with_direction, without_vlans
 from slimcap.filter.expression import compile_expression
 from slimcap.filter.program import Instruction, Program, accept, check, with_snaplen
 
@@ -19,6 +19,7 @@ def build_program(
     snaplen: int,
     auto_filter: bool,
     ignore_vlans: bool,
+    direction: Direction = "both",
     interface: str,
 ) -> Program:
     """Make the program for a live capture.
@@ -35,6 +36,8 @@ def build_program(
         Without `filter`, let only IP pass, where the link type is one in which IP can be told.
     ignore_vlans : bool
         Let no packet with a VLAN tag pass.
+    direction : {"both", "in", "out"}
+        Let packets of this direction pass.
     interface : str
         Name of the interface, which an expression is compiled for.
 
@@ -55,4 +58,6 @@ def build_program(
         program = with_snaplen(check(filter), snaplen)
     elif auto_filter:
         program = ip_only(link_type, snaplen=snaplen) or program
-    return without_vlans(program, link_type) if ignore_vlans else program
+    if ignore_vlans:
+        program = without_vlans(program, link_type)
+    return with_direction(program, direction)

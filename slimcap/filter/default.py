@@ -6,10 +6,14 @@ and left it in what goes out.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
+from slimcap.errors import FilterError
 from slimcap.filter import program as bpf
 from slimcap.filter.program import Program
+from slimcap.packet.types import PacketType
+
+Direction = Literal["both", "in", "out"]
 
 LINKTYPE_ETHERNET: Final = 1
 LINKTYPE_RAW: Final = 101
@@ -118,6 +122,41 @@ def without_vlans(program: Program, link_type: int) -> Program:
     """
     in_line = _no_tag_in_line() if link_type == LINKTYPE_ETHERNET else ()
     return bpf.check(_no_stripped_tag() + in_line + program)
+
+
+def with_direction(program: Program, direction: Direction) -> Program:
+    """Make a program that takes packets of one direction only, and asks another about them.
+
+    Parameters
+    ----------
+    program : Program
+        The other, unchanged.
+    direction : {"both", "in", "out"}
+        What this host sent (PACKET_OUTGOING) is out, all else is in.
+
+    Returns
+    -------
+    Program
+        A few instructions in front of *program*; that itself for both directions.
+
+    Raises
+    ------
+    FilterError
+        It is no direction, or the program becomes too long.
+    """
+    if direction not in ("both", "in", "out"):
+        raise FilterError(f'a direction is "both", "in" or "out", not {direction!r}')
+    if direction == "both":
+        return program
+    drop_if_out, drop_if_in = (0, 1) if direction == "in" else (1, 0)
+    return bpf.check(
+        (
+            (bpf.LD | bpf.B | bpf.ABS, 0, 0, bpf.PKT_TYPE),
+            (bpf.JMP | bpf.JEQ | bpf.K, drop_if_out, drop_if_in, PacketType.OUTGOING),
+            *bpf.DROP,
+            *program,
+        )
+    )
 
 
 def _ip_on_ethernet(tags: int, snaplen: int) -> Program:

@@ -34,6 +34,7 @@ MAX_SNAPLEN: Final = 262144  # libpcap's, and the most that slimcap's readers ta
 
 # Loads from here on give what the kernel knows of the packet, not its bytes.
 ANCILLARY: Final = 0xFFFFF000  # SKF_AD_OFF
+PKT_TYPE: Final = ANCILLARY + 4
 VLAN_TAG: Final = ANCILLARY + 44
 VLAN_TAG_PRESENT: Final = ANCILLARY + 48
 _ANCILLARY_LOADS: Final = frozenset(range(ANCILLARY, ANCILLARY + 64, 4))  # up to SKF_AD_VLAN_TPID

@@ -1,11 +1,13 @@
-from typing import Literal, final
+from typing import Literal
 
-from slimcap.filter import Filter, Strategy
-from slimcap.source.base import ZeroCopySource
+from typing_extensions import disjoint_base
+
+from slimcap.filter import Direction, Filter, Strategy
 from slimcap.source.link import Link
+from slimcap.source.livebase import LiveSource
 
-@final
-class RingSource(ZeroCopySource):
+@disjoint_base
+class RingSource(LiveSource):
     def __init__(
         self,
         link: str | Link,
@@ -15,11 +17,16 @@ class RingSource(ZeroCopySource):
         filter: Filter | None = None,
         auto_filter: bool = True,
         ignore_vlans: bool = False,
+        reinsert_vlan: bool = False,
+        direction: Direction = "both",
         block_size: int = 262144,
         num_blocks: int = 16,
         block_timeout: float = 0.01,
+        smaller_ring: bool = False,
         timeout: float | None = None,
         link_down: Literal["wait", "raise"] = "wait",
     ) -> None: ...
     @property
-    def link(self) -> Link: ...
+    def block_size(self) -> int: ...
+    @property
+    def num_blocks(self) -> int: ...

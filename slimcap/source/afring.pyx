@@ -1,30 +1,24 @@
 """`RingSource`: live capture through the TPACKET_V3 ring, a block a batch, nothing copied."""
-cimport cython
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t
 
-from slimcap.abi.linux cimport POLLERR, POLLHUP, POLLIN, TP_STATUS_LOSING
+from slimcap.abi.linux cimport TP_STATUS_LOSING
 from slimcap.packet.lease cimport Block
-from slimcap.packet.record cimport FLAG_LOSING
-from slimcap.source.event cimport deadline_after, monotonic_ns
-from slimcap.source.socket cimport LINK_GONE, LINK_UP
+from slimcap.packet.record cimport FLAG_LOSING, Record
+from slimcap.source.livebase cimport NEVER
+from slimcap.source.tpacket cimport reinsert_tags
 
 import errno
 import os
 
-from slimcap.errors import LinkDown, LinkGone, RingExhausted, SlimcapError
-from slimcap.filter import build_program, pack, resolve
-from slimcap.source.base import Stats
-from slimcap.source.link import Link
+from slimcap.errors import RingExhausted, SlimcapError
 
 cdef enum:
-    NEVER = -1
     SHORTEST_NAP = 200_000      # ns
-    LOOK_AGAIN = 100_000_000    # ns between two looks whether a link that went down still exists
+    LONGEST_NAP = 5_000_000     # ns
     BYTES_A_PACKET = 72         # of a block, at least: header, address, a byte, padding (BlockWalker)
 
 
-@cython.final
-cdef class RingSource(ZeroCopySource):
+cdef class RingSource(LiveSource):
     """Packets from a network interface, through a ring of memory that the kernel fills.
 
     A batch is one block of the ring. A block goes back to the kernel when the last view of it dies; the
@@ -45,11 +39,17 @@ cdef class RingSource(ZeroCopySource):
         Without a filter, capture IP packets only. False: everything.
     ignore_vlans : bool
         Leave out packets with a VLAN tag.
+    reinsert_vlan : bool
+        Put back the tag that the kernel took out, so that bytes and lengths are those of the wire.
+    direction : {"both", "in", "out"}
+        Which packets: all, those that this host received, or those that it sent.
     block_size, num_blocks : int
         The ring: bytes of a block, a multiple of the page size, and number of blocks. Every `block_timeout`
         uses up a block, however few packets it holds: many blocks are patience, large ones are not.
     block_timeout : float
         Seconds after which the kernel hands over a block that is not full: the longest delay of a packet.
+    smaller_ring : bool
+        Halve `num_blocks` until there is memory for the ring, instead of raising OSError (ENOMEM).
     timeout : float, optional
         Seconds that a read waits at most.
     link_down : {"wait", "raise"}
@@ -71,64 +71,75 @@ cdef class RingSource(ZeroCopySource):
 
     def __init__(
             self, link, *, snaplen=262144, promiscuous=False, filter=None, auto_filter=True,
-            ignore_vlans=False, block_size=1 << 18, num_blocks=16, block_timeout=0.01, timeout=None,
-            link_down="wait"):
-        if self._socket is not None:
-            raise TypeError("a source is opened once")
-        link = link if isinstance(link, Link) else Link(link)
-        _check_options(block_size, num_blocks, block_timeout, link_down)
-        deadline_after(timeout)
-        self._timeout = timeout
-        self._raise_down = link_down == "raise"
-        self._counted = Stats(0, 0, 0)
-        self._nap = max(<int64_t> (block_timeout * 1e9 / 4), SHORTEST_NAP)
-        self._most = resolve(snaplen, link.type)
-        self._walker = BlockWalker(link.type)
-        self._row_blocks = Pool((block_size // BYTES_A_PACKET + 1) * sizeof(Record))
-        self._links = (link,)
-        try:
-            self._socket = PacketSocket(link)  # first: whoever may not capture is told so
-            program = build_program(
-                link.type, filter, snaplen=self._most, auto_filter=auto_filter, ignore_vlans=ignore_vlans,
-                interface=link.name)
-            self._socket.attach(pack(program))
-            self._socket.set_ring(block_size, num_blocks, max(1, round(block_timeout * 1000)))
-            self._ring = Ring(block_size, num_blocks)
-            self._ring.open(self._socket.fd)
-            if promiscuous:
-                self._socket.set_promiscuous()
-            self._socket.bind()
-        except BaseException:
-            self._shut_down()
-            raise
+            ignore_vlans=False, reinsert_vlan=False, direction="both", block_size=1 << 18, num_blocks=16,
+            block_timeout=0.01, smaller_ring=False, timeout=None, link_down="wait"):
+        _check_options(block_size, num_blocks, block_timeout)
+        self._block_timeout = <int64_t> (block_timeout * 1e9)
+        self._ring_options = <tuple> (block_size, num_blocks, bool(smaller_ring))
+        self._open(link, {
+            "snaplen": snaplen, "promiscuous": promiscuous, "filter": filter, "auto_filter": auto_filter,
+            "ignore_vlans": ignore_vlans, "reinsert_vlan": reinsert_vlan, "direction": direction,
+            "timeout": timeout, "link_down": link_down})
 
-    cdef bint _fill(self, int64_t deadline) except -1:
-        if self._socket is None:
-            return False
+    cdef int _set_up(self) except -1:
+        self._ring = self._open_ring()
+        self._walker = BlockWalker(self.link.type)
+        self._row_blocks = Pool((self._ring.block_size // BYTES_A_PACKET + 1) * sizeof(Record))
+        return 0
+
+    cdef Ring _open_ring(self):
+        """The ring that was asked for, or one of half as many blocks until there is memory for it."""
+        block_size, num_blocks, smaller = self._ring_options
+        milliseconds = max(1, (self._block_timeout + 500_000) // 1_000_000)
+        while True:
+            try:
+                return self._socket.open_ring(block_size, num_blocks, milliseconds)
+            except OSError as error:
+                if error.errno != errno.ENOMEM:
+                    raise
+                if not smaller or num_blocks == 1:
+                    raise OSError(
+                        errno.ENOMEM,
+                        f"no memory for a ring of {num_blocks} blocks of {block_size} bytes: give a smaller "
+                        "num_blocks or block_size, or smaller_ring=True", self.link.name) from error
+            num_blocks = (num_blocks + 1) // 2
+
+    @property
+    def block_size(self):
+        """Bytes of a block of the ring; 0 once it is closed."""
+        return 0 if self._ring is None else self._ring.block_size
+
+    @property
+    def num_blocks(self):
+        """Number of blocks of the ring; 0 once it is closed."""
+        return 0 if self._ring is None else self._ring.num_blocks
+
+    cdef bint _next_rows(self) except -1:
         if self._walker.bad:
             raise SlimcapError("the ring holds a block that makes no sense: close this source, open another")
-        while True:
-            if self._ring.is_ready(self._index):
-                if self._take():
-                    return True
-            elif self._ring._lent[self._index]:
-                raise RingExhausted(
-                    f"{self._ring.lent} of {self._ring.num_blocks} blocks are on loan, the next one for "
-                    f"{self._ring.held_for(self._index):.3f} s: drop the views of its packets, "
-                    "or keep batch.copy() instead")
-            else:
-                self._wait(deadline)
+        while self._ring.is_ready(self._index):
+            if self._take():
+                return True
+        if self._ring._lent[self._index] and not self._draining:
+            raise RingExhausted(
+                f"{self._ring.lent} of {self._ring.num_blocks} blocks are on loan, the next one for "
+                f"{self._ring.held_for(self._index):.3f} s: drop the views of its packets, "
+                "or keep batch.copy() instead")
+        return False
 
     cdef bint _take(self) except -1:
         """Make the next block the current one; False if there is no packet in it."""
         cdef Block block = self._ring.lend(self._index)
         cdef Block rows = self._row_blocks.take()
         cdef Record[::1] out = <Record[:rows.size // sizeof(Record)]> <Record*> rows.ptr
+        cdef uint8_t[::1] data = <uint8_t[:block.size]> block.ptr
         cdef Py_ssize_t count
         self._index = (self._index + 1) % self._ring.num_blocks
+        if self.reinsert_vlan:
+            reinsert_tags(data, self._most)
         self._walker._start(block.ptr, block.size)
         losing = self._walker.status & TP_STATUS_LOSING
-        count = self._walker._write(<uint8_t[:block.size]> block.ptr, out, 0)
+        count = self._walker._write(data, out, 0)
         if count == 0:
             return False
         if losing:
@@ -136,87 +147,21 @@ cdef class RingSource(ZeroCopySource):
         self._show(rows, count, block, block.size)
         return True
 
-    cdef int _wait(self, int64_t deadline) except -1:
-        """Wait for a block, or for a while if something else has to be looked at meanwhile."""
-        cdef int64_t until = deadline
-        cdef int64_t nap = NEVER
-        cdef short events = POLLIN
-        if self._doubtful:
-            self._check_link()
-            nap = LOOK_AGAIN
-        if self._ring.lent:
-            # As long as the block before is not given back, poll() would say at once that there is something
-            # to read (packet_poll, packet_previous_rx_frame), and the caller mostly still has that block.
-            events = 0
-            nap = self._nap
-        if nap != NEVER:
-            until = monotonic_ns() + nap
-            if deadline != NEVER and deadline < until:
-                until = deadline
-        try:
-            events = self._event.wait(self._socket.fd, events, until)
-        except TimeoutError:
-            if until == deadline:
-                raise
-            return 0
-        if events & (POLLERR | POLLHUP) and not self._ring.is_ready(self._index):
-            self._on_error()
-        return 0
+    cdef int64_t _nap(self) noexcept:
+        # As long as the block before is not given back, poll() would say at once that there is something to
+        # read (packet_poll, packet_previous_rx_frame), and the caller mostly still has that block.
+        return min(max(self._block_timeout // 4, SHORTEST_NAP), LONGEST_NAP) if self._ring.lent else NEVER
 
-    cdef int _on_error(self) except -1:
-        """Take the socket's error: unread, it would end every wait at once."""
-        cdef int pending = self._socket.take_error()
-        if pending == errno.ENETDOWN:
-            self._doubtful = True
-            self._check_link()
-        elif pending:
-            raise OSError(pending, f"capture: {os.strerror(pending)}", self._socket.link.name)
-        return 0
-
-    cdef int _check_link(self) except -1:
-        """Whether a link that was down exists; and is up again, which ends all doubt."""
-        link = self._socket.link
-        state = self._socket.link_state()
-        if state == LINK_GONE:
-            raise LinkGone(
-                errno.ENODEV, "the interface is gone: open a new source when it is there again", link.name)
-        if state == LINK_UP:
-            self._doubtful = False
-        elif self._raise_down:
-            raise LinkDown(errno.ENETDOWN, "the interface is down: `ip link set up` brings it up", link.name)
-        return 0
-
-    cdef int _count(self) except -1:
-        """Add the kernel's counters, which are cleared by reading them, to ours."""
-        if self._socket is not None and self._socket.fd >= 0:
-            found = self._socket.read_statistics()
-            self._counted = Stats(*(sum(pair) for pair in zip(self._counted, found, strict=True)))
-        return 0
-
-    cdef object _totals(self):
-        self._count()
-        return self._counted
+    cdef int64_t _delay(self) noexcept:
+        # The kernel's timer may just have begun when the last packet came, and counts in ticks of up to 10 ms.
+        return 2 * self._block_timeout + 20_000_000
 
     cdef void _tear_down(self) noexcept:
-        if self._socket is not None:
-            try:
-                self._count()
-            except OSError:
-                pass
-            self._socket.detach()
+        LiveSource._tear_down(self)
         self._ring = None
 
-    cdef Py_ssize_t _snaplen(self) except -1:
-        return self._most
 
-    def __repr__(self):
-        if self.link is None:
-            return "<RingSource: never opened>"
-        return f"<RingSource {self.link.name!r}: {self.link.type_name}{', closed' if self.closed else ''}>"
-
-
-cdef int _check_options(
-        object block_size, object num_blocks, object block_timeout, object link_down) except -1:
+cdef int _check_options(object block_size, object num_blocks, object block_timeout) except -1:
     """Raise ValueError for what cannot be, before the kernel says no more than EINVAL."""
     page = os.sysconf("SC_PAGESIZE")
     if block_size <= 0 or block_size % page or block_size >= 1 << 31:
@@ -225,6 +170,4 @@ cdef int _check_options(
         raise ValueError(f"num_blocks is from 1 on, and the ring below 1 TiB: not {num_blocks}")
     if not 0 < block_timeout <= 3600:
         raise ValueError(f"block_timeout is from above 0 to 3600 seconds, not {block_timeout}")
-    if link_down not in ("wait", "raise"):
-        raise ValueError(f'link_down is "wait" or "raise", not {link_down!r}')
     return 0

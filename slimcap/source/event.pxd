@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t
 cdef enum Signal:
     SIGNAL_UNBLOCK = 1
     SIGNAL_STOP = 2
+    SIGNAL_END = 4      # give out what was captured up to now, then end: for the source to see to
 
 cdef class Event:
     cdef int _fd

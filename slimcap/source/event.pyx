@@ -95,23 +95,22 @@ cdef class Event:
 
     cdef int check(self) except -1:
         """Raise what was told: CaptureStopped from then on, CaptureUnblocked once."""
-        cdef uint64_t count
         if self.signal & SIGNAL_STOP:
             raise CaptureStopped("the source is closed")
         if self.signal & SIGNAL_UNBLOCK:
             self.signal &= ~SIGNAL_UNBLOCK
-            c_read(self._fd, &count, sizeof(count))
             raise CaptureUnblocked("unblock() was called")
         return 0
 
     cdef int wait(self, int fd, short events, int64_t deadline) except -1:
-        """Wait until `fd` has one of the poll events; gives its revents.
+        """Wait until `fd` has one of the poll events; gives its revents, or 0 if the end was signalled.
 
         Raises CaptureStopped, CaptureUnblocked, TimeoutError, or what a signal handler raises.
         """
         cdef pollfd fds[2]
         cdef timespec nap
         cdef int64_t left
+        cdef uint64_t count
         cdef int ready
         fds[0].fd, fds[0].events = fd, events
         fds[1].fd, fds[1].events = self._fd, POLLIN
@@ -125,9 +124,14 @@ cdef class Event:
                 ready = c_ppoll(fds, 2, &nap, NULL)
             if ready < 0 and errno != EINTR:
                 raise_errno("ppoll", None)
+            if ready > 0 and fds[1].revents:
+                # Told once, it need not wake us again; nor does it if a forked child signalled, to itself.
+                c_read(self._fd, &count, sizeof(count))
             PyErr_CheckSignals()
             self.check()
             if ready > 0 and fds[0].revents:
                 return fds[0].revents
+            if self.signal & SIGNAL_END:
+                return 0
             if deadline != NEVER and monotonic_ns() >= deadline:
                 raise TimeoutError("no packet arrived in time")

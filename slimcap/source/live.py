@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 from slimcap.source.afring import RingSource
 
 if TYPE_CHECKING:
-    from slimcap.filter import Filter, Strategy
+    from slimcap.filter import Direction, Filter, Strategy
     from slimcap.source.link import Link
 
 
@@ -19,9 +19,12 @@ class RingOptions(TypedDict, total=False):
     filter: Filter | None
     auto_filter: bool
     ignore_vlans: bool
+    reinsert_vlan: bool
+    direction: Direction
     block_size: int
     num_blocks: int
     block_timeout: float
+    smaller_ring: bool
     timeout: float | None
     link_down: Literal["wait", "raise"]
 

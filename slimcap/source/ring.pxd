@@ -7,7 +7,9 @@ cdef class Ring(Home):
     cdef readonly Py_ssize_t block_size, num_blocks
     cdef int64_t* _lent         # when each block was lent, monotonic ns; 0 if it is not
     cdef readonly Py_ssize_t lent
-    cdef int open(self, int fd) except -1
+    cdef int _pid               # of the process that opened it
+    cdef int map_socket(self, int fd) except -1
+    cdef int _map(self, int flags, int fd) except -1
     cdef bint is_ready(self, Py_ssize_t index) noexcept nogil
     cdef uint32_t* _status(self, Py_ssize_t index) noexcept nogil
     cdef Block lend(self, Py_ssize_t index)

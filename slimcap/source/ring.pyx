@@ -16,6 +16,7 @@ from slimcap.abi.linux cimport (
     PROT_WRITE,
     TP_STATUS_KERNEL,
     TP_STATUS_USER,
+    c_getpid,
     c_mmap,
     c_munmap,
     tpacket_block_desc,
@@ -31,14 +32,18 @@ cdef class Ring(Home):
     def __cinit__(self, Py_ssize_t block_size, Py_ssize_t num_blocks):
         self.block_size = block_size
         self.num_blocks = num_blocks
+        self._pid = c_getpid()
         self._lent = <int64_t*> PyMem_Calloc(num_blocks, sizeof(int64_t))
         if self._lent is NULL:
             raise MemoryError(f"cannot keep the books of {num_blocks} blocks")
 
-    cdef int open(self, int fd) except -1:
+    cdef int map_socket(self, int fd) except -1:
         """Map the ring that was set up on a socket."""
+        return self._map(MAP_SHARED, fd)
+
+    cdef int _map(self, int flags, int fd) except -1:
         cdef void* memory = c_mmap(
-            NULL, self.block_size * self.num_blocks, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+            NULL, self.block_size * self.num_blocks, PROT_READ | PROT_WRITE, flags, fd, 0)
         if memory is MAP_FAILED:
             raise_errno("mmap", None)
         self._memory = <uint8_t*> memory
@@ -65,6 +70,8 @@ cdef class Ring(Home):
         cdef Py_ssize_t index = (<uint8_t*> memory - self._memory) // self.block_size
         self._lent[index] = 0
         self.lent -= 1
+        if self._pid != c_getpid():
+            return  # forked: the memory is shared, and the block still on loan where it was lent
         store_release(self._status(index), TP_STATUS_KERNEL)
 
     cdef double held_for(self, Py_ssize_t index) noexcept:

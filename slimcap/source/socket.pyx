@@ -9,9 +9,14 @@ from libc.string cimport memset
 from slimcap.abi.bytes cimport bswap16
 from slimcap.abi.linux cimport (
     AF_PACKET,
+    EAGAIN,
     ETH_P_ALL,
     IFF_UP,
+    MSG_DONTWAIT,
     PACKET_ADD_MEMBERSHIP,
+    PACKET_AUXDATA,
+    PACKET_DROP_MEMBERSHIP,
+    PACKET_IGNORE_OUTGOING,
     PACKET_MR_PROMISC,
     PACKET_RX_RING,
     PACKET_STATISTICS,
@@ -20,6 +25,9 @@ from slimcap.abi.linux cimport (
     SIOCGIFNAME,
     SO_ATTACH_FILTER,
     SO_ERROR,
+    SO_RCVBUF,
+    SO_RCVBUFFORCE,
+    SO_TIMESTAMPNS,
     SOCK_CLOEXEC,
     SOCK_RAW,
     SOL_PACKET,
@@ -27,13 +35,16 @@ from slimcap.abi.linux cimport (
     TPACKET_V3,
     c_bind,
     c_close,
+    c_getpid,
     c_socket,
     errno,
     getsockname,
     getsockopt,
     ifreq,
     ioctl,
+    mmsghdr,
     packet_mreq,
+    recvmmsg,
     setsockopt,
     sock_filter,
     sock_fprog,
@@ -64,28 +75,118 @@ cdef int _fail(str call, str interface) except -1:
     return raise_errno(call, interface)
 
 
+cdef class CaptureSocket:
+    """What a live source reads from: the kernel's socket, or one that behaves like it.
+
+    The calls come in the order in which they stand here; none after `detach`.
+    """
+
+    cdef int set_promiscuous(self) except -1:
+        """Receive what is for others, too, for as long as the socket is open."""
+        raise NotImplementedError
+
+    cdef int attach(self, bytes program) except -1:
+        """Attach a classic BPF program, an array of struct sock_filter, in place of the one before."""
+        raise NotImplementedError
+
+    cdef int ignore_outgoing(self) except -1:
+        """Do not even look at what goes out, if the kernel can do that; a filter still has to drop it."""
+        raise NotImplementedError
+
+    cdef Ring open_ring(self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms):
+        """Have a TPACKET_V3 ring allocated, and map it."""
+        raise NotImplementedError
+
+    cdef int set_messages(self, Py_ssize_t buffer_size) except -1:
+        """Receive messages, with all that a ring would tell beside, and this much room for those to come."""
+        raise NotImplementedError
+
+    cdef int bind(self) except -1:
+        """Begin to receive."""
+        raise NotImplementedError
+
+    cdef short wait(self, Event event, short events, int64_t deadline) except -1:
+        """Wait for poll events, POLLERR, or the source's own event; see `Event.wait`."""
+        raise NotImplementedError
+
+    cdef object read_statistics(self):
+        """Packets received (with those dropped), packets dropped, freezes: all since the last call."""
+        raise NotImplementedError
+
+    cdef int take_error(self) except -1:
+        """The error that is pending, which clears it; 0 if there is none."""
+        raise NotImplementedError
+
+    cdef int receive(self, mmsghdr* messages, unsigned int count) noexcept nogil:
+        """Take messages that are there; how many, or the error number, negative."""
+        return -EAGAIN
+
+    cdef LinkState link_state(self) noexcept:
+        """What became of the interface."""
+        return LINK_GONE
+
+    cdef bint is_ours(self) noexcept:
+        """Whether it is open, and by this process, not by one that we were forked from."""
+        return True
+
+    cdef void detach(self) noexcept:
+        """Close; what is mapped stays, and is no longer written to."""
+
+
 @cython.final
-cdef class PacketSocket:
+cdef class PacketSocket(CaptureSocket):
     """A packet socket for one interface."""
 
     def __cinit__(self, link):
         self.link = link
+        self._pid = c_getpid()
         self.fd = c_socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)
         if self.fd < 0:
             _fail("socket", link.name)
 
+    cdef int _option(self, int level, int option, const void* value, unsigned int size, str name) except -1:
+        if setsockopt(self.fd, level, option, value, size) < 0:
+            _fail(f"setsockopt({name})", self.link.name)
+        return 0
+
+    cdef int set_promiscuous(self) except -1:
+        cdef packet_mreq request = self._promiscuity()
+        self._option(SOL_PACKET, PACKET_ADD_MEMBERSHIP, &request, sizeof(request), "PACKET_ADD_MEMBERSHIP")
+        self._promiscuous = True
+        return 0
+
+    cdef packet_mreq _promiscuity(self) noexcept:
+        cdef packet_mreq request
+        memset(&request, 0, sizeof(request))
+        request.mr_ifindex = self.link.index
+        request.mr_type = PACKET_MR_PROMISC
+        return request
+
     cdef int attach(self, bytes program) except -1:
-        """Attach a classic BPF program, an array of struct sock_filter."""
         cdef sock_fprog fprog
         fprog.len = <unsigned short> (len(program) // sizeof(sock_filter))
         fprog.filter = <sock_filter*> <char*> program
-        if setsockopt(self.fd, SOL_SOCKET, SO_ATTACH_FILTER, &fprog, sizeof(fprog)) < 0:
-            _fail("setsockopt(SO_ATTACH_FILTER)", self.link.name)
+        return self._option(SOL_SOCKET, SO_ATTACH_FILTER, &fprog, sizeof(fprog), "SO_ATTACH_FILTER")
+
+    cdef int ignore_outgoing(self) except -1:
+        cdef int on = 1
+        setsockopt(self.fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on))  # from Linux 4.20 on
         return 0
 
-    cdef int set_ring(self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms) except -1:
-        """Have the kernel allocate a TPACKET_V3 ring."""
+    cdef Ring open_ring(self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms):
+        cdef Ring ring = Ring(block_size, num_blocks)
         cdef int version = TPACKET_V3
+        self._option(SOL_PACKET, PACKET_VERSION, &version, sizeof(version), "PACKET_VERSION")
+        self._set_ring(block_size, num_blocks, timeout_ms)
+        try:
+            ring.map_socket(self.fd)
+        except BaseException:
+            self._set_ring(0, 0, 0)  # or there could be no other
+            raise
+        return ring
+
+    cdef int _set_ring(
+            self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms) except -1:
         cdef tpacket_req3 request
         cdef Py_ssize_t frame = FRAME_SIZE
         while block_size % frame and frame > MIN_FRAME_SIZE:
@@ -93,27 +194,23 @@ cdef class PacketSocket:
         memset(&request, 0, sizeof(request))
         request.tp_block_size = block_size
         request.tp_block_nr = num_blocks
-        request.tp_frame_size = frame
+        request.tp_frame_size = frame if num_blocks else 0
         request.tp_frame_nr = block_size // frame * num_blocks
         request.tp_retire_blk_tov = timeout_ms
-        if setsockopt(self.fd, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)) < 0:
-            _fail("setsockopt(PACKET_VERSION)", self.link.name)
-        if setsockopt(self.fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof(request)) < 0:
-            _fail(f"setsockopt(PACKET_RX_RING, {num_blocks} blocks of {block_size} bytes)", self.link.name)
-        return 0
+        return self._option(
+            SOL_PACKET, PACKET_RX_RING, &request, sizeof(request),
+            f"PACKET_RX_RING, {num_blocks} blocks of {block_size} bytes")
 
-    cdef int set_promiscuous(self) except -1:
-        """Receive what is for others, too, for as long as the socket is open."""
-        cdef packet_mreq request
-        memset(&request, 0, sizeof(request))
-        request.mr_ifindex = self.link.index
-        request.mr_type = PACKET_MR_PROMISC
-        if setsockopt(self.fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &request, sizeof(request)) < 0:
-            _fail("setsockopt(PACKET_ADD_MEMBERSHIP)", self.link.name)
+    cdef int set_messages(self, Py_ssize_t buffer_size) except -1:
+        cdef int on = 1, size = buffer_size
+        self._option(SOL_PACKET, PACKET_AUXDATA, &on, sizeof(on), "PACKET_AUXDATA")
+        self._option(SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on), "SO_TIMESTAMPNS")
+        # Without CAP_NET_ADMIN the kernel's rmem_max is the limit.
+        if setsockopt(self.fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0:
+            self._option(SOL_SOCKET, SO_RCVBUF, &size, sizeof(size), "SO_RCVBUF")
         return 0
 
     cdef int bind(self) except -1:
-        """Begin to receive."""
         cdef sockaddr_ll address
         memset(&address, 0, sizeof(address))
         address.sll_family = AF_PACKET
@@ -123,8 +220,10 @@ cdef class PacketSocket:
             _fail("bind", self.link.name)
         return 0
 
+    cdef short wait(self, Event event, short events, int64_t deadline) except -1:
+        return event.wait(self.fd, events, deadline)
+
     cdef object read_statistics(self):
-        """Packets received (with those dropped), packets dropped, freezes: all since the last call."""
         cdef tpacket_stats_v3 found
         cdef socklen_t size = sizeof(found)
         memset(&found, 0, sizeof(found))
@@ -133,12 +232,15 @@ cdef class PacketSocket:
         return found.tp_packets, found.tp_drops, found.tp_freeze_q_cnt
 
     cdef int take_error(self) except -1:
-        """The error that is pending on the socket, which clears it; 0 if there is none."""
         cdef int pending = 0
         cdef socklen_t size = sizeof(pending)
         if getsockopt(self.fd, SOL_SOCKET, SO_ERROR, &pending, &size) < 0:
             _fail("getsockopt(SO_ERROR)", self.link.name)
         return pending
+
+    cdef int receive(self, mmsghdr* messages, unsigned int count) noexcept nogil:
+        cdef int received = recvmmsg(self.fd, messages, count, MSG_DONTWAIT, NULL)
+        return received if received >= 0 else -errno
 
     cdef LinkState link_state(self) noexcept:
         """What became of the interface; the socket knows, whatever network namespace the thread is in."""
@@ -155,16 +257,25 @@ cdef class PacketSocket:
             return LINK_GONE
         return LINK_UP if request.ifr_flags & IFF_UP else LINK_DOWN
 
+    cdef bint is_ours(self) noexcept:
+        return self.fd >= 0 and self._pid == c_getpid()
+
     cdef void detach(self) noexcept:
-        """Close; before that drop all, as the kernel would go on filling a ring that is still mapped."""
+        """Close. Before that drop all, as the kernel would go on filling a ring that is still mapped, and end
+        promiscuity, which would last as long as a forked process has the socket, too."""
         cdef sock_filter drop
         cdef sock_fprog fprog
+        cdef packet_mreq request
         if self.fd < 0:
             return
-        drop.code, drop.jt, drop.jf, drop.k = 0x06, 0, 0, 0  # ret #0
-        fprog.len = 1
-        fprog.filter = &drop
-        setsockopt(self.fd, SOL_SOCKET, SO_ATTACH_FILTER, &fprog, sizeof(fprog))
+        if self.is_ours():
+            drop.code, drop.jt, drop.jf, drop.k = 0x06, 0, 0, 0  # ret #0
+            fprog.len = 1
+            fprog.filter = &drop
+            setsockopt(self.fd, SOL_SOCKET, SO_ATTACH_FILTER, &fprog, sizeof(fprog))
+            if self._promiscuous:
+                request = self._promiscuity()
+                setsockopt(self.fd, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &request, sizeof(request))
         c_close(self.fd)
         self.fd = -1
 

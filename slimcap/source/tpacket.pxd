@@ -13,3 +13,5 @@ cdef class BlockWalker:
     cdef Py_ssize_t _walk(
         self, const uint8_t* block, uint64_t size, uint64_t base,
         Record* rows, Py_ssize_t room) noexcept nogil
+
+cpdef void reinsert_tags(uint8_t[::1] block, uint32_t snaplen) except *

@@ -12,28 +12,16 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.abi.linux cimport (
-    TP_STATUS_CSUMNOTREADY,
-    TP_STATUS_CSUM_VALID,
-    TP_STATUS_GSO_TCP,
-    TP_STATUS_VLAN_TPID_VALID,
     TP_STATUS_VLAN_VALID,
     sockaddr_ll,
     tpacket3_hdr,
     tpacket_block_desc,
 )
-from slimcap.packet.record cimport (
-    FLAG_CHECKSUM_NOT_READY,
-    FLAG_CHECKSUM_VALID,
-    FLAG_GSO,
-    FLAG_TRUNCATED,
-    FLAG_VLAN,
-    FLAG_VLAN_STRIPPED,
-    Record,
-    set_pkt_type,
-)
+from slimcap.packet.record cimport FLAG_TRUNCATED, Record, set_pkt_type
+from slimcap.source.status cimport add_status, stripped_tpid
 from slimcap.wire.link cimport LinkInfo
 from slimcap.wire.linktype cimport walk_link
-from slimcap.wire.vlan cimport TPID_CUSTOMER
+from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
 
 cdef enum:
     NANOSECONDS = 1_000_000_000
@@ -109,14 +97,11 @@ cdef class BlockWalker:
         cdef Py_ssize_t count = 0
         cdef const tpacket3_hdr* header
         while count < room and left:
-            # 8-aligned, as the kernel has it, or the header could not be read in place.
-            if at < sizeof(tpacket_block_desc) or at % 8 or at > size or size - at < PACKET_MIN:
+            if not _in_block(block, size, at):
                 self.bad = True
                 break
             header = <const tpacket3_hdr*> (block + at)
-            if not _packet(header, size - at, base + at, self.linktype, &rows[count]):
-                self.bad = True
-                break
+            _packet(header, base + at, self.linktype, &rows[count])
             count += 1
             left -= 1
             if left and header.tp_next_offset == 0:  # it would be the same packet again and again
@@ -128,17 +113,70 @@ cdef class BlockWalker:
         return count
 
 
-cdef inline bint _packet(
-        const tpacket3_hdr* header, uint64_t room, uint64_t offset, uint32_t linktype,
-        Record* row) noexcept nogil:
-    """The row of one packet, `room` bytes before the end of its block; False if it points out of it."""
+cpdef void reinsert_tags(uint8_t[::1] block, uint32_t snaplen) except *:
+    """Put the VLAN tags that the kernel took out of a block's packets back in, where they are.
+
+    The kernel leaves 14 bytes free before an Ethernet header (tpacket_rcv: tp_net is 16 bytes and more behind
+    the sockaddr_ll), so the two addresses move to the left by the length of a tag. What points out of the block
+    is left to the walk, which comes after.
+
+    Parameters
+    ----------
+    block : writable buffer of uint8, shape (block_size,)
+    snaplen : int
+        Most bytes of a packet, the tag included.
+    """
+    if block.shape[0]:
+        with nogil:
+            _reinsert_tags(&block[0], block.shape[0], snaplen)
+
+
+cdef void _reinsert_tags(uint8_t* block, uint64_t size, uint32_t snaplen) noexcept nogil:
+    cdef const tpacket_block_desc* desc = <const tpacket_block_desc*> block
+    cdef tpacket3_hdr* header
+    cdef uint64_t at
+    cdef uint32_t left
+    if size < sizeof(tpacket_block_desc):
+        return
+    at, left = desc.hdr.bh1.offset_to_first_pkt, desc.hdr.bh1.num_pkts
+    while left and _in_block(block, size, at):
+        header = <tpacket3_hdr*> (block + at)
+        if (header.tp_status & TP_STATUS_VLAN_VALID and header.tp_mac >= PACKET_MIN + VLAN_LEN
+                and header.tp_snaplen >= VLAN_AT):
+            _reinsert_tag(header, snaplen)
+        left -= 1
+        if header.tp_next_offset == 0:
+            break
+        at += header.tp_next_offset
+
+
+cdef inline void _reinsert_tag(tpacket3_hdr* header, uint32_t snaplen) noexcept nogil:
+    put_tag(<uint8_t*> header + header.tp_mac, stripped_tpid(header.tp_status, header.hv1.tp_vlan_tpid),
+            <uint16_t> header.hv1.tp_vlan_tci)
+    header.tp_mac -= VLAN_LEN
+    header.tp_len = max(header.tp_len, header.tp_len + VLAN_LEN)
+    header.tp_snaplen = max(header.tp_snaplen, min(header.tp_snaplen + VLAN_LEN, snaplen))
+    header.tp_status &= ~(<uint32_t> TP_STATUS_VLAN_VALID)
+
+
+cdef inline bint _in_block(const uint8_t* block, uint64_t size, uint64_t at) noexcept nogil:
+    """Whether header, address and captured bytes of a packet lie in the block."""
+    cdef const tpacket3_hdr* header
+    # 8-aligned, as the kernel has it, or the header could not be read in place.
+    if at < sizeof(tpacket_block_desc) or at % 8 or at > size or size - at < PACKET_MIN:
+        return False
+    header = <const tpacket3_hdr*> (block + at)
+    return (header.tp_mac >= PACKET_MIN and header.tp_mac <= size - at
+            and header.tp_snaplen <= size - at - header.tp_mac)
+
+
+cdef inline void _packet(
+        const tpacket3_hdr* header, uint64_t offset, uint32_t linktype, Record* row) noexcept nogil:
+    """The row of one packet, which lies in its block."""
     cdef const uint8_t* p = <const uint8_t*> header
     cdef uint64_t mac = header.tp_mac
     cdef uint32_t snaplen = header.tp_snaplen
-    cdef uint32_t status = header.tp_status
     cdef LinkInfo info
-    if mac < PACKET_MIN or mac > room or snaplen > room - mac:
-        return False
     walk_link(linktype, p + mac, snaplen, &info)
     row.timestamp = <int64_t> header.tp_sec * NANOSECONDS + header.tp_nsec
     row.offset = offset + mac
@@ -150,20 +188,4 @@ cdef inline bint _packet(
     row.vlan_tpid = info.vlan_tpid
     set_pkt_type(row, (<const sockaddr_ll*> (p + HEADER_LEN)).sll_pkttype)
     row.flags = info.flags | (FLAG_TRUNCATED if snaplen < row.total_len else 0)
-    if status & (TP_STATUS_VLAN_VALID | TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID | TP_STATUS_GSO_TCP):
-        _status(header, status, row)
-    return True
-
-
-cdef inline void _status(const tpacket3_hdr* header, uint32_t status, Record* row) noexcept nogil:
-    """What the kernel says beside: the tag it took out, the outermost, and the state of the checksum."""
-    if status & TP_STATUS_VLAN_VALID:
-        row.flags |= FLAG_VLAN | FLAG_VLAN_STRIPPED
-        row.vlan_tci = <uint16_t> header.hv1.tp_vlan_tci
-        row.vlan_tpid = header.hv1.tp_vlan_tpid if status & TP_STATUS_VLAN_TPID_VALID else TPID_CUSTOMER
-    if status & TP_STATUS_CSUMNOTREADY:
-        row.flags |= FLAG_CHECKSUM_NOT_READY
-    if status & TP_STATUS_CSUM_VALID:
-        row.flags |= FLAG_CHECKSUM_VALID
-    if status & TP_STATUS_GSO_TCP:
-        row.flags |= FLAG_GSO
+    add_status(row, header.tp_status, header.hv1.tp_vlan_tci, header.hv1.tp_vlan_tpid)

@@ -3,12 +3,15 @@ then the next type.
 
 The outermost tag is the one a record keeps; a VID of 0 (a priority tag) is a tag like any other.
 """
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memmove
 
+from slimcap.abi.bytes cimport put_be16
 from slimcap.wire.link cimport INFO_VLAN, LinkInfo
 
 cdef enum:
     VLAN_LEN = 4
+    VLAN_AT = 12            # the outermost, in an Ethernet frame
     TPID_CUSTOMER = 0x8100
     TPID_SERVICE = 0x88a8
     TPID_QINQ_OLD = 0x9100  # before 802.1ad; libpcap's `vlan` takes it too
@@ -24,3 +27,10 @@ cdef inline void note_tag(LinkInfo* info, uint16_t tci, uint16_t tpid) noexcept 
         info.flags |= INFO_VLAN
         info.vlan_tci = tci
         info.vlan_tpid = tpid
+
+
+cdef inline void put_tag(uint8_t* frame, uint16_t tpid, uint16_t tci) noexcept nogil:
+    """Put a tag into an Ethernet frame, which then starts VLAN_LEN bytes before; that much room there must be."""
+    memmove(frame - VLAN_LEN, frame, VLAN_AT)
+    put_be16(frame + VLAN_AT - VLAN_LEN, tpid)
+    put_be16(frame + VLAN_AT - VLAN_LEN + 2, tci)

@@ -1,0 +1,34 @@
+from libc.stdint cimport int64_t
+
+from slimcap.source.base cimport ZeroCopySource
+from slimcap.source.socket cimport CaptureSocket
+
+cdef enum:
+    NEVER = -1
+
+cdef class LiveSource(ZeroCopySource):
+    cdef CaptureSocket _socket
+    cdef readonly bint reinsert_vlan
+    cdef Py_ssize_t _most       # bytes captured of a packet
+    cdef bint _raise_down
+    cdef bint _doubtful         # the link was down: is it still there?
+    cdef bint _draining         # stop() was called: nothing more comes in
+    cdef int64_t _drained       # when the last packet will have been seen then, monotonic ns
+    cdef object _counted        # of the kernel's counters, which clear when read
+    cdef object _drops          # the interface's
+
+    # For subclasses to write.
+    cdef CaptureSocket _new_socket(self, link)
+    cdef object _new_drops(self)
+    cdef int _set_up(self) except -1
+    cdef bint _next_rows(self) except -1
+    cdef int64_t _nap(self) noexcept
+    cdef int64_t _delay(self) noexcept
+
+    cdef int _open(self, link, dict options) except -1
+    cdef int _check_process(self) except -1
+    cdef int _begin_draining(self) except -1
+    cdef int _wait(self, int64_t deadline) except -1
+    cdef int _on_error(self, int pending) except -1
+    cdef int _check_link(self) except -1
+    cdef int _count(self) except -1
