@@ -14,12 +14,12 @@ cdef enum:
 cdef class SocketSource(LiveSource):
     """Packets from a network interface, as messages: a packet is there at once, and costs a copy.
 
-    A batch is what one system call brought. Its memory has room for the longest packets, of which only the pages
-    are used that packets were written to: at least one page each, unless `snaplen` is less. It is the source's
-    own and independent of the kernel's, so views that are kept stop nothing.
+    A batch is what one system call brought. Its memory has room for the longest packets; only those pages of
+    it are used that packets were written to, at least one a packet unless `snaplen` is less. It is not the
+    kernel's, so views that are kept stop nothing.
 
-    RingSource is faster, and loses less. This one delivers a packet without a block timeout, and is for where a
-    ring's memory cannot be had.
+    RingSource is faster, and loses less. This one delivers a packet without a block timeout, and is for where
+    a ring's memory cannot be had.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ cdef class SocketSource(LiveSource):
     direction : {"both", "in", "out"}
         Which packets: all, those that this host received, or those that it sent.
     buffer_size : int
-        Bytes of packets that the kernel keeps for us, each with several hundred bytes beside. The kernel doubles
-        it; without CAP_NET_ADMIN, the sysctl net.core.rmem_max is the most.
+        Bytes of packets that the kernel keeps for us, each with several hundred bytes beside. The kernel
+        doubles it; without CAP_NET_ADMIN, the sysctl net.core.rmem_max is the most.
     batch_size : int
         Most packets of a system call, up to 1024.
     timeout : float, optional
@@ -90,9 +90,9 @@ cdef class SocketSource(LiveSource):
             return False
         data, rows = self._data_blocks.take(), self._row_blocks.take()
         count = self._read(data.ptr, <Record*> rows.ptr)
-        self._short = count < self._batch_size
         if count == 0:
             return False
+        self._short = count < self._batch_size
         self._show(rows, count, data, data.size)
         return True
 

@@ -153,7 +153,7 @@ cdef class RingSource(LiveSource):
         return min(max(self._block_timeout // 4, SHORTEST_NAP), LONGEST_NAP) if self._ring.lent else NEVER
 
     cdef int64_t _delay(self) noexcept:
-        # The kernel's timer may just have begun when the last packet came, and counts in ticks of up to 10 ms.
+        # The timer may just have begun when the last packet came, and counts in ticks of up to 10 ms.
         return 2 * self._block_timeout + 20_000_000
 
     cdef void _tear_down(self) noexcept:

@@ -1,4 +1,4 @@
-"""What all live sources have in common: options, waiting, an interface that goes down or away, counters, the end.
+"""What live sources have in common: options, waiting, an interface that goes down or away, counters, the end.
 
     options ──► socket: filter, _set_up(), promiscuity, bind
     _fill:      _next_rows() ──► rows
@@ -26,8 +26,8 @@ cdef enum:
 cdef class LiveSource(ZeroCopySource):
     """What live sources can do. Use RingSource or SocketSource, which are LiveSources.
 
-    It belongs to the process that opened it. In a forked one, reads raise RuntimeError and `close()` leaves the
-    capture alone; views show the ring that both processes share, so what the child wants to keep is to be
+    It belongs to the process that opened it. In a forked one, reads raise RuntimeError and `close()` leaves
+    the capture alone; views show the ring that both processes share, so what the child wants to keep is to be
     copied before the fork.
     """
 
@@ -171,8 +171,8 @@ cdef class LiveSource(ZeroCopySource):
         """Let nothing more in, and end the capture once all is delivered that came before.
 
         Loops then end, and reads raise EOFError: with a ring after the block is over that the kernel was
-        filling, so about a block timeout later. From any thread. (`close()` ends at once, and what was not read
-        is lost.)
+        filling, so about a block timeout later. From any thread. (`close()` ends at once, and what was not
+        read is lost.)
         """
         self._event.raise_signal(SIGNAL_END)
 

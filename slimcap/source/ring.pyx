@@ -80,5 +80,6 @@ cdef class Ring(Home):
 
     def __dealloc__(self):
         if self._memory is not NULL:
-            c_munmap(self._memory, self.block_size * self.num_blocks)
+            with nogil:  # the last mapping of a closed socket: the kernel waits for its other CPUs
+                c_munmap(self._memory, self.block_size * self.num_blocks)
         PyMem_Free(self._lent)

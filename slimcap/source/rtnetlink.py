@@ -230,7 +230,7 @@ def _open() -> socket.socket:
 
 
 def _ask(request: int, body: bytes, netlink: socket.socket | None = None) -> list[bytes]:
-    """What the kernel answers to a request for one thing, on a socket that was opened before if one is given."""
+    """What the kernel answers to a request for one thing, on an open socket if one is given."""
     if netlink is not None:
         return _exchange(netlink, request, _NLM_F_REQUEST, body)[0]
     with _open() as netlink:

@@ -145,7 +145,10 @@ cdef class PacketSocket(CaptureSocket):
             _fail("socket", link.name)
 
     cdef int _option(self, int level, int option, const void* value, unsigned int size, str name) except -1:
-        if setsockopt(self.fd, level, option, value, size) < 0:
+        cdef int fd = self.fd, failed
+        with nogil:  # a ring's takes milliseconds (synchronize_net)
+            failed = setsockopt(fd, level, option, value, size)
+        if failed:
             _fail(f"setsockopt({name})", self.link.name)
         return 0
 
@@ -212,11 +215,14 @@ cdef class PacketSocket(CaptureSocket):
 
     cdef int bind(self) except -1:
         cdef sockaddr_ll address
+        cdef int fd = self.fd, failed
         memset(&address, 0, sizeof(address))
         address.sll_family = AF_PACKET
         address.sll_protocol = bswap16(ETH_P_ALL) if sys.byteorder == "little" else ETH_P_ALL
         address.sll_ifindex = self.link.index
-        if c_bind(self.fd, <const sockaddr*> &address, sizeof(address)) < 0:
+        with nogil:
+            failed = c_bind(fd, <const sockaddr*> &address, sizeof(address))
+        if failed:
             _fail("bind", self.link.name)
         return 0
 
@@ -266,18 +272,20 @@ cdef class PacketSocket(CaptureSocket):
         cdef sock_filter drop
         cdef sock_fprog fprog
         cdef packet_mreq request
-        if self.fd < 0:
+        cdef int fd = self.fd
+        if fd < 0:
             return
         if self.is_ours():
             drop.code, drop.jt, drop.jf, drop.k = 0x06, 0, 0, 0  # ret #0
             fprog.len = 1
             fprog.filter = &drop
-            setsockopt(self.fd, SOL_SOCKET, SO_ATTACH_FILTER, &fprog, sizeof(fprog))
+            setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &fprog, sizeof(fprog))
             if self._promiscuous:
                 request = self._promiscuity()
-                setsockopt(self.fd, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &request, sizeof(request))
-        c_close(self.fd)
+                setsockopt(fd, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &request, sizeof(request))
         self.fd = -1
+        with nogil:
+            c_close(fd)
 
     def __dealloc__(self):
         self.detach()

@@ -1,5 +1,5 @@
-"""What the kernel says beside a packet, in a ring's header and in PACKET_AUXDATA alike: TP_STATUS_ bits, and the VLAN
-tag that it took out, the outermost."""
+"""What the kernel says beside a packet, in a ring's header and in PACKET_AUXDATA alike: TP_STATUS_ bits, and
+the VLAN tag that it took out, the outermost."""
 from libc.stdint cimport uint16_t, uint32_t
 
 from slimcap.abi.linux cimport (

@@ -117,8 +117,8 @@ cpdef void reinsert_tags(uint8_t[::1] block, uint32_t snaplen) except *:
     """Put the VLAN tags that the kernel took out of a block's packets back in, where they are.
 
     The kernel leaves 14 bytes free before an Ethernet header (tpacket_rcv: tp_net is 16 bytes and more behind
-    the sockaddr_ll), so the two addresses move to the left by the length of a tag. What points out of the block
-    is left to the walk, which comes after.
+    the sockaddr_ll), so the two addresses move to the left by the length of a tag. What points out of the
+    block is left to the walk, which comes after.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ cdef inline void note_tag(LinkInfo* info, uint16_t tci, uint16_t tpid) noexcept 
 
 
 cdef inline void put_tag(uint8_t* frame, uint16_t tpid, uint16_t tci) noexcept nogil:
-    """Put a tag into an Ethernet frame, which then starts VLAN_LEN bytes before; that much room there must be."""
+    """Put a tag into an Ethernet frame, which then starts VLAN_LEN bytes before: there must be room."""
     memmove(frame - VLAN_LEN, frame, VLAN_AT)
     put_be16(frame + VLAN_AT - VLAN_LEN, tpid)
     put_be16(frame + VLAN_AT - VLAN_LEN + 2, tci)

@@ -14,6 +14,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -25,7 +26,7 @@ OWN_NAMESPACE = "/proc/thread-self/ns/net"
 CLONE_NEWNET = 0x40000000
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_ADMIN": 21}
 TUNSETIFF, TUNSETLINK = 0x400454CA, 0x400454CD
-IFF_TUN, IFF_TAP, IFF_NO_PI = 1, 2, 0x1000
+IFF_TUN, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 1, 2, 0x1000, 0x4000
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -109,10 +110,19 @@ class Namespace:
                 count += 1
         return count
 
-    def tun(self, name: str, *, tap: bool = False, arphrd: int | None = None, up: bool = True) -> int:
+    def tun(
+        self,
+        name: str,
+        *,
+        tap: bool = False,
+        arphrd: int | None = None,
+        up: bool = True,
+        vnet_hdr: bool = False,
+    ) -> int:
         """Make a tun or tap device. What is written to the descriptor is a packet that comes in.
 
-        With `arphrd` it says that its packets are of that type.
+        With `arphrd` it says that its packets are of that type; with `vnet_hdr`, a struct virtio_net_hdr
+        comes before each.
         """
         with self.inside():
             try:
@@ -120,7 +130,7 @@ class Namespace:
             except OSError as error:
                 lacking(f"there are no tun devices ({error})")
             self._devices.append(fd)
-            flags = (IFF_TAP if tap else IFF_TUN) | IFF_NO_PI
+            flags = (IFF_TAP if tap else IFF_TUN) | IFF_NO_PI | (IFF_VNET_HDR if vnet_hdr else 0)
             fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", os.fsencode(name), flags))
             if arphrd is not None:
                 fcntl.ioctl(fd, TUNSETLINK, arphrd)
@@ -128,6 +138,17 @@ class Namespace:
         if up:
             self.ip(f"link set dev {name} up")
         return fd
+
+    def wait_until_active(self, name: str) -> None:
+        """Wait for an interface that was set up to be ready to send.
+
+        Its carrier is looked at by a work queue (linkwatch_run_queue); until then what is sent is lost, in
+        silence (noop_qdisc).
+        """
+        end = time.monotonic() + 10
+        while "qdisc noop " in (said := self.ip(f"link show dev {name}")):
+            assert time.monotonic() < end, said
+            time.sleep(0.001)
 
     def close_tun(self, fd: int) -> None:
         """Take a tun device away."""
@@ -202,4 +223,6 @@ def veth(namespace: Namespace) -> Veth:
     for end in ("left", "right"):
         namespace.quiet(end)
         namespace.ip(f"link set dev {end} up")
+    for end in ("left", "right"):
+        namespace.wait_until_active(end)
     return Veth(namespace, "left", "right", left, right)

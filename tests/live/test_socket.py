@@ -1,0 +1,112 @@
+"""What holds of SocketSource alone: its buffers."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from traffic import assert_silent, collect, ethernet, frames_of, payloads, udp
+
+from slimcap import FilterError, SocketSource, Stats
+
+
+@pytest.fixture
+def opened(veth):
+    """Opens a SocketSource in the namespace of the cable, at its right end."""
+    sources = []
+
+    def open_socket(**options):
+        with veth.namespace.inside():
+            sources.append(SocketSource("right", **options))
+        return sources[-1]
+
+    yield open_socket
+    for source in sources:
+        source.close()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 63, 64, 1024])
+def test_batches_are_what_was_sent(veth, opened, batch_size):
+    source = opened(batch_size=batch_size)
+    frames = frames_of(200)
+    veth.send(frames)
+    sizes, got = [], []
+    while len(got) < 200:
+        batch = source.next_batch(timeout=10)
+        sizes.append(len(batch))
+        got += [bytes(packet.payload) for packet in batch]
+    assert got == frames
+    assert sizes == [batch_size] * (200 // batch_size) + [200 % batch_size] * bool(200 % batch_size)
+    assert_silent(source)
+
+
+def test_batches_that_are_kept(veth, opened):
+    """Their memory is theirs, however many there are."""
+    source = opened(batch_size=4)
+    frames = frames_of(200)
+    veth.send(frames)
+    kept = [source.next_batch(timeout=10) for _ in range(50)]
+    source.close()
+    assert [bytes(packet.payload) for batch in kept for packet in batch] == frames
+
+
+def test_memory_is_used_again(veth, opened):
+    source = opened(snaplen=64)
+    addresses = set()
+    for i in range(50):
+        veth.send([ethernet(udp(i))])
+        batch = source.next_batch(timeout=10)
+        addresses.add(batch.data.ctypes.data)
+        del batch
+    assert len(addresses) <= 2
+
+
+def test_the_longest_packet(veth, opened):
+    for end in ("left", "right"):
+        veth.namespace.ip(f"link set {end} mtu 65535")
+    source = opened(batch_size=3)
+    frames = [ethernet(udp(i, 65_000)) for i in range(8)]
+    veth.send(frames)
+    assert payloads(collect(source, 8)) == frames
+
+
+def test_drops(veth, opened):
+    source = opened(buffer_size=1)  # the kernel's least
+    sent = veth.send(frames_of(500))
+    source.stop()
+    got = [bytes(packet.payload) for packet in source]
+    assert 0 < len(got) < sent
+    assert got == frames_of(500)[: len(got)]
+    assert source.total_stats == Stats(sent, sent - len(got), 0)
+
+
+def test_room_for_what_comes(veth, opened):
+    """832 bytes are counted for a packet of 64, and there is room for twice 4 MiB of that."""
+    source = opened()
+    frames = [ethernet(udp(size=18))] * 9000
+    veth.send(frames)
+    assert len(collect(source, 9000)) == 9000
+    assert source.total_stats == Stats(9000, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"batch_size": 0}, ValueError, "batch_size"),
+        ({"batch_size": 1025}, ValueError, "batch_size"),
+        ({"batch_size": 1.5}, TypeError, None),
+        ({"buffer_size": 0}, ValueError, "buffer_size"),
+        ({"buffer_size": 1 << 30}, ValueError, "buffer_size"),
+        ({"buffer_size": "x"}, TypeError, None),
+        ({"snaplen": 0}, FilterError, "snaplen"),
+        ({"timeout": -1}, ValueError, "timeout"),
+        ({"link_down": "x"}, ValueError, "link_down"),
+        ({"block_size": 1 << 20}, TypeError, "block_size"),
+    ],
+    ids=str,
+)
+def test_options_that_cannot_be(opened, options, error, message):
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(error, match=message):
+        opened(**options)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,89 @@
+"""Frames to send, and what live sources are asked in the tests."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+LEFT, RIGHT = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
+OTHER, ALL, GROUP = bytes.fromhex("020000000099"), b"\xff" * 6, bytes.fromhex("01005e000001")
+PAGE = os.sysconf("SC_PAGESIZE")
+SMALL = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 0.001}
+
+
+# ---- frames
+
+
+def ethernet(payload, kind=0x0800, dst=RIGHT, src=LEFT):
+    return dst + src + struct.pack("!H", kind) + payload
+
+
+def udp(n=0, size=20, port=5000):
+    """IPv4 and UDP with a number in it."""
+    data = struct.pack("!I", n) + bytes((n + i) % 251 for i in range(size))
+    head = struct.pack(
+        "!BBHHHBBH4s4s", 0x45, 0, 28 + len(data), n & 0xFFFF, 0, 64, 17, 0, b"\xc0\0\2\1", b"\xc0\0\2\2"
+    )
+    return head + struct.pack("!HHHH", 4000, port, 8 + len(data), 0) + data
+
+
+def udp6(n=0):
+    data = struct.pack("!I", n)
+    addresses = bytes.fromhex("20010db8000000000000000000000001 20010db8000000000000000000000002")
+    return (
+        struct.pack("!IHBB", 6 << 28, 8 + len(data), 17, 64)
+        + addresses
+        + struct.pack("!HHHH", 1, 2, 12, 0)
+        + data
+    )
+
+
+def arp(n=0):
+    return ethernet(
+        struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + LEFT + bytes(16) + struct.pack("!I", n), 0x0806, ALL
+    )
+
+
+def tagged(frame, tci, tpid=0x8100):
+    return frame[:12] + struct.pack("!HH", tpid, tci) + frame[12:]
+
+
+def frames_of(count, size=20):
+    return [ethernet(udp(i, size + i % 7)) for i in range(count)]
+
+
+# ---- reading
+
+
+class Got(NamedTuple):
+    data: bytes
+    record: np.void
+
+    def __getattr__(self, name):
+        return self.record[name].item()
+
+
+def collect(source, count, within=10):
+    """So many packets, copied; the blocks they were in are given back."""
+    end = time.monotonic() + within
+    got = []
+    while len(got) < count:
+        batch = source.next_batch(timeout=max(0, end - time.monotonic()))
+        rows = batch.records.copy()
+        got += [Got(bytes(batch.payload(i)), rows[i]) for i in range(len(batch))]
+        del batch
+    return got
+
+
+def payloads(got):
+    return [one.data for one in got]
+
+
+def assert_silent(source):
+    with pytest.raises(TimeoutError):
+        source.next_batch(timeout=0.2)
