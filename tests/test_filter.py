@@ -41,14 +41,16 @@ from slimcap.filter import (
     minimal_ipv6_transport,
     pack,
     resolve,
+    with_direction,
     with_snaplen,
     without_vlans,
 )
+from slimcap.packet.types import PacketType
 
 LD, LDX, ST, STX, ALU, JMP, RET, MISC = range(8)
 ETHERNET, RAW = 1, 101
 SO_ATTACH_FILTER = 26
-TAG_PRESENT = 0xFFFFF000 + 48
+PKT_TYPE, TAG_PRESENT = 0xFFFFF000 + 4, 0xFFFFF000 + 48
 TAKE: Instruction = (RET, 0, 0, 65535)
 
 
@@ -70,7 +72,7 @@ ARITHMETIC: dict[int, Callable[[int, int], int]] = {
 }
 
 
-def run(program: Program, frame: bytes, *, stripped: bool = False) -> int:
+def run(program: Program, frame: bytes, *, stripped: bool = False, pkt_type: int = 0) -> int:
     """What a program returns for a frame, out of which the kernel took a tag or not: 0 drops it."""
     a = x = at = 0
     memory = [0] * 16
@@ -84,6 +86,8 @@ def run(program: Program, frame: bytes, *, stripped: bool = False) -> int:
                 start = k + (x if mode == 0x40 else 0)
                 if start == TAG_PRESENT:
                     value = int(stripped)
+                elif start == PKT_TYPE:
+                    value = pkt_type
                 elif start + size > len(frame):
                     return 0
                 else:
@@ -523,6 +527,27 @@ def test_without_vlans() -> None:
 def test_without_vlans_checks() -> None:
     with pytest.raises(FilterError, match="4096"):
         without_vlans(GOOD["longest"], ETHERNET)
+
+
+@pytest.mark.parametrize("pkt_type", range(8))
+def test_with_direction(pkt_type: int) -> None:
+    program = ip_only(ETHERNET)
+    assert program
+    out = pkt_type == PacketType.OUTGOING
+    for frame in frames().values():
+        there = run(program, frame)
+        assert run(with_direction(program, "both"), frame, pkt_type=pkt_type) == there
+        assert run(with_direction(program, "in"), frame, pkt_type=pkt_type) == (0 if out else there)
+        assert run(with_direction(program, "out"), frame, pkt_type=pkt_type) == (there if out else 0)
+    assert kernel_takes(list(with_direction(program, "out")))
+
+
+def test_with_direction_checks() -> None:
+    with pytest.raises(FilterError, match="4096"):
+        with_direction(GOOD["longest"], "in")
+    for wrong in ("", "inout", "IN", None):
+        with pytest.raises(FilterError, match="direction"):
+            with_direction(accept(), wrong)  # type: ignore[arg-type]
 
 
 # ---- what a source attaches

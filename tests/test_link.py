@@ -14,9 +14,10 @@ import make_samples
 import pytest
 
 import slimcap
-from slimcap import NO_IP, Link, LinkError, LinkNotFound
+from slimcap import NO_IP, Link, LinkDrops, LinkError, LinkNotFound
 from slimcap.source import link as module
 from slimcap.source.link import links
+from slimcap.source.rtnetlink import DropCounter
 
 GOOD = [name for name in make_samples.SAMPLES if not name.startswith("bad/")]
 
@@ -146,6 +147,9 @@ class Kernel:
         return self
 
     def __exit__(self, *_error):
+        pass
+
+    def close(self):
         pass
 
     def send(self, _data):
@@ -280,3 +284,45 @@ def test_interface_without_a_name_or_of_an_unknown_type(kernel):
     kernel(message(16, interface(arphrd=4711)))
     link = Link("eth0")
     assert (link.name, link.type, link.arphrd, link.ip_offset) == ("", module.UNKNOWN, 4711, NO_IP)
+
+
+# ---- drops
+
+
+def counters(*pairs):
+    """struct rtnl_link_stats64 with these values at these places."""
+    values = [0] * 24
+    for at, value in pairs:
+        values[at] = value
+    return attribute(23, struct.pack("=24Q", *values))
+
+
+def test_drops(kernel):
+    first, later = counters((6, 10), (14, 20), (15, 30)), counters((6, 11), (7, 99), (14, 22), (15, 33))
+    gone = OSError(errno.ENODEV, "gone")
+    kernel(message(16, interface(NAME, first)), message(16, interface(NAME, later)), gone, gone)
+    drops = DropCounter(7)
+    assert drops.read() == LinkDrops(rx_dropped=1, rx_fifo_errors=2, rx_missed_errors=3)
+    assert drops.read() == (1, 2, 3)
+    drops.close()
+
+
+def test_drops_of_a_kernel_that_does_not_say(kernel):
+    cut = interface(NAME, attribute(23, bytes(60)))
+    kernel(*(message(16, answer) for answer in (interface(NAME), cut, b"", cut)))
+    drops = DropCounter(7)
+    assert drops.read() == (0, 0, 0)
+    assert drops.read() == (0, 0, 0)
+    drops.close()
+
+
+def test_drops_of_no_interface():
+    with pytest.raises(LinkError):
+        DropCounter(0x7FFFFFFF)
+
+
+def test_drops_of_a_closed_counter():
+    drops = DropCounter(Link("lo").index)
+    drops.close()
+    drops.close()
+    assert len(drops.read()) == 3

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimcap import NO_IP, RECORD_DTYPE, RecordFlag
-from slimcap.source.tpacket import BlockWalker
+from slimcap.source.tpacket import BlockWalker, reinsert_tags
 
 BLOCK_HEADER = struct.Struct("=IIIIIIQIIII")  # struct tpacket_block_desc
 PACKET_HEADER = struct.Struct("=IIIIIIHHIIHH8x")  # struct tpacket3_hdr
@@ -417,3 +417,64 @@ def test_every_word_of_the_headers_attacked():
     for at in [*range(0, 48, 4), *range(48, 48 + 68, 4), *range(168, 168 + 68, 4)]:
         for value in CLAIMS:
             compare(patch(bytearray(good), at, "I", value), 3)
+
+
+# ---- tags put back
+
+
+def test_tags_are_put_back():
+    seen = [
+        Sent(IPV4, status=USER | VLAN_VALID | TPID_VALID, tci=5, tpid=0x88A8),
+        Sent(IPV6, status=USER | VLAN_VALID | CSUM_VALID, tci=0xE007),
+        Sent(ARP, total=90),
+        Sent(IPV4[:20], total=60, status=USER | VLAN_VALID, tci=0),
+        Sent(IPV4[:11], total=60, status=USER | VLAN_VALID, tci=6),
+        Sent(TAGGED, status=USER | VLAN_VALID | TPID_VALID, tci=8, tpid=0x88A8),
+    ]
+    block = block_of(seen)
+    reinsert_tags(block, 1000)
+    rows, walker = walked(block)
+    tags = {0: b"\x88\xa8\0\5", 1: b"\x81\0\xe0\7", 3: b"\x81\0\0\0", 5: b"\x88\xa8\0\x08"}
+    wanted = [
+        packet.data[:12] + tags[i] + packet.data[12:] if i in tags else packet.data
+        for i, packet in enumerate(seen)
+    ]
+    assert payloads(block, rows) == wanted
+    assert rows["total_len"].tolist() == [len(IPV4) + 4, len(IPV6) + 4, 90, 64, 60, len(TAGGED) + 4]
+    assert rows["ip_offset"].tolist() == [18, 18, NO_IP, 18, NO_IP, 22]
+    assert rows["vlan_tci"].tolist() == [5, 0xE007, 0, 0, 6, 8]
+    assert rows["vlan_tpid"].tolist() == [0x88A8, 0x8100, 0, 0x8100, 0x8100, 0x88A8]
+    stripped = [bool(flags & RecordFlag.VLAN_STRIPPED) for flags in rows["flags"].tolist()]
+    assert stripped == [False, False, False, False, True, False]
+    assert rows["flags"][1] == RecordFlag.VLAN | RecordFlag.CHECKSUM_VALID
+    assert not walker.bad
+    again = bytes(block)
+    reinsert_tags(block, 1000)
+    assert block == again
+
+
+@pytest.mark.parametrize("snaplen", [1, 34, 36, 38, 0xFFFFFFFF])
+def test_tags_are_put_back_within_the_snaplen(snaplen):
+    block = block_of([Sent(IPV4, status=USER | VLAN_VALID, tci=5)])
+    reinsert_tags(block, snaplen)
+    rows, _ = walked(block)
+    # What was captured is never made less.
+    assert rows["cap_len"].tolist() == [min(max(snaplen, 34), 38)]
+    assert rows["total_len"].tolist() == [38]
+
+
+@settings(quick, max_examples=1500)
+@given(
+    st.lists(st.tuples(st.integers(0, 170), st.sampled_from("BHI"), st.sampled_from(CLAIMS)), max_size=4),
+    st.integers(0, 640),
+)
+def test_tags_put_back_into_attacked_blocks(changes, size):
+    """The walk finds the same packets as before, or stops earlier, and never leaves the block."""
+    block = block_of([Sent(data, status=USER | VLAN_VALID) for data in (IPV4, IPV6, ARP, TAGGED)])[:size]
+    for at, kind, value in changes:
+        at = at * 4 if kind == "I" else at
+        width = struct.calcsize(kind)
+        if at + width <= len(block):
+            patch(block, at, kind, value & ((1 << 8 * width) - 1))
+    reinsert_tags(block, 96)
+    compare(block, 3)

@@ -29,6 +29,11 @@ cdef class LiveSource(ZeroCopySource):
     It belongs to the process that opened it. In a forked one, reads raise RuntimeError and `close()` leaves
     the capture alone; views show the ring that both processes share, so what the child wants to keep is to be
     copied before the fork.
+
+    Attributes
+    ----------
+    reinsert_vlan : bool
+        Whether tags that the kernel took out are put back; on Ethernet only.
     """
 
     # What a subclass writes.

@@ -11,9 +11,12 @@ from slimcap import (
     Batch,
     IPLayer,
     Link,
+    LinkDrops,
     Packet,
     PacketType,
     PcapSource,
+    RingSource,
+    SocketSource,
     Source,
     Stats,
     View,
@@ -93,6 +96,22 @@ def check_state(source: PcapSource) -> None:
     source.unblock()
     source.close()
     assert_type(source.closed, bool)
+
+
+def live(ring: RingSource, sock: SocketSource) -> None:
+    """Never run, as it takes privileges."""
+    for source in (ring, sock):
+        assert_type(source.link, Link)
+        assert_type(source.link_drops, LinkDrops)
+        assert_type(source.link_drops.rx_missed_errors, int)
+        assert_type(source.reinsert_vlan, bool)
+        source.stop()
+    assert_type(ring.block_size, int)
+    assert_type(ring.num_blocks, int)
+    assert_type(slimcap.open_live("lo", direction="in", smaller_ring=True, snaplen=96), RingSource)
+    slimcap.open_live("lo", direction="sideways")  # type: ignore[arg-type]
+    SocketSource("lo", buffer_size=1 << 20, batch_size=64, reinsert_vlan=True)
+    SocketSource("lo", block_size=1 << 20)  # type: ignore[call-arg]
 
 
 def check_any_source(source: Source) -> None:
