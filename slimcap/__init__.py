@@ -28,7 +28,9 @@ from slimcap.source.files import open_file, read
 from slimcap.source.link import Link, links
 from slimcap.source.live import open_live
 from slimcap.source.livebase import LiveSource
+from slimcap.source.mock import MockRingSource, MockSocketSource
 from slimcap.source.pcap import PcapSource
+from slimcap.source.replay import Jitter, Replay
 from slimcap.source.rtnetlink import LinkDrops
 
 __version__ = "0.1.0"
@@ -43,6 +45,7 @@ __all__ = [
     "FileFormatError",
     "FilterError",
     "IPLayer",
+    "Jitter",
     "Lease",
     "Link",
     "LinkDown",
@@ -51,12 +54,15 @@ __all__ = [
     "LinkGone",
     "LinkNotFound",
     "LiveSource",
+    "MockRingSource",
+    "MockSocketSource",
     "Packet",
     "PacketType",
     "PacketView",
     "PcapSource",
     "PcapWriter",
     "RecordFlag",
+    "Replay",
     "RingExhausted",
     "RingSource",
     "SlimcapError",

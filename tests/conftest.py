@@ -1,8 +1,8 @@
 """What the tests share: the sample captures and what is known of them, peers, threads and FIFOs.
 
-`make_samples`, which builds the samples, and `traffic`, frames for live tests, can be imported by every
-test module. The fixtures `good` and
-`sample_of` give a sample as its builder described it: nothing here decodes a capture file.
+`make_samples`, which builds the samples, `traffic`, frames for live tests, and `bpf_oracles` can be imported
+by every test module. The fixtures `good` and `sample_of` give a sample as its builder described it: nothing here
+decodes a capture file.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def load_by_path(name: str, path: Path) -> types.ModuleType:
 make_samples = load_by_path("make_samples", DATA / "make_samples.py")
 load_by_path("traffic", Path(__file__).parent / "live" / "traffic.py")
 load_by_path("fuzz_pcap", Path(__file__).parent / "fuzz" / "fuzz_pcap.py")
+load_by_path("bpf_oracles", Path(__file__).parent / "bpf_oracles.py")
 
 GOOD = [name for name in make_samples.SAMPLES if not name.startswith("bad/")]
 

@@ -266,6 +266,33 @@ def test_no_more_is_read_than_wanted(capsys: pytest.CaptureFixture[str]) -> None
     assert (len(out.splitlines()), err) == (3, "")
 
 
+# ---- filters
+
+
+def test_filter(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", path("mixed.pcap"), path("raw101.pcap")]) == 0
+    wanted = [line for line in capsys.readouterr().out.splitlines() if "(proto: 17)" in line]
+    assert main(["read", "--filter", "udp or (vlan and udp)", path("mixed.pcap"), path("raw101.pcap")]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith(f"slimcap: {path('raw101.pcap')}: filter 'udp or (vlan and udp)': no VLAN support")
+    assert 0 < len(out.splitlines()) < len(wanted)
+    assert set(out.splitlines()) < set(wanted)
+    assert main(["read", "--filter", "udp", "-n", "3", path("mixed.pcap")]) == 0
+    assert capsys.readouterr().out.splitlines() == out.splitlines()[:3]
+
+
+def test_filter_and_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    batch = slimcap.read(path("mixed.pcap"), filter="tcp")
+    assert main(["read", "--summary", "--json", "--filter", "tcp", path("mixed.pcap")]) == 0
+    assert json.loads(capsys.readouterr().out)["packets"] == len(batch) > 0
+
+
+def test_filter_that_is_none() -> None:
+    done = run("read", "--filter", "udp and", path("mixed.pcap"))
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"syntax error" in done.stderr
+
+
 # ---- JSON
 
 
@@ -691,4 +718,4 @@ def test_every_option_is_tried_here() -> None:
         for a in command._actions
         for option in a.option_strings
     }
-    assert options == {"-h", "--help", "-n", "--summary", "--json"}
+    assert options == {"-h", "--help", "-n", "--filter", "--summary", "--json"}

@@ -30,7 +30,7 @@ cdef extern from "sys/eventfd.h" nogil:
     int eventfd(unsigned int initial, int flags)
 
 cdef extern from "time.h" nogil:
-    enum: CLOCK_MONOTONIC
+    enum: CLOCK_MONOTONIC, CLOCK_REALTIME
     ctypedef long long time_t
     struct timespec:
         time_t tv_sec
@@ -163,7 +163,7 @@ cdef extern from "linux/if_ether.h" nogil:
 cdef extern from "sys/socket.h" nogil:
     ctypedef unsigned int socklen_t
     enum: AF_PACKET, SOCK_RAW, SOCK_CLOEXEC, SOL_SOCKET, SOL_PACKET, SO_ATTACH_FILTER, SO_ERROR
-    enum: SO_RCVBUF, SO_RCVBUFFORCE, SO_TIMESTAMPNS, SCM_TIMESTAMPNS, MSG_DONTWAIT
+    enum: SO_RCVBUF, SO_RCVBUFFORCE, SO_TIMESTAMPNS, SCM_TIMESTAMPNS, MSG_DONTWAIT, MSG_TRUNC
     struct sockaddr:
         pass
     struct iovec:

@@ -40,7 +40,7 @@ terminal or into a pipe, where a bar would be in the way.
 exit code:
   0    all is well
   1    a file is bad: what comes before the bad place was shown, and so were
-       the other files
+       the other files; or the filter is no filter for a file's link type
   2    wrong arguments
   130  Ctrl-C; a summary tells what was read so far
   141  nobody reads the output any more
@@ -99,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("files", nargs="+", metavar="FILE", help="a capture file; - is standard input")
     command.add_argument(
         "-n", dest="count", type=_count, metavar="COUNT", help="stop after so many packets of all files"
+    )
+    command.add_argument(
+        "--filter", metavar="EXPRESSION", help="show only the packets that it takes, as for tcpdump"
     )
     command.add_argument("--summary", action="store_true", help="show totals, sizes and protocols instead")
     command.add_argument("--json", action="store_true", help="one JSON object a line")

@@ -12,7 +12,7 @@ from slimcap.cli.lines import Lines, json_lines, text_lines
 from slimcap.cli.output import complain, reason
 from slimcap.cli.progress import progress_bar, wanted
 from slimcap.cli.summary import Summary
-from slimcap.errors import SlimcapError
+from slimcap.errors import FilterError, SlimcapError
 from slimcap.packet.batch import Batch
 from slimcap.source.files import open_file
 from slimcap.source.pcap import PcapSource
@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> int:
     int
         Exit code: 0, or 1 if a file was bad.
     """
-    reading = _Reading(_sink(args), args.count, bar=wanted(summary=args.summary))
+    bar = wanted(summary=args.summary)
+    reading = _Reading(_sink(args), count=args.count, filter=args.filter, bar=bar)
     try:
         for file in args.files:
             reading.read(file)
@@ -51,10 +52,11 @@ def _sink(args: argparse.Namespace) -> _Sink:
 
 
 class _Reading:
-    """Takes packets from files to a sink, up to a number, and keeps count of what went wrong."""
+    """Takes the packets that are wanted from files to a sink, and keeps count of what went wrong."""
 
-    def __init__(self, sink: _Sink, count: int | None, *, bar: bool) -> None:
+    def __init__(self, sink: _Sink, *, count: int | None, filter: str | None, bar: bool) -> None:
         self._sink = sink
+        self._filter = filter
         self._left = sys.maxsize if count is None else min(count, sys.maxsize)
         self._bar = bar
         self.failures: list[str] = []
@@ -67,11 +69,13 @@ class _Reading:
             # If it was closed from the start, descriptor 0 may be anything by now.
             if file == "-" and sys.stdin is None:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF), "<stdin>")
-            with open_file(file) as source:
+            with open_file(file, filter=self._filter) as source:
                 try:
                     self._pass_on(source)
                 finally:
                     self._sink.end_file(source)
+        except FilterError as error:  # for this link type; it may do for others
+            self.failures.append(f"{file}: {error}")
         except (SlimcapError, OSError) as error:
             self.failures.append(reason(error))
 

@@ -3,6 +3,7 @@
 from slimcap.filter.choice import Filter, build_program
 from slimcap.filter.default import Direction, ip_only, with_direction, without_vlans
 from slimcap.filter.expression import compile_expression
+from slimcap.filter.machine import Machine
 from slimcap.filter.program import DROP, Instruction, Program, accept, check, pack, with_snaplen
 from slimcap.filter.snaplen import (
     Strategy,
@@ -19,6 +20,7 @@ __all__ = [
     "Direction",
     "Filter",
     "Instruction",
+    "Machine",
     "Program",
     "Strategy",
     "accept",

@@ -20,7 +20,7 @@ def build_program(
     auto_filter: bool,
     ignore_vlans: bool,
     direction: Direction = "both",
-    interface: str,
+    interface: str | None,
 ) -> Program:
     """Make the program for a live capture.
 
@@ -39,7 +39,7 @@ def build_program(
     direction : {"both", "in", "out"}
         Let packets of this direction pass.
     interface : str
-        Name of the interface, which an expression is compiled for.
+        Name of the interface that an expression is compiled for; None: as for a file.
 
     Returns
     -------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import struct
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +17,10 @@ from slimcap.filter.program import MAX_SNAPLEN, Program, check_snaplen
 _LIBRARIES: Final = ("libpcap.so.0.8", "libpcap.so.1")  # Debian's name, and that of everyone else
 _NETMASK_UNKNOWN: Final = 0xFFFFFFFF
 _ERRBUF_SIZE: Final = 256
+_FILE_MAGIC: Final = 0xA1B2C3D4
 
-# libpcap's DLT_ numbers are those of LINKTYPE_, but for a few (pcap-common.c). Both of these are DLT_RAW.
+# libpcap's DLT_ numbers are those of LINKTYPE_, but for a few (pcap-common.c), of which an interface can have
+# the first. The second is OpenBSD's, and known there only. Both are DLT_RAW.
 _DLT_OF_LINKTYPE: Final = {101: 12, 14: 12}
 
 # pcap_compile() kept its state in globals up to libpcap 1.7.
@@ -55,7 +59,7 @@ def _libpcap() -> ctypes.CDLL:
         )
     handle, text, program = ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(_Program)
     for function, result, arguments in (
-        ("pcap_open_dead", handle, (ctypes.c_int, ctypes.c_int)),
+        ("pcap_fopen_offline", handle, (handle, text)),
         ("pcap_create", handle, (text, text)),
         ("pcap_set_snaplen", ctypes.c_int, (handle, ctypes.c_int)),
         ("pcap_activate", ctypes.c_int, (handle,)),
@@ -72,8 +76,22 @@ def _libpcap() -> ctypes.CDLL:
     return library
 
 
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    library = ctypes.CDLL(None)
+    library.fmemopen.restype = ctypes.c_void_p
+    library.fmemopen.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
+    library.fclose.argtypes = (ctypes.c_void_p,)
+    return library
+
+
 def compile_expression(
-    expression: str, link_type: int, *, snaplen: int = MAX_SNAPLEN, live_interface: str | None = None
+    expression: str,
+    link_type: int,
+    *,
+    snaplen: int = MAX_SNAPLEN,
+    live_interface: str | None = None,
+    swapped: bool = False,
 ) -> Program:
     """Compile a filter expression (pcap-filter(7)).
 
@@ -93,6 +111,9 @@ def compile_expression(
         Most bytes captured of a packet.
     live_interface : str, optional
         Compile for a live capture on this interface. Needs the privileges that the capture needs.
+    swapped : bool
+        Compile for a file from a machine of the other byte order: BSD loopback packets (LINKTYPE_NULL) have
+        their address family in it.
 
     Returns
     -------
@@ -108,7 +129,11 @@ def compile_expression(
     if "\0" in expression:
         raise FilterError(f"filter {expression!r}: a NUL character")
     library = _libpcap()
-    with _lock, _opened(library, expression, link_type, snaplen, live_interface) as handle:
+    if live_interface is None:
+        opened = _opened_file(library, expression, link_type, snaplen, swapped)
+    else:
+        opened = _opened_interface(library, expression, link_type, snaplen, live_interface)
+    with _lock, opened as handle:
         program = _Program()
         text = expression.encode(errors="backslashreplace")
         if library.pcap_compile(handle, ctypes.byref(program), text, 1, _NETMASK_UNKNOWN) != 0:
@@ -121,27 +146,48 @@ def compile_expression(
 
 
 @contextmanager
-def _opened(
-    library: ctypes.CDLL, expression: str, link_type: int, snaplen: int, interface: str | None
+def _opened_file(
+    library: ctypes.CDLL, expression: str, link_type: int, snaplen: int, swapped: bool
 ) -> Iterator[int]:
-    """A handle to compile on, closed in the end."""
-    wanted = _DLT_OF_LINKTYPE.get(link_type, link_type)
-    if interface is None:
-        handle = library.pcap_open_dead(wanted, snaplen)
-        if not handle:
-            raise _failed(expression, b"out of memory")
-    else:
-        error = ctypes.create_string_buffer(_ERRBUF_SIZE)
-        handle = library.pcap_create(interface.encode(errors="surrogateescape"), error)
-        if not handle:
-            raise _failed(expression, error.value)
+    """A handle to compile on: of a file without packets.
+
+    On a file libpcap refuses what only a live capture knows, such as `inbound`. With
+    pcap_open_dead() it makes of that a program that matches nothing.
+    """
+    order = "><"[(sys.byteorder == "little") != swapped]
+    link_type = _DLT_OF_LINKTYPE.get(link_type, link_type)
+    header = struct.pack(f"{order}IHHiIII", _FILE_MAGIC, 2, 4, 0, 0, snaplen, link_type)
+    memory = ctypes.create_string_buffer(header, len(header))
+    file = _libc().fmemopen(memory, len(header), b"rb")
+    if not file:
+        raise _failed(expression, b"out of memory")
+    error = ctypes.create_string_buffer(_ERRBUF_SIZE)
+    handle = library.pcap_fopen_offline(file, error)
+    if not handle:
+        _libc().fclose(file)
+        raise _failed(expression, error.value)
     try:
-        if interface is not None:
-            _activate(library, handle, expression, snaplen, interface)
-            found = library.pcap_datalink(handle)
-            if found != wanted:
-                reason = f"libpcap sees link type {found} on {interface}, not {wanted}"
-                raise _failed(expression, reason.encode())
+        yield handle
+    finally:
+        library.pcap_close(handle)  # and the file, which was in `memory` up to here
+
+
+@contextmanager
+def _opened_interface(
+    library: ctypes.CDLL, expression: str, link_type: int, snaplen: int, interface: str
+) -> Iterator[int]:
+    """A handle to compile on: of a live capture, which is never started."""
+    error = ctypes.create_string_buffer(_ERRBUF_SIZE)
+    handle = library.pcap_create(interface.encode(errors="surrogateescape"), error)
+    if not handle:
+        raise _failed(expression, error.value)
+    try:
+        _activate(library, handle, expression, snaplen, interface)
+        wanted = _DLT_OF_LINKTYPE.get(link_type, link_type)
+        found = library.pcap_datalink(handle)
+        if found != wanted:
+            reason = f"libpcap sees link type {found} on {interface}, not {wanted}"
+            raise _failed(expression, reason.encode())
         yield handle
     finally:
         library.pcap_close(handle)

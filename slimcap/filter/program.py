@@ -103,13 +103,15 @@ def check_snaplen(snaplen: int) -> int:
     return snaplen
 
 
-def check(program: Iterable[Sequence[int]]) -> Program:
+def check(program: Iterable[Sequence[int]], *, loops: bool = False) -> Program:
     """Refuse what the kernel refuses, and say why (bpf_check_classic() and what it calls, net/core/filter.c).
 
     Parameters
     ----------
     program : iterable of (code, jt, jf, k)
         What the kernel is to run.
+    loops : bool
+        Let it jump back, unconditionally, as what libpcap makes of `ip6 protochain` does.
 
     Returns
     -------
@@ -125,13 +127,32 @@ def check(program: Iterable[Sequence[int]]) -> Program:
     if not 1 <= len(checked) <= MAX_LENGTH:
         raise FilterError(f"a program has 1 to {MAX_LENGTH} instructions, not {len(checked)}")
     for at, instruction in enumerate(checked):
-        fault = _fault(instruction, len(checked) - at - 1)
+        fault = "" if loops and jumps_back(at, instruction) else _fault(instruction, len(checked) - at - 1)
         if fault:
             raise _refused(at, instruction, fault)
     if checked[-1][0] not in (RET | K, RET | A):
         raise _refused(len(checked) - 1, checked[-1], "the last instruction has to be a return")
     _check_memory(checked)
     return checked
+
+
+def jumps_back(at: int, instruction: Instruction) -> bool:
+    """Whether the instruction at *at* is a jump back to one that there is: libpcap takes k as signed.
+
+    Parameters
+    ----------
+    at : int
+        Its index.
+    instruction : Instruction
+        Any.
+
+    Returns
+    -------
+    bool
+        The kernel takes no such program.
+    """
+    code, _, _, k = instruction
+    return code == JMP | JA and -(at + 1) <= k - (1 << 32) < 0
 
 
 def _instruction(at: int, fields: Sequence[int]) -> Instruction:
@@ -171,12 +192,18 @@ def _check_memory(program: Program) -> None:
     stored_at = [everything] * len(program)
     stored = 0
     for at, (code, jt, jf, k) in enumerate(program):
-        stored &= stored_at[at]
+        stored_at[at] &= stored
+        stored = stored_at[at]
         if code in _STORES:
             stored |= 1 << k
         elif code in _MEMORY_LOADS:
             if not stored >> k & 1:
                 raise _refused(at, program[at], f"loads word {k} of scratch memory, perhaps before a store")
+        elif jumps_back(at, program[at]):
+            # What was counted on there has to hold on this way, too.
+            if stored_at[at + 1 + k - (1 << 32)] & ~stored:
+                raise _refused(at, program[at], "jumps back to where there was more in scratch memory")
+            stored = everything
         elif code == JMP | JA or code in _CONDITIONAL:
             for jump in (k,) if code == JMP | JA else (jt, jf):
                 stored_at[at + 1 + jump] &= stored
@@ -188,13 +215,15 @@ def _refused(at: int, instruction: Instruction, fault: str) -> FilterError:
     return FilterError(f"instruction {at} (code {code:#04x}, jt {jt}, jf {jf}, k {k:#x}): {fault}")
 
 
-def pack(program: Iterable[Sequence[int]]) -> bytes:
+def pack(program: Iterable[Sequence[int]], *, loops: bool = False) -> bytes:
     """Lay a program out as the kernel wants it.
 
     Parameters
     ----------
     program : iterable of (code, jt, jf, k)
         It is checked first.
+    loops : bool
+        See `check`.
 
     Returns
     -------
@@ -206,7 +235,7 @@ def pack(program: Iterable[Sequence[int]]) -> bytes:
     FilterError
         See `check`.
     """
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in check(program))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in check(program, loops=loops))
 
 
 def with_snaplen(program: Program, snaplen: int) -> Program:

@@ -311,6 +311,33 @@ cdef class Batch:
                 to += n
         return out
 
+    def filter(self, filter):
+        """The packets that a filter takes: a batch of those rows over the same memory.
+
+        Expressions are compiled as for a file, for the link type of each interface. VLAN tags that the kernel
+        took out are seen where they were on the wire.
+
+        Parameters
+        ----------
+        filter : str, Machine or sequence of (code, jt, jf, k)
+            A tcpdump expression or a classic BPF program.
+
+        Returns
+        -------
+        Batch
+            Keeps this one's bytes on loan as long as it lives.
+
+        Raises
+        ------
+        FilterError
+            The filter cannot be compiled for a link type of this batch, or is no program.
+        ValueError
+            The batch was released.
+        """
+        from slimcap.filter.match import match
+
+        return match(self, filter)
+
     def copy(self):
         """The same packets in memory of their own, without the bytes between them:
         a Batch that borrows nothing.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypedDict, Unpack
 
+from slimcap.filter import Filter, Machine
 from slimcap.packet.batch import Batch, concat
 from slimcap.source.pcap import PcapSource
 
@@ -32,6 +33,7 @@ class PcapOptions(TypedDict, total=False):
     """The options of `PcapSource`."""
 
     snaplen: int | None
+    filter: Filter | Machine | None
     block_size: int
     timeout: float | None
 
@@ -53,7 +55,7 @@ def open_file(file: File, **options: Unpack[PcapOptions]) -> PcapSource:
 
     Raises
     ------
-    FileFormatError, OSError
+    FileFormatError, FilterError, OSError
         As `PcapSource` does.
     """
     return PcapSource(file, **options)
@@ -72,11 +74,11 @@ def read(file: File, **options: Unpack[PcapOptions]) -> Batch:
     Returns
     -------
     Batch
-        All packets, in memory of their own.
+        All packets that the filter takes, in memory of their own.
 
     Raises
     ------
-    FileFormatError, OSError
+    FileFormatError, FilterError, OSError
         As `PcapSource` does. Of a damaged file, `open_file(file).batches()` gives the packets before the
         damage.
     """

@@ -29,6 +29,22 @@ class RingOptions(TypedDict, total=False):
     link_down: Literal["wait", "raise"]
 
 
+class SocketOptions(TypedDict, total=False):
+    """The options of `SocketSource`."""
+
+    snaplen: int | Strategy
+    promiscuous: bool
+    filter: Filter | None
+    auto_filter: bool
+    ignore_vlans: bool
+    reinsert_vlan: bool
+    direction: Direction
+    buffer_size: int
+    batch_size: int
+    timeout: float | None
+    link_down: Literal["wait", "raise"]
+
+
 def open_live(link: str | Link, **options: Unpack[RingOptions]) -> RingSource:
     """Capture from a network interface of this host, as `ip link` lists them.
 

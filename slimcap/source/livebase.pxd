@@ -18,7 +18,9 @@ cdef class LiveSource(ZeroCopySource):
     cdef object _drops          # the interface's
 
     # For subclasses to write.
+    cdef object _look_up(self, link)
     cdef CaptureSocket _new_socket(self, link)
+    cdef object _program(self, dict options)
     cdef object _new_drops(self)
     cdef int _set_up(self) except -1
     cdef bint _next_rows(self) except -1

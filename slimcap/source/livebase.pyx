@@ -12,6 +12,7 @@ from slimcap.source.socket cimport LINK_GONE, LINK_UP, PacketSocket
 
 import errno
 import os
+from functools import partial
 
 from slimcap.errors import LinkDown, LinkGone
 from slimcap.filter import DROP, build_program, pack, resolve
@@ -38,9 +39,17 @@ cdef class LiveSource(ZeroCopySource):
 
     # What a subclass writes.
 
+    cdef object _look_up(self, link):
+        """The Link of what was given."""
+        return link if isinstance(link, Link) else Link(link)
+
     cdef CaptureSocket _new_socket(self, link):
         """What to read from."""
         return PacketSocket(link)
+
+    cdef object _program(self, dict options):
+        """The filter's program; options["build"] makes it, for an interface."""
+        return options["build"](interface=self.link.name)
 
     cdef object _new_drops(self):
         """What counts the packets that the interface loses."""
@@ -70,7 +79,7 @@ cdef class LiveSource(ZeroCopySource):
             raise TypeError("a source is opened once")
         if options["link_down"] not in ("wait", "raise"):
             raise ValueError(f'link_down is "wait" or "raise", not {options["link_down"]!r}')
-        link = link if isinstance(link, Link) else Link(link)
+        link = self._look_up(link)
         deadline_after(options["timeout"])
         self._timeout = options["timeout"]
         self._raise_down = options["link_down"] == "raise"
@@ -80,9 +89,11 @@ cdef class LiveSource(ZeroCopySource):
         self._links = (link,)
         try:
             self._socket = self._new_socket(link)  # first: whoever may not capture is told so
-            self._socket.attach(pack(build_program(
-                link.type, options["filter"], snaplen=self._most, auto_filter=options["auto_filter"],
-                ignore_vlans=options["ignore_vlans"], direction=options["direction"], interface=link.name)))
+            options["build"] = partial(
+                build_program, link.type, options["filter"], snaplen=self._most,
+                auto_filter=options["auto_filter"], ignore_vlans=options["ignore_vlans"],
+                direction=options["direction"])
+            self._socket.attach(pack(self._program(options)))
             if options["direction"] == "in":
                 self._socket.ignore_outgoing()
             self._set_up()

@@ -1,5 +1,6 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from slimcap.filter.match cimport Matcher
 from slimcap.packet.lease cimport Block, Pool
 from slimcap.packet.record cimport Record
 from slimcap.source.base cimport ZeroCopySource
@@ -32,10 +33,13 @@ cdef class PcapSource(ZeroCopySource):
     cdef Block _block                   # the undecoded bytes are _block[_start:_stop]
     cdef Py_ssize_t _start, _stop
     cdef uint64_t _base                 # offset in the file of the block's first byte
+    cdef Matcher _matcher               # None: all packets
+    cdef uint64_t _left_out             # packets that it did not take
     cdef object _error                  # what ended reading: class and arguments of the exception, or None
     cdef int _decompress(self) except -1
     cdef int _read_header(self, uint32_t snaplen) except -1
     cdef Py_ssize_t _decode(self, Record[::1] out) except -1
+    cdef Py_ssize_t _keep(self, Block rows, Py_ssize_t count) except -1
     cdef bint _end_of_file(self) except -1
     cdef int _read_more(self, Py_ssize_t needed) except -1
     cdef int _make_room(self, Py_ssize_t needed) except -1

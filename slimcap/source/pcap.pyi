@@ -3,6 +3,7 @@ from typing import Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
+from slimcap.filter import Filter, Machine
 from slimcap.packet.lease import _Buffer
 from slimcap.source.base import ZeroCopySource
 from slimcap.source.files import File
@@ -38,6 +39,7 @@ class PcapSource(ZeroCopySource):
         file: File,
         *,
         snaplen: int | None = None,
+        filter: Filter | Machine | None = None,
         block_size: int = 1048576,
         timeout: float | None = None,
     ) -> None: ...

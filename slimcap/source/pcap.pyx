@@ -12,6 +12,7 @@ from slimcap.abi.capfile cimport (
     PcapFileHeader,
     PcapRecordHeader,
 )
+from slimcap.filter.match cimport Matcher
 from slimcap.packet.lease cimport Block, Pool, new_block
 from slimcap.packet.record cimport FLAG_TRUNCATED, Record, set_pkt_type
 from slimcap.source.event cimport deadline_after
@@ -20,6 +21,7 @@ from slimcap.wire.link cimport LinkInfo
 from slimcap.wire.linktype cimport LINKTYPE_DBUS, walk_link
 
 from slimcap.errors import FileFormatError, TruncatedFileError
+from slimcap.source.base import Stats
 from slimcap.source.compression import SNIFF_LEN, StreamError, decompressor
 from slimcap.source.link import Link
 
@@ -193,6 +195,9 @@ cdef class PcapSource(ZeroCopySource):
         A path, "-" for standard input, or an object with `readinto` or `read`; it need not seek.
     snaplen : int, optional
         Most bytes to take of a packet.
+    filter : str, Machine or sequence of (code, jt, jf, k), optional
+        A tcpdump expression or a classic BPF program: other packets are read, and counted in
+        `stats().packets_received`, but not given out. It sees no more than `snaplen` bytes of a packet.
     block_size : int
         Bytes to read at a time; the most a batch has, but for a larger packet.
     timeout : float, optional
@@ -206,11 +211,13 @@ cdef class PcapSource(ZeroCopySource):
         packets.
     TruncatedFileError
         Likewise, the file ends in the middle of something.
+    FilterError
+        The filter cannot be compiled for the file's link type, or is no program.
     OSError
         The file cannot be opened or read.
     """
 
-    def __init__(self, file, *, snaplen=None, Py_ssize_t block_size=BLOCK_SIZE, timeout=None):
+    def __init__(self, file, *, snaplen=None, filter=None, Py_ssize_t block_size=BLOCK_SIZE, timeout=None):
         if self._file is not None:
             raise TypeError("a source is opened once")
         if snaplen is not None and not 0 < snaplen < 1 << 32:
@@ -227,10 +234,13 @@ cdef class PcapSource(ZeroCopySource):
         try:
             self._decompress()
             self._read_header(snaplen or 0)
+            self._links = (Link(self._file.name, 0, self._decoder.linktype),)
+            if filter is not None:
+                self._matcher = Matcher(filter)
+                self._matcher.learn(self._links)
         except BaseException:
             self._shut_down()
             raise
-        self._links = (Link(self._file.name, 0, self._decoder.linktype),)
 
     cdef int _decompress(self) except -1:
         """Put a decompressor in between if the first bytes ask for one."""
@@ -257,7 +267,7 @@ cdef class PcapSource(ZeroCopySource):
 
     cdef bint _fill(self, int64_t deadline) except -1:
         cdef Block rows
-        cdef Py_ssize_t count
+        cdef Py_ssize_t count, kept
         if self._error is not None:
             raise self._error[0](*self._error[1:])
         if self._decoder is None:
@@ -267,9 +277,12 @@ cdef class PcapSource(ZeroCopySource):
         cdef Record[::1] out = <Record[:rows.size // sizeof(Record)]> <Record*> rows.ptr
         while True:
             count = self._decode(out)
-            if count:
-                self._show(rows, count, self._block, self._stop)
+            kept = self._keep(rows, count)
+            if kept:
+                self._show(rows, kept, self._block, self._stop)
                 return True
+            if count:
+                continue
             if self._decoder.fault is not None:
                 raise self._bad(FileFormatError, self._decoder.fault, self._start)
             if not self._read_more(self._decoder.needed):
@@ -283,6 +296,15 @@ cdef class PcapSource(ZeroCopySource):
         count = self._decoder._decode(<uint8_t[:self._stop]> self._block.ptr, self._start, out)
         self._start = self._decoder.position
         return count
+
+    cdef Py_ssize_t _keep(self, Block rows, Py_ssize_t count) except -1:
+        """Bring together the rows that the filter takes."""
+        cdef Record* p = <Record*> rows.ptr
+        cdef Py_ssize_t kept = count
+        if self._matcher is not None:
+            kept = self._matcher.keep(p, count, self._block.ptr, self._stop, p)
+        self._left_out += count - kept
+        return kept
 
     cdef bint _end_of_file(self) except -1:
         if self._start == self._stop:
@@ -334,7 +356,8 @@ cdef class PcapSource(ZeroCopySource):
 
         What is kept is how to make it: with its traceback it would keep the caller's variables alive.
         """
-        self._error = (kind, reason, self._file.name, self._base + at, self._earlier + self._end)
+        before = self._left_out + self._earlier + self._end
+        self._error = (kind, reason, self._file.name, self._base + at, before)
         return kind(*self._error[1:])
 
     cdef void _tear_down(self) noexcept:
@@ -342,6 +365,9 @@ cdef class PcapSource(ZeroCopySource):
             self._file.close()
         self._input = self._file
         self._block = None
+
+    cdef object _totals(self):
+        return Stats(self._left_out + self._earlier + self._next, 0, 0)
 
     cdef Py_ssize_t _snaplen(self) except -1:
         # Not what the file states: packets may be longer.
@@ -379,5 +405,5 @@ cdef class PcapSource(ZeroCopySource):
         return self._file.position, self._file.size
 
     def __repr__(self):
-        state = "closed" if self.closed else f"{self._earlier + self._next:,} packets read"
+        state = "closed" if self.closed else f"{self._totals().packets_received:,} packets read"
         return f"<PcapSource {self._file.name!r}: {self.link.type_name}, {state}>"

@@ -6,7 +6,7 @@ The mapping lives as long as the last block on loan, not as long as the socket.
 """
 cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from slimcap.abi.atomic cimport load_acquire, store_release
 from slimcap.abi.linux cimport (
@@ -16,9 +16,11 @@ from slimcap.abi.linux cimport (
     PROT_WRITE,
     TP_STATUS_KERNEL,
     TP_STATUS_USER,
+    c_close,
     c_getpid,
     c_mmap,
     c_munmap,
+    c_write,
     tpacket_block_desc,
 )
 from slimcap.source.event cimport monotonic_ns, raise_errno
@@ -32,6 +34,7 @@ cdef class Ring(Home):
     def __cinit__(self, Py_ssize_t block_size, Py_ssize_t num_blocks):
         self.block_size = block_size
         self.num_blocks = num_blocks
+        self.bell = -1
         self._pid = c_getpid()
         self._lent = <int64_t*> PyMem_Calloc(num_blocks, sizeof(int64_t))
         if self._lent is NULL:
@@ -42,11 +45,11 @@ cdef class Ring(Home):
         return self._map(MAP_SHARED, fd)
 
     cdef int _map(self, int flags, int fd) except -1:
-        cdef void* memory = c_mmap(
-            NULL, self.block_size * self.num_blocks, PROT_READ | PROT_WRITE, flags, fd, 0)
+        cdef Py_ssize_t size = self.block_size * self.num_blocks
+        cdef void* memory = c_mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0)
         if memory is MAP_FAILED:
             raise_errno("mmap", None)
-        self._memory = <uint8_t*> memory
+        self._memory, self._mapped = <uint8_t*> memory, size
         return 0
 
     cdef uint32_t* _status(self, Py_ssize_t index) noexcept nogil:
@@ -67,12 +70,27 @@ cdef class Ring(Home):
         return block
 
     cdef void give(self, void* memory) noexcept:
+        cdef uint64_t one = 1
         cdef Py_ssize_t index = (<uint8_t*> memory - self._memory) // self.block_size
         self._lent[index] = 0
         self.lent -= 1
         if self._pid != c_getpid():
             return  # forked: the memory is shared, and the block still on loan where it was lent
-        store_release(self._status(index), TP_STATUS_KERNEL)
+        store_release(self._status(index), TP_STATUS_USER if self._keeps else TP_STATUS_KERNEL)
+        if self.bell >= 0:
+            c_write(self.bell, &one, sizeof(one))
+
+    cdef void forget(self) noexcept:
+        """Give back what is ready, unread."""
+        cdef Py_ssize_t index
+        for index in range(self.num_blocks):
+            if self.is_ready(index):
+                store_release(self._status(index), TP_STATUS_KERNEL)
+
+    cdef void keep(self, Py_ssize_t num_blocks) noexcept:
+        """Be a ring of the first blocks only, which are ready again as soon as they go back."""
+        self.num_blocks = num_blocks
+        self._keeps = True
 
     cdef double held_for(self, Py_ssize_t index) noexcept:
         """Seconds since the block was lent."""
@@ -81,5 +99,7 @@ cdef class Ring(Home):
     def __dealloc__(self):
         if self._memory is not NULL:
             with nogil:  # the last mapping of a closed socket: the kernel waits for its other CPUs
-                c_munmap(self._memory, self.block_size * self.num_blocks)
+                c_munmap(self._memory, self._mapped)
+        if self.bell >= 0:
+            c_close(self.bell)
         PyMem_Free(self._lent)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 import slimcap
 from slimcap import RECORD_DTYPE, Batch, IPLayer, Lease, Link, PacketView, View
+from slimcap.filter import Machine, accept
 
 
 def check_making(batch: Batch) -> None:
@@ -41,6 +42,15 @@ def check_indexing(batch: Batch) -> None:
     assert_type(batch[np.argsort(batch["total_len"])], Batch)
     for packet in batch:
         assert_type(packet, PacketView)
+
+
+def check_filtering(batch: Batch) -> None:
+    program = accept(64)
+    machine = Machine(program)
+    assert_type(batch.filter(program), Batch)
+    assert_type(batch.filter(machine), Batch)
+    assert_type(machine.run(b"", 60, pkt_type=slimcap.PacketType.OUTGOING, vlan_tci=7), int)
+    assert_type(len(machine), int)
 
 
 def check_contents(batch: Batch) -> None:

@@ -22,6 +22,7 @@ from slimcap import (
     View,
     ZeroCopySource,
 )
+from slimcap.filter import Machine, accept
 
 
 def check_opening(path: str) -> None:
@@ -29,7 +30,12 @@ def check_opening(path: str) -> None:
         assert_type(source, PcapSource)
     with slimcap.open_file(Path(path), snaplen=64, block_size=1 << 16, timeout=1.5) as source:
         assert_type(source, PcapSource)
-    with PcapSource(path.encode(), snaplen=None, timeout=None) as source:
+    with slimcap.open_file(path, filter="udp") as source:
+        assert_type(source, PcapSource)
+    with PcapSource(path, filter=[(6, 0, 0, 65535)]) as source:
+        assert_type(source, PcapSource)
+    assert_type(slimcap.read(path, filter=Machine(accept())), Batch)
+    with PcapSource(path.encode(), snaplen=None, filter=None, timeout=None) as source:
         assert_type(source, PcapSource)
     with open(path, "rb") as file, slimcap.open_file(file) as source:
         assert_type(source, PcapSource)

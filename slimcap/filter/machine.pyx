@@ -1,0 +1,418 @@
+"""A machine for classic BPF programs: what the kernel's answer would be, packet by packet.
+
+A program has two registers, A and X, and 16 words of scratch memory. It was checked as the kernel checks it
+(program.py), so that nothing but loads is checked while it runs. Jumps lead forward, so it ends; but for what
+libpcap makes of `protochain`, which jumps back: once for each byte of the packet at most.
+
+It has two ways to look at a packet:
+
+- as libpcap's pcap_offline_filter() does, bytes only. Whatever is not among them ends the program with 0.
+- as the kernel does (net/core/filter.c: bpf_convert_filter(), convert_bpf_extensions()), with what it knows
+  beside the bytes, at offsets near 2^32:
+
+      0          2^31        SKF_LL_OFF       SKF_NET_OFF               SKF_AD_OFF    2^32
+      | packet    | nothing   | packet again   | from network header on   | ancillary    |
+"""
+cimport cython
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from slimcap.abi.bpf cimport (
+    BPF_ADD,
+    BPF_AND,
+    BPF_DIV,
+    BPF_LSH,
+    BPF_MEMWORDS,
+    BPF_MOD,
+    BPF_MUL,
+    BPF_OR,
+    BPF_RSH,
+    BPF_SUB,
+    BPF_X,
+    BPF_XOR,
+    JA,
+    JEQ_K,
+    JEQ_X,
+    JGE_K,
+    JGE_X,
+    JGT_K,
+    JGT_X,
+    JSET_K,
+    JSET_X,
+    LD_B_ABS,
+    LD_B_IND,
+    LD_H_ABS,
+    LD_H_IND,
+    LD_IMM,
+    LD_LEN,
+    LD_MEM,
+    LD_W_ABS,
+    LD_W_IND,
+    LDX_IMM,
+    LDX_LEN,
+    LDX_MEM,
+    LDX_MSH,
+    RET_A,
+    RET_K,
+    SKF_AD_ALU_XOR_X,
+    SKF_AD_HATYPE,
+    SKF_AD_IFINDEX,
+    SKF_AD_NLATTR,
+    SKF_AD_NLATTR_NEST,
+    SKF_AD_OFF,
+    SKF_AD_PAY_OFFSET,
+    SKF_AD_PKTTYPE,
+    SKF_AD_PROTOCOL,
+    SKF_AD_RANDOM,
+    SKF_AD_VLAN_TAG,
+    SKF_AD_VLAN_TAG_PRESENT,
+    SKF_AD_VLAN_TPID,
+    SKF_LL_OFF,
+    SKF_NET_OFF,
+    ST,
+    STX,
+    TAX,
+    TXA,
+)
+from slimcap.abi.bytes cimport be16, be32
+from slimcap.abi.linux cimport sock_filter
+
+from slimcap.errors import FilterError
+from slimcap.filter.program import pack
+
+cdef extern from *:
+    # Makes gcc branch at a jump: after a conditional move every instruction waits for those before it.
+    bint predicted "__builtin_expect"(bint condition, bint value) noexcept nogil
+
+cdef enum:
+    LOOP = JA | BPF_X           # a jump back; there is no such code, nor one above 0xff
+    ANCILLARY = 0x100           # the kernel has codes of its own for that, too (bpf_anc_helper())
+    OPERATION = 0xf0            # BPF_OP()
+    ARPHRD_ETHER = 1
+    ETHERNET_LEN = 14
+    TPID_CUSTOMER = 0x8100
+
+_UNANSWERED = {
+    <int> SKF_AD_NLATTR: "netlink attributes",
+    <int> SKF_AD_NLATTR_NEST: "nested netlink attributes",
+    <int> SKF_AD_PAY_OFFSET: "where the flow dissector finds the payload",
+    <int> SKF_AD_RANDOM: "random numbers",
+}
+
+
+@cython.final
+cdef class Machine:
+    """Runs a classic BPF program as the kernel, or libpcap on a file, would.
+
+    It has no state from one packet to the next, and may run in any number of threads.
+
+    Ancillary loads give what `run` is told: protocol, pkttype, ifindex, hatype, vlan_tag, vlan_tag_present,
+    vlan_tpid. mark, queue, rxhash and cpu are 0, as they are of a packet that nobody marked or hashed;
+    alu_xor_x needs nothing.
+
+    Parameters
+    ----------
+    program : iterable of (code, jt, jf, k)
+        What the kernel would take, or what libpcap makes of an expression for a file: that may jump back.
+
+    Raises
+    ------
+    FilterError
+        They would not take it; or the program loads netlink attributes, the payload's offset, or random
+        numbers, for which there is no answer here.
+    """
+
+    def __cinit__(self, program):
+        cdef bytes packed = pack(program, loops=True)
+        cdef Py_ssize_t index
+        cdef sock_filter* step
+        self._length = len(packed) // sizeof(sock_filter)
+        self._steps = <sock_filter*> PyMem_RawMalloc(len(packed))
+        if self._steps is NULL:
+            raise MemoryError(f"cannot allocate {len(packed)} bytes")
+        memcpy(self._steps, <const char*> packed, len(packed))
+        for index in range(self._length):
+            step = &self._steps[index]
+            if step.code in (LD_W_ABS, LD_H_ABS, LD_B_ABS) and step.k >= <uint32_t> SKF_AD_OFF:
+                _make_ancillary(step, index)
+            elif step.code == JA and step.k >= self._length:
+                step.code = LOOP
+                step.k = 0 - step.k
+
+    def __dealloc__(self):
+        PyMem_RawFree(self._steps)
+
+    def __len__(self):
+        return self._length
+
+    def __repr__(self):
+        return f"<Machine: {self._length} instructions>"
+
+    def __reduce__(self):
+        raise TypeError("a machine cannot be pickled: make it from the program where it is needed")
+
+    def run(
+            self, const uint8_t[::1] data, wire_len=None, *, pkt_type=None, protocol=None, ifindex=None,
+            hatype=None, vlan_tci=None, vlan_tpid=None, network=None):
+        """Ask the program about one packet.
+
+        With bytes alone it runs as libpcap runs it on a file. If anything is given that the kernel knows
+        beside, it runs as in the kernel; what is not given then is as of an untagged packet that came in for
+        this host, from an Ethernet interface without a number.
+
+        Parameters
+        ----------
+        data : buffer of uint8, shape (n,)
+            The captured bytes, from the link-layer header on.
+        wire_len : int, optional
+            Length on the wire; by default all was captured.
+        pkt_type : int, optional
+            A PacketType.
+        protocol : int, optional
+            EtherType.
+        ifindex, hatype : int, optional
+            Number of the interface, and its type, ARPHRD_.
+        vlan_tci, vlan_tpid : int, optional
+            Of the tag that the kernel took out; without `vlan_tci` it took out none.
+        network : int, optional
+            Where the network header starts, which offsets from SKF_NET_OFF on count from.
+
+        Returns
+        -------
+        int
+            Bytes to capture of the packet, which may be more than there are; 0 to drop it.
+
+        Raises
+        ------
+        ValueError, OverflowError
+            A length or number that cannot be.
+        """
+        cdef const uint8_t* p = &data[0] if data.shape[0] else NULL
+        cdef uint32_t cap_len = data.shape[0]
+        cdef uint32_t length = cap_len if wire_len is None else wire_len
+        cdef PacketMeta meta
+        if data.shape[0] > <Py_ssize_t> 0xffffffff or length < cap_len:
+            raise ValueError(f"a packet of {length} bytes, of which {data.shape[0]} were captured")
+        known = pkt_type, protocol, ifindex, hatype, vlan_tci, vlan_tpid, network
+        if all(value is None for value in known):
+            return self._run(p, cap_len, length, NULL)
+        meta.pkt_type = pkt_type or 0
+        meta.protocol = protocol or 0
+        meta.ifindex = ifindex or 0
+        meta.hatype = ARPHRD_ETHER if hatype is None else hatype
+        meta.vlan_present = vlan_tci is not None
+        meta.vlan_tci = vlan_tci or 0
+        meta.vlan_tpid = 0 if vlan_tci is None else TPID_CUSTOMER if vlan_tpid is None else vlan_tpid
+        meta.network = ETHERNET_LEN if network is None else network
+        return self._run(p, cap_len, length, &meta)
+
+    cdef uint32_t _run(
+            self, const uint8_t* data, uint32_t cap_len, uint32_t wire_len,
+            const PacketMeta* meta) noexcept nogil:
+        return execute(self._steps, data, cap_len, wire_len, meta)
+
+
+cdef int _make_ancillary(sock_filter* step, Py_ssize_t at) except -1:
+    """Give an ancillary load a code of its own; it is all the same how many bytes it loads."""
+    cdef int what = <int> (step.k - <uint32_t> SKF_AD_OFF)
+    if what in _UNANSWERED:
+        raise FilterError(f"instruction {at}: loads {_UNANSWERED[what]}, which only the kernel can answer")
+    step.code = <uint16_t> (ANCILLARY | what)
+    return 0
+
+
+cdef uint32_t execute(
+        const sock_filter* step, const uint8_t* data, uint32_t cap_len, uint32_t wire_len,
+        const PacketMeta* meta) noexcept nogil:
+    """Run the program that starts at `step`, of a Machine that somebody keeps alive: bytes to capture.
+
+    The packet is the `cap_len` bytes at `data`. `meta` is what the kernel knows beside; NULL: as on a file.
+    """
+    cdef uint32_t a = 0
+    cdef uint32_t x = 0
+    cdef uint32_t memory[BPF_MEMWORDS]
+    cdef const sock_filter* at
+    cdef const uint8_t* p
+    cdef uint32_t k, operand
+    cdef uint32_t loops_left = cap_len
+    cdef int code
+    while True:
+        at = step
+        step += 1
+        code = at.code
+        k = at.k
+        if code == LD_W_ABS:
+            p = _locate(data, cap_len, k, 4, meta)
+            if p is NULL:
+                return 0
+            a = be32(p)
+        elif code == LD_W_IND:
+            p = _locate(data, cap_len, <uint64_t> x + k, 4, meta)
+            if p is NULL:
+                return 0
+            a = be32(p)
+        elif code == LD_H_ABS:
+            p = _locate(data, cap_len, k, 2, meta)
+            if p is NULL:
+                return 0
+            a = be16(p)
+        elif code == LD_H_IND:
+            p = _locate(data, cap_len, <uint64_t> x + k, 2, meta)
+            if p is NULL:
+                return 0
+            a = be16(p)
+        elif code == LD_B_ABS:
+            p = _locate(data, cap_len, k, 1, meta)
+            if p is NULL:
+                return 0
+            a = p[0]
+        elif code == LD_B_IND:
+            p = _locate(data, cap_len, <uint64_t> x + k, 1, meta)
+            if p is NULL:
+                return 0
+            a = p[0]
+        elif code == LDX_MSH:
+            p = _locate(data, cap_len, k, 1, meta)
+            if p is NULL:
+                return 0
+            x = (p[0] & 0xf) * 4
+        elif code == JEQ_K:
+            step += at.jt if predicted(a == k, False) else at.jf
+        elif code == JGT_K:
+            step += at.jt if predicted(a > k, False) else at.jf
+        elif code == JGE_K:
+            step += at.jt if predicted(a >= k, False) else at.jf
+        elif code == JSET_K:
+            step += at.jt if predicted(a & k, False) else at.jf
+        elif code == JEQ_X:
+            step += at.jt if predicted(a == x, False) else at.jf
+        elif code == JGT_X:
+            step += at.jt if predicted(a > x, False) else at.jf
+        elif code == JGE_X:
+            step += at.jt if predicted(a >= x, False) else at.jf
+        elif code == JSET_X:
+            step += at.jt if predicted(a & x, False) else at.jf
+        elif code == JA:
+            step += k
+        elif code == LOOP:
+            if loops_left == 0:
+                return 0
+            loops_left -= 1
+            step -= k
+        elif code == RET_K:
+            return k
+        elif code == RET_A:
+            return a
+        elif code == LD_IMM:
+            a = k
+        elif code == LD_LEN:
+            a = wire_len
+        elif code == LD_MEM:
+            a = memory[k]
+        elif code == LDX_IMM:
+            x = k
+        elif code == LDX_LEN:
+            x = wire_len
+        elif code == LDX_MEM:
+            x = memory[k]
+        elif code == ST:
+            memory[k] = a
+        elif code == STX:
+            memory[k] = x
+        elif code == TAX:
+            x = a
+        elif code == TXA:
+            a = x
+        else:
+            # The ifs above have to be all alike to become a switch.
+            if code < ANCILLARY:
+                operand = x if code & BPF_X else k
+                if operand == 0 and _divides(code):
+                    return 0
+                a = _compute(code & OPERATION, a, operand, meta is not NULL)
+            elif meta is NULL:
+                return 0
+            else:
+                a = _ancillary(code - ANCILLARY, a, x, meta)
+
+
+cdef inline const uint8_t* _locate(
+        const uint8_t* data, uint32_t cap_len, uint64_t offset, uint32_t size,
+        const PacketMeta* meta) noexcept nogil:
+    """Where a load of `size` bytes reads; NULL if they are not there."""
+    if offset + size <= cap_len:
+        return data + offset
+    if meta is not NULL:
+        return _locate_far(data, cap_len, <uint32_t> offset, size, meta.network)
+    return NULL
+
+
+cdef const uint8_t* _locate_far(
+        const uint8_t* data, uint32_t cap_len, uint32_t offset, uint32_t size,
+        uint64_t network) noexcept nogil:
+    """Where the kernel reads what is not at its place (bpf_internal_load_pointer_neg_helper()).
+
+    Its offsets have 32 bits, so that X + k may wrap around to a place in the packet.
+    """
+    cdef uint64_t at = offset
+    if offset >= <uint32_t> SKF_NET_OFF:
+        at = network + (offset - <uint32_t> SKF_NET_OFF)
+    elif offset >= <uint32_t> SKF_LL_OFF:
+        at = offset - <uint32_t> SKF_LL_OFF
+    return data + at if at + size <= cap_len else NULL
+
+
+cdef inline bint _divides(int code) noexcept nogil:
+    return code & OPERATION == BPF_DIV or code & OPERATION == BPF_MOD
+
+
+cdef inline uint32_t _compute(int operation, uint32_t a, uint32_t operand, bint kernel) noexcept nogil:
+    """A op operand, which is not 0 if that divides.
+
+    To shift by 32 and more is undefined in C. libpcap shifts everything out, the kernel takes the number
+    modulo 32, as processors do (kernel/bpf/core.c: ___bpf_prog_run()).
+    """
+    if operation == BPF_AND:
+        return a & operand
+    elif operation == BPF_ADD:
+        return a + operand
+    elif operation == BPF_SUB:
+        return a - operand
+    elif operation == BPF_MUL:
+        return a * operand
+    elif operation == BPF_DIV:
+        return a // operand
+    elif operation == BPF_MOD:
+        return a % operand
+    elif operation == BPF_OR:
+        return a | operand
+    elif operation == BPF_XOR:
+        return a ^ operand
+    elif operation == BPF_LSH:
+        return a << (operand & 31) if kernel or operand < 32 else 0
+    elif operation == BPF_RSH:
+        return a >> (operand & 31) if kernel or operand < 32 else 0
+    else:  # BPF_NEG
+        return 0 - a
+
+
+cdef uint32_t _ancillary(int what, uint32_t a, uint32_t x, const PacketMeta* meta) noexcept nogil:
+    """What an ancillary load gives (convert_bpf_extensions())."""
+    if what == SKF_AD_PROTOCOL:
+        return meta.protocol
+    if what == SKF_AD_PKTTYPE:
+        return meta.pkt_type
+    if what == SKF_AD_IFINDEX:
+        return meta.ifindex
+    if what == SKF_AD_HATYPE:
+        return meta.hatype
+    if what == SKF_AD_ALU_XOR_X:
+        return a ^ x
+    if what == SKF_AD_VLAN_TAG:
+        return meta.vlan_tci
+    if what == SKF_AD_VLAN_TAG_PRESENT:
+        return meta.vlan_present
+    if what == SKF_AD_VLAN_TPID:
+        return meta.vlan_tpid
+    return 0  # mark, queue, rxhash, cpu
