@@ -7,10 +7,12 @@ and needs no privileges.
 from __future__ import annotations
 
 import ctypes
+import os
 import random
 import socket
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 
 from slimcap.filter import Instruction, Program, check, pack
 from slimcap.filter import program as bpf
@@ -105,6 +107,34 @@ class LibpcapMachine:
     def run(self, data: bytes, wire_len: int | None = None) -> int:
         header = _Header(0, 0, len(data), len(data) if wire_len is None else wire_len)
         return int(self._run(ctypes.byref(self._program), ctypes.byref(header), data))
+
+
+def libpcap_takes(path: Path, expression: str) -> list[int] | None:
+    """The seconds of the packets of a file that it takes, read as tcpdump reads it; None if it refuses it."""
+    library = _libpcap()
+    library.pcap_open_offline.restype = ctypes.c_void_p
+    library.pcap_setfilter.argtypes = ctypes.c_void_p, ctypes.POINTER(_Program)
+    library.pcap_next_ex.argtypes = (
+        ctypes.c_void_p,
+        ctypes.POINTER(ctypes.POINTER(_Header)),
+        ctypes.POINTER(ctypes.c_void_p),
+    )
+    handle = library.pcap_open_offline(os.fsencode(path), ctypes.create_string_buffer(256))
+    assert handle
+    try:
+        program = _Program()
+        if library.pcap_compile(handle, ctypes.byref(program), expression.encode(), 1, 0):
+            return None
+        assert library.pcap_setfilter(handle, ctypes.byref(program)) == 0
+        library.pcap_freecode(ctypes.byref(program))
+        header, data = ctypes.POINTER(_Header)(), ctypes.c_void_p()
+        found: list[int] = []
+        while (status := library.pcap_next_ex(handle, ctypes.byref(header), ctypes.byref(data))) == 1:
+            found.append(header.contents.seconds)
+        assert status == -2  # the end
+        return found
+    finally:
+        library.pcap_close(handle)
 
 
 def attach(sock: socket.socket, program: Program) -> None:

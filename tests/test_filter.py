@@ -144,7 +144,7 @@ GOOD: dict[str, Program] = {
     "drop": DROP,
     "accept": accept(),
     "ethernet": ip_only(ETHERNET) or (),
-    "ethernet, no VLANs": ip_only(ETHERNET, ignore_vlans=True) or (),
+    "ethernet, no VLANs": without_vlans(ip_only(ETHERNET) or (), ETHERNET),
     "raw": ip_only(RAW) or (),
     "return A": ((LD | 0x80, 0, 0, 0), (RET | 0x10, 0, 0, 0)),
     "jump": ((JMP, 0, 0, 1), (RET, 0, 0, 1), (RET, 0, 0, 2)),
@@ -443,9 +443,9 @@ TAGGED = {"VLAN", "VID 0", "QinQ", "old QinQ", "QinQ PPPoE", "VLAN ARP", "VLAN o
 @pytest.mark.parametrize("name", frames())
 def test_ip_only_on_ethernet(name: str) -> None:
     frame = frames()[name]
-    program, no_vlans = ip_only(ETHERNET, snaplen=77), ip_only(ETHERNET, ignore_vlans=True, snaplen=77)
+    program = ip_only(ETHERNET, snaplen=77)
     assert program
-    assert no_vlans
+    no_vlans = without_vlans(program, ETHERNET)
     assert run(program, frame) == (77 if name in TAKEN else 0)
     assert run(program, frame, stripped=True) == run(program, frame)
     assert run(no_vlans, frame) == (77 if name in TAKEN - TAGGED else 0)
@@ -455,9 +455,9 @@ def test_ip_only_on_ethernet(name: str) -> None:
 @pytest.mark.parametrize("name", frames())
 def test_ip_only_on_ethernet_cut(name: str) -> None:
     """Of a frame that ends early no more is taken than has IP; what lies past the end is no zero."""
-    program, no_vlans = ip_only(ETHERNET), ip_only(ETHERNET, ignore_vlans=True)
+    program = ip_only(ETHERNET)
     assert program
-    assert no_vlans
+    no_vlans = without_vlans(program, ETHERNET)
     frame = frames()[name]
     taken = [end for end in range(len(frame) + 1) if run(program, frame[:end])]
     assert taken == [end for end in range(len(frame) + 1) if ip_in(frame[:end], 2)]
@@ -490,8 +490,10 @@ def test_ip_only_takes_what_tshark_sees_ip_in(name: str, sample_of: Callable[[st
 
 @pytest.mark.parametrize("ignore_vlans", [False, True])
 def test_ip_only_on_raw_ip(ignore_vlans: bool, samples: types.ModuleType) -> None:
-    program = ip_only(RAW, ignore_vlans=ignore_vlans, snaplen=60)
+    program = ip_only(RAW, snaplen=60)
     assert program
+    if ignore_vlans:
+        program = without_vlans(program, RAW)
     packets = list(samples.raw())
     assert packets
     for packet in packets:
@@ -505,7 +507,6 @@ def test_ip_only_on_raw_ip(ignore_vlans: bool, samples: types.ModuleType) -> Non
 @pytest.mark.parametrize("link_type", [0, 9, 12, 105, 113, 147, 276])
 def test_other_link_types_have_no_filter(link_type: int) -> None:
     assert ip_only(link_type) is None
-    assert ip_only(link_type, ignore_vlans=True) is None
 
 
 def test_without_vlans() -> None:
@@ -518,10 +519,6 @@ def test_without_vlans() -> None:
     program = without_vlans(accept(50), RAW)
     assert run(program, bytes(12) + b"\x81\0\0\0") == 50
     assert run(program, bytes(20), stripped=True) == 0
-    wrapped, plain = without_vlans(GOOD["ethernet"], ETHERNET), ip_only(ETHERNET, ignore_vlans=True)
-    assert plain
-    for frame in frames().values():
-        assert run(wrapped, frame) == run(plain, frame)
 
 
 def test_without_vlans_checks() -> None:
@@ -564,8 +561,7 @@ def test_build_program() -> None:
     assert build(ETHERNET, None, auto_filter=False) == build(147, None) == accept(50)
     assert build(ETHERNET, [TAKE]) == accept(50)
     assert build(ETHERNET, [TAKE], ignore_vlans=True) == without_vlans(accept(50), ETHERNET)
-    no_vlans = ip_only(ETHERNET, ignore_vlans=True)
-    assert no_vlans
+    no_vlans = GOOD["ethernet, no VLANs"]
     for frame in frames().values():
         for stripped in (False, True):
             built = run(build(ETHERNET, None, ignore_vlans=True), frame, stripped=stripped)

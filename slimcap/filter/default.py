@@ -62,7 +62,7 @@ class _Assembler:
         )
 
 
-def ip_only(link_type: int, *, ignore_vlans: bool = False, snaplen: int = bpf.MAX_SNAPLEN) -> Program | None:
+def ip_only(link_type: int, *, snaplen: int = bpf.MAX_SNAPLEN) -> Program | None:
     """Make the filter that takes IPv4 and IPv6 packets only.
 
     On Ethernet, with up to two VLAN tags in line (and one that the kernel took out), and over PPPoE. At least
@@ -83,8 +83,6 @@ def ip_only(link_type: int, *, ignore_vlans: bool = False, snaplen: int = bpf.MA
     ----------
     link_type : int
         The LINKTYPE_ number.
-    ignore_vlans : bool
-        Drop what has a VLAN tag, be its VID 0, whether in line or taken out by the kernel.
     snaplen : int
         Most bytes captured of a packet.
 
@@ -95,18 +93,16 @@ def ip_only(link_type: int, *, ignore_vlans: bool = False, snaplen: int = bpf.MA
     """
     bpf.check_snaplen(snaplen)
     if link_type == LINKTYPE_ETHERNET:
-        program = _ip_on_ethernet(0 if ignore_vlans else _IN_LINE_TAGS, snaplen)
-    elif link_type == LINKTYPE_RAW:
-        program = _ip_alone(snaplen)
-    else:
-        return None
-    return _no_stripped_tag() + program if ignore_vlans else program
+        return _ip_on_ethernet(snaplen)
+    if link_type == LINKTYPE_RAW:
+        return _ip_alone(snaplen)
+    return None
 
 
 def without_vlans(program: Program, link_type: int) -> Program:
-    """Make a program that drops what has a VLAN tag, and asks another about the rest.
+    """Make a program that drops what has a VLAN tag, be its VID 0, and asks another about the rest.
 
-    `ip_only` has that built in; this is for the filters that users give.
+    The tag may be in line, or the kernel took it out.
 
     Parameters
     ----------
@@ -159,17 +155,17 @@ def with_direction(program: Program, direction: Direction) -> Program:
     )
 
 
-def _ip_on_ethernet(tags: int, snaplen: int) -> Program:
+def _ip_on_ethernet(snaplen: int) -> Program:
     asm = _Assembler()
     # Absolute loads, so one section for each number of tags: the kernel makes a call of every load behind X
     # (convert_bpf_ld_abs(), net/core/filter.c).
-    for tag in range(tags + 1):
+    for tag in range(_IN_LINE_TAGS + 1):
         shift = tag * _VLAN_LEN
         asm.label(f"tag {tag}")
         asm.add(bpf.LD | bpf.H | bpf.ABS, _TYPE + shift)
         asm.if_any(_ETHERTYPES_IP, f"IP {tag}")
         asm.if_any((_PPPOE_SESSION,), f"PPPoE {tag}")
-        if tag < tags:
+        if tag < _IN_LINE_TAGS:
             asm.if_any(_TPIDS, f"tag {tag + 1}")
         asm.drop()
 

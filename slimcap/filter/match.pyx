@@ -7,31 +7,24 @@ the kernel took one out, it is put back before the program looks:
     | destination (6) | source (6) | TPID (2) | TCI (2) | EtherType …
 """
 cimport cython
-cimport numpy as cnp
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport UINT32_MAX, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.abi.bytes cimport load32, put_be16
 from slimcap.filter.machine cimport Machine, execute
 from slimcap.packet.batch cimport Batch, new_batch
-from slimcap.packet.lease cimport lease_buffer, new_block
+from slimcap.packet.lease cimport lease_block, lease_buffer, new_block
 from slimcap.packet.record cimport FLAG_VLAN_STRIPPED, in_bounds
 from slimcap.packet.view cimport View
 
 import functools
 
-import numpy as np
-
 from slimcap.errors import FilterError
 from slimcap.filter.expression import compile_expression
-from slimcap.packet.record import RECORD_DTYPE
-
-cnp.import_array()
 
 cdef enum:
     ADDRESSES_LEN = 12      # of an Ethernet header: the tag comes behind them
     TAG_LEN = 4
-    MOST_LEN = 0xffffffff
     MOST_FAMILY = 0xffff    # an address family above it is one in the other byte order
 
 # Their packets start with an address family, in the byte order of the machine that wrote it.
@@ -115,7 +108,7 @@ cdef class Matcher:
         programs = (<const Programs*> self._programs.ptr)[index]
         if programs.swapped is not NULL and cap_len >= 4 and load32(payload) > MOST_FAMILY:
             programs.usual = programs.swapped
-        if row.flags & FLAG_VLAN_STRIPPED and ADDRESSES_LEN <= cap_len <= <uint32_t> MOST_LEN - TAG_LEN:
+        if row.flags & FLAG_VLAN_STRIPPED and ADDRESSES_LEN <= cap_len <= UINT32_MAX - TAG_LEN:
             payload = self._put_tag_back(row, payload)
             cap_len += TAG_LEN
             wire_len = max(cap_len, wire_len + TAG_LEN)
@@ -139,14 +132,13 @@ def match(Batch batch not None, filter):
     """The packets of a batch that a filter takes; see `Batch.filter`."""
     cdef View view = batch._open()
     cdef Matcher matcher = Matcher(filter)
-    cdef cnp.ndarray rows = np.empty(batch._count, RECORD_DTYPE)
-    cdef Record* kept = <Record*> cnp.PyArray_DATA(rows)
+    cdef Block rows = new_block(batch._count * sizeof(Record))
     cdef Py_ssize_t count
     if isinstance(filter, str) and not batch._links:
         raise FilterError(f"filter {filter!r}: this batch has no links, so there is no telling its link type")
     matcher.learn(batch._links)
-    count = matcher.keep(batch._rows, batch._count, view._ptr, view._len, kept)
+    count = matcher.keep(batch._rows, batch._count, view._ptr, view._len, <Record*> rows.ptr)
+    rows.resize(count * sizeof(Record))
     # The new batch's lease borrows from ours: a view like any other.
-    cdef Batch matched = new_batch(NULL, 0, None, lease_buffer(view), batch._links)
-    matched._take(rows[:count].copy())
-    return matched
+    return new_batch(
+        <const Record*> rows.ptr, count, lease_block(rows, rows.size).hold, lease_buffer(view), batch._links)
