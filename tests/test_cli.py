@@ -18,18 +18,18 @@ import sys
 import sysconfig
 import termios
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import slimcap
+from slimcap.cli import capture, progress
 from slimcap.cli import main as main_module
-from slimcap.cli import progress
 from slimcap.cli.lines import JSON_KEYS
 from slimcap.cli.main import main
 
@@ -172,16 +172,41 @@ def test_version() -> None:
     )
 
 
-def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["read", "--help"]) == 0
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("read", JSON_KEYS), ("capture", ["IFACE", "--snaplen", "SIGTERM", "141"]), ("links", ["may_capture"])],
+)
+def test_help(command: str, words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
     text = capsys.readouterr().out
-    assert all(key in text for key in JSON_KEYS)
+    assert all(word in text for word in words)
     assert max(map(len, text.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
     "args",
-    [[], ["write"], ["read"], ["read", "-n", "-1", "x"], ["read", "-n", "one", "x"], ["read", "--bar", "x"]],
+    [
+        [],
+        ["write"],
+        ["read"],
+        ["read", "-n", "-1", "x"],
+        ["read", "-n", "one", "x"],
+        ["read", "--bar", "x"],
+        ["capture"],
+        ["capture", "lo", "lo"],
+        ["capture", "lo", "-n", "-1"],
+        ["capture", "lo", "-w"],
+        ["capture", "lo", "-w", "x", "--json"],
+        ["capture", "lo", "--direction", "up"],
+        ["capture", "lo", "--duration", "0"],
+        ["capture", "lo", "--duration", "nan"],
+        ["capture", "lo", "--duration", "inf"],
+        ["capture", "lo", "--duration", "soon"],
+        ["capture", "lo", "--snaplen", "0"],
+        ["capture", "lo", "--snaplen", "262145"],
+        ["capture", "lo", "--snaplen", "all"],
+        ["links", "lo"],
+    ],
 )
 def test_wrong_arguments(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(args) == 2
@@ -199,6 +224,29 @@ def test_is_a_program() -> None:
         "2024-03-01 12:00:00.000004  -       42/42     no IP layer",
         "2024-03-01 12:00:00.000006  -       71/71     192.0.2.53:7007 => 233.252.0.1:7007 (proto: 17)",
     ]
+
+
+def test_links(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["links", "--json"]) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["index"], one["name"]) for one in shown] == [
+        (link.index, link.name) for link in slimcap.links()
+    ]
+    assert shown
+
+
+def test_nothing_to_capture_from(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["capture", "no/interface"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.startswith("slimcap: no interface 'no/interface' ")) == ("", True)
+
+
+def test_totals_of_a_capture() -> None:
+    source = SimpleNamespace(total_stats=slimcap.Stats(5, 1, 0), link_drops=slimcap.LinkDrops(9, 2, 1))
+    assert capture._totals(source, 4) == (
+        "4 packets captured\n5 packets received by filter\n"
+        "1 packet dropped by kernel\n3 packets dropped by interface\n"
+    )
 
 
 # ---- lines
@@ -694,7 +742,7 @@ def test_where_a_bar_would_be_in_the_way(
         for error, output in ((tty, tty), (tty, piped), (tty, file), (tty, None), (file, file), (None, file)):
             monkeypatch.setattr(sys, "stderr", error)
             monkeypatch.setattr(sys, "stdout", output)
-            wanted[error, output] = progress.wanted(summary=False), progress.wanted(summary=True)
+            wanted[error, output] = progress.wanted(lines=True), progress.wanted(lines=False)
         monkeypatch.undo()
     assert wanted == {
         (tty, tty): (False, True),
@@ -718,4 +766,18 @@ def test_every_option_is_tried_here() -> None:
         for a in command._actions
         for option in a.option_strings
     }
-    assert options == {"-h", "--help", "-n", "--filter", "--summary", "--json"}
+    assert options == {
+        "-h",
+        "--help",
+        "-n",
+        "--summary",
+        "--json",
+        "--filter",
+        # in tests/live/test_cli_capture.py:
+        "-w",
+        "--direction",
+        "--duration",
+        "--everything",
+        "--promiscuous",
+        "--snaplen",
+    }

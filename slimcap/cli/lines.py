@@ -57,8 +57,12 @@ class Lines:
         self._make = make
 
     def add(self, batch: Batch, source: PcapSource) -> None:
+        """Write a file's batch."""
+        self.write(batch, "ns" if source.resolution == 1 else "us")
+
+    def write(self, batch: Batch, unit: Unit) -> None:
         """Write a batch's lines."""
-        lines = self._make(batch, "ns" if source.resolution == 1 else "us")
+        lines = self._make(batch, unit)
         lines.append("")
         write("\n".join(lines))
 

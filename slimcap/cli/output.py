@@ -5,11 +5,25 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 
 class OutputError(Exception):
-    """Standard output takes no more; the cause is an OSError."""
+    """What we write to takes no more; the cause is an OSError."""
+
+    def __str__(self) -> str:
+        text = reason(self.__cause__)
+        return text if getattr(self.__cause__, "filename", None) else f"write error: {text}"
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Make an OSError an OutputError: what goes wrong in here is not the source's fault."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError from error
 
 
 def write(text: str) -> None:
@@ -20,26 +34,35 @@ def write(text: str) -> None:
     OutputError
         It is closed, full, or a pipe that nobody reads any more.
     """
-    try:
+    with writing():
         if sys.stdout is None:  # Python's way to say that it was closed from the start
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         sys.stdout.write(text)
         sys.stdout.flush()
-    except OSError as error:
-        raise OutputError from error
 
 
 def complain(message: str) -> None:
-    """Write a line to standard error, if there is one."""
+    """Write a line of ours to standard error."""
+    say(f"slimcap: {message}\n")
+
+
+def say(text: str) -> None:
+    """Write to standard error, if there is one that takes it."""
     if sys.stderr is not None:
         with suppress(OSError):
-            print(f"slimcap: {message}", file=sys.stderr, flush=True)
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+def printable(name: str) -> str:
+    """A name as it can be shown: an interface may have nearly any bytes in it."""
+    return name if name.isprintable() else repr(name)[1:-1]
 
 
 def reason(error: BaseException | None) -> str:
     """What went wrong, without Python's "[Errno 2]"."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{'write error' if error.filename is None else error.filename}: {error.strerror}"
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     return str(error)
 
 

@@ -14,14 +14,14 @@ DELAY = 0.5
 """Seconds of reading before a bar appears."""
 
 
-def wanted(*, summary: bool) -> bool:
+def wanted(*, lines: bool) -> bool:
     """Whether a bar would be seen, and disturb nothing.
 
     Lines on the terminal would mix with it; lines in a pipe may be a pager's, whose screen it would spoil.
     """
     if sys.stderr is None or sys.stdout is None or not sys.stderr.isatty():
         return False
-    return summary or not (sys.stdout.isatty() or _is_pipe(sys.stdout.fileno()))
+    return not lines or not (sys.stdout.isatty() or _is_pipe(sys.stdout.fileno()))
 
 
 def _is_pipe(descriptor: int) -> bool:

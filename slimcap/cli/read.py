@@ -6,8 +6,9 @@ import argparse
 import errno
 import os
 import sys
-from typing import Protocol
+from typing import Final, Protocol
 
+from slimcap.cli.arguments import Commands, add_command, count
 from slimcap.cli.lines import Lines, json_lines, text_lines
 from slimcap.cli.output import complain, reason
 from slimcap.cli.progress import progress_bar, wanted
@@ -16,6 +17,59 @@ from slimcap.errors import FilterError, SlimcapError
 from slimcap.packet.batch import Batch
 from slimcap.source.files import open_file
 from slimcap.source.pcap import PcapSource
+
+HELP: Final = """\
+each packet's line:
+  time            UTC, with as many digits as the file has
+  type            In, Out, B (broadcast), M (multicast), P (for another host),
+                  - (the file does not say)
+  lengths         bytes captured / bytes on the wire
+  IP layer        source:port => destination:port (protocol number),
+                  port 0 where there is none
+  vlan            number of the outermost tag, if there is one
+
+With --json it is an object with timestamp (ISO 8601), timestamp_ns (since
+1970), type, cap_len, total_len, vlan, ip_offset (where in the packet the IP
+header starts), ip_version, protocol (number), src, dst, sport, dport. All of
+them are always there; null is what the packet does not have, or was cut off.
+
+In a summary, sizes are bytes on the wire, link-layer header included; first
+and last are the earliest and the latest packet. With --json it is one object;
+null is what it takes packets, or time between them, to tell.
+
+Files that take long get a progress bar, if standard error is a terminal and
+tqdm is installed (pip install 'slimcap[cli]'); but not if lines go to the
+terminal or into a pipe, where a bar would be in the way.
+
+exit code:
+  0    all is well
+  1    a file is bad: what comes before the bad place was shown, and so were
+       the other files; or the filter is no filter for a file's link type
+  2    wrong arguments
+  130  Ctrl-C; a summary tells what was read so far
+  141  nobody reads the output any more
+"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add what `slimcap read` takes."""
+    command = add_command(
+        commands,
+        "read",
+        run,
+        help="show the packets of capture files",
+        description="Show the packets of capture files, pcap or pcap.gz, a line each.",
+        epilog=HELP,
+    )
+    command.add_argument("files", nargs="+", metavar="FILE", help="a capture file; - is standard input")
+    command.add_argument(
+        "-n", dest="count", type=count, metavar="COUNT", help="stop after so many packets of all files"
+    )
+    command.add_argument(
+        "--filter", metavar="EXPRESSION", help="show only the packets that it takes, as for tcpdump"
+    )
+    command.add_argument("--summary", action="store_true", help="show totals, sizes and protocols instead")
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     int
         Exit code: 0, or 1 if a file was bad.
     """
-    bar = wanted(summary=args.summary)
+    bar = wanted(lines=not args.summary)
     reading = _Reading(_sink(args), count=args.count, filter=args.filter, bar=bar)
     try:
         for file in args.files:

@@ -27,7 +27,7 @@ def _totals(report: Mapping[str, Any]) -> Iterator[str]:
         yield _line("average size", f"{report['bytes'] / report['packets']:,.1f} bytes")
     if report["packets_per_second"] is not None:
         yield _line("average rate", f"{report['packets_per_second']:,.1f} packets/s")
-        yield _line("", _scaled(report["bits_per_second"], "bit/s"))
+        yield _line("", scaled(report["bits_per_second"], "bit/s"))
     yield _line("truncated", f"{report['truncated']:,}")
     yield _line("VLAN-tagged", f"{report['vlan_tagged']:,}")
     yield _line("link type", ", ".join(report["link_types"]) or "none")
@@ -58,7 +58,7 @@ def _seconds(ns: int) -> str:
     return f"{seconds:,}.{fraction:09} s"
 
 
-def _scaled(value: float, unit: str) -> str:
+def scaled(value: float, unit: str) -> str:
     """A number with an SI prefix."""
     for prefix in ("", "k", "M", "G"):
         if value < 1000:

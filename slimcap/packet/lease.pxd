@@ -22,6 +22,15 @@ cdef class Block:
 
 cdef Block new_block(Py_ssize_t size)
 
+cdef class Window:
+    cdef uint8_t* _ptr
+    cdef Py_ssize_t _size
+    cdef Block _block           # keeps _ptr alive
+    cdef bint _readonly
+    cdef Py_ssize_t exports     # buffers that are open
+
+cdef Window new_window(Block block, Py_ssize_t at, Py_ssize_t size, bint readonly)
+
 cdef class Hold:
     cdef object owner
 

@@ -33,6 +33,10 @@ class Block:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
+class Window:
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
 class Borrowed: ...
 
 @final

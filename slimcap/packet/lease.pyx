@@ -100,6 +100,25 @@ cdef class Block:
 
 
 @cython.final
+cdef class Window:
+    """Part of a block, for a Python file object to read into or write. Whoever keeps it keeps the block."""
+
+    def __getbuffer__(self, Py_buffer* buffer, int flags):
+        export_bytes(buffer, self, self._ptr, self._size, self._readonly, flags)
+        self.exports += 1
+
+    def __releasebuffer__(self, Py_buffer* buffer):
+        self.exports -= 1
+
+
+cdef Window new_window(Block block, Py_ssize_t at, Py_ssize_t size, bint readonly):
+    """A window on `block[at:at + size]`, which is within it."""
+    cdef Window window = Window.__new__(Window)
+    window._ptr, window._size, window._block, window._readonly = block.ptr + at, size, block, readonly
+    return window
+
+
+@cython.final
 @cython.no_gc_clear
 @cython.freelist(16)
 cdef class Borrowed:

@@ -5,13 +5,13 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.abi.capfile cimport PCAP_NANO, PcapFileHeader, PcapRecordHeader
-from slimcap.abi.linux cimport EAGAIN, EINTR, F_DUPFD_CLOEXEC, c_close, c_write, errno, fcntl
+from slimcap.abi.linux cimport EAGAIN, EINTR, c_close, c_write, errno
 from slimcap.packet.batch cimport Batch
-from slimcap.packet.lease cimport Block, export_bytes, new_block
+from slimcap.packet.lease cimport Block, Window, new_block, new_window
 from slimcap.packet.packet cimport Packet
 from slimcap.packet.record cimport Record, in_bounds
 from slimcap.packet.view cimport View
-from slimcap.source.event cimport raise_errno
+from slimcap.source.event cimport duplicate, raise_errno
 
 import os
 import select
@@ -26,22 +26,6 @@ cdef enum:
 
 # Seconds have 32 bits and no sign (draft-ietf-opsawg-pcap, section 5): up to 2106.
 cdef int64_t TIME_END = <int64_t> NANOSECONDS << 32
-
-
-@cython.final
-cdef class _Window:
-    """Part of a block, read-only: what a Python `write` gets. Whoever keeps it keeps the block."""
-
-    cdef Block block
-    cdef Py_ssize_t at, size
-    cdef Py_ssize_t exports     # buffers that are open
-
-    def __getbuffer__(self, Py_buffer* buffer, int flags):
-        export_bytes(buffer, self, self.block.ptr + self.at, self.size, True, flags)
-        self.exports += 1
-
-    def __releasebuffer__(self, Py_buffer* buffer):
-        self.exports -= 1
 
 
 @cython.final
@@ -117,9 +101,7 @@ cdef class PcapWriter:
             return 0
         path = os.fsdecode(file)
         if path == "-":
-            self._fd = fcntl(STDOUT, F_DUPFD_CLOEXEC, 3)
-            if self._fd < 0:
-                raise_errno("fcntl", "<stdout>")
+            self._fd = duplicate(STDOUT, "<stdout>")
         else:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         self._name = "<stdout>" if path == "-" else path
@@ -360,8 +342,7 @@ cdef class PcapWriter:
 
     cdef int _write_object(self) except -1:
         cdef Py_ssize_t size = self._stop - self._start
-        cdef _Window window = _Window.__new__(_Window)
-        window.block, window.at, window.size = self._block, self._start, size
+        cdef Window window = new_window(self._block, self._start, size, True)
         try:
             wrote = self._write(memoryview(window))
         except BlockingIOError as error:

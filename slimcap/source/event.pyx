@@ -40,6 +40,14 @@ cdef int raise_errno(str call, object subject) except -1:
     raise OSError(number, f"{call}: {os.strerror(number)}", subject)
 
 
+cdef int duplicate(int fd, object subject) except -1:
+    """A descriptor of our own for what another one has open, and not the number of a standard stream."""
+    cdef int ours = fcntl(fd, F_DUPFD_CLOEXEC, 3)
+    if ours < 0:
+        raise_errno("fcntl", subject)
+    return ours
+
+
 cdef int64_t monotonic_ns() noexcept nogil:
     """Now, on the clock that deadlines are on."""
     cdef timespec now
@@ -70,9 +78,7 @@ cdef class Event:
         if fd < 0:
             raise_errno("eventfd", None)
         # Not in the place of a closed standard stream, where it would be taken for one.
-        self._fd = fcntl(fd, F_DUPFD_CLOEXEC, 3) if fd < 3 else fd
-        if self._fd < 0:
-            raise_errno("fcntl", None)
+        self._fd = duplicate(fd, None) if fd < 3 else fd
         if self._fd != fd:
             c_close(fd)
 

@@ -6,7 +6,6 @@ from libc.string cimport memcpy
 from slimcap.abi.linux cimport (
     EAGAIN,
     EINTR,
-    F_DUPFD_CLOEXEC,
     POLLIN,
     S_ISREG,
     c_close,
@@ -14,10 +13,9 @@ from slimcap.abi.linux cimport (
     c_read,
     c_stat,
     errno,
-    fcntl,
 )
-from slimcap.packet.lease cimport Block, Borrowed, borrow, export_bytes, new_block
-from slimcap.source.event cimport Event, raise_errno
+from slimcap.packet.lease cimport Block, Borrowed, borrow, new_block, new_window
+from slimcap.source.event cimport Event, duplicate, raise_errno
 
 import os
 
@@ -79,17 +77,6 @@ cdef class _Descriptor(Input):
 
 
 @cython.final
-cdef class _Window:
-    """Part of a block, writable: what a Python `readinto` gets. Whoever keeps it keeps the block."""
-
-    cdef Block block
-    cdef Py_ssize_t at, size
-
-    def __getbuffer__(self, Py_buffer* buffer, int flags):
-        export_bytes(buffer, self, self.block.ptr + self.at, self.size, False, flags)
-
-
-@cython.final
 cdef class _Object(Input):
     """A Python object with `readinto1`, `readinto`, or `read`."""
 
@@ -99,7 +86,7 @@ cdef class _Object(Input):
         cdef Py_ssize_t got
         cdef object count
         if self._readinto is not None:
-            count = self._readinto(memoryview(_window(block, at, size)))
+            count = self._readinto(memoryview(new_window(block, at, size, False)))
         else:
             count = _copy(self._read(size), block, at, size)
         if count is None:
@@ -109,12 +96,6 @@ cdef class _Object(Input):
             raise ValueError(f"{self.name}: the file object read {got} bytes where {size} were asked for")
         self.position += got
         return got
-
-
-cdef _Window _window(Block block, Py_ssize_t at, Py_ssize_t size):
-    cdef _Window window = _Window.__new__(_Window)
-    window.block, window.at, window.size = block, at, size
-    return window
 
 
 cdef object _copy(object data, Block block, Py_ssize_t at, Py_ssize_t size):
@@ -146,9 +127,7 @@ cdef Input _open_path(str path):
     opened.name = path
     if path == "-":
         opened.name = "<stdin>"
-        opened._fd = fcntl(STDIN, F_DUPFD_CLOEXEC, 3)
-        if opened._fd < 0:
-            raise_errno("fcntl", opened.name)
+        opened._fd = duplicate(STDIN, opened.name)
     else:
         opened._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     if c_fstat(opened._fd, &status) < 0:
