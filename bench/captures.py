@@ -102,20 +102,21 @@ def _chunks(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
         part = lengths[first : first + CHUNK]
         starts = np.cumsum(RECORD_HEADER + part) - part - RECORD_HEADER
         chunk = np.zeros(int((RECORD_HEADER + part).sum()), np.uint8)
-        heads = _heads(part, first).view(np.uint8).reshape(len(part), HEAD.itemsize)
-        chunk[starts[:, np.newaxis] + np.arange(HEAD.itemsize)] = heads
+        head = heads(part, first).view(np.uint8).reshape(len(part), HEAD.itemsize)
+        chunk[starts[:, np.newaxis] + np.arange(HEAD.itemsize)] = head
         yield chunk
 
 
-def _heads(lengths: NDArray[np.int64], first: int) -> NDArray[Any]:
-    heads = np.zeros(len(lengths), HEAD)
+def heads(lengths: NDArray[np.int64], first: int) -> NDArray[Any]:
+    """Record header and headers up to UDP of packets of these lengths, numbered from `first` on."""
+    rows = np.zeros(len(lengths), HEAD)
     number = first + np.arange(len(lengths))
-    heads["sec"], heads["usec"] = 1_700_000_000 + number // 1_000_000, number % 1_000_000
-    heads["cap_len"] = heads["len"] = lengths
-    heads["dst"], heads["src"] = (2, 0, 0, 0, 0, 1), (2, 0, 0, 0, 0, 2)
-    heads["ethertype"], heads["version_ihl"], heads["ttl"], heads["protocol"] = 0x0800, 0x45, 64, 17
-    heads["ip_len"], heads["udp_len"] = lengths - 14, lengths - 34
-    heads["ident"] = number & 0xFFFF
-    heads["saddr"], heads["daddr"] = 0x0A000000 + number % 50_021, 0x0A010000 + number % 251
-    heads["sport"], heads["dport"] = 1024 + number % 60_013, 53
-    return heads
+    rows["sec"], rows["usec"] = 1_700_000_000 + number // 1_000_000, number % 1_000_000
+    rows["cap_len"] = rows["len"] = lengths
+    rows["dst"], rows["src"] = (2, 0, 0, 0, 0, 1), (2, 0, 0, 0, 0, 2)
+    rows["ethertype"], rows["version_ihl"], rows["ttl"], rows["protocol"] = 0x0800, 0x45, 64, 17
+    rows["ip_len"], rows["udp_len"] = lengths - 14, lengths - 34
+    rows["ident"] = number & 0xFFFF
+    rows["saddr"], rows["daddr"] = 0x0A000000 + number % 50_021, 0x0A010000 + number % 251
+    rows["sport"], rows["dport"] = 1024 + number % 60_013, 53
+    return rows

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 C_SOURCES = HERE / "c"
 README = HERE / "README.md"
+PROJECT_README = HERE.parent / "README.md"
+FOLDER = Path(tempfile.gettempdir()) / "slimcap-bench"  # where programs and files are made and kept
 CC = os.environ.get("CC", "cc")
 C_FLAGS = ["-O3", "-Wall", "-Wextra", "-Werror"]
 SKIPPED = 77  # the exit status of a child that lacks what it measures, as in automake
@@ -36,6 +39,14 @@ def build_c(name: str, folder: Path, *libraries: str) -> Path:
         flags = [f"-l{library}" for library in libraries]
         _compile([CC, *C_FLAGS, "-o", str(program), str(C_SOURCES / f"{name}.c"), *flags])
     return program
+
+
+def build_c_library(name: str, folder: Path) -> Path:
+    """Compile c/<name>.c, if it changed, and return the shared library, for ctypes."""
+    library = folder / f"lib{name}.so"
+    if _stale(library):
+        _compile([CC, *C_FLAGS, "-shared", "-fPIC", "-o", str(library), str(C_SOURCES / f"{name}.c")])
+    return library
 
 
 def build_cython(name: str, folder: Path) -> Path:
@@ -66,22 +77,22 @@ def _without_folders(text: str) -> str:
     return re.sub(r"\S*/", "", text)
 
 
-def run_child(command: Sequence[str], cpus: Iterable[int]) -> dict[str, Any]:
-    """Run one measurement in its own process on these CPUs; it prints one object of JSON."""
+def run_child(command: Sequence[str], cpus: Iterable[int], timeout: float | None = None) -> Any:
+    """Run one measurement in its own process on these CPUs; it prints JSON."""
     pinned = set(cpus)
     done = subprocess.run(
         command,
         capture_output=True,
         text=True,
         check=False,
+        timeout=timeout,
         preexec_fn=lambda: os.sched_setaffinity(0, pinned),
     )
     if done.returncode == SKIPPED:
         raise Unavailable(done.stderr.strip())
     if done.returncode:
         raise RuntimeError(f"{shlex.join(command)} failed with {done.returncode}:\n{done.stderr}")
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    return json.loads(done.stdout)
 
 
 def rounds(
@@ -95,13 +106,13 @@ def rounds(
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in commands}
     for number in range(count):
         for name in list(results):
-            _progress(f"round {number + 1} of {count}: {name}")
+            progress(f"round {number + 1} of {count}: {name}")
             try:
                 results[name].append(run_child(commands[name], cpus))
             except Unavailable as reason:
                 del results[name]
                 leave_out(name, reason, missing)
-    _progress("")
+    progress("")
     return results
 
 
@@ -111,7 +122,8 @@ def leave_out(name: str, reason: Unavailable, missing: Missing) -> None:
         names.append(name)
 
 
-def _progress(text: str) -> None:
+def progress(text: str) -> None:
+    """Say on a terminal what is being done."""
     if sys.stderr.isatty():
         print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
 

@@ -13,7 +13,6 @@ import argparse
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -27,7 +26,6 @@ C_ROWS, NEXT_EX, BATCHES = "C rows", "C libpcap next_ex", "slimcap batches"
 EMPTY, EMPTY_NEXT = "empty method", "empty __next__"
 FOR_PACKET, NEXT_BUF = "for packet in source", "next_packet(buf)"
 SHOWN = (C_ROWS, BATCHES, FOR_PACKET, NEXT_BUF, NEXT_EX, "pcapy-ng next_batch", "scapy RawPcapReader", "dpkt")
-PROJECT_README = common.HERE.parent / "README.md"
 
 OWN, LIBPCAP = "read_pcap", "libpcap_next_ex"  # the C programs
 C_READERS = {
@@ -214,12 +212,11 @@ def render(results: Results) -> str:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    folder = Path(tempfile.gettempdir()) / "slimcap-bench"
     names = ("a", "b")
     add("--rounds", type=int, default=5, help="how often every reader runs (5)")
     add("--files", nargs="+", default=names, choices=names, help="which files")
     add("--only", nargs="+", default=[], metavar="PART", help="only readers with this in their names")
-    add("--dir", type=Path, default=folder, help="where files and programs are made and kept")
+    add("--dir", type=Path, default=common.FOLDER, help="where files and programs are made and kept")
     add("--cpu", type=int, default=common.default_cpu(), help="the CPU that the readers run on")
     add("--big", type=float, default=0, metavar="BYTES", help="see what memory a file this big takes")
     add("--json", type=Path, metavar="FILE", help="write the results there")
@@ -232,7 +229,7 @@ def main() -> None:
     if options.render:
         results = common.read_json(options.render)
         common.write_between(common.README, "read_pcap", render(results))
-        common.write_between(PROJECT_README, "bench", short_table(results))
+        common.write_between(common.PROJECT_README, "bench", short_table(results))
         return
     results = run(options)
     print(render(results), end="")

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "report.h"
+#include "row.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the files are little-endian, and read as they are"
@@ -27,14 +28,6 @@ enum {
     LINKTYPE_ETHERNET = 1,
     MAX_CAP_LEN = 262144, /* libpcap's MAXIMUM_SNAPLEN */
     DEFAULT_PIECE = 1 << 20,
-    ETHERTYPE_IPV4 = 0x0800,
-    ETHERTYPE_VLAN = 0x8100,
-    ETHERTYPE_QINQ = 0x88a8,
-    ETHERTYPE_IPV6 = 0x86dd,
-    NO_IP = 0xffff,
-    PKT_UNKNOWN = 255,
-    FLAG_VLAN = 1,
-    FLAG_TRUNCATED = 4,
 };
 
 struct file_header {
@@ -47,18 +40,8 @@ struct record_header {
     uint32_t sec, usec, cap_len, len;
 };
 
-struct row { /* slimcap.RECORD_DTYPE */
-    int64_t timestamp;
-    uint64_t offset;
-    uint32_t total_len, cap_len;
-    uint16_t ip_offset, interface, vlan_tci, vlan_tpid;
-    uint8_t pkt_type, spare[3];
-    uint32_t flags;
-};
-
 _Static_assert(sizeof(struct file_header) == 24, "pcap file header");
 _Static_assert(sizeof(struct record_header) == 16, "pcap record header");
-_Static_assert(sizeof(struct row) == 40, "slimcap.RECORD_DTYPE");
 
 enum { MAX_RECORD = sizeof(struct record_header) + MAX_CAP_LEN };
 
@@ -69,11 +52,6 @@ struct reader {
     struct row *rows;   /* as many as empty records fit the buffer */
     struct report report;
 };
-
-static inline uint16_t be16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] << 8 | p[1]);
-}
 
 /* The record header at `at`, if the whole record is in the buffer. */
 static inline int whole_record(const struct reader *r, size_t at, struct record_header *header)
@@ -89,25 +67,6 @@ static inline int whole_record(const struct reader *r, size_t at, struct record_
 static inline uint32_t total_len(const struct record_header *header)
 {
     return header->len > header->cap_len ? header->len : header->cap_len;
-}
-
-/* Where the IP header starts, behind at most one VLAN tag, which goes into the row. */
-static inline uint16_t find_ip(const uint8_t *payload, uint32_t cap_len, struct row *row)
-{
-    uint16_t offset = 14;
-    if (cap_len <= offset)
-        return NO_IP;
-    uint16_t type = be16(payload + 12);
-    if (__builtin_expect(type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ, 0)) {
-        offset = 18;
-        if (cap_len <= offset)
-            return NO_IP;
-        row->vlan_tpid = type;
-        row->vlan_tci = be16(payload + 14);
-        row->flags |= FLAG_VLAN;
-        type = be16(payload + 16);
-    }
-    return type == ETHERTYPE_IPV4 || type == ETHERTYPE_IPV6 ? offset : NO_IP;
 }
 
 static inline void fill_row(struct row *row, const struct record_header *header, const uint8_t *payload, size_t offset)
@@ -148,12 +107,7 @@ static size_t walk_rows(struct reader *r, size_t at)
         fill_row(&rows[n++], &header, r->buffer + at, at);
         at += header.cap_len;
     }
-    /* The rows are the product: the compiler may not sum on the way and drop them. */
-    __asm__ volatile("" : : "r"(rows) : "memory");
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += rows[i].total_len;
-    r->report.sum += sum;
+    r->report.sum += sum_total_len(rows, n);
     r->report.packets += n;
     return at;
 }

@@ -1,5 +1,6 @@
 """The row struct: one a packet, the same from every source."""
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 cdef struct Record:
     int64_t timestamp
@@ -27,9 +28,10 @@ cdef enum:
 
 cdef inline void set_pkt_type(Record* row, uint8_t pkt_type) noexcept nogil:
     """The packet type, and zeros for the three spare bytes behind it."""
-    cdef uint8_t* p = &row.pkt_type
-    p[0] = pkt_type
-    p[1] = p[2] = p[3] = 0
+    cdef uint8_t four[4]
+    four[0] = pkt_type
+    four[1] = four[2] = four[3] = 0
+    memcpy(&row.pkt_type, four, 4)
 
 
 cdef inline bint in_bounds(const Record* row, uint64_t size) noexcept nogil:

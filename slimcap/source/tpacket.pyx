@@ -19,8 +19,9 @@ from slimcap.abi.linux cimport (
 )
 from slimcap.packet.record cimport FLAG_TRUNCATED, Record, set_pkt_type
 from slimcap.source.status cimport add_status, stripped_tpid
+from slimcap.wire.ethernet cimport ETHERNET_LEN, is_plain_ip
 from slimcap.wire.link cimport LinkInfo
-from slimcap.wire.linktype cimport walk_link
+from slimcap.wire.linktype cimport LINKTYPE_ETHERNET, walk_link
 from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
 
 cdef enum:
@@ -92,24 +93,31 @@ cdef class BlockWalker:
     cdef Py_ssize_t _walk(
             self, const uint8_t* block, uint64_t size, uint64_t base,
             Record* rows, Py_ssize_t room) noexcept nogil:
-        cdef uint64_t at = self.position
-        cdef uint32_t left = self.remaining
+        cdef const uint8_t* end = block + size
+        cdef const uint8_t* p = block + self.position
+        cdef Py_ssize_t most = min(room, <Py_ssize_t> self.remaining)
         cdef Py_ssize_t count = 0
+        cdef uint32_t linktype = self.linktype
+        cdef uint64_t step
         cdef const tpacket3_hdr* header
-        while count < room and left:
-            if not _in_block(block, size, at):
+        if most and not _may_start(self.position, size):
+            self.bad = True
+            most = 0
+        while count < most:
+            header = <const tpacket3_hdr*> p
+            if not _fits(header, end - p):
                 self.bad = True
                 break
-            header = <const tpacket3_hdr*> (block + at)
-            _packet(header, base + at, self.linktype, &rows[count])
+            _packet(header, base + (p - block), linktype, &rows[count])
             count += 1
-            left -= 1
-            if left and header.tp_next_offset == 0:  # it would be the same packet again and again
-                self.bad = True
+            step = header.tp_next_offset
+            # Nothing follows, or nothing that can; a step of 0 would lead to the same packet again and again.
+            if step == 0 or step % 8 or step > <uint64_t> (end - p) - PACKET_MIN:
+                self.bad = count < self.remaining
                 break
-            at += header.tp_next_offset
-        self.remaining = 0 if self.bad else left
-        self.position = at if self.remaining else 0
+            p += step
+        self.remaining = 0 if self.bad else self.remaining - <uint32_t> count
+        self.position = p - block if self.remaining else 0
         return count
 
 
@@ -161,31 +169,50 @@ cdef inline void _reinsert_tag(tpacket3_hdr* header, uint32_t snaplen) noexcept 
 
 cdef inline bint _in_block(const uint8_t* block, uint64_t size, uint64_t at) noexcept nogil:
     """Whether header, address and captured bytes of a packet lie in the block."""
-    cdef const tpacket3_hdr* header
-    # 8-aligned, as the kernel has it, or the header could not be read in place.
-    if at < sizeof(tpacket_block_desc) or at % 8 or at > size or size - at < PACKET_MIN:
-        return False
-    header = <const tpacket3_hdr*> (block + at)
-    return (header.tp_mac >= PACKET_MIN and header.tp_mac <= size - at
-            and header.tp_snaplen <= size - at - header.tp_mac)
+    return _may_start(at, size) and _fits(<const tpacket3_hdr*> (block + at), size - at)
+
+
+cdef inline bint _may_start(uint64_t at, uint64_t size) noexcept nogil:
+    """Whether a packet may: 8-aligned, as the kernel has it, or its header could not be read in place."""
+    return sizeof(tpacket_block_desc) <= at and at % 8 == 0 and at <= size and size - at >= PACKET_MIN
+
+
+cdef inline bint _fits(const tpacket3_hdr* header, uint64_t room) noexcept nogil:
+    """Whether the captured bytes are behind the header, and end within `room` bytes from its start."""
+    return header.tp_mac >= PACKET_MIN and <uint64_t> header.tp_mac + header.tp_snaplen <= room
 
 
 cdef inline void _packet(
         const tpacket3_hdr* header, uint64_t offset, uint32_t linktype, Record* row) noexcept nogil:
     """The row of one packet, which lies in its block."""
+    # All of the header before any of the row: the compiler cannot know that they are not the same memory.
     cdef const uint8_t* p = <const uint8_t*> header
     cdef uint64_t mac = header.tp_mac
     cdef uint32_t snaplen = header.tp_snaplen
-    cdef LinkInfo info
-    walk_link(linktype, p + mac, snaplen, &info)
-    row.timestamp = <int64_t> header.tp_sec * NANOSECONDS + header.tp_nsec
+    cdef uint32_t total_len = max(header.tp_len, snaplen)
+    cdef uint32_t status = header.tp_status
+    cdef int64_t timestamp = <int64_t> header.tp_sec * NANOSECONDS + header.tp_nsec
+    cdef uint8_t pkt_type = (<const sockaddr_ll*> (p + HEADER_LEN)).sll_pkttype
+    row.timestamp = timestamp
     row.offset = offset + mac
-    row.total_len = max(header.tp_len, snaplen)
+    row.total_len = total_len
     row.cap_len = snaplen
+    set_pkt_type(row, pkt_type)
+    row.flags = FLAG_TRUNCATED if snaplen < total_len else 0
+    if linktype == LINKTYPE_ETHERNET and is_plain_ip(p + mac, snaplen):
+        row.ip_offset = ETHERNET_LEN
+        row.interface = row.vlan_tci = row.vlan_tpid = 0
+    else:
+        _link(linktype, p + mac, snaplen, row)
+    add_status(row, status, header.hv1.tp_vlan_tci, header.hv1.tp_vlan_tpid)
+
+
+cdef void _link(uint32_t linktype, const uint8_t* p, uint32_t n, Record* row) noexcept nogil:
+    """What the link-layer header tells, of all but plain IP over Ethernet."""
+    cdef LinkInfo info
+    walk_link(linktype, p, n, &info)
     row.ip_offset = info.ip_offset
     row.interface = 0
     row.vlan_tci = info.vlan_tci
     row.vlan_tpid = info.vlan_tpid
-    set_pkt_type(row, (<const sockaddr_ll*> (p + HEADER_LEN)).sll_pkttype)
-    row.flags = info.flags | (FLAG_TRUNCATED if snaplen < row.total_len else 0)
-    add_status(row, header.tp_status, header.hv1.tp_vlan_tci, header.hv1.tp_vlan_tpid)
+    row.flags |= info.flags

@@ -12,13 +12,18 @@ cdef enum:
     ETHERNET_TYPE = 12
 
 
-cdef inline void walk_ethernet(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
-    """Find the IP header of an Ethernet frame; the untagged one, nearly all of them, without a call."""
+cdef inline bint is_plain_ip(const uint8_t* p, uint32_t n) noexcept nogil:
+    """Whether IP follows at once, without a tag, as in nearly all frames; and a byte of it was captured."""
     cdef uint32_t ethertype
     if n <= ETHERNET_LEN:
-        return
+        return False
     ethertype = be16(p + ETHERNET_TYPE)
-    if ethertype == ipv4.ETHERTYPE or ethertype == ipv6.ETHERTYPE:
+    return ethertype == ipv4.ETHERTYPE or ethertype == ipv6.ETHERTYPE
+
+
+cdef inline void walk_ethernet(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
+    """Find the IP header of an Ethernet frame; of a plain one without a call."""
+    if is_plain_ip(p, n):
         info.ip_offset = ETHERNET_LEN
-    else:
-        walk_ethertype(p, n, ETHERNET_LEN, ethertype, info)
+    elif n > ETHERNET_LEN:
+        walk_ethertype(p, n, ETHERNET_LEN, be16(p + ETHERNET_TYPE), info)

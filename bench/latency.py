@@ -1,0 +1,104 @@
+"""How soon does slimcap wake up: for unblock() and close(), for Ctrl-C, and for a packet on a quiet line?
+
+A process of its own, which live_capture.py starts on its cable: `latency.py SAMPLES` prints seconds as JSON.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from time import perf_counter, sleep
+from typing import Any
+
+from cable import RECEIVING, sending_socket
+
+import slimcap
+
+SETTLED = 0.02  # seconds after which a reader surely waits
+KINDS = [kind for kind in ("RingSource", "SocketSource") if hasattr(slimcap, kind)]
+FRAME = bytes.fromhex("020000000009 020000000001 0800 45") + bytes(45)
+IDLE = """
+import sys, slimcap
+with getattr(slimcap, sys.argv[1])(sys.argv[2]) as source:
+    print("ready", flush=True)
+    source.next_packet()
+"""
+
+
+def open_source(kind: str) -> Any:
+    return getattr(slimcap, kind)(RECEIVING, timeout=5)
+
+
+def woken(source: Any, wake: Callable[[], None]) -> float:
+    """From `wake()` until a reader that waits is back."""
+    back = []
+
+    def wait() -> None:
+        try:
+            source.next_batch()
+        except (slimcap.CaptureUnblocked, slimcap.CaptureStopped):
+            back.append(perf_counter())
+
+    reader = threading.Thread(target=wait)
+    reader.start()
+    sleep(SETTLED)
+    start = perf_counter()
+    wake()
+    reader.join()
+    return back[0] - start
+
+
+def unblock(kind: str, samples: int) -> list[float]:
+    with open_source(kind) as source:
+        return [woken(source, source.unblock) for _ in range(samples)]
+
+
+def close(kind: str, samples: int) -> list[float]:
+    sources = (open_source(kind) for _ in range(samples))
+    return [woken(source, source.close) for source in sources]
+
+
+def interrupt(kind: str, samples: int) -> list[float]:
+    """From SIGINT to the end of a process that waits for a packet: Python's own end is part of it."""
+    return [interrupted(kind) for _ in range(samples)]
+
+
+def interrupted(kind: str) -> float:
+    # -P: import what is installed, not the tree in the working directory.
+    command = [sys.executable, "-P", "-c", IDLE, kind, RECEIVING]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        if process.stdout.readline() != b"ready\n":
+            raise RuntimeError(f"{kind} cannot be opened by a process of its own")
+        sleep(SETTLED)
+        start = perf_counter()
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=10)
+        return perf_counter() - start
+
+
+def packet(kind: str, samples: int) -> list[float]:
+    """From before a packet is sent until next_packet() returns, at moments spread over the block timeout."""
+    found = []
+    with open_source(kind) as source, sending_socket() as out:
+        for i in range(samples):
+            sleep(SETTLED + 0.01 * (i * 0.618 % 1))
+            start = perf_counter()
+            out.send(FRAME)
+            source.next_packet()
+            found.append(perf_counter() - start)
+    return found
+
+
+QUESTIONS = {"unblock()": unblock, "close()": close, "Ctrl-C to exit": interrupt, "a packet": packet}
+
+
+def main(samples: int) -> None:
+    found = {f"{name}, {kind}": ask(kind, samples) for kind in KINDS for name, ask in QUESTIONS.items()}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
