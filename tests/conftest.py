@@ -1,8 +1,8 @@
 """What the tests share: the sample captures and what is known of them, peers, threads and FIFOs.
 
 `make_samples`, which builds the samples, `traffic`, frames for live tests, and `bpf_oracles` can be imported
-by every test module. The fixtures `good` and `sample_of` give a sample as its builder described it: nothing here
-decodes a capture file.
+by every test module. The fixtures `good` and `sample_of` give a sample as its builder described it: nothing
+here decodes a capture file.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ cdef extern from "time.h" nogil:
         time_t tv_sec
         long tv_nsec
     int clock_gettime(int clock, timespec* now)
+    int nanosleep(const timespec* nap, timespec* left)
 
 cdef extern from "poll.h" nogil:
     enum: POLLIN, POLLERR, POLLHUP, POLLNVAL
@@ -44,6 +45,17 @@ cdef extern from "poll.h" nogil:
         short events
         short revents
     int c_ppoll "ppoll"(pollfd* fds, unsigned long count, const timespec* timeout, const void* mask)
+
+cdef extern from "sys/epoll.h" nogil:
+    enum: EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN, EPOLLET
+    union epoll_data_t:
+        int fd
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int operation, int fd, epoll_event* event)
+    int epoll_wait(int epfd, epoll_event* events, int count, int timeout)
 
 cdef extern from *:
     """

@@ -38,4 +38,5 @@ def ended_by_signals(source: LiveSource) -> Iterator[None]:
         yield
     finally:
         for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+            # All is said and done, and the same press may send another while the interpreter ends.
+            signal.signal(number, handler if first == math.inf else signal.SIG_IGN)

@@ -1,11 +1,10 @@
 """`RingSource`: live capture through the TPACKET_V3 ring, a block a batch, nothing copied."""
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t
 
 from slimcap.abi.linux cimport TP_STATUS_LOSING
 from slimcap.packet.lease cimport Block
 from slimcap.packet.record cimport FLAG_LOSING, Record
-from slimcap.source.livebase cimport NEVER
-from slimcap.source.tpacket cimport reinsert_tags
+from slimcap.source.tpacket cimport put_tags_back
 
 import errno
 import os
@@ -13,8 +12,7 @@ import os
 from slimcap.errors import RingExhausted, SlimcapError
 
 cdef enum:
-    SHORTEST_NAP = 200_000      # ns
-    LONGEST_NAP = 5_000_000     # ns
+    NANOSECONDS = 1_000_000_000
     BYTES_A_PACKET = 72         # of a block, at least: header, address, a byte, padding (BlockWalker)
 
 
@@ -131,30 +129,25 @@ cdef class RingSource(LiveSource):
         """Make the next block the current one; False if there is no packet in it."""
         cdef Block block = self._ring.lend(self._index)
         cdef Block rows = self._row_blocks.take()
-        cdef Record[::1] out = <Record[:rows.size // sizeof(Record)]> <Record*> rows.ptr
-        cdef uint8_t[::1] data = <uint8_t[:block.size]> block.ptr
+        cdef Record* out = <Record*> rows.ptr
         cdef Py_ssize_t count
         self._index = (self._index + 1) % self._ring.num_blocks
-        if self.reinsert_vlan:
-            reinsert_tags(data, self._most)
-        self._walker._start(block.ptr, block.size)
-        losing = self._walker.status & TP_STATUS_LOSING
-        count = self._walker._write(data, out, 0)
+        # Pointers where `walk` has memoryviews, which would cost more than the walk of a few hundred packets.
+        with nogil:
+            if self.reinsert_vlan:
+                put_tags_back(block.ptr, block.size, self._most)
+            self._walker._start(block.ptr, block.size)
+            count = self._walker._walk(block.ptr, block.size, 0, out, rows.size // sizeof(Record))
         if count == 0:
             return False
-        if losing:
-            (<Record*> rows.ptr).flags |= FLAG_LOSING
+        if self._walker.status & TP_STATUS_LOSING:
+            out.flags |= FLAG_LOSING
         self._show(rows, count, block, block.size)
         return True
 
-    cdef int64_t _nap(self) noexcept:
-        # As long as the block before is not given back, poll() would say at once that there is something to
-        # read (packet_poll, packet_previous_rx_frame), and the caller mostly still has that block.
-        return min(max(self._block_timeout // 4, SHORTEST_NAP), LONGEST_NAP) if self._ring.lent else NEVER
-
     cdef int64_t _delay(self) noexcept:
-        # The timer may just have begun when the last packet came, and counts in ticks of up to 10 ms.
-        return 2 * self._block_timeout + 20_000_000
+        # The timer may just have begun when the last packet came; and a busy machine may be late with it.
+        return 2 * self._block_timeout + NANOSECONDS
 
     cdef void _tear_down(self) noexcept:
         LiveSource._tear_down(self)

@@ -19,6 +19,8 @@ cdef class Source:
     cdef Event _event
     cdef int* _signal           # the event's
     cdef bint _busy             # a reader is inside
+    cdef unsigned long _reader  # the thread of the one that had to look for rows
+    cdef int _closers           # waiting for it to get out, to tear down themselves
     cdef bint _shut
     cdef object _timeout
     cdef object _links
@@ -47,6 +49,7 @@ cdef class Source:
     cdef void _leave(self) noexcept
     cdef void _drop_rows(self) noexcept
     cdef void _shut_down(self) noexcept
+    cdef int _wait_for_reader(self) except -1
     @cython.final
     cdef Hold _lend(self)
     @cython.final

@@ -10,15 +10,17 @@ A reader is inside from `_begin` to `_leave`. Inside, rows and bytes stay: a sec
 """
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
+from slimcap.abi.linux cimport nanosleep, timespec
 from slimcap.packet.batch cimport new_batch
 from slimcap.packet.lease cimport Borrowed, Hold, borrow, lease_block
 from slimcap.packet.packet cimport Packet, empty_packet, packet_from, packet_type
 from slimcap.packet.record cimport ip_start
 from slimcap.packet.view cimport View, new_ip_layer, new_view
-from slimcap.source.event cimport SIGNAL_STOP, SIGNAL_UNBLOCK, deadline_after
+from slimcap.source.event cimport SIGNAL_STOP, SIGNAL_UNBLOCK, deadline_after, monotonic_ns
 
 import sys
 from typing import NamedTuple
@@ -26,6 +28,10 @@ from typing import NamedTuple
 from slimcap.errors import CaptureStopped
 
 cdef Py_ssize_t ALL = sys.maxsize
+
+cdef enum:
+    SHORT_NAP = 100_000         # ns between two looks whether the reader is out
+    LONGEST_WAIT = 100_000_000  # ns for it to get out
 
 
 class Stats(NamedTuple):
@@ -121,6 +127,7 @@ cdef class Source:
         if self._busy:
             raise RuntimeError("another thread is reading from this source: one reader at a time")
         self._busy = True
+        self._reader = PyThread_get_thread_ident()
         try:
             self._event.check()
             if self._next == self._end:
@@ -164,7 +171,7 @@ cdef class Source:
         if self._next == self._end and self._rows is not NULL:
             self._drop_rows()
         self._busy = False
-        if self._signal[0] & SIGNAL_STOP:
+        if self._signal[0] & SIGNAL_STOP and not self._closers:
             self._shut_down()
 
     cdef void _shut_down(self) noexcept:
@@ -426,8 +433,25 @@ cdef class Source:
         A read that waits, and every later one, raises CaptureStopped. From any thread; views live on.
         """
         self._event.raise_signal(SIGNAL_STOP)
+        if self._busy and self._reader != PyThread_get_thread_ident():
+            self._wait_for_reader()
         if not self._busy:
             self._shut_down()
+
+    cdef int _wait_for_reader(self) except -1:
+        """Let the reader get out first, who would have to tear down otherwise, which can take its time.
+
+        Should it not come, it is not waiting, but busy with something long: then it does tear down.
+        """
+        cdef timespec nap
+        cdef int64_t end = monotonic_ns() + LONGEST_WAIT
+        nap.tv_sec, nap.tv_nsec = 0, SHORT_NAP
+        self._closers += 1
+        while self._busy and monotonic_ns() < end:
+            with nogil:
+                nanosleep(&nap, NULL)
+        self._closers -= 1
+        return 0
 
     cdef int _check_open(self) except -1:
         if self._signal[0] & SIGNAL_STOP:

@@ -3,7 +3,7 @@
 """TPACKET_V3 blocks as the kernel writes them, for a ring that no kernel fills.
 
     | block_desc | tpacket3_hdr  sockaddr_ll … packet … | tpacket3_hdr … |
-    0            48              + 48          + tp_mac   8-aligned; tp_next_offset leads from header to header
+    0            48              + 48          + tp_mac   8-aligned, tp_next_offset behind the one before
 
 After prb_open_block(), tpacket_rcv(), __packet_lookup_frame_in_block(), prb_fill_curr_block() and
 prb_close_block(), net/packet/af_packet.c. Nobody but the ring's two sides touches a block's status.

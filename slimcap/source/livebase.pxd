@@ -13,7 +13,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef bint _raise_down
     cdef bint _doubtful         # the link was down: is it still there?
     cdef bint _draining         # stop() was called: nothing more comes in
-    cdef int64_t _drained       # when the last packet will have been seen then, monotonic ns
+    cdef int64_t _drained       # when the last packet will have come out then, monotonic ns
     cdef object _counted        # of the kernel's counters, which clear when read
     cdef object _drops          # the interface's
 
@@ -24,12 +24,12 @@ cdef class LiveSource(ZeroCopySource):
     cdef object _new_drops(self)
     cdef int _set_up(self) except -1
     cdef bint _next_rows(self) except -1
-    cdef int64_t _nap(self) noexcept
     cdef int64_t _delay(self) noexcept
 
     cdef int _open(self, link, dict options) except -1
     cdef int _check_process(self) except -1
     cdef int _begin_draining(self) except -1
+    cdef bint _is_drained(self) except -1
     cdef int _wait(self, int64_t deadline) except -1
     cdef int _on_error(self, int pending) except -1
     cdef int _check_link(self) except -1

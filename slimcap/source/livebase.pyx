@@ -6,7 +6,7 @@
 """
 from libc.stdint cimport int64_t
 
-from slimcap.abi.linux cimport POLLERR, POLLHUP, POLLIN
+from slimcap.abi.linux cimport POLLERR, POLLHUP
 from slimcap.source.event cimport SIGNAL_END, deadline_after, monotonic_ns
 from slimcap.source.socket cimport LINK_GONE, LINK_UP, PacketSocket
 
@@ -63,12 +63,8 @@ cdef class LiveSource(ZeroCopySource):
         """Show the next rows and give True; False if there are none now."""
         raise NotImplementedError
 
-    cdef int64_t _nap(self) noexcept:
-        """ns after which to look for rows though poll() did not say so; NEVER if it does."""
-        return NEVER
-
     cdef int64_t _delay(self) noexcept:
-        """ns that a packet may take from the interface to `_next_rows`."""
+        """ns that a packet takes from the interface to `_next_rows` at most."""
         return 0
 
     # Opening.
@@ -116,9 +112,10 @@ cdef class LiveSource(ZeroCopySource):
             if self._signal[0] & SIGNAL_END:
                 self._signal[0] &= ~SIGNAL_END
                 self._begin_draining()
+            late = self._draining and monotonic_ns() >= self._drained
             if self._next_rows():
                 return True
-            if self._draining and monotonic_ns() >= self._drained:
+            if self._draining and (late or self._is_drained()):
                 return False
             self._wait(deadline)
 
@@ -134,23 +131,22 @@ cdef class LiveSource(ZeroCopySource):
         self._drained = monotonic_ns() + self._delay()
         return 0
 
+    cdef bint _is_drained(self) except -1:
+        """Whether as many packets were given out as the kernel took in. No rows are current now."""
+        self._count()
+        return <int64_t> self._earlier >= self._counted.packets_received - self._counted.packets_dropped
+
     cdef int _wait(self, int64_t deadline) except -1:
         """Wait for packets, or for a while if something else has to be looked at meanwhile."""
-        cdef int64_t until = deadline, nap = self._nap(), now
-        cdef short events = POLLIN if nap == NEVER else 0
+        cdef int64_t until = deadline
+        cdef short events
         if self._doubtful:
             self._check_link()
-            nap = LOOK_AGAIN if nap == NEVER else min(nap, <int64_t> LOOK_AGAIN)
-        if nap != NEVER or self._draining:
-            now = monotonic_ns()
-            if nap != NEVER:
-                until = now + nap
-                if deadline != NEVER and deadline < until:
-                    until = deadline
-            if self._draining and (until == NEVER or self._drained < until):
-                until = self._drained
+            until = _earlier(until, monotonic_ns() + LOOK_AGAIN)
+        if self._draining:
+            until = _earlier(until, self._drained)
         try:
-            events = self._socket.wait(self._event, events, until)
+            events = self._socket.wait(self._event, until)
         except TimeoutError:
             if until == deadline:
                 raise
@@ -229,3 +225,7 @@ cdef class LiveSource(ZeroCopySource):
         if self.link is None:
             return f"<{name}: never opened>"
         return f"<{name} {self.link.name!r}: {self.link.type_name}{', closed' if self.closed else ''}>"
+
+
+cdef int64_t _earlier(int64_t deadline, int64_t time) noexcept:
+    return time if deadline == NEVER else min(deadline, time)

@@ -10,7 +10,7 @@ cdef struct Message:
 cdef class MessageQueue:
     cdef Message* _first
     cdef Message* _last
-    cdef readonly uint64_t charged, room    # bytes, as the kernel counts them
+    cdef uint64_t charged, room    # bytes, as the kernel counts them
     cdef bint keeps                         # what is taken is put at the end again
     cdef bint is_empty(self) noexcept nogil
     cdef bint has_room(self) noexcept nogil

@@ -8,7 +8,7 @@ loan, waiting and the end are as live; only the interface need not be there, and
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import Literal, Protocol, Unpack
 
 from slimcap.packet.batch import Batch
 from slimcap.packet.packet import Packet
@@ -21,22 +21,25 @@ from slimcap.source.replay import Replay
 WhenFull = Literal["wait", "drop"]
 
 
+class _Compiled(Protocol):
+    """What RingMock and SocketMock have, and `_Mock` needs."""
+
+    @property
+    def device(self) -> MockSocket: ...
+    def stop(self) -> None: ...
+    def done(self) -> None: ...
+    def _keep(self) -> None: ...
+
+
 class _Mock:
     """What both mocks let a producer do. Its thread may be the reader's or another."""
 
-    if TYPE_CHECKING:  # RingMock's and SocketMock's
-
-        @property
-        def device(self) -> MockSocket: ...
-        def stop(self) -> None: ...
-        def _keep(self) -> None: ...
-
-    def _begin(self, when_full: WhenFull) -> None:
+    def _begin(self: _Compiled, when_full: WhenFull) -> None:
         if when_full not in ("wait", "drop"):
             raise ValueError(f'when_full is "wait" or "drop", not {when_full!r}')
         self.device.drop_when_full = when_full == "drop"
 
-    def add_packet(self, packet: Packet, timeout: float | None = None) -> bool:
+    def add_packet(self: _Compiled, packet: Packet, timeout: float | None = None) -> bool:
         """Add a packet, as if it had come to the interface.
 
         What came in gets its VLAN tag taken out, as by the kernel; a packet of type OUTGOING keeps it. A
@@ -63,7 +66,7 @@ class _Mock:
         """
         return self.device.add_packet(packet, timeout)
 
-    def add_batch(self, batch: Batch, timeout: float | None = None) -> int:
+    def add_batch(self: _Compiled, batch: Batch, timeout: float | None = None) -> int:
         """Add a batch's packets, without the GIL; see `add_packet`.
 
         Returns
@@ -73,20 +76,20 @@ class _Mock:
         """
         return self.device.add_batch(batch, timeout=timeout)
 
-    def add_packet_from(self, source: Source, timeout: float | None = None) -> bool:
+    def add_packet_from(self: _Compiled, source: Source, timeout: float | None = None) -> bool:
         """Add the next packet of another source, whose exceptions go through; see `add_packet`."""
         return self.device.add_batch(source.next_batch(1, timeout), timeout=timeout) == 1
 
     @property
-    def can_add_packets(self) -> bool:
+    def can_add_packets(self: _Compiled) -> bool:
         """Whether the next packet would find room at once."""
         return self.device.has_room
 
-    def on_packet_added(self, fn: Callable[[Packet], object] | None) -> None:
+    def on_packet_added(self: _Compiled, fn: Callable[[Packet], object] | None) -> None:
         """Have `fn` called with each packet that came in, in the producer's thread; None: no more."""
         self.device.set_added(fn)
 
-    def run(self, *, drain: bool = True) -> None:
+    def run(self: _Compiled, *, drain: bool = True) -> None:
         """Let time pass: from now on an open block is handed over a block timeout after its first packet.
 
         Parameters
@@ -101,7 +104,7 @@ class _Mock:
             self._keep()
 
     def pipe(
-        self,
+        self: _Compiled,
         source: Source,
         *,
         speed: float | None = None,
@@ -131,24 +134,24 @@ class _Mock:
         self.device.start()
         return Replay(source, self.device, pace, self.done, restamp=restamp)
 
-    def done(self) -> None:
+    def done(self: _Compiled) -> None:
         """Add nothing any more: the capture ends when all is read."""
         self.device.finalize()
         self.stop()
 
-    def drop(self, count: int) -> None:
+    def drop(self: _Compiled, count: int) -> None:
         """Have so many packets counted as come and dropped; blocks say LOSING until the counters are read."""
         self.device.drop(count)
 
-    def freeze(self) -> None:
+    def freeze(self: _Compiled) -> None:
         """Have no room from now on: packets are dropped, and a ring counts a freeze."""
         self.device.freeze(True)
 
-    def thaw(self) -> None:
+    def thaw(self: _Compiled) -> None:
         """End `freeze`."""
         self.device.freeze(False)
 
-    def set_link(self, state: Literal["up", "down", "gone"]) -> None:
+    def set_link(self: _Compiled, state: Literal["up", "down", "gone"]) -> None:
         """Let the interface go down, come up again, or vanish. While it is not up, what is added is lost."""
         self.device.set_link(state)
 

@@ -60,15 +60,16 @@ from slimcap.source.event cimport SIGNAL_STOP, SIGNAL_UNBLOCK, deadline_after, m
 from slimcap.source.ring cimport Ring
 from slimcap.source.socket cimport LINK_DOWN, LINK_GONE, LINK_UP
 from slimcap.wire.ethernet cimport ETHERNET_LEN, ETHERNET_TYPE
+from slimcap.wire.linktype cimport LINKTYPE_ETHERNET
 from slimcap.wire.vlan cimport TPID_CUSTOMER, TPID_SERVICE, VLAN_AT, VLAN_LEN, put_tag
 
 import errno
 import struct
 
 from slimcap.errors import FilterError
-from slimcap.filter.program import MAX_SNAPLEN as MOST
+import slimcap.filter.program as bpf
 from slimcap.packet.types import PacketType
-from slimcap.source.link import ETHERNET, Link
+from slimcap.source.link import Link
 from slimcap.source.rtnetlink import LinkDrops
 
 cdef enum:
@@ -84,7 +85,7 @@ cdef enum:
     CAME_IN = 1
     NO_ROOM = 2
 
-if MOST != MAX_SNAPLEN or PacketType.OUTGOING != OUTGOING:
+if bpf.MAX_SNAPLEN != MAX_SNAPLEN or PacketType.OUTGOING != OUTGOING:
     raise ImportError("slimcap was built for another snaplen: build it again")
 
 
@@ -150,7 +151,7 @@ cdef class MockSocket(CaptureSocket):
         self._producer = Event()
         self._scratch, self._wire = new_block(VLAN_LEN + MAX_SNAPLEN), new_block(VLAN_LEN + MAX_SNAPLEN)
         self._ifindex = link.index
-        self._ethernet = link.type == ETHERNET
+        self._ethernet = link.type == LINKTYPE_ETHERNET
         self._hatype = link.arphrd if link.arphrd is not None else 1 if self._ethernet else 65534
         self._state = LINK_UP
 
@@ -202,7 +203,8 @@ cdef class MockSocket(CaptureSocket):
     cdef int bind(self) except -1:
         return 0
 
-    cdef short wait(self, Event event, short events, int64_t deadline) except -1:
+    cdef short wait(self, Event event, int64_t deadline) except -1:
+        cdef short events
         cdef int64_t until, retire_at
         cdef uint64_t count
         while True:
@@ -537,13 +539,13 @@ cdef int _eventfd() except -1:
 
 cdef object _mock_link(link):
     """An interface of that name which nobody has to have."""
-    return link if isinstance(link, Link) else Link(link, 1, ETHERNET, 1)
+    return link if isinstance(link, Link) else Link(link, 1, LINKTYPE_ETHERNET, 1)
 
 
 cdef object _program(MockSocket device, dict options):
-    """The filter's program. Where libpcap may not open an interface, an expression is compiled as for a file."""
+    """The filter's program. If libpcap may not open an interface, it compiles an expression as for a file."""
     link, chosen = device.link, options["filter"]
-    if isinstance(chosen, str) and link.type == ETHERNET:
+    if isinstance(chosen, str) and link.type == LINKTYPE_ETHERNET:
         try:
             return options["build"](interface="lo")
         except FilterError:

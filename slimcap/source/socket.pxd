@@ -17,7 +17,7 @@ cdef class CaptureSocket:
     cdef Ring open_ring(self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms)
     cdef int set_messages(self, Py_ssize_t buffer_size) except -1
     cdef int bind(self) except -1
-    cdef short wait(self, Event event, short events, int64_t deadline) except -1
+    cdef short wait(self, Event event, int64_t deadline) except -1
     cdef object read_statistics(self)
     cdef int take_error(self) except -1
     cdef int receive(self, mmsghdr* messages, unsigned int count) noexcept nogil
@@ -27,9 +27,11 @@ cdef class CaptureSocket:
 
 cdef class PacketSocket(CaptureSocket):
     cdef readonly int fd
+    cdef int _edges             # with a ring, an epoll that tells of every block once
     cdef int _pid               # of the process that opened it
     cdef bint _promiscuous
     cdef packet_mreq _promiscuity(self) noexcept
+    cdef int _tell_edges(self) except -1
     cdef int _option(self, int level, int option, const void* value, unsigned int size, str name) except -1
     cdef int _set_ring(
         self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms) except -1

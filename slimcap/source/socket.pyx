@@ -4,12 +4,17 @@ With protocol 0 a packet socket receives nothing (packet(7)), so no packet from 
 another interface, can get in; `bind` then names interface and protocol at once.
 """
 cimport cython
+from libc.stdint cimport uint32_t
 from libc.string cimport memset
 
 from slimcap.abi.bytes cimport bswap16
 from slimcap.abi.linux cimport (
     AF_PACKET,
     EAGAIN,
+    EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD,
+    EPOLLET,
+    EPOLLIN,
     ETH_P_ALL,
     IFF_UP,
     MSG_DONTWAIT,
@@ -21,6 +26,7 @@ from slimcap.abi.linux cimport (
     PACKET_RX_RING,
     PACKET_STATISTICS,
     PACKET_VERSION,
+    POLLIN,
     SIOCGIFFLAGS,
     SIOCGIFNAME,
     SO_ATTACH_FILTER,
@@ -37,6 +43,10 @@ from slimcap.abi.linux cimport (
     c_close,
     c_getpid,
     c_socket,
+    epoll_create1,
+    epoll_ctl,
+    epoll_event,
+    epoll_wait,
     errno,
     getsockname,
     getsockopt,
@@ -105,8 +115,8 @@ cdef class CaptureSocket:
         """Begin to receive."""
         raise NotImplementedError
 
-    cdef short wait(self, Event event, short events, int64_t deadline) except -1:
-        """Wait for poll events, POLLERR, or the source's own event; see `Event.wait`."""
+    cdef short wait(self, Event event, int64_t deadline) except -1:
+        """Wait for packets, an error (POLLERR), or the source's own event; see `Event.wait`."""
         raise NotImplementedError
 
     cdef object read_statistics(self):
@@ -139,6 +149,7 @@ cdef class PacketSocket(CaptureSocket):
 
     def __cinit__(self, link):
         self.link = link
+        self._edges = -1
         self._pid = c_getpid()
         self.fd = c_socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)
         if self.fd < 0:
@@ -186,6 +197,7 @@ cdef class PacketSocket(CaptureSocket):
         except BaseException:
             self._set_ring(0, 0, 0)  # or there could be no other
             raise
+        self._tell_edges()
         return ring
 
     cdef int _set_ring(
@@ -226,8 +238,27 @@ cdef class PacketSocket(CaptureSocket):
             _fail("bind", self.link.name)
         return 0
 
-    cdef short wait(self, Event event, short events, int64_t deadline) except -1:
-        return event.wait(self.fd, events, deadline)
+    cdef short wait(self, Event event, int64_t deadline) except -1:
+        cdef epoll_event told
+        if self._edges < 0:
+            return event.wait(self.fd, POLLIN, deadline)
+        if event.wait(self._edges, POLLIN, deadline) and epoll_wait(self._edges, &told, 1, 0) > 0:
+            return <short> told.events
+        return 0
+
+    cdef int _tell_edges(self) except -1:
+        """Be told once of every block that is handed over, and of every error.
+
+        poll() says "readable" for as long as the block before the kernel's is not given back (packet_poll,
+        packet_previous_rx_frame), and a caller mostly still has that one while it waits for the next.
+        """
+        cdef epoll_event wanted
+        memset(&wanted, 0, sizeof(wanted))
+        wanted.events = EPOLLIN | <uint32_t> EPOLLET
+        self._edges = epoll_create1(EPOLL_CLOEXEC)
+        if self._edges < 0 or epoll_ctl(self._edges, EPOLL_CTL_ADD, self.fd, &wanted) < 0:
+            _fail("epoll", self.link.name)
+        return 0
 
     cdef object read_statistics(self):
         cdef tpacket_stats_v3 found
@@ -284,6 +315,9 @@ cdef class PacketSocket(CaptureSocket):
                 request = self._promiscuity()
                 setsockopt(fd, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &request, sizeof(request))
         self.fd = -1
+        if self._edges >= 0:
+            c_close(self._edges)
+            self._edges = -1
         with nogil:
             c_close(fd)
 

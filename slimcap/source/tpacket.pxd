@@ -14,4 +14,4 @@ cdef class BlockWalker:
         self, const uint8_t* block, uint64_t size, uint64_t base,
         Record* rows, Py_ssize_t room) noexcept nogil
 
-cpdef void reinsert_tags(uint8_t[::1] block, uint32_t snaplen) except *
+cdef void put_tags_back(uint8_t* block, uint64_t size, uint32_t snaplen) noexcept nogil

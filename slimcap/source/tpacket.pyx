@@ -121,7 +121,7 @@ cdef class BlockWalker:
         return count
 
 
-cpdef void reinsert_tags(uint8_t[::1] block, uint32_t snaplen) except *:
+def reinsert_tags(uint8_t[::1] block, uint32_t snaplen):
     """Put the VLAN tags that the kernel took out of a block's packets back in, where they are.
 
     The kernel leaves 14 bytes free before an Ethernet header (tpacket_rcv: tp_net is 16 bytes and more behind
@@ -136,10 +136,10 @@ cpdef void reinsert_tags(uint8_t[::1] block, uint32_t snaplen) except *:
     """
     if block.shape[0]:
         with nogil:
-            _reinsert_tags(&block[0], block.shape[0], snaplen)
+            put_tags_back(&block[0], block.shape[0], snaplen)
 
 
-cdef void _reinsert_tags(uint8_t* block, uint64_t size, uint32_t snaplen) noexcept nogil:
+cdef void put_tags_back(uint8_t* block, uint64_t size, uint32_t snaplen) noexcept nogil:
     cdef const tpacket_block_desc* desc = <const tpacket_block_desc*> block
     cdef tpacket3_hdr* header
     cdef uint64_t at
