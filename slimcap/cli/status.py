@@ -46,7 +46,7 @@ class StatusLine:
         """Count a batch."""
         if self._shown:
             self._new_packets += len(batch)
-            self._new_bytes += int(batch["total_len"].sum())
+            self._new_bytes += batch.total_bytes
 
     def refresh(self, now: float) -> None:
         """Write the line anew, if it is time."""

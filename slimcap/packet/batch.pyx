@@ -2,7 +2,7 @@
 cimport cython
 cimport numpy as cnp
 from cpython.number cimport PyIndex_Check, PyNumber_AsSsize_t
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from slimcap.packet.lease cimport Block, Hold, Lease, lease_block, lease_buffer, new_block
@@ -231,6 +231,18 @@ cdef class Batch:
         return self._records
 
     @property
+    def total_bytes(self):
+        """Bytes of all packets on the wire: the sum of `total_len`, without an array made."""
+        cdef const Record* rows = self._rows
+        cdef Hold _hold = self._rows_hold
+        cdef Py_ssize_t index, count = self._count
+        cdef uint64_t total = 0
+        with nogil:
+            for index in range(count):
+                total += rows[index].total_len
+        return total
+
+    @property
     def data(self):
         """The bytes that `records["offset"]` points into, uint8, read-only;
         on loan as long as a view of it lives.
@@ -427,7 +439,7 @@ cdef class Batch:
     def __repr__(self):
         if self._count == 0:
             return "<Batch: 0 packets>"
-        what = f"{self._count:,} packets, {self['total_len'].sum(dtype=np.uint64):,} bytes"
+        what = f"{self._count:,} packets, {self.total_bytes:,} bytes"
         times = self["timestamp"]
         first, last = int(times.min()), int(times.max())
         return f"<Batch: {what}, {(last - first) / NANOSECOND:.6f} s from {np.datetime64(first, 'ns')}>"

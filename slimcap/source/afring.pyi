@@ -19,7 +19,7 @@ class RingSource(LiveSource):
         ignore_vlans: bool = False,
         reinsert_vlan: bool = False,
         direction: Direction = "both",
-        block_size: int = 262144,
+        block_size: int = 1048576,
         num_blocks: int = 16,
         block_timeout: float = 0.01,
         smaller_ring: bool = False,

@@ -69,7 +69,7 @@ cdef class RingSource(LiveSource):
 
     def __init__(
             self, link, *, snaplen=262144, promiscuous=False, filter=None, auto_filter=True,
-            ignore_vlans=False, reinsert_vlan=False, direction="both", block_size=1 << 18, num_blocks=16,
+            ignore_vlans=False, reinsert_vlan=False, direction="both", block_size=1 << 20, num_blocks=16,
             block_timeout=0.01, smaller_ring=False, timeout=None, link_down="wait"):
         _check_options(block_size, num_blocks, block_timeout)
         self._block_timeout = <int64_t> (block_timeout * 1e9)

@@ -1,6 +1,7 @@
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from slimcap.packet.batch cimport Batch
 from slimcap.packet.lease cimport Block, Borrowed, Hold
 from slimcap.packet.record cimport Record
 from slimcap.packet.view cimport View
@@ -54,6 +55,8 @@ cdef class Source:
     cdef Hold _lend(self)
     @cython.final
     cdef View _write_to(self, object buf, const uint8_t* p, Py_ssize_t n, bint ip_layer)
+    @cython.final
+    cdef Batch _next_batch(self, object max_packets, object timeout)
     cdef object _totals(self)
     @cython.final
     cdef int _check_open(self) except -1

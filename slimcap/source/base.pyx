@@ -15,7 +15,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
 from slimcap.abi.linux cimport nanosleep, timespec
-from slimcap.packet.batch cimport new_batch
+from slimcap.packet.batch cimport Batch, new_batch
 from slimcap.packet.lease cimport Borrowed, Hold, borrow, lease_block
 from slimcap.packet.packet cimport Packet, empty_packet, packet_from, packet_type
 from slimcap.packet.record cimport ip_start
@@ -367,6 +367,9 @@ cdef class Source:
         ValueError
             `max_packets` is less than 1.
         """
+        return self._next_batch(max_packets, timeout)
+
+    cdef Batch _next_batch(self, object max_packets, object timeout):
         cdef Py_ssize_t most = ALL if max_packets is None else max_packets
         cdef const Record* row
         if most < 1:
@@ -480,7 +483,7 @@ cdef class _Batches:
 
     def __next__(self):
         try:
-            return self.source.next_batch(self.max_packets, self.timeout)
+            return self.source._next_batch(self.max_packets, self.timeout)
         except (EOFError, CaptureStopped):
             raise StopIteration from None
 
