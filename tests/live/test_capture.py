@@ -474,6 +474,40 @@ def test_tun(namespace, kind):
         assert source.link.type == 101
 
 
+@pytest.mark.parametrize("arphrd", [1, 512, 519, 768, 769, 772, 776, 778, 823, 65534])
+def test_types_with_ip(namespace, kind, arphrd):
+    """Tunnels, PPP and the like: IP passes, and is found; on those like Ethernet, behind that header."""
+    fd = namespace.tun("tun", arphrd=arphrd)
+    at = 14 if arphrd in (1, 772) else 0
+    packets = [udp(1), udp6(2)]
+    if at:
+        packets = [ethernet(udp(1)), ethernet(udp6(2), 0x86DD)]
+    with namespace.inside(), kind("tun") as source:
+        for packet in packets:
+            if not at:
+                os.write(fd, packet)
+        if at:  # a tun device takes nothing but IP
+            namespace.send("tun", packets)
+        got = collect(source, 2)
+    assert payloads(got) == packets
+    assert [one.ip_offset for one in got] == [at, at]
+
+
+@pytest.mark.parametrize("arphrd", [32, 280, 801, 803, 824, 826, 4711, 0xFFFE - 1])
+@pytest.mark.parametrize(
+    "options", [{}, {"ignore_vlans": True, "reinsert_vlan": True, "direction": "in"}], ids=str
+)
+def test_types_without_ip(namespace, kind, arphrd, options):
+    """Whatever it is comes as it is: there is no filter for it, and no IP is looked for."""
+    fd = namespace.tun("tun", arphrd=arphrd)
+    with namespace.inside(), kind("tun", **options) as source:
+        for i in range(5):
+            os.write(fd, udp(i))
+        got = collect(source, 5)
+    assert payloads(got) == [udp(i) for i in range(5)]
+    assert {one.ip_offset for one in got} == {NO_IP}
+
+
 def test_a_link_that_was_looked_up(veth, kind):
     with veth.namespace.inside(), kind(Link("right")) as source:
         veth.send(frames_of(1))
