@@ -29,7 +29,7 @@ from slimcap.source.link import Link, links
 from slimcap.source.live import open_live
 from slimcap.source.livebase import LiveSource
 from slimcap.source.mock import MockRingSource, MockSocketSource
-from slimcap.source.pcap import PcapSource
+from slimcap.source.pcapfile import PcapSource
 from slimcap.source.replay import Jitter, Replay
 from slimcap.source.rtnetlink import LinkDrops
 

@@ -358,6 +358,7 @@ def test_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert shown == {
             "timestamp": iso(packet.timestamp, 9 if "_ns" in name else 6).replace(" ", "T") + "Z",
             "timestamp_ns": packet.timestamp,
+            "interface": path(name),
             "type": packet.type.name,
             "cap_len": packet.cap_len,
             "total_len": packet.total_len,
@@ -781,3 +782,25 @@ def test_every_option_is_tried_here() -> None:
         "--promiscuous",
         "--snaplen",
     }
+
+
+def test_interfaces_of_pcapng_are_named(capsys: pytest.CaptureFixture[str], data_path: Path) -> None:
+    path = str(data_path / "sections.pcapng")
+    assert main(["read", path]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = ["eth0", "tun0", "eth1", "tun1", "eth3", "tun3"]
+    assert [line.rpartition("  on ")[2] for line in lines] == names
+    assert main(["read", "--json", path]) == 0
+    assert [json.loads(line)["interface"] for line in capsys.readouterr().out.splitlines()] == names
+    assert main(["read", str(data_path / "mixed.pcapng")]) == 0
+    assert "  on " not in capsys.readouterr().out
+
+
+def test_a_package_that_is_missing_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "capture.pcap.lz4"
+    path.write_bytes(bytes.fromhex("04224d186040820000000000"))
+    monkeypatch.setitem(sys.modules, "lz4.frame", None)
+    assert main(["read", str(path)]) == 1
+    assert "slimcap[lz4]" in capsys.readouterr().err

@@ -14,7 +14,7 @@ import pytest
 from make_samples import gzip_member, pcap_file, pcap_header, pcap_record
 
 from slimcap import FileFormatError, PcapSource, TruncatedFileError, read
-from slimcap.source import compression
+from slimcap.source import deflate
 
 FRAME = make_samples.ethernet(make_samples.packet4())
 PACKETS = make_samples.mixed()[:12]
@@ -29,7 +29,7 @@ def zlib_kind(request, monkeypatch):
         monkeypatch.setitem(sys.modules, "zlib_ng", None)
     else:
         pytest.importorskip("zlib_ng", exc_type=ImportError)
-    module, _ = compression._fastest_zlib()
+    module, _ = deflate._fastest_zlib()
     assert (module is zlib) == (request.param == "zlib")
     return request.param
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import importlib
+import lzma
 import pickle
 import random
 import re
@@ -20,10 +23,11 @@ import slimcap
 # Small ones, so that most damage hits a header.
 SEEDS = [
     name
-    for name in make_samples.SAMPLES
-    if not name.startswith(("mixed", "snap96", "max_caplen", "bad/caplen_262145"))
+    for name in (*make_samples.SAMPLES, *make_samples.PCAPNG)
+    if not name.startswith(("mixed", "snap96", "max_caplen", "resolutions", "bad/caplen_262145"))
 ]
-FILES = {name: make_samples.SAMPLES[name]() for name in SEEDS}
+FILES = {name: (make_samples.SAMPLES | make_samples.PCAPNG)[name]() for name in SEEDS}
+PCAPNG_SEEDS = [name for name in SEEDS if name.endswith(".pcapng")]
 # What a length or another 32-bit number may claim.
 CLAIMS = [
     0,
@@ -111,6 +115,42 @@ def test_mutated_samples(name, changes, block_size, snaplen):
     fuzz_pcap.check(mutated(name, changes), block_size, snaplen)
 
 
+@settings(quick, max_examples=1500)
+@given(st.sampled_from(PCAPNG_SEEDS), mutations, block_sizes, snaplens)
+def test_mutated_pcapng_samples(name, changes, block_size, snaplen):
+    fuzz_pcap.check(mutated(name, changes), block_size, snaplen)
+
+
+NUMBERS = st.sampled_from([*CLAIMS, 4, 12, 20, 28, 32, 65534])
+BLOCK_KINDS = [0x0A0D0D0A, 1, 2, 3, 4, 5, 6, 10, 0xBAD, 0x40000BAD, 99]
+some_options = st.lists(
+    st.tuples(st.sampled_from([0, 1, 2, 3, 4, 5, 7, 9, 14, 2988]), st.binary(max_size=12)), max_size=4
+)
+
+
+@settings(quick, max_examples=1500)
+@given(
+    st.booleans(),
+    st.lists(
+        st.tuples(
+            st.sampled_from(BLOCK_KINDS),
+            st.lists(NUMBERS | st.integers(0, 3), max_size=8),
+            some_options,
+            st.none() | NUMBERS,
+        )
+    ),
+    block_sizes,
+)
+def test_pcapng_blocks_that_lie(big_endian, blocks, block_size):
+    """A sound beginning, then blocks of any type, full of numbers that are near a limit."""
+    ng = make_samples.Ng(big_endian=big_endian)
+    data = ng.section() + ng.interface() + ng.interface(101, resolution=9) + ng.packet(bytes(60))
+    for kind, numbers, options, length in blocks:
+        body = b"".join(map(ng.number, numbers))
+        data += ng.block(kind, body, options, length=length)
+    assert fuzz_pcap.check(data, block_size) >= 1
+
+
 @settings(quick, max_examples=800)
 @given(
     st.sampled_from(MAGICS),
@@ -165,14 +205,32 @@ def test_link_layers_in_any_order_cut_anywhere(linktype, steps, cut):
 def test_any_bytes(data, block_size):
     fuzz_pcap.check(data, block_size)
     fuzz_pcap.check(make_samples.pcap_header() + data, block_size)
-    fuzz_pcap.check(b"\x1f\x8b\x08" + data, block_size)
+    fuzz_pcap.check(make_samples.Ng().section() + data, block_size)
+    for magic in (
+        b"\x1f\x8b\x08",
+        b"\x28\xb5\x2f\xfd",
+        b"\x04\x22\x4d\x18",
+        b"BZh9",
+        b"\xfd7zXZ\0",
+        b"P*M\x18",
+    ):
+        fuzz_pcap.check(magic + data, block_size)
 
 
-@settings(quick, max_examples=500)
-@given(st.sampled_from(SEEDS), mutations, mutations, st.integers(0, 9), block_sizes)
-def test_mutated_compressed_samples(name, inside, outside, level, block_size):
-    """The capture damaged, and the gzip stream around it."""
-    data = bytearray(make_samples.gzip_member(mutated(name, inside), level))
+PACKERS = {
+    "gzip": make_samples.gzip_member,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": lambda data: importlib.import_module("zstandard").compress(data),
+    "lz4": lambda data: importlib.import_module("lz4.frame").compress(data),
+}
+
+
+@settings(quick, max_examples=900)
+@given(st.sampled_from(list(PACKERS)), st.sampled_from(SEEDS), mutations, mutations, block_sizes)
+def test_mutated_compressed_samples(kind, name, inside, outside, block_size):
+    """The capture damaged, and the stream around it."""
+    data = bytearray(PACKERS[kind](mutated(name, inside)))
     for change, at, value in outside:
         if data:
             change(data, at % len(data), value)
@@ -183,10 +241,13 @@ def test_mutated_compressed_samples(name, inside, outside, level, block_size):
 @pytest.mark.parametrize("number", CLAIMS)
 def test_every_number_of_a_file_as_any_claim(order, number):
     """Each four bytes of a small file, one after the other, as each number that is near a limit."""
-    whole = make_samples.pcap_file(make_samples.simple()[:3])
-    for at in range(len(whole) - 3):
-        data = whole[:at] + struct.pack(order + "I", number) + whole[at + 4 :]
-        fuzz_pcap.check(data, 64)
+    ng = make_samples.Ng()
+    packets = make_samples.simple()[:2]
+    pcapng = make_samples.pcapng_file(packets, resolution=9) + ng.statistics(0, [ng.count(5, 1)])
+    for whole in (make_samples.pcap_file(packets), pcapng):
+        for at in range(len(whole) - 3):
+            data = whole[:at] + struct.pack(order + "I", number) + whole[at + 4 :]
+            fuzz_pcap.check(data, 64)
 
 
 def test_the_atheris_target():

@@ -9,8 +9,9 @@ import pytest
 
 import slimcap
 
+ALL = make_samples.SAMPLES | make_samples.PCAPNG
 ROW = re.compile(
-    r"^\| (?P<name>\S+\.pcap(?:\.gz)?) \| .* \| (?P<packets>\d+) \| (?P<ip4>\d+) \| (?P<ip6>\d+) \|$", re.M
+    r"^\| (?P<name>\S+\.pcap(?:ng|\.gz)?) \| .* \| (?P<packets>\d+) \| (?P<ip4>\d+) \| (?P<ip6>\d+) \|$", re.M
 )
 BAD_ROW = re.compile(
     r"^\| (?P<name>\S+\.pcap(?:\.gz)?) \| [^|]* \| (?P<packets>\d+)(?P<error>, error)? \|$", re.M
@@ -22,9 +23,9 @@ def readme(data_path):
     return (data_path / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", make_samples.SAMPLES)
+@pytest.mark.parametrize("name", ALL)
 def test_file_is_what_the_builder_makes(name, data_path):
-    shipped, made = (data_path / name).read_bytes(), make_samples.SAMPLES[name]()
+    shipped, made = (data_path / name).read_bytes(), ALL[name]()
     if name.endswith(".gz"):  # how well they are compressed is zlib's affair
         shipped, made = make_samples.inflated(shipped), make_samples.inflated(made)
         assert made
@@ -37,18 +38,18 @@ def test_building_twice_makes_the_same():
 
 def test_no_other_captures_are_shipped(data_path):
     shipped = {str(path.relative_to(data_path)) for path in data_path.rglob("*.pcap*")}
-    assert shipped == set(make_samples.SAMPLES)
+    assert shipped == set(ALL)
 
 
 def test_main_writes_all_samples(tmp_path):
     make_samples.main(tmp_path)
     written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.pcap*")}
-    assert written == set(make_samples.SAMPLES)
+    assert written == set(ALL)
 
 
 def test_readme_counts_the_packets(readme, data_path):
     rows = list(ROW.finditer(readme))
-    assert {row["name"] for row in rows} == {n for n in make_samples.SAMPLES if not n.startswith("bad/")}
+    assert {row["name"] for row in rows} == {n for n in ALL if not n.startswith("bad/")}
     for row in rows:
         batch = slimcap.read(data_path / row["name"])
         versions = [

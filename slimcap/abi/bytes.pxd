@@ -3,7 +3,7 @@
 `memcpy` of a constant size is how C spells an unaligned load: gcc makes one instruction of it.
 Nothing here checks a length; callers do, before.
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 cdef extern from * nogil:
@@ -16,6 +16,7 @@ cdef extern from * nogil:
     const bint SLIMCAP_LITTLE_ENDIAN
     uint16_t bswap16 "__builtin_bswap16"(uint16_t value) noexcept
     uint32_t bswap32 "__builtin_bswap32"(uint32_t value) noexcept
+    uint64_t bswap64 "__builtin_bswap64"(uint64_t value) noexcept
 
 
 cdef inline uint16_t load16(const void* p) noexcept nogil:
@@ -29,6 +30,13 @@ cdef inline uint32_t load32(const void* p) noexcept nogil:
     """A 32-bit integer in the byte order of this machine."""
     cdef uint32_t value
     memcpy(&value, p, 4)
+    return value
+
+
+cdef inline uint64_t load64(const void* p) noexcept nogil:
+    """A 64-bit integer in the byte order of this machine."""
+    cdef uint64_t value
+    memcpy(&value, p, 8)
     return value
 
 

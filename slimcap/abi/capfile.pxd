@@ -1,6 +1,7 @@
 """The on-disk structs of capture files, spelt in C.
 
 Classic pcap: draft-ietf-opsawg-pcap, sections 4 (file header) and 5 (packet record).
+pcapng: draft-ietf-opsawg-pcapng, section 3 (blocks and options) and 4 (block types).
 """
 from libc.stdint cimport uint16_t, uint32_t
 
@@ -31,6 +32,85 @@ cdef extern from * nogil:
     #define SLIMCAP_PCAP_NANO     0xa1b23c4du
     #define SLIMCAP_PCAP_MODIFIED 0xa1b2cd34u  /* Linux 2.2's patched libpcap: 8 bytes more a record */
     #define SLIMCAP_PCAP_MODIFIED_EXTRA 8
+    #define SLIMCAP_PCAP_IXIA_HW  0x1c0001acu  /* IXIA's lcap: 4 bytes more of file header, */
+    #define SLIMCAP_PCAP_IXIA_SW  0x1c0001abu  /* the size of all records */
+    #define SLIMCAP_PCAP_IXIA_EXTRA 4
+
+    struct slimcap_pcapng_block {
+        uint32_t type;
+        uint32_t length;        /* of all of the block, which ends with this number again */
+    };
+
+    struct slimcap_pcapng_section {
+        uint32_t type;          /* reads the same in both byte orders */
+        uint32_t length;
+        uint32_t order;
+        uint16_t version_major;
+        uint16_t version_minor;
+        uint32_t section_length[2];
+    };
+    _Static_assert(sizeof(struct slimcap_pcapng_section) == 24, "pcapng section header block");
+
+    struct slimcap_pcapng_interface {
+        uint32_t type;
+        uint32_t length;
+        uint16_t linktype;
+        uint16_t reserved;
+        uint32_t snaplen;
+    };
+    _Static_assert(sizeof(struct slimcap_pcapng_interface) == 16, "pcapng interface description block");
+
+    struct slimcap_pcapng_packet {
+        uint32_t type;
+        uint32_t length;
+        uint32_t interface_id;
+        uint32_t time_high;
+        uint32_t time_low;
+        uint32_t caplen;
+        uint32_t len;
+    };
+    _Static_assert(sizeof(struct slimcap_pcapng_packet) == 28, "pcapng enhanced packet block");
+
+    struct slimcap_pcapng_old_packet {
+        uint32_t type;
+        uint32_t length;
+        uint16_t interface_id;
+        uint16_t drops;         /* since the packet before; 0xffff: not known */
+        uint32_t time_high;
+        uint32_t time_low;
+        uint32_t caplen;
+        uint32_t len;
+    };
+    _Static_assert(sizeof(struct slimcap_pcapng_old_packet) == 28, "pcapng packet block");
+
+    struct slimcap_pcapng_simple_packet {
+        uint32_t type;
+        uint32_t length;
+        uint32_t len;
+    };
+    _Static_assert(sizeof(struct slimcap_pcapng_simple_packet) == 12, "pcapng simple packet block");
+
+    struct slimcap_pcapng_statistics {
+        uint32_t type;
+        uint32_t length;
+        uint32_t interface_id;
+        uint32_t time_high;
+        uint32_t time_low;
+    };
+    _Static_assert(sizeof(struct slimcap_pcapng_statistics) == 20, "pcapng interface statistics block");
+
+    struct slimcap_pcapng_option {
+        uint16_t code;
+        uint16_t length;        /* of the value behind it, which is padded to a multiple of 4 */
+    };
+
+    #define SLIMCAP_PCAPNG_SECTION    0x0a0d0d0au
+    #define SLIMCAP_PCAPNG_ORDER      0x1a2b3c4du
+    #define SLIMCAP_PCAPNG_INTERFACE  1u
+    #define SLIMCAP_PCAPNG_OLD_PACKET 2u
+    #define SLIMCAP_PCAPNG_SIMPLE     3u
+    #define SLIMCAP_PCAPNG_STATISTICS 5u
+    #define SLIMCAP_PCAPNG_PACKET     6u
     """
     ctypedef struct PcapFileHeader "struct slimcap_pcap_file":
         uint32_t magic
@@ -51,3 +131,61 @@ cdef extern from * nogil:
     const uint32_t PCAP_NANO "SLIMCAP_PCAP_NANO"
     const uint32_t PCAP_MODIFIED "SLIMCAP_PCAP_MODIFIED"
     const uint32_t PCAP_MODIFIED_EXTRA "SLIMCAP_PCAP_MODIFIED_EXTRA"
+    const uint32_t PCAP_IXIA_HW "SLIMCAP_PCAP_IXIA_HW"
+    const uint32_t PCAP_IXIA_SW "SLIMCAP_PCAP_IXIA_SW"
+    const uint32_t PCAP_IXIA_EXTRA "SLIMCAP_PCAP_IXIA_EXTRA"
+
+    ctypedef struct PcapngBlock "struct slimcap_pcapng_block":
+        uint32_t type
+        uint32_t length
+
+    ctypedef struct PcapngSection "struct slimcap_pcapng_section":
+        uint32_t order
+        uint16_t version_major
+        uint16_t version_minor
+
+    ctypedef struct PcapngInterface "struct slimcap_pcapng_interface":
+        uint16_t linktype
+        uint32_t snaplen
+
+    ctypedef struct PcapngPacket "struct slimcap_pcapng_packet":
+        uint32_t interface_id
+        uint32_t time_high
+        uint32_t time_low
+        uint32_t caplen
+        uint32_t len
+
+    ctypedef struct PcapngOldPacket "struct slimcap_pcapng_old_packet":
+        uint16_t interface_id
+        uint16_t drops
+
+    ctypedef struct PcapngSimplePacket "struct slimcap_pcapng_simple_packet":
+        uint32_t len
+
+    ctypedef struct PcapngStatistics "struct slimcap_pcapng_statistics":
+        uint32_t interface_id
+
+    ctypedef struct PcapngOption "struct slimcap_pcapng_option":
+        uint16_t code
+        uint16_t length
+
+    const uint32_t PCAPNG_SECTION "SLIMCAP_PCAPNG_SECTION"
+    const uint32_t PCAPNG_ORDER "SLIMCAP_PCAPNG_ORDER"
+    const uint32_t PCAPNG_INTERFACE "SLIMCAP_PCAPNG_INTERFACE"
+    const uint32_t PCAPNG_OLD_PACKET "SLIMCAP_PCAPNG_OLD_PACKET"
+    const uint32_t PCAPNG_SIMPLE "SLIMCAP_PCAPNG_SIMPLE"
+    const uint32_t PCAPNG_STATISTICS "SLIMCAP_PCAPNG_STATISTICS"
+    const uint32_t PCAPNG_PACKET "SLIMCAP_PCAPNG_PACKET"
+
+cdef enum:
+    # Option codes, each of the block it is in (draft-ietf-opsawg-pcapng, sections 3.5, 4.2, 4.3, 4.6).
+    OPTION_END = 0
+    OPTION_COMMENT = 1
+    INTERFACE_NAME = 2
+    INTERFACE_DESCRIPTION = 3
+    INTERFACE_TIME_RESOLUTION = 9
+    INTERFACE_TIME_OFFSET = 14
+    PACKET_FLAGS = 2
+    PACKET_DROPS = 4
+    STATISTICS_INTERFACE_DROPS = 5
+    STATISTICS_SYSTEM_DROPS = 7

@@ -9,11 +9,11 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcap.cli.output import write
+from slimcap.cli.output import printable, write
 from slimcap.packet.batch import Batch
 from slimcap.packet.headers import ip_columns
 from slimcap.packet.types import NO_IP, PacketType, RecordFlag
-from slimcap.source.pcap import PcapSource
+from slimcap.source.pcapfile import PcapSource
 
 VLAN_ID: Final = 0x0FFF
 """The bits of a tag that number the VLAN (IEEE 802.1Q clause 9.6)."""
@@ -21,6 +21,7 @@ VLAN_ID: Final = 0x0FFF
 JSON_KEYS: Final = (
     "timestamp",
     "timestamp_ns",
+    "interface",
     "type",
     "cap_len",
     "total_len",
@@ -74,7 +75,7 @@ class Lines:
 
 
 def text_lines(batch: Batch, unit: Unit) -> list[str]:
-    """A line for each packet: time, type, lengths, IP layer, VLAN."""
+    """A line for each packet: time, type, lengths, IP layer, VLAN, interface if there are several."""
     ip_layer = batch.ip_layer
     columns = zip(
         _spaced(_times(batch, unit)),
@@ -83,12 +84,13 @@ def text_lines(batch: Batch, unit: Unit) -> list[str]:
         batch["total_len"].tolist(),
         batch["ip_offset"].tolist(),
         ["" if vlan is None else f"  vlan {vlan}" for vlan in _vlans(batch)],
+        _ons(batch),
         strict=True,
     )
     return [
         f"{time}  {_MARK[kind]}  {cap_len:>5}/{total_len:<5}  "
-        f"{ip_layer(index) if ip_offset != NO_IP else 'no IP layer'}{vlan}"
-        for index, (time, kind, cap_len, total_len, ip_offset, vlan) in enumerate(columns)
+        f"{ip_layer(index) if ip_offset != NO_IP else 'no IP layer'}{vlan}{interface}"
+        for index, (time, kind, cap_len, total_len, ip_offset, vlan, interface) in enumerate(columns)
     ]
 
 
@@ -98,6 +100,7 @@ def json_lines(batch: Batch, unit: Unit) -> list[str]:
     columns = zip(
         [f"{time}Z" for time in _times(batch, unit).tolist()],
         batch["timestamp"].tolist(),
+        _interfaces(batch),
         [_TYPE[kind] for kind in batch["pkt_type"].tolist()],
         batch["cap_len"].tolist(),
         batch["total_len"].tolist(),
@@ -129,6 +132,19 @@ def _or_none(column: NDArray[Any], there: NDArray[np.bool_]) -> list[Any]:
     objects[~there] = None
     values: list[Any] = objects.tolist()
     return values
+
+
+def _interfaces(batch: Batch) -> list[str]:
+    """Name of each packet's interface."""
+    names = [link.name for link in batch.links]
+    return [names[index] for index in batch["interface"].tolist()]
+
+
+def _ons(batch: Batch) -> list[str]:
+    """What each line says of the interface: nothing, if there is but one."""
+    if len(batch.links) <= 1:
+        return [""] * len(batch)
+    return [f"  on {printable(name)}" for name in _interfaces(batch)]
 
 
 def _vlans(batch: Batch) -> list[int | None]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from slimcap.source.pcap import PcapSource
+from slimcap.source.pcapfile import PcapSource
 
 DELAY = 0.5
 """Seconds of reading before a bar appears."""

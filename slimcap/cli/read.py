@@ -16,7 +16,7 @@ from slimcap.cli.summary import Summary
 from slimcap.errors import FilterError, SlimcapError
 from slimcap.packet.batch import Batch
 from slimcap.source.files import open_file
-from slimcap.source.pcap import PcapSource
+from slimcap.source.pcapfile import PcapSource
 
 HELP: Final = """\
 each packet's line:
@@ -27,11 +27,13 @@ each packet's line:
   IP layer        source:port => destination:port (protocol number),
                   port 0 where there is none
   vlan            number of the outermost tag, if there is one
+  on              name of the interface, if the file has several
 
 With --json it is an object with timestamp (ISO 8601), timestamp_ns (since
-1970), type, cap_len, total_len, vlan, ip_offset (where in the packet the IP
-header starts), ip_version, protocol (number), src, dst, sport, dport. All of
-them are always there; null is what the packet does not have, or was cut off.
+1970), interface (its name, or the file's), type, cap_len, total_len, vlan,
+ip_offset (where in the packet the IP header starts), ip_version, protocol
+(number), src, dst, sport, dport. All of them are always there; null is what
+the packet does not have, or was cut off.
 
 In a summary, sizes are bytes on the wire, link-layer header included; first
 and last are the earliest and the latest packet. With --json it is one object;
@@ -58,7 +60,7 @@ def add_parser(commands: Commands) -> None:
         "read",
         run,
         help="show the packets of capture files",
-        description="Show the packets of capture files, pcap or pcap.gz, a line each.",
+        description="Show the packets of pcap and pcapng files, compressed or not, a line each.",
         epilog=HELP,
     )
     command.add_argument("files", nargs="+", metavar="FILE", help="a capture file; - is standard input")
@@ -130,7 +132,7 @@ class _Reading:
                     self._sink.end_file(source)
         except FilterError as error:  # for this link type; it may do for others
             self.failures.append(f"{file}: {error}")
-        except (SlimcapError, OSError) as error:
+        except (SlimcapError, OSError, ImportError) as error:
             self.failures.append(reason(error))
 
     def _pass_on(self, source: PcapSource) -> None:

@@ -14,7 +14,7 @@ from slimcap.cli.report import as_text
 from slimcap.packet.batch import Batch
 from slimcap.packet.headers import ip_columns
 from slimcap.packet.types import RecordFlag
-from slimcap.source.pcap import PcapSource
+from slimcap.source.pcapfile import PcapSource
 
 SIZE_STARTS: Final = (0, 64, 128, 256, 512, 1024, 1519)
 """Where ranges of sizes start; 1518 is the longest Ethernet frame with its FCS and no tag."""

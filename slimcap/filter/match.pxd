@@ -18,6 +18,7 @@ cdef class Matcher:
     cdef Block _scratch             # where a packet's tag is put back
     cdef int learn(self, tuple links) except -1
     cdef int _add(self, object usual, object swapped) except -1
+    cdef Py_ssize_t known(self, const Record* rows, Py_ssize_t count) noexcept nogil
     cdef Py_ssize_t keep(
         self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size,
         Record* kept) except -1

@@ -79,6 +79,14 @@ cdef class Matcher:
         self._count += 1
         return 0
 
+    cdef Py_ssize_t known(self, const Record* rows, Py_ssize_t count) noexcept nogil:
+        """How many packets come before the first of an interface that was not learned."""
+        cdef Py_ssize_t index
+        for index in range(count):
+            if rows[index].interface >= self._count and not self._any_interface:
+                return index
+        return count
+
     cdef Py_ssize_t keep(
             self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size,
             Record* kept) except -1:

@@ -2,128 +2,37 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from slimcap.source.deflate import GZIP_MAGIC, GzipReader
+from slimcap.source.frames import LZ4_MAGIC, ZSTD_MAGIC, FrameReader, is_skippable
+from slimcap.source.steps import BZIP2_MAGIC, XZ_MAGIC, Bzip2Reader, XzReader
+from slimcap.source.stream import Read, Reader
 
-GZIP_MAGIC: Final = b"\x1f\x8b"
-SNIFF_LEN: Final = 4
+SNIFF_LEN: Final = 6
 """Bytes at the start of a file that tell whether and how it is compressed."""
 
-_CHUNK = 1 << 16
-_MOST_OUT = 1 << 18  # from one call: what a bomb may blow up to at once
-_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_READERS: Final[dict[bytes, Callable[[bytes, Read], Reader]]] = {
+    GZIP_MAGIC: GzipReader,
+    BZIP2_MAGIC: Bzip2Reader,
+    XZ_MAGIC: XzReader,
+    ZSTD_MAGIC: FrameReader,
+    LZ4_MAGIC: FrameReader,
+}
 
 
-class StreamError(Exception):
-    """A compressed stream is broken, or (`cut`) ends too early. All bytes before that were given."""
+def decompressor(head: bytes, read: Read) -> Reader | None:
+    """What decompresses a stream that starts with `head`; None if it is not compressed.
 
-    def __init__(self, reason: str, cut: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.cut = cut
-
-
-class GzipReader:
-    """Decompresses gzip (RFC 1952).
-
-    Several members are one stream; what follows the last and is none is ignored, as gzip does.
-
-    Parameters
-    ----------
-    head : bytes
-        What was read already.
-    read : callable
-        `read(n)` gives up to n more bytes, b"" at the end.
+    Raises
+    ------
+    ImportError
+        What it takes is not installed.
     """
-
-    def __init__(self, head: bytes, read: Callable[[int], bytes]) -> None:
-        self._zlib, self._errors = _fastest_zlib()
-        self._read = read
-        self._input = head
-        self._member = self._zlib.decompressobj(wbits=_GZIP_WINDOW)
-        self._careful = False
-
-    def readinto(self, buffer: Buffer) -> int:
-        """Decompress into `buffer`; gives the number of bytes, 0 at the end.
-
-        Raises
-        ------
-        StreamError
-            The stream is broken or cut here.
-        """
-        into = memoryview(buffer)
-        while not self._at_end():
-            # Also with no input left: the decompressor may hold back output that did not fit.
-            data = self._decompress(min(len(into), _MOST_OUT))
-            if data:
-                into[: len(data)] = data
-                return len(data)
-            if not self._input and not self._member.eof:
-                self._input = self._read(_CHUNK)
-                if not self._input:
-                    raise StreamError("the gzip stream is cut", cut=True)
-        return 0
-
-    def _at_end(self) -> bool:
-        """Whether no member follows; goes on to the next if one does."""
-        if not self._member.eof:
-            return False
-        while len(self._input) < len(GZIP_MAGIC):
-            more = self._read(_CHUNK)
-            if not more:
-                return True
-            self._input += more
-        if not self._input.startswith(GZIP_MAGIC):
-            return True
-        self._member = self._zlib.decompressobj(wbits=_GZIP_WINDOW)
-        return False
-
-    def _decompress(self, most: int) -> bytes:
-        """Some output.
-
-        At an error the last step is done again byte by byte: zlib drops what precedes the error.
-        """
-        if self._careful:
-            return self._step_bytes(most)
-        spare = self._member.copy()
-        try:
-            data: bytes = self._member.decompress(self._input, most)
-        except self._errors:
-            self._member = spare
-            self._careful = True
-            return self._step_bytes(most)
-        self._input = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
-        return data
-
-    def _step_bytes(self, most: int) -> bytes:
-        data = b""
-        while not data and not self._member.eof:
-            step = self._input[:1]
-            try:
-                data = self._member.decompress(step, most)
-            except self._errors as error:
-                raise StreamError(f"the gzip stream is broken: {error}") from None
-            self._input = self._member.unused_data + self._member.unconsumed_tail + self._input[1:]
-            if not step:
-                break
-        return data
-
-
-def _fastest_zlib() -> tuple[Any, tuple[type[Exception], ...]]:
-    """zlib-ng if it is installed, which is a third faster, else the standard library's."""
-    try:
-        from zlib_ng import zlib_ng
-    except ImportError:
-        return zlib, (zlib.error,)
-    # Its stub says that `error` is an exception, not a class of them.
-    fast: Any = zlib_ng
-    return fast, (fast.error,)
-
-
-def decompressor(head: bytes, read: Callable[[int], bytes]) -> GzipReader | None:
-    """What decompresses a stream that starts with `head`; None if it is not compressed."""
-    return GzipReader(head, read) if head.startswith(GZIP_MAGIC) else None
+    if is_skippable(head):
+        return FrameReader(head, read)
+    for magic, reader in _READERS.items():
+        if head.startswith(magic):
+            return reader(head, read)
+    return None

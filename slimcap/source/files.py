@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypedDict, Unpack
 
 from slimcap.filter import Filter, Machine
 from slimcap.packet.batch import Batch, concat
-from slimcap.source.pcap import PcapSource
+from slimcap.source.pcapfile import PcapSource
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -1,6 +1,8 @@
 """Where the bytes of a capture file come from: a path, standard input, a Python file object,
 a decompressor."""
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
 from slimcap.abi.linux cimport (
@@ -19,6 +21,8 @@ from slimcap.source.event cimport Event, duplicate, raise_errno
 
 import os
 
+from slimcap.source.ahead import Ahead
+
 cdef enum:
     STDIN = 0
 
@@ -35,6 +39,10 @@ cdef class Input:
         cdef Block block = new_block(size)
         cdef Py_ssize_t got = self.read_into(block, 0, size)
         return block.ptr[:got]
+
+    def shut(self):
+        """`close`, for the thread that reads ahead."""
+        self.close()
 
     cdef void close(self) noexcept:
         pass
@@ -151,10 +159,66 @@ cdef Input _open_object(object source):
     return opened
 
 
+@cython.final
+cdef class _Unpacked(Input):
+    """What a decompressor makes of another input: of a regular file on a thread of its own.
+
+    Anything else may have to be waited for, or may run Python code, and both are for the reader's thread.
+    """
+
+    cdef Input _below
+    cdef object _ahead      # the thread's, or None
+    cdef object _take       # gives the next piece, b"" at the end; the thread's None, if there is none yet
+    cdef bytes _piece       # the last that was taken; the rest of it is _piece[_at:]
+    cdef Py_ssize_t _at
+
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
+        cdef Py_ssize_t got = 0
+        if self._at == len(self._piece):
+            self._piece, self._at = self._next_piece(), 0
+        while True:
+            got += self._copy(block.ptr + at + got, size - got)
+            # What lies ready, too: larger batches.
+            if got == size or self._ahead is None or not self._ahead.ready():
+                self.position += got
+                return got
+            self._piece, self._at = self._take(), 0
+
+    cdef Py_ssize_t _copy(self, uint8_t* to, Py_ssize_t size) noexcept:
+        """Copy what is left of the piece, up to `size` bytes."""
+        cdef const char* p = PyBytes_AS_STRING(self._piece) + self._at
+        size = min(size, len(self._piece) - self._at)
+        with nogil:
+            memcpy(to, p, size)
+        self._at += size
+        return size
+
+    cdef bytes _next_piece(self):
+        """The next piece, b"" at the end."""
+        piece = self._take()
+        while piece is None:
+            self.event.wait(self._ahead.fileno(), POLLIN, self._below.deadline)
+            piece = self._take()
+        return piece
+
+    cdef void close(self) noexcept:
+        self._piece, self._at = b"", 0
+        if self._ahead is None:
+            self._below.close()
+        else:
+            self._ahead.close()
+
+
 cdef Input wrap_input(Input below, object reader):
-    """The same input seen through a decompressor, an object with `readinto`."""
-    cdef _Object opened = _Object()
+    """The same input seen through a decompressor of it, a Reader."""
+    cdef _Unpacked opened = _Unpacked()
     opened.name = below.name
     opened.event = below.event
-    opened._readinto = reader.readinto
+    opened._below = below
+    opened._piece = b""
+    if type(below) is _Descriptor and (<_Descriptor> below)._regular:
+        opened._ahead = Ahead(reader, below.shut)
+        opened._take = opened._ahead.take
+    else:
+        opened._take = reader.read
     return opened

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final, overload
 
@@ -71,7 +71,7 @@ class Link:
     ----------
     name : str
         Name of the interface.
-    index, type, arphrd : int, optional
+    index, type, arphrd, description : int and str, optional
         The attributes; looked up if neither index nor type is given.
 
     Attributes
@@ -85,6 +85,8 @@ class Link:
         header is looked for, if the kernel's type has no counterpart here.
     arphrd : int or None
         Link type as the kernel numbers them (ARPHRD_ in linux/if_arp.h); None if a capture file said it.
+    description : str
+        What a pcapng file says of it besides its name; else empty.
 
     Raises
     ------
@@ -96,13 +98,21 @@ class Link:
     index: int
     type: int
     arphrd: int | None
+    description: str = field(repr=False)
 
     @overload
     def __init__(self, name: str) -> None: ...
     @overload
-    def __init__(self, name: str, index: int, type: int, arphrd: int | None = None) -> None: ...
     def __init__(
-        self, name: str, index: int | None = None, type: int | None = None, arphrd: int | None = None
+        self, name: str, index: int, type: int, arphrd: int | None = None, description: str = ""
+    ) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        index: int | None = None,
+        type: int | None = None,
+        arphrd: int | None = None,
+        description: str = "",
     ) -> None:
         if (index is None) != (type is None):
             raise TypeError("Link() takes a name, or a name, an index and a type")
@@ -110,7 +120,8 @@ class Link:
             found = rtnetlink.find(name)
             name, index, arphrd = found.name, found.ifindex, found.arphrd
             type = _type_of(found.arphrd)
-        for attribute, value in (("name", name), ("index", index), ("type", type), ("arphrd", arphrd)):
+        values = (name, index, type, arphrd, description)
+        for attribute, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, attribute, value)
 
     @property

@@ -4,8 +4,8 @@ Nothing in them was captured: every packet is built here, from the wire format u
 documentation addresses (RFC 5737, RFC 3849, RFC 6676) and locally administered MACs. Each run makes the same
 bytes; only how .gz files are compressed differs between zlib versions: compare those through `inflated`.
 
-In this order: capture files, layers, conversations, what each sample holds, and `SAMPLES`: name -> function
-that makes the file's bytes.
+In this order: capture files, layers, conversations, what each sample holds, and `SAMPLES` and `PCAPNG`:
+name -> function that makes the file's bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 # ---- capture files
 
-MICRO, NANO, MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
+MICRO, NANO, MODIFIED, IXIA_HW, IXIA_SW = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34, 0x1C0001AC, 0x1C0001AB
 START = 1_709_294_400 * 10**9  # 2024-03-01 12:00:00 UTC, in ns
 
 
@@ -77,6 +77,130 @@ def pcap_file(
         seconds, ns = divmod(time, 10**9)
         fraction = ns if magic == NANO else ns // 1000
         out += pcap_record(data, seconds, fraction, orig_len=orig_len, magic=magic, big_endian=big_endian)
+    return out
+
+
+SECTION, INTERFACE, OLD_PACKET, SIMPLE, NAMES, STATISTICS, ENHANCED = 0x0A0D0D0A, 1, 2, 3, 4, 5, 6
+SECRETS, CUSTOM, UNKNOWN_BLOCK = 0xA, 0xBAD, 0x7E577E57
+
+Option = tuple[int, bytes]
+
+
+class Ng:
+    """Blocks of pcapng (draft-ietf-opsawg-pcapng) in one byte order; what they hold may lie."""
+
+    def __init__(self, *, big_endian: bool = False) -> None:
+        self.order = "<>"[big_endian]
+
+    def number(self, value: int, size: int = 4) -> bytes:
+        return value.to_bytes(size, "big" if self.order == ">" else "little")
+
+    def block(
+        self,
+        kind: int,
+        body: bytes,
+        options: Sequence[Option] = (),
+        *,
+        length: int | None = None,
+        again: int | None = None,
+    ) -> bytes:
+        """*length* is written as given, and *again* for it at the end."""
+        body += b"\0" * (-len(body) % 4)
+        for code, value in options:
+            body += struct.pack(self.order + "HH", code, len(value)) + value + b"\0" * (-len(value) % 4)
+        if options:
+            body += bytes(4)
+        length = len(body) + 12 if length is None else length
+        again = length if again is None else again
+        return self.number(kind) + self.number(length) + body + self.number(again)
+
+    def section(self, options: Sequence[Option] = (), version: tuple[int, int] = (1, 0)) -> bytes:
+        body = struct.pack(self.order + "IHHq", 0x1A2B3C4D, *version, -1)
+        return self.block(SECTION, body, options)
+
+    def interface(
+        self,
+        linktype: int = 1,
+        snaplen: int = 0,
+        name: str = "",
+        *,
+        resolution: int | None = None,
+        offset: int | None = None,
+        options: Sequence[Option] = (),
+    ) -> bytes:
+        given: list[Option] = [(2, name.encode())] if name else []
+        given += [(9, bytes([resolution]))] if resolution is not None else []
+        given += [(14, self.number(offset & (1 << 64) - 1, 8))] if offset is not None else []
+        return self.block(
+            INTERFACE, struct.pack(self.order + "HHI", linktype, 0, snaplen), [*given, *options]
+        )
+
+    def packet(
+        self,
+        data: bytes,
+        ticks: int = START // 1000,
+        interface: int = 0,
+        *,
+        cap_len: int | None = None,
+        orig_len: int | None = None,
+        options: Sequence[Option] = (),
+    ) -> bytes:
+        """An enhanced packet block."""
+        cap_len = len(data) if cap_len is None else cap_len
+        orig_len = cap_len if orig_len is None else orig_len
+        head = struct.pack(
+            self.order + "IIIII", interface, ticks >> 32, ticks & 0xFFFFFFFF, cap_len, orig_len
+        )
+        return self.block(ENHANCED, head + data, options)
+
+    def old_packet(
+        self, data: bytes, ticks: int, interface: int = 0, drops: int = 0xFFFF, options: Sequence[Option] = ()
+    ) -> bytes:
+        """A packet block, as early files have it."""
+        head = struct.pack(
+            self.order + "HHIIII", interface, drops, ticks >> 32, ticks & 0xFFFFFFFF, len(data), len(data)
+        )
+        return self.block(OLD_PACKET, head + data, options)
+
+    def simple(self, data: bytes, orig_len: int | None = None) -> bytes:
+        return self.block(SIMPLE, self.number(len(data) if orig_len is None else orig_len) + data)
+
+    def statistics(self, interface: int = 0, options: Sequence[Option] = ()) -> bytes:
+        return self.block(STATISTICS, struct.pack(self.order + "III", interface, 0, 0), options)
+
+    def count(self, code: int, value: int) -> Option:
+        """An option of 64 bits: isb_ifdrop (5), isb_osdrop (7), epb_dropcount (4)."""
+        return code, self.number(value, 8)
+
+    def flags(self, value: int) -> Option:
+        """epb_flags: 1 inbound, 2 outbound; and 4 unicast, 8 multicast, 12 broadcast, 16 promiscuous."""
+        return 2, self.number(value)
+
+    def names(self) -> bytes:
+        """A name resolution block."""
+        record = struct.pack(self.order + "HH", 1, 14) + bytes([192, 0, 2, 10]) + b"client\0\0\0\0"
+        return self.block(NAMES, record + b"\0\0" + bytes(4))
+
+    def secrets(self) -> bytes:
+        return self.block(SECRETS, self.number(0x544C534B) + self.number(12) + b"# no secrets")
+
+    def custom(self) -> bytes:
+        """A custom block of the documentation's enterprise (RFC 5612)."""
+        return self.block(CUSTOM, self.number(32473) + b"anything")
+
+    def unknown(self, size: int = 20) -> bytes:
+        return self.block(UNKNOWN_BLOCK, bytes(size))
+
+
+def pcapng_file(
+    packets: Iterable[Packet], *, big_endian: bool = False, resolution: int | None = None
+) -> bytes:
+    """One section, one interface; *resolution* is microseconds (None) or 9."""
+    ng = Ng(big_endian=big_endian)
+    out = ng.section() + ng.interface(1, 262144, "eth0", resolution=resolution)
+    for data, time, orig_len in packets:
+        ticks = time if resolution == 9 else time // 1000
+        out += ng.packet(data, ticks, orig_len=orig_len)
     return out
 
 
@@ -866,9 +990,103 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
 }
 
 
+def ng_interfaces() -> bytes:
+    """Interfaces of several link types and resolutions; all kinds of packets, options and blocks."""
+    ng = Ng()
+    frames = [
+        ethernet(packet4(0)),
+        packet4(1),
+        sll(packet6(2), kind=4),
+        ethernet(packet6(0), tags=[(VLAN, 7)]),
+    ]
+    seconds = START // 10**9
+    out = ng.section([(1, b"a comment on the section"), (4, b"make_samples.py")])
+    out += ng.interface(1, 0, "eth0", options=[(3, b"uplink"), (1, b"a comment on the interface")])
+    out += ng.interface(101, 1500, "tun0", resolution=9)
+    out += ng.names() + ng.interface(
+        113, 0, resolution=0x80 | 20, offset=seconds, options=[(3, b"all of them")]
+    )
+    out += ng.interface(1, 60, resolution=3)
+    out += ng.secrets() + ng.custom() + ng.unknown()
+    times = [START // 1000 + 1, START + 123_456_789, 0x1_2345_6789, START // 10**6 + 4]
+    for number in range(3):
+        for index, (frame, ticks) in enumerate(zip(frames, times, strict=True)):
+            size = 60 if index == 3 else len(frame)
+            out += ng.packet(frame[:size], ticks + number, index, orig_len=len(frame))
+        out += ng.unknown(number * 4)
+    out += ng.statistics(
+        1, [(1, b"a comment on statistics"), ng.count(4, 5), ng.count(5, 20), ng.count(7, 3)]
+    )
+    comments = [(1, "ein Kommentar: größer".encode()), (1, b"and another")]
+    for value in (1, 2, 3, 4 | 1, 8 | 1, 12 | 1, 16 | 1, 8, 28, 8 | 2, 0):
+        out += ng.packet(frames[0], times[0] + value, options=[ng.flags(value)])
+    out += ng.packet(frames[1], times[1], 1, options=[comments[0]])
+    out += ng.packet(frames[0], times[0], options=[ng.count(4, 11), *comments, ng.flags(2)])
+    out += ng.old_packet(frames[0], times[0] + 30) + ng.old_packet(
+        frames[1], times[1] + 31, 1, 6, comments[1:]
+    )
+    out += ng.interface(229, 40, "late")
+    out += ng.simple(frames[0]) + ng.packet(packet6(1), START // 1000, 4)
+    return out + ng.statistics(1, [ng.count(5, 21)]) + ng.statistics(9, [ng.count(5, 1000)])
+
+
+def ng_simple() -> bytes:
+    """Simple packet blocks, which have no time; the interface's snaplen cuts them."""
+    ng = Ng()
+    out = ng.section() + ng.interface(1, 60)
+    for packet in simple():
+        out += ng.simple(packet.data[:60], len(packet.data))
+    return out
+
+
+def ng_sections() -> bytes:
+    """Sections of either byte order and without end, one without interfaces, one empty."""
+    out = b""
+    for number, big_endian in enumerate((False, True, True, False)):
+        ng = Ng(big_endian=big_endian)
+        out += ng.section([(1, b"section")])
+        if number != 2:
+            out += ng.interface(1, 0, f"eth{number}") + ng.interface(101, 0, f"tun{number}", resolution=9)
+            out += ng.packet(ethernet(packet4(number)), START // 1000 + number)
+            out += ng.packet(packet6(number), START + number, 1, options=[(1, b"in section"), ng.flags(2)])
+            out += ng.statistics(1, [ng.count(5, 10 + number)])
+    return out + Ng(big_endian=True).section()
+
+
+RESOLUTIONS = [*range(20), *(0x80 | power for power in range(64))]
+
+
+def ng_resolutions() -> bytes:
+    """Every resolution that can be told apart in 64 bits, each with times that fit and an offset or none."""
+    ng = Ng()
+    out = ng.section()
+    for resolution in RESOLUTIONS:
+        out += ng.interface(101, 0, f"r{resolution}", resolution=resolution)
+        out += ng.interface(101, 0, f"o{resolution}", resolution=resolution, offset=1_000_000_000)
+    for index, resolution in enumerate(RESOLUTIONS):
+        per_second = 2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution
+        for second in (1, 500_000_000):
+            ticks = second * per_second + per_second * 987_654_321 // 10**9
+            if ticks < 1 << 64:
+                out += ng.packet(packet4(0), ticks, 2 * index) + ng.packet(packet4(0), ticks, 2 * index + 1)
+    return out
+
+
+PCAPNG: dict[str, Callable[[], bytes]] = {
+    "mixed.pcapng": lambda: pcapng_file(mixed()),
+    "mixed_be.pcapng": lambda: pcapng_file(mixed(), big_endian=True),
+    "mixed_ns.pcapng": lambda: pcapng_file(mixed(), resolution=9),
+    "interfaces.pcapng": ng_interfaces,
+    "simple.pcapng": ng_simple,
+    "sections.pcapng": ng_sections,
+    "resolutions.pcapng": ng_resolutions,
+    "empty.pcapng": lambda: Ng().section(),
+}
+
+
 def main(folder: Path) -> None:
     (folder / "bad").mkdir(parents=True, exist_ok=True)
-    for name, make in SAMPLES.items():
+    for name, make in (SAMPLES | PCAPNG).items():
         (folder / name).write_bytes(make())
 
 

@@ -1,4 +1,4 @@
-"""Fuzz the capture file reader: whatever the bytes are, it ends, in bounds, or raises FileFormatError.
+"""Fuzz the reader of capture files: whatever the bytes are, it ends, in bounds, or raises FileFormatError.
 
 Run it long, in an environment with `pip install atheris`:
 
@@ -26,6 +26,7 @@ def check(data: bytes, block_size: int = 65536, snaplen: int | None = None) -> i
         with slimcap.PcapSource(io.BytesIO(data), block_size=block_size, snaplen=snaplen) as source:
             for batch in source.batches():
                 check_batch(batch, snaplen)
+                assert set(source.comments) <= set(range(count, count + len(batch)))
                 count += len(batch)
     except slimcap.FileFormatError as error:
         assert error.packet_index == count, (error, count)
@@ -45,7 +46,7 @@ def check_batch(batch: slimcap.Batch, snaplen: int | None = None) -> None:
     assert snaplen is None or (records["cap_len"] <= snaplen).all()
     has_ip = records["ip_offset"] != slimcap.NO_IP
     assert (records["ip_offset"] < records["cap_len"])[has_ip].all()
-    assert (records["interface"] == 0).all()
+    assert (records["interface"] < len(batch.links)).all()
     cut = records["flags"] & slimcap.RecordFlag.TRUNCATED != 0
     assert (cut == (records["cap_len"] < records["total_len"])).all()
     for packet in (batch[0], batch[-1]):

@@ -14,6 +14,7 @@ def check_interface() -> None:
     assert_type(link.index, int)
     assert_type(link.type, int)
     assert_type(link.arphrd, int | None)
+    assert_type(link.description, str)
     assert_type(link.type_name, str)
     assert_type(link.ip_offset, int)
     assert_type(link.is_up, bool)

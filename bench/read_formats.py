@@ -1,0 +1,135 @@
+"""What does pcapng cost next to classic pcap, and a compressed file next to decompressing it?
+
+    python bench/read_formats.py --json results.json      measure, and print the table
+
+The packets of the files `a` and `b` of `captures`, as pcap and pcapng, and `b` compressed. Every reader runs
+once a round in a process of its own: files as they are on one CPU, compressed ones on all, since they are
+decompressed on a thread of their own; so the machine has to be quiet. "Alone" is slimcap's own decompressor,
+run to the end of the file, with nothing read from it. Payloads are zeros: no decompressor gets faster.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import common
+from captures import Capture, capture, warm, write, write_pcapng
+
+ALONE = "alone"
+COMPRESSED = {"gz": "gzip", "zst": "zstd", "lz4": "lz4"}
+
+
+def compress(kind: str, data: bytes) -> bytes:
+    if kind == "gz":
+        return gzip.compress(data, 6)
+    module = import_module("zstandard" if kind == "zst" else "lz4.frame")
+    packed: bytes = module.compress(data)
+    return packed
+
+
+def make(file: Capture, folder: Path, missing: common.Missing) -> dict[str, Path]:
+    """All the files of the same packets, by their format."""
+    write(file)
+    made = {"pcap": file.path, "pcapng": folder / f"{file.name}.pcapng"}
+    if not made["pcapng"].exists():
+        write_pcapng(file, made["pcapng"])
+    for kind in COMPRESSED if file.name == "b" else ():
+        path = folder / f"{file.name}.pcap.{kind}"
+        try:
+            if not path.exists():
+                path.write_bytes(compress(kind, file.path.read_bytes()))
+        except ModuleNotFoundError as reason:
+            common.leave_out(COMPRESSED[kind], common.Unavailable(str(reason)), missing)
+        else:
+            made[COMPRESSED[kind]] = path
+    return made
+
+
+def alone(path: str) -> None:
+    """Decompress a file, and print what that took."""
+    decompressor = import_module("slimcap.source.compression").decompressor
+    start = perf_counter()
+    with open(path, "rb", buffering=0) as file:
+        reader = decompressor(file.read(6), file.read)
+        while reader.read():
+            pass
+    print(json.dumps({"seconds": perf_counter() - start}))
+
+
+def measure(file: Capture, options: argparse.Namespace, missing: common.Missing) -> dict[str, list[float]]:
+    """Nanoseconds a packet, by what was read."""
+    plain: dict[str, list[str]] = {}
+    packed: dict[str, list[str]] = {}
+    for name, path in make(file, options.dir, missing).items():
+        warm(path)
+        into = plain if name in ("pcap", "pcapng") else packed
+        into[name] = [sys.executable, str(common.HERE / "readers.py"), "slimcap batches", str(path)]
+        into[name].append(str(file.packets))
+        if into is packed:
+            packed[f"{name} {ALONE}"] = [sys.executable, __file__, "--alone", str(path)]
+    runs = common.rounds(plain, options.rounds, [options.cpu], missing)
+    runs |= common.rounds(packed, options.rounds, os.sched_getaffinity(0), missing)
+    for name, found in runs.items():
+        if not name.endswith(ALONE) and any(run["sum"] != file.total(file.packets) for run in found):
+            raise AssertionError(f"{name} of {file.name}: a wrong sum")
+    return {name: [run["seconds"] / file.packets * 1e9 for run in found] for name, found in runs.items()}
+
+
+def render(results: dict[str, Any]) -> str:
+    parts = [f"{common.describe(results['machine'])} Rounds: {results['rounds']}."]
+    for title, ns in results["files"].items():
+        rows = []
+        for name in ns:
+            base = "pcap" if name in ("pcap", "pcapng") else f"{name.removesuffix(ALONE).strip()} {ALONE}"
+            ratios = common.ratio_of_medians(ns[name], ns[base]), common.median_of_ratios(ns[name], ns[base])
+            rows.append([name, f"{median(ns[name]):.1f}", base, *(f"{ratio:.2f}" for ratio in ratios)])
+        header = ["slimcap batches", "ns a packet", "against", "ratio", "by round"]
+        parts += [f"**{title}**", common.table(header, rows)]
+    parts += [f"Left out: {', '.join(names)} ({reason})." for reason, names in results["missing"].items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add = parser.add_argument
+    add("--rounds", type=int, default=5, help="how often every reader runs (5)")
+    add("--files", nargs="+", default=("a", "b"), choices=("a", "b"), help="which packets")
+    add(
+        "--dir", type=Path, default=Path(tempfile.gettempdir()) / "slimcap-bench", help="where files are kept"
+    )
+    add("--cpu", type=int, default=common.default_cpu(), help="the CPU for files that are not compressed")
+    add("--json", type=Path, metavar="FILE", help="write the results there")
+    add("--alone", metavar="FILE", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    if options.alone:
+        alone(options.alone)
+        return
+    options.dir.mkdir(parents=True, exist_ok=True)
+    missing: common.Missing = {}
+    files = [capture(name, options.dir) for name in options.files]
+    results = {
+        "question": (__doc__ or "").partition("\n")[0],
+        "machine": common.machine("numpy", "Cython", "slimcap", "zlib-ng", "zstandard", "lz4"),
+        "rounds": options.rounds,
+        "files": {file.title: measure(file, options, missing) for file in files},
+        "missing": missing,
+    }
+    print(render(results), end="")
+    if options.json:
+        common.write_json(options.json, results)
+
+
+if __name__ == "__main__":
+    main()

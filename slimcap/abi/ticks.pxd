@@ -1,0 +1,65 @@
+"""Ticks of any clock to nanoseconds, exact: what does not fit in 64 bits on the way is done in 128.
+
+    if_tsresol      0eeeeeee  10^-e seconds a tick      1eeeeeee  2^-e seconds a tick
+
+draft-ietf-opsawg-pcapng, section 4.2: if_tsresol and if_tsoffset.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+cdef extern from * nogil:
+    """
+    #include <stdint.h>
+
+    struct slimcap_clock {
+        uint64_t multiply, divide;  /* one of the two is 1 */
+        unsigned shift;
+        int64_t seconds;            /* at tick 0 */
+    };
+
+    static inline int64_t slimcap_nanoseconds(const struct slimcap_clock *clock, uint64_t ticks)
+    {
+        __int128 ns = clock->divide != 1
+            ? (__int128)(ticks / clock->divide)
+            : (__int128)(((unsigned __int128)ticks * clock->multiply) >> clock->shift);
+        ns += (__int128)clock->seconds * 1000000000;
+        return ns > INT64_MAX ? INT64_MAX : ns < INT64_MIN ? INT64_MIN : (int64_t)ns;
+    }
+    """
+    ctypedef struct Clock "struct slimcap_clock":
+        uint64_t multiply
+        uint64_t divide
+        unsigned int shift
+        int64_t seconds
+
+    # Since 1970, rounded down; what int64 does not hold is the nearest that it does.
+    int64_t nanoseconds "slimcap_nanoseconds"(const Clock* clock, uint64_t ticks) noexcept
+
+cdef enum:
+    MICROSECONDS = 6        # if_tsresol where none is given
+    MOST_DECIMAL = 19       # 10^19 is the largest power of ten in 64 bits
+    MOST_BINARY = 63
+    NANO = 9
+
+
+cdef inline bint set_resolution(Clock* clock, uint8_t tsresol) noexcept nogil:
+    """Let a tick be what if_tsresol says; False if that is finer than can be told apart in 64 bits."""
+    cdef unsigned int power = tsresol & 0x7f
+    clock.multiply = clock.divide = 1
+    clock.shift = 0
+    if tsresol & 0x80:
+        clock.multiply = 1_000_000_000
+        clock.shift = power
+        return power <= MOST_BINARY
+    if power <= NANO:
+        clock.multiply = power_of_ten(NANO - power)
+    elif power <= MOST_DECIMAL:
+        clock.divide = power_of_ten(power - NANO)
+    return power <= MOST_DECIMAL
+
+
+cdef inline uint64_t power_of_ten(unsigned int power) noexcept nogil:
+    cdef uint64_t value = 1
+    while power:
+        value *= 10
+        power -= 1
+    return value

@@ -1,0 +1,276 @@
+"""Decompressing zstd (RFC 8878) and lz4 (LZ4 frame format 1.6), which come in frames of blocks.
+
+    frame      magic  header  block  block …  checksum
+    skippable  magic  size  anything            between frames, of either kind
+
+Their libraries get one block at a time. So nothing that came before a bad block is lost, one call gives no
+more than a block holds, and where a frame is cut shows.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, ClassVar, Final
+
+from slimcap.source.stream import CHUNK, Read, StreamError
+
+ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+LZ4_MAGIC: Final = b"\x04\x22\x4d\x18"
+
+_MAGIC_LEN = 4
+_SKIPPABLE_HEADER = 8
+_MOST_HEADER = 19  # bytes that tell how long a header, or a block, is
+
+
+def is_skippable(head: bytes) -> bool:
+    """Whether a skippable frame starts there: 0x184d2a50 to 0x184d2a5f (RFC 8878, section 3.1.2)."""
+    return len(head) >= _MAGIC_LEN and head[0] >> 4 == 5 and head[1:4] == b"\x2a\x4d\x18"
+
+
+class _Frame:
+    """One frame, and how far it was read."""
+
+    name: ClassVar[str]
+
+    def __init__(self) -> None:
+        self._stream, self._errors = self._library()
+        self._limit: tuple[int, ...] = ()
+        self._flags = 0
+        self._place = self._header_size
+        self.done = False
+
+    def size(self, head: bytes) -> int:
+        """Bytes of the next piece, which starts with `head`; more than that has if it does not tell yet."""
+        return self._place(head)
+
+    def take(self, piece: bytes) -> bytes:
+        """Decompress the next piece, all of it."""
+        data = self.decompress(piece)
+        self._go_on(piece)
+        return data
+
+    def decompress(self, data: bytes) -> bytes:
+        """What the library makes of some more bytes."""
+        try:
+            made: bytes = self._stream.decompress(data, *self._limit)
+        except self._errors as error:
+            raise StreamError(f"the {self.name} stream is broken: {error}") from None
+        return made
+
+    def _checksum_size(self, head: bytes) -> int:
+        return 4
+
+    def _header_size(self, head: bytes) -> int:
+        raise NotImplementedError
+
+    def _block_size(self, head: bytes) -> int:
+        raise NotImplementedError
+
+    def _go_on(self, piece: bytes) -> None:
+        """Note what comes behind this piece."""
+        raise NotImplementedError
+
+    def _library(self) -> tuple[Any, Any]:
+        """A decompressor, and the errors that it raises."""
+        raise NotImplementedError
+
+
+class _ZstdFrame(_Frame):
+    """RFC 8878, section 3.1.1.
+
+    magic (4)  descriptor (1)  window (0-1)  dictionary (0-4)  content size (0-8)
+    """
+
+    name = "zstd"
+
+    def _header_size(self, head: bytes) -> int:
+        if len(head) < 5:
+            return 5
+        single = head[4] >> 5 & 1
+        return 5 + (1 - single) + (0, 1, 2, 4)[head[4] & 3] + (single, 2, 4, 8)[head[4] >> 6]
+
+    def _block_size(self, head: bytes) -> int:
+        if len(head) < 3:
+            return 3
+        kind, size = head[0] >> 1 & 3, int.from_bytes(head[:3], "little") >> 3
+        return 3 + (1 if kind == 1 else size)  # 1: one byte, so many times
+
+    def _go_on(self, piece: bytes) -> None:
+        if self._place == self._header_size:
+            self._flags, self._place = piece[4], self._block_size
+        elif self._place == self._block_size and piece[0] & 1 and self._flags & 4:
+            self._place = self._checksum_size
+        else:
+            self.done = self._place == self._checksum_size or bool(piece[0] & 1)
+
+    def _library(self) -> tuple[Any, Any]:
+        try:
+            zstandard = importlib.import_module("zstandard")
+        except ImportError:
+            return _standard_zstd()
+        return zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError
+
+
+def _standard_zstd() -> tuple[Any, Any]:
+    """The standard library's, from Python 3.14 on."""
+    try:
+        zstd = importlib.import_module("compression.zstd")
+    except ImportError:
+        raise ImportError("zstd takes the package zstandard: pip install 'slimcap[zstd]'") from None
+    return zstd.ZstdDecompressor(), zstd.ZstdError
+
+
+class _Lz4Frame(_Frame):
+    """Magic (4)  flags (1)  block size (1)  content size (0, 8)  dictionary (0, 4)  checksum (1)."""
+
+    name = "lz4"
+
+    def _header_size(self, head: bytes) -> int:
+        if len(head) < 6:
+            return 6
+        self._flags = head[4]
+        # Without a limit, lz4 holds back output that is more than twice its input.
+        self._limit = (1 << 8 + 2 * (head[5] >> 4 & 7),)
+        return 7 + (8 if self._flags & 8 else 0) + (4 if self._flags & 1 else 0)
+
+    def _block_size(self, head: bytes) -> int:
+        if len(head) < 4:
+            return 4
+        size = int.from_bytes(head[:4], "little") & 0x7FFF_FFFF  # above it: not compressed
+        if size == 0:
+            return 4
+        if size > self._limit[0]:
+            most = self._limit[0]
+            raise StreamError(f"the lz4 stream is broken: a block of {size} bytes, where {most} are most")
+        return 4 + size + (4 if self._flags & 0x10 else 0)
+
+    def _go_on(self, piece: bytes) -> None:
+        if self._place == self._header_size:
+            self._place = self._block_size
+        elif self._place == self._checksum_size:
+            self.done = True
+        elif len(piece) == 4:  # the mark at the end
+            self._place = self._checksum_size
+            self.done = not self._flags & 4
+
+    def _library(self) -> tuple[Any, Any]:
+        try:
+            lz4 = importlib.import_module("lz4.frame")
+        except ImportError:
+            raise ImportError("lz4 takes the package lz4: pip install 'slimcap[lz4]'") from None
+        return lz4.LZ4FrameDecompressor(), RuntimeError
+
+
+class FrameReader:
+    """Decompresses zstd and lz4: one frame after the other, skippable ones anywhere.
+
+    What follows and is no frame is an error, as it is for zstd and lz4.
+
+    Parameters
+    ----------
+    head : bytes
+        What was read already.
+    read : callable
+        `read(n)` gives up to n more bytes, b"" at the end.
+
+    Raises
+    ------
+    ImportError
+        The library is not installed; if a skippable frame comes first, from `read`.
+    """
+
+    def __init__(self, head: bytes, read: Read) -> None:
+        self._read = read
+        self._input, self._at = head, 0
+        self._skip = 0
+        self._frame: _Frame | None = None
+        if not is_skippable(head):
+            self._next_frame()
+
+    def read(self) -> bytes:
+        """Some more of what was compressed; b"" at the end.
+
+        Raises
+        ------
+        StreamError
+            The stream is broken or cut here.
+        """
+        while self._frame is not None or self._next_frame():
+            data = self._next_piece(self._frame) if self._frame is not None else b""
+            if data:
+                return data
+        return b""
+
+    def _next_piece(self, frame: _Frame) -> bytes:
+        """Decompress the next piece of a frame."""
+        while True:
+            have = len(self._input) - self._at
+            size = frame.size(self._input[self._at : self._at + _MOST_HEADER])
+            if have >= size:
+                break
+            if not self._read_more(size - have):
+                return self._last_piece(frame)
+        piece = self._input[self._at : self._at + size]
+        data = frame.take(piece)
+        self._at += size
+        if frame.done:
+            self._frame = None
+        return data
+
+    def _last_piece(self, frame: _Frame) -> bytes:
+        """What can be had of a piece that is cut; once there is nothing more, StreamError."""
+        rest, self._input, self._at = self._input[self._at :], b"", 0
+        data = frame.decompress(rest) if rest else b""
+        if not data:
+            raise StreamError(f"the {frame.name} stream is cut", cut=True)
+        return data
+
+    def _next_frame(self) -> bool:
+        """Go on to the next frame, over skippable ones; False at the end."""
+        while True:
+            if not self._skip_on():
+                raise StreamError("the compressed stream is cut in a skippable frame", cut=True)
+            if not self._have(_MAGIC_LEN):
+                break
+            head = self._input[self._at : self._at + _SKIPPABLE_HEADER]
+            if not is_skippable(head):
+                self._frame = _new_frame(head)
+                return True
+            if not self._have(_SKIPPABLE_HEADER):
+                raise StreamError("the compressed stream is cut in a skippable frame", cut=True)
+            head = self._input[self._at : self._at + _SKIPPABLE_HEADER]
+            self._skip = _SKIPPABLE_HEADER + int.from_bytes(head[_MAGIC_LEN:], "little")
+        if self._at < len(self._input):
+            raise StreamError("the compressed stream is cut", cut=True)
+        return False
+
+    def _skip_on(self) -> bool:
+        """Pass over what is to be skipped; False if the file ends in it."""
+        while True:
+            step = min(self._skip, len(self._input) - self._at)
+            self._at += step
+            self._skip -= step
+            if not self._skip:
+                return True
+            if not self._read_more(CHUNK):
+                return False
+
+    def _have(self, size: int) -> bool:
+        """Whether so many bytes are there, or can be read."""
+        while len(self._input) - self._at < size:
+            if not self._read_more(size):
+                return False
+        return True
+
+    def _read_more(self, size: int) -> bool:
+        more = self._read(max(CHUNK, size))
+        self._input, self._at = self._input[self._at :] + more, 0
+        return bool(more)
+
+
+def _new_frame(head: bytes) -> _Frame:
+    if head.startswith(ZSTD_MAGIC):
+        return _ZstdFrame()
+    if head.startswith(LZ4_MAGIC):
+        return _Lz4Frame()
+    raise StreamError("what follows the compressed stream is none")

@@ -1,0 +1,61 @@
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from slimcap.abi.capfile cimport PcapngBlock
+from slimcap.abi.ticks cimport Clock
+from slimcap.packet.record cimport Record
+from slimcap.source.decoder cimport Decoder
+
+cdef enum Halt:
+    HALT_NOT
+    HALT_DATA       # more bytes are needed, or more rows
+    HALT_BLOCK      # at a block that says something of the file
+    HALT_COMMENT    # behind a packet that has one
+    HALT_FAULT
+
+cdef enum Fault:
+    FAULT_NO_SECTION
+    FAULT_ORDER
+    FAULT_LENGTH
+    FAULT_TRAILER
+    FAULT_SHORT
+    FAULT_INTERFACE
+    FAULT_CAPLEN
+    FAULT_OVERRUN
+
+cdef struct Interface:
+    Clock clock
+    uint32_t linktype, snaplen
+    uint64_t dropped            # before its packets, as these say
+    uint64_t dropped_in_all     # as its last statistics say
+
+cdef struct Options:
+    const uint8_t* at
+    uint64_t left               # in the end 0, but if an option was longer than what is there
+    bint swapped
+
+cdef class PcapngDecoder(Decoder):
+    cdef str _name
+    cdef uint32_t _wanted               # most bytes to take of a packet
+    cdef Interface* _interfaces         # of all sections, _count of them; ours
+    cdef uint32_t _count, _room
+    cdef uint32_t _section              # where the current section's start
+    cdef bint _in_section
+    cdef list _links
+    cdef bint _busy                     # decoding: the interfaces may move
+    cdef Py_ssize_t _rows               # written by the decode() that is under way
+    cdef Options _commented             # of the packet that stopped the walk
+    cdef Fault _trouble
+    cdef uint64_t _value, _limit        # what is wrong, and what would be right
+    cdef int _run(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) except -1
+    cdef Halt _walk(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) noexcept nogil
+    cdef Halt _next_block(self, const uint8_t* p, uint64_t left, PcapngBlock* block) noexcept nogil
+    cdef Halt _read_packet(self, const uint8_t* p, const PcapngBlock* block, Record* row) noexcept nogil
+    cdef Halt _read_options(self, Options* options, Interface* interface, Record* row) noexcept nogil
+    cdef Halt _fail(self, Fault fault, uint64_t value, uint64_t limit) noexcept nogil
+    cdef bint _read_block(self, const uint8_t* p) except -1
+    cdef str _read_section(self, const uint8_t* p, uint32_t length)
+    cdef str _read_interface(self, const uint8_t* p, uint32_t length)
+    cdef str _read_statistics(self, const uint8_t* p, uint32_t length)
+    cdef str _add_interface(self, Interface interface, str name, str description)
+    cdef int _grow(self) except -1
+    cdef str _explain(self)

@@ -1,0 +1,29 @@
+"""What decompressors have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
+
+CHUNK: Final = 1 << 17
+"""Compressed bytes to read at a time."""
+
+Read: TypeAlias = Callable[[int], bytes]
+"""`read(n)` gives up to n more compressed bytes, b"" at the end."""
+
+
+class StreamError(Exception):
+    """A compressed stream is broken, or (`cut`) ends too early. What came before that was given."""
+
+    def __init__(self, reason: str, cut: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.cut = cut
+
+
+class Reader(Protocol):
+    """A decompressor."""
+
+    def read(self) -> bytes:
+        """Some more of what was compressed; b"" at the end. Raises StreamError, or what reading raises."""
+        ...
