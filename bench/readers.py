@@ -7,7 +7,7 @@ returns the sum of their lengths, or None if it only calls.
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from itertools import islice, repeat
 from pathlib import Path
@@ -219,9 +219,10 @@ def peak_rss() -> int:
     raise OSError("/proc/self/status has no VmHWM")
 
 
-def main(name: str, path: str, packets: int) -> None:
+def main(readers: Mapping[str, Callable[[], Reader]], name: str, path: str, packets: int) -> None:
+    """Run one of the readers, and print what it took."""
     try:
-        read = READERS[name]()
+        read = readers[name]()
     except ModuleNotFoundError as missing:
         print(missing, file=sys.stderr)
         sys.exit(SKIPPED)
@@ -234,4 +235,4 @@ def main(name: str, path: str, packets: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(READERS, sys.argv[1], sys.argv[2], int(sys.argv[3]))

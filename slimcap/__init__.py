@@ -13,12 +13,14 @@ from slimcap.errors import (
     SlimcapError,
     TruncatedFileError,
 )
+from slimcap.packet.address import in_network, ip_from_str, ip_to_str
 from slimcap.packet.batch import Batch, concat
 from slimcap.packet.build import build_packet
+from slimcap.packet.headers import HEADER_DTYPE
 from slimcap.packet.lease import Lease
 from slimcap.packet.packet import Packet, PacketView
 from slimcap.packet.record import RECORD_DTYPE
-from slimcap.packet.types import NO_IP, PACKET_HDR_OFFSET, PacketType, RecordFlag
+from slimcap.packet.types import NO_IP, PACKET_HDR_OFFSET, HeaderStatus, PacketType, RecordFlag
 from slimcap.packet.view import IPLayer, View
 from slimcap.sink.pcap import PcapWriter
 from slimcap.source.afpacket import SocketSource
@@ -36,6 +38,7 @@ from slimcap.source.rtnetlink import LinkDrops
 __version__ = "0.1.0"
 
 __all__ = [
+    "HEADER_DTYPE",
     "NO_IP",
     "PACKET_HDR_OFFSET",
     "RECORD_DTYPE",
@@ -44,6 +47,7 @@ __all__ = [
     "CaptureUnblocked",
     "FileFormatError",
     "FilterError",
+    "HeaderStatus",
     "IPLayer",
     "Jitter",
     "Lease",
@@ -74,6 +78,9 @@ __all__ = [
     "ZeroCopySource",
     "build_packet",
     "concat",
+    "in_network",
+    "ip_from_str",
+    "ip_to_str",
     "links",
     "open_file",
     "open_live",

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from slimcap import NO_IP, RECORD_DTYPE, Batch, Lease, Link, Packet, PacketView, View, concat, open_file, read
-from slimcap.packet.headers import ip_columns
 
 SIZE = 4096
 CONTENT = random.Random(1).randbytes(SIZE)
@@ -663,7 +662,7 @@ USES = {
     "copy": lambda batch: batch.copy(),
     "concat": lambda batch: concat([batch]),
     "next": lambda batch: next(iter(batch), None) or batch.payload(0),
-    "ip_columns": ip_columns,
+    "headers": lambda batch: batch.headers(),
     "pickle": pickle.dumps,
 }
 VIEWS = {
@@ -928,7 +927,7 @@ READS = {
     "gather": (lambda batch: batch.gather(256), np.ndarray.tobytes),
     "copy": (lambda batch: batch.copy(), lambda own: own.data.tobytes()),
     "concat": (lambda batch: concat([batch, batch]), lambda own: own.data.tobytes()),
-    "ip_columns": (ip_columns, lambda columns: [column.tolist() for column in columns]),
+    "headers": (lambda batch: batch.headers(), np.ndarray.tobytes),
     "payload": (lambda batch: batch.payload(-1), bytes),
     "data": (lambda batch: batch.data, lambda data: data.tobytes()),
     "sub_batch": (lambda batch: batch[-3:], lambda part: part.gather(256).tobytes()),
@@ -1092,7 +1091,7 @@ def test_an_empty_batch(make):
     assert (len(batch), bool(batch), list(batch), repr(batch)) == (0, False, [], "<Batch: 0 packets>")
     assert (batch.records.shape, batch.records.dtype) == ((0,), RECORD_DTYPE)
     assert (batch.timestamps.shape, batch["flags"].shape, batch.gather(5).shape) == ((0,), (0,), (0, 5))
-    assert [column.size for column in ip_columns(batch)] == [0, 0]
+    assert batch.headers().size == batch.headers(["src"]).size == 0
     assert (len(batch[:]), len(batch[::-1]), len(batch.copy())) == (0, 0, 0)
     assert Tags(batch._repr_html_()).open == []
     for index in (0, -1):

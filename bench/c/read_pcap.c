@@ -1,88 +1,12 @@
 /*
- * Reads a capture file as fast as a plain C program can: read() in pieces into one reused buffer.
+ * Reads a capture file as fast as a plain C program can: read() in pieces into one reused buffer (pieces.h).
  *
  *     read_pcap walk FILE [--piece BYTES]    only add up the lengths
  *     read_pcap rows FILE [--piece BYTES]    write slimcap's 40-byte row for each packet, into a reused
  *                                            array, and add up its total_len column after each piece
- *
- * Little-endian classic pcap with microseconds and Ethernet only. A record cut by the end of a piece is
- * moved to the front of the buffer, and the next piece is read behind it:
- *
- *     buffer  [ rest of a record | piece ........................... ]
- *             0                  have                                 rest + piece
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <unistd.h>
+#include "pieces.h"
 
-#include "report.h"
-#include "row.h"
-
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "the files are little-endian, and read as they are"
-#endif
-
-enum {
-    MAGIC_USEC = 0xa1b2c3d4u,
-    LINKTYPE_ETHERNET = 1,
-    MAX_CAP_LEN = 262144, /* libpcap's MAXIMUM_SNAPLEN */
-    DEFAULT_PIECE = 1 << 20,
-};
-
-struct file_header {
-    uint32_t magic;
-    uint16_t major, minor;
-    uint32_t zone, sigfigs, snaplen, linktype;
-};
-
-struct record_header {
-    uint32_t sec, usec, cap_len, len;
-};
-
-_Static_assert(sizeof(struct file_header) == 24, "pcap file header");
-_Static_assert(sizeof(struct record_header) == 16, "pcap record header");
-
-enum { MAX_RECORD = sizeof(struct record_header) + MAX_CAP_LEN };
-
-struct reader {
-    int fd;
-    size_t piece, have; /* have: bytes of the buffer that are filled */
-    uint8_t *buffer;    /* piece + MAX_RECORD bytes: a rest is always shorter than MAX_RECORD */
-    struct row *rows;   /* as many as empty records fit the buffer */
-    struct report report;
-};
-
-/* The record header at `at`, if the whole record is in the buffer. */
-static inline int whole_record(const struct reader *r, size_t at, struct record_header *header)
-{
-    if (r->have - at < sizeof *header)
-        return 0;
-    memcpy(header, r->buffer + at, sizeof *header);
-    if (header->cap_len > MAX_CAP_LEN)
-        die("a packet longer than any snaplen");
-    return r->have - at - sizeof *header >= header->cap_len;
-}
-
-static inline uint32_t total_len(const struct record_header *header)
-{
-    return header->len > header->cap_len ? header->len : header->cap_len;
-}
-
-static inline void fill_row(struct row *row, const struct record_header *header, const uint8_t *payload, size_t offset)
-{
-    *row = (struct row){
-        .timestamp = (int64_t)header->sec * 1000000000 + (int64_t)header->usec * 1000,
-        .offset = offset,
-        .total_len = total_len(header),
-        .cap_len = header->cap_len,
-        .pkt_type = PKT_UNKNOWN,
-        .flags = header->cap_len < header->len ? FLAG_TRUNCATED : 0,
-    };
-    row->ip_offset = find_ip(payload, header->cap_len, row);
-}
-
-/* Both walk the records that are whole, and return where the rest starts. */
 static size_t walk_sum(struct reader *r, size_t at)
 {
     struct record_header header;
@@ -112,54 +36,6 @@ static size_t walk_rows(struct reader *r, size_t at)
     return at;
 }
 
-/* Reads one piece behind what is there; 0 at the end of the file. */
-static size_t read_piece(struct reader *r)
-{
-    ssize_t got;
-    do
-        got = read(r->fd, r->buffer + r->have, r->piece);
-    while (got < 0 && errno == EINTR);
-    if (got < 0)
-        die(strerror(errno));
-    r->have += (size_t)got;
-    r->report.bytes += (uint64_t)got;
-    return (size_t)got;
-}
-
-static size_t file_header(struct reader *r)
-{
-    struct file_header header;
-    while (r->have < sizeof header)
-        if (!read_piece(r))
-            die("no pcap file header");
-    memcpy(&header, r->buffer, sizeof header);
-    if (header.magic != MAGIC_USEC || header.linktype != LINKTYPE_ETHERNET)
-        die("not a little-endian microsecond pcap file of Ethernet packets");
-    return sizeof header;
-}
-
-static void read_file(struct reader *r, const char *path, int rows)
-{
-    size_t max_rows = (r->piece + MAX_RECORD) / sizeof(struct record_header);
-    r->buffer = malloc(r->piece + MAX_RECORD);
-    r->rows = malloc(max_rows * sizeof *r->rows);
-    r->fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (!r->buffer || !r->rows || r->fd < 0)
-        die(strerror(errno));
-    size_t at = file_header(r);
-    do {
-        at = rows ? walk_rows(r, at) : walk_sum(r, at);
-        r->have -= at;
-        memmove(r->buffer, r->buffer + at, r->have);
-        at = 0;
-    } while (read_piece(r));
-    if (r->have)
-        die("the file ends within a packet");
-    close(r->fd);
-    free(r->rows);
-    free(r->buffer);
-}
-
 int main(int argc, char **argv)
 {
     struct reader r = {.piece = DEFAULT_PIECE};
@@ -172,7 +48,7 @@ int main(int argc, char **argv)
     if (!known || r.piece < 1 || r.piece > 1 << 30)
         die("usage: read_pcap walk|rows FILE [--piece BYTES]");
     double start = now();
-    read_file(&r, argv[2], rows);
+    read_file(&r, argv[2], rows ? walk_rows : walk_sum, sizeof(struct row));
     r.report.seconds = now() - start;
     print_report(&r.report);
     return 0;

@@ -50,7 +50,23 @@ cdef inline uint32_t be32(const void* p) noexcept nogil:
     return bswap32(load32(p)) if SLIMCAP_LITTLE_ENDIAN else load32(p)
 
 
+cdef inline uint32_t le32(const void* p) noexcept nogil:
+    """A 32-bit integer in little-endian order."""
+    return load32(p) if SLIMCAP_LITTLE_ENDIAN else bswap32(load32(p))
+
+
+cdef inline uint64_t le64(const void* p) noexcept nogil:
+    """A 64-bit integer in little-endian order."""
+    return load64(p) if SLIMCAP_LITTLE_ENDIAN else bswap64(load64(p))
+
+
 cdef inline void put_be16(uint8_t* p, uint16_t value) noexcept nogil:
     """Write a 16-bit integer in network byte order."""
     p[0] = <uint8_t> (value >> 8)
     p[1] = <uint8_t> value
+
+
+cdef inline void put_be32(uint8_t* p, uint32_t value) noexcept nogil:
+    """Write a 32-bit integer in network byte order."""
+    put_be16(p, <uint16_t> (value >> 16))
+    put_be16(p + 2, <uint16_t> value)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcap.cli.output import printable, write
+from slimcap.packet.address import ip_to_str
 from slimcap.packet.batch import Batch
-from slimcap.packet.headers import ip_columns
 from slimcap.packet.types import NO_IP, PacketType, RecordFlag
 from slimcap.source.pcapfile import PcapSource
 
@@ -43,6 +43,7 @@ _MARKS: Final = {
     PacketType.OUTGOING: "Out",
     PacketType.UNKNOWN: "-",
 }
+_NO_ADDRESS: Final = np.zeros((), "V16")
 # The pkt_type column may hold any byte.
 _MARK: Final = [f"{_MARKS[PacketType(byte)]:<3}" for byte in range(256)]
 _TYPE: Final = [PacketType(byte).name for byte in range(256)]
@@ -96,7 +97,8 @@ def text_lines(batch: Batch, unit: Unit) -> list[str]:
 
 def json_lines(batch: Batch, unit: Unit) -> list[str]:
     """A JSON object for each packet, with all of JSON_KEYS; null is what a packet has not."""
-    versions, protocols = ip_columns(batch)
+    headers = batch.headers(["ip_version", "protocol", "src", "dst", "src_port", "dst_port"])
+    versions, protocols = headers["ip_version"], headers["protocol"]
     columns = zip(
         [f"{time}Z" for time in _times(batch, unit).tolist()],
         batch["timestamp"].tolist(),
@@ -108,7 +110,7 @@ def json_lines(batch: Batch, unit: Unit) -> list[str]:
         _or_none(batch["ip_offset"], batch["ip_offset"] != NO_IP),
         _or_none(versions, versions != 0),
         _or_none(protocols, protocols != 0),
-        *zip(*_endpoints(batch), strict=True),
+        *_endpoints(headers),
         strict=True,
     )
     encode = json.JSONEncoder(check_circular=False).encode
@@ -152,11 +154,10 @@ def _vlans(batch: Batch) -> list[int | None]:
     return _or_none(batch["vlan_tci"] & VLAN_ID, batch["flags"] & RecordFlag.VLAN != 0)
 
 
-def _endpoints(batch: Batch) -> Iterator[tuple[str | None, str | None, int | None, int | None]]:
-    """Addresses and ports of each packet."""
-    for index, ip_offset in enumerate(batch["ip_offset"].tolist()):
-        if ip_offset == NO_IP:
-            yield None, None, None, None
-        else:
-            ip = batch.ip_layer(index)
-            yield ip.src or None, ip.dst or None, ip.sport or None, ip.dport or None
+def _endpoints(headers: NDArray[np.void]) -> Iterator[list[Any]]:
+    """Addresses of the packets, then ports."""
+    addressed = (headers["ip_version"] != 0) & (headers["dst"] != _NO_ADDRESS)
+    for name in ("src", "dst"):
+        yield _or_none(ip_to_str(headers[name]), addressed)
+    for name in ("src_port", "dst_port"):
+        yield _or_none(headers[name], headers[name] != 0)

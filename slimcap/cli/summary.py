@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from slimcap.cli.output import write
 from slimcap.cli.report import as_text
 from slimcap.packet.batch import Batch
-from slimcap.packet.headers import ip_columns
 from slimcap.packet.types import RecordFlag
 from slimcap.source.pcapfile import PcapSource
 
@@ -82,8 +81,8 @@ class Summary:
         self._last = last if self._last is None else max(last, self._last)
 
     def _add_protocols(self, batch: Batch) -> None:
-        versions, protocols = ip_columns(batch)
-        keys = versions.astype(np.uint16) << 8 | protocols
+        headers = batch.headers(["ip_version", "protocol"])
+        keys = headers["ip_version"].astype(np.uint16) << 8 | headers["protocol"]
         _add_to(self._packets, np.bincount(keys))
         # Floats, but exact: a batch's bytes are far from 2^53.
         _add_to(self._bytes, np.bincount(keys, weights=batch["total_len"]).astype(np.int64))

@@ -10,12 +10,13 @@ cimport cython
 from libc.stdint cimport UINT32_MAX, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from slimcap.abi.bytes cimport load32, put_be16
+from slimcap.abi.bytes cimport load32
 from slimcap.filter.machine cimport Machine, execute
 from slimcap.packet.batch cimport Batch, new_batch
 from slimcap.packet.lease cimport lease_block, lease_buffer, new_block
 from slimcap.packet.record cimport FLAG_VLAN_STRIPPED, in_bounds
 from slimcap.packet.view cimport View
+from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
 
 import functools
 
@@ -23,8 +24,6 @@ from slimcap.errors import FilterError
 from slimcap.filter.expression import compile_expression
 
 cdef enum:
-    ADDRESSES_LEN = 12      # of an Ethernet header: the tag comes behind them
-    TAG_LEN = 4
     MOST_FAMILY = 0xffff    # an address family above it is one in the other byte order
 
 # Their packets start with an address family, in the byte order of the machine that wrote it.
@@ -116,23 +115,21 @@ cdef class Matcher:
         programs = (<const Programs*> self._programs.ptr)[index]
         if programs.swapped is not NULL and cap_len >= 4 and load32(payload) > MOST_FAMILY:
             programs.usual = programs.swapped
-        if row.flags & FLAG_VLAN_STRIPPED and ADDRESSES_LEN <= cap_len <= UINT32_MAX - TAG_LEN:
+        if row.flags & FLAG_VLAN_STRIPPED and VLAN_AT <= cap_len <= UINT32_MAX - VLAN_LEN:
             payload = self._put_tag_back(row, payload)
-            cap_len += TAG_LEN
-            wire_len = max(cap_len, wire_len + TAG_LEN)
+            cap_len += VLAN_LEN
+            wire_len = max(cap_len, wire_len + VLAN_LEN)
         return execute(programs.usual, payload, cap_len, wire_len, NULL) != 0
 
     cdef const uint8_t* _put_tag_back(self, const Record* row, const uint8_t* payload) except NULL nogil:
         """The packet as it was on the wire, in scratch memory that the next one will use, too."""
         cdef uint8_t* out
-        if self._scratch.size < <Py_ssize_t> row.cap_len + TAG_LEN:
+        if self._scratch.size < <Py_ssize_t> row.cap_len + VLAN_LEN:
             with gil:
-                self._scratch.resize(max(<Py_ssize_t> row.cap_len + TAG_LEN, 2 * self._scratch.size))
+                self._scratch.resize(max(<Py_ssize_t> row.cap_len + VLAN_LEN, 2 * self._scratch.size))
         out = self._scratch.ptr
-        memcpy(out, payload, ADDRESSES_LEN)
-        put_be16(out + ADDRESSES_LEN, row.vlan_tpid)
-        put_be16(out + ADDRESSES_LEN + 2, row.vlan_tci)
-        memcpy(out + ADDRESSES_LEN + TAG_LEN, payload + ADDRESSES_LEN, row.cap_len - ADDRESSES_LEN)
+        memcpy(out + VLAN_LEN, payload, row.cap_len)
+        put_tag(out + VLAN_LEN, row.vlan_tpid, row.vlan_tci)
         return out
 
 

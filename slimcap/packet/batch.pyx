@@ -5,6 +5,7 @@ from cpython.number cimport PyIndex_Check, PyNumber_AsSsize_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from slimcap.packet.headers cimport header_columns
 from slimcap.packet.lease cimport Block, Hold, Lease, lease_block, lease_buffer, new_block
 from slimcap.packet.packet cimport new_packet_view
 from slimcap.packet.record cimport Record, in_bounds, ip_start
@@ -349,6 +350,38 @@ cdef class Batch:
         from slimcap.filter.match import match
 
         return match(self, filter)
+
+    def headers(self, columns=None, inner=False):
+        """What the packets' headers say, from the link layer to the transport: a structured array of its own.
+
+        Nothing raises for a packet: `status` is a `HeaderStatus`, which says what is known of it.
+
+        Parameters
+        ----------
+        columns : iterable of str, optional
+            Names of the columns, in order; only these are computed. Any of HEADER_DTYPE, which is what
+            there is without, and the keys:
+
+            - flow_hash, u8: XXH64 with seed 0 of src, dst, src_port, dst_port in network byte order, and
+              protocol, 37 bytes; 0 where there are no addresses.
+            - flow_hash_symmetric, u8: the same, with the smaller (address, port) for src: both
+              directions of a flow have the same.
+            - community_id, S30: Community ID version 1 with seed 0; empty where the ports are not known.
+        inner : bool
+            Go into IP in IP, GRE, VXLAN, GENEVE and GTP-U: the columns from `ip_version` on are those of the
+            innermost IP packet, and `tunnels` says how deep that was.
+
+        Returns
+        -------
+        ndarray of HEADER_DTYPE, or of the columns, shape (N,)
+            Aligned with `records`. It lives on after the batch.
+
+        Raises
+        ------
+        ValueError
+            There is no such column, or the batch was released.
+        """
+        return header_columns(self._rows, self._count, self._open(), self._links, columns, inner)
 
     def copy(self):
         """The same packets in memory of their own, without the bytes between them:

@@ -29,6 +29,25 @@ class PacketType(enum.IntEnum):
         return cls.UNKNOWN if isinstance(value, SupportsIndex) and 0 <= index(value) <= 255 else None
 
 
+class HeaderStatus(enum.IntEnum):
+    """What became of a packet's headers: the `status` column of `Batch.headers`. Zeros: not known."""
+
+    OK = 0
+    """All headers are there. Of an upper layer other than TCP, UDP, UDP-Lite, SCTP, DCCP, ICMP and ICMPv6
+    only `l4_offset` is known."""
+    NO_IP = 1
+    """There is no IP header (or none of it was captured): only the link layer's columns are known."""
+    ARP = 2
+    """An ARP packet: the link layer's columns, and in `src` and `dst` the addresses of sender and target."""
+    FRAGMENT = 3
+    """A fragment but the first: all of the IP header, nothing of the upper layer."""
+    TRUNCATED = 4
+    """The capture ends within the headers: every field is known that was captured whole, but those of an IP
+    header that is itself cut, of which only `ip_version` and `protocol` are."""
+    MALFORMED = 5
+    """A header contradicts itself, or goes on behind the end of the packet; what is before that is known."""
+
+
 class RecordFlag(enum.IntFlag):
     """What is remarkable about a packet: the bits of the `flags` column."""
 

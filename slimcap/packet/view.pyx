@@ -10,8 +10,8 @@ from slimcap.packet.lease cimport export_bytes
 cimport slimcap.wire.ipv4 as ipv4
 cimport slimcap.wire.ipv6 as ipv6
 cimport slimcap.wire.ports as ports
-from slimcap.wire.ip cimport upper_layer
-from slimcap.wire.ipv6 cimport UpperLayer
+from slimcap.wire.ip cimport bounded, upper_layer
+from slimcap.wire.upper cimport UpperLayer
 
 cdef extern from "arpa/inet.h" nogil:
     enum: AF_INET, AF_INET6, INET6_ADDRSTRLEN
@@ -127,7 +127,7 @@ cdef class IPLayer(View):
         Of IPv6 the one behind the extension headers (RFC 8200 section 4), or the extension header that is
         cut.
         """
-        return upper_layer(self._ptr, self._len).protocol
+        return _upper(self).protocol
 
     @property
     def src(self):
@@ -146,12 +146,12 @@ cdef class IPLayer(View):
     @property
     def sport(self):
         """Source port (TCP, UDP, UDP-Lite, SCTP, DCCP); 0 if there is none or it is cut."""
-        return _ports(self, upper_layer(self._ptr, self._len)).source
+        return _ports(self, _upper(self)).source
 
     @property
     def dport(self):
         """Destination port; 0 if there is none or it is cut."""
-        return _ports(self, upper_layer(self._ptr, self._len)).destination
+        return _ports(self, _upper(self)).destination
 
     def __str__(self):
         cdef char src[INET6_ADDRSTRLEN]
@@ -159,7 +159,7 @@ cdef class IPLayer(View):
         if not _address(self, ipv4.SRC, ipv6.SRC, src):
             return f"unknown IP layer type ({self.type})"
         _address(self, ipv4.DST, ipv6.DST, dst)
-        cdef UpperLayer upper = upper_layer(self._ptr, self._len)
+        cdef UpperLayer upper = _upper(self)
         cdef Ports found = _ports(self, upper)
         return PyUnicode_FromFormat(
             "%s:%u => %s:%u (proto: %u)", src, found.source, dst, found.destination, upper.protocol)
@@ -169,10 +169,15 @@ cdef struct Ports:
     unsigned int source, destination
 
 
+cdef UpperLayer _upper(IPLayer layer) noexcept:
+    """The upper layer, in that part of the bytes that is the IP packet's."""
+    return upper_layer(layer._ptr, bounded(layer._ptr, layer._len))
+
+
 cdef Ports _ports(IPLayer layer, UpperLayer upper) noexcept:
     """The ports of the upper layer; zeros where there are none or they are cut."""
     cdef const uint8_t* p = layer._ptr + upper.offset
-    cdef Py_ssize_t n = layer._len - upper.offset
+    cdef Py_ssize_t n = bounded(layer._ptr, layer._len) - upper.offset
     if upper.offset == 0 or not ports.has_ports(upper.protocol):
         return Ports(0, 0)
     return Ports(ports.source(p, n), ports.destination(p, n))

@@ -1,14 +1,19 @@
-"""Ethernet (IEEE 802.3 clause 3): destination (6), source (6), EtherType or length (2)."""
+"""Ethernet (IEEE 802.3 clause 3).
+
+    destination (6) | source (6) | EtherType, or length up to 1500 (2)
+"""
 from libc.stdint cimport uint8_t, uint32_t
 
 from slimcap.abi.bytes cimport be16
 cimport slimcap.wire.ipv4 as ipv4
 cimport slimcap.wire.ipv6 as ipv6
 from slimcap.wire.ethertype cimport walk_ethertype
-from slimcap.wire.link cimport LinkInfo
+from slimcap.wire.link cimport LinkInfo, set_type
 
 cdef enum:
     ETHERNET_LEN = 14
+    ETHERNET_DST = 0
+    ETHERNET_SRC = 6
     ETHERNET_TYPE = 12
 
 
@@ -25,5 +30,6 @@ cdef inline void walk_ethernet(const uint8_t* p, uint32_t n, LinkInfo* info) noe
     """Find the IP header of an Ethernet frame; of a plain one without a call."""
     if is_plain_ip(p, n):
         info.ip_offset = ETHERNET_LEN
-    elif n > ETHERNET_LEN:
+        set_type(info, be16(p + ETHERNET_TYPE), ETHERNET_LEN)
+    elif n >= ETHERNET_LEN:
         walk_ethertype(p, n, ETHERNET_LEN, be16(p + ETHERNET_TYPE), info)

@@ -10,7 +10,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from slimcap.abi.bytes cimport be16
 cimport slimcap.wire.ipv4 as ipv4
 cimport slimcap.wire.ipv6 as ipv6
-from slimcap.wire.link cimport LinkInfo, set_ip
+from slimcap.wire.link cimport LinkInfo, set_ip, set_type
 from slimcap.wire.mpls cimport MPLS_ETHERTYPE_MULTICAST, MPLS_ETHERTYPE_UNICAST, walk_mpls
 from slimcap.wire.ppp cimport PPPOE_ETHERTYPE_SESSION, walk_pppoe
 from slimcap.wire.vlan cimport VLAN_LEN, is_tpid, note_tag
@@ -45,6 +45,7 @@ cdef inline void walk_ethertype(
         const uint8_t* p, uint32_t n, uint32_t at, uint32_t ethertype, LinkInfo* info) noexcept nogil:
     """Find the IP header of the packet `p[:n]`, whose bytes from `at` on are of type `ethertype`."""
     while True:
+        set_type(info, ethertype if ethertype > LLC_MAX_LENGTH else 0, at)
         if ethertype == ipv4.ETHERTYPE or ethertype == ipv6.ETHERTYPE:
             set_ip(info, at, n)
             return

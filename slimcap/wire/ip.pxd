@@ -1,24 +1,49 @@
-"""IP of either version: which one, and where its upper layer is."""
-from libc.stdint cimport uint8_t, uint32_t
+"""IP of either version: how long a packet is, and where its upper layer is."""
+from libc.stdint cimport uint8_t, uint64_t
 
 cimport slimcap.wire.ipv4 as ipv4
 cimport slimcap.wire.ipv6 as ipv6
-from slimcap.wire.ipv6 cimport UpperLayer
+from slimcap.wire.upper cimport UPPER_BAD, UPPER_CUT, UpperLayer
+
+
+cdef inline uint64_t length(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Length of the IP packet `p[:n]` as its header says; 0 if that cannot be told, or cannot be.
+
+    What is behind it is not the packet's: padding, or a checksum of the link layer.
+    """
+    cdef uint64_t whole
+    if ipv6.check(p, n):
+        return ipv6.length(p, n)
+    if not ipv4.check(p, n):
+        return 0
+    whole = ipv4.length(p)
+    return whole if whole >= ipv4.MIN_LEN else 0
+
+
+cdef inline Py_ssize_t bounded(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """How many of the bytes `p[:n]` belong to the IP packet that starts there."""
+    cdef uint64_t whole = length(p, n)
+    return <Py_ssize_t> whole if whole and whole < <uint64_t> n else n
+
+
+cdef inline UpperLayer cut_header(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """What there is to tell of a fixed header that is not whole: the protocol, if it is there."""
+    cdef UpperLayer upper
+    upper.protocol = upper.offset = upper.fragment = upper.fragment_id = 0
+    upper.state = UPPER_CUT
+    if n and p[0] >> 4 == 4:
+        upper.protocol = p[ipv4.PROTOCOL] if n > ipv4.PROTOCOL else 0
+    elif n and p[0] >> 4 == 6:
+        upper.protocol = p[ipv6.NEXT_HEADER] if n > ipv6.NEXT_HEADER else 0
+    elif n:
+        upper.state = UPPER_BAD
+    return upper
 
 
 cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Protocol and place of the upper layer of the IP packet `p[:n]`; zeros where it is too short to tell."""
-    cdef UpperLayer upper
-    cdef uint32_t length
+    if ipv4.check(p, n):
+        return ipv4.upper_layer(p, n)
     if ipv6.check(p, n):
         return ipv6.upper_layer(p, n)
-    upper.protocol = 0
-    upper.offset = 0
-    if n > ipv4.PROTOCOL and p[0] >> 4 == 4:
-        upper.protocol = p[ipv4.PROTOCOL]
-    elif n > ipv6.NEXT_HEADER and p[0] >> 4 == 6:
-        upper.protocol = p[ipv6.NEXT_HEADER]
-    if ipv4.check(p, n) and not ipv4.is_later_fragment(p):
-        length = ipv4.header_len(p)
-        upper.offset = length if length <= n else 0
-    return upper
+    return cut_header(p, n)

@@ -1,15 +1,31 @@
-"""IPv4 (RFC 791 section 3.1)."""
+"""IPv4 (RFC 791 section 3.1).
+
+    version, length in words (1) | type of service (1) | total length (2)
+    | identification (2) | flags (3 bits), fragment offset (13) | TTL (1) | protocol (1) | checksum (2)
+    | source (4) | destination (4) | options
+"""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy
 
 from slimcap.abi.bytes cimport be16
+from slimcap.abi.expect cimport rarely
+from slimcap.wire.upper cimport UPPER_BAD, UPPER_CUT, UPPER_FRAGMENT, UPPER_HERE, UpperLayer
 
 cdef enum:
     ETHERTYPE = 0x0800
     MIN_LEN = 20
+    TOS = 1
+    LENGTH = 2
+    IDENTIFICATION = 4
     FRAGMENT = 6   # flags (3 bits) and fragment offset (13 bits, in units of 8 bytes)
+    MORE_FRAGMENTS = 0x2000
+    OFFSET_MASK = 0x1fff
+    TTL = 8
     PROTOCOL = 9
     SRC = 12
     DST = 16
+    ADDRESS_LEN = 4
+    MAPPED_AT = 12  # where it is in an IPv4-mapped IPv6 address
 
 
 cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
@@ -18,11 +34,45 @@ cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline uint32_t header_len(const uint8_t* p) noexcept nogil:
-    """Length of the header with its options; a length field below the minimum counts as the minimum."""
-    cdef uint32_t length = (p[0] & 0x0f) * 4
-    return length if length >= MIN_LEN else MIN_LEN
+    """Length of the header with its options, as it says itself: below MIN_LEN is wrong."""
+    return (p[0] & 0x0f) * 4
 
 
-cdef inline bint is_later_fragment(const uint8_t* p) noexcept nogil:
-    """Whether what follows the header is not the start of the transport layer."""
-    return be16(p + FRAGMENT) & 0x1fff != 0
+cdef inline uint32_t length(const uint8_t* p) noexcept nogil:
+    """Length of the packet; 0 is what a segment has that the device is still to cut."""
+    return be16(p + LENGTH)
+
+
+cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Protocol and place of the upper layer of a checked header."""
+    cdef UpperLayer upper
+    cdef uint32_t header = header_len(p), whole = length(p), fragment = be16(p + FRAGMENT)
+    upper.protocol = p[PROTOCOL]
+    upper.offset = 0
+    upper.fragment = (fragment & OFFSET_MASK) << 3 | (fragment & MORE_FRAGMENTS != 0)
+    upper.fragment_id = be16(p + IDENTIFICATION)
+    if rarely(fragment & OFFSET_MASK):
+        upper.state = UPPER_FRAGMENT
+    elif rarely(header > n):
+        upper.state = UPPER_CUT
+    else:
+        upper.state = UPPER_HERE
+        upper.offset = max(header, <uint32_t> MIN_LEN)
+    if rarely(header < MIN_LEN or (whole and whole < header)):
+        upper.state = UPPER_BAD
+    return upper
+
+
+cdef inline void put_mapped(uint8_t* out, const uint8_t* address) noexcept nogil:
+    """Write an address as IPv6 maps it, ::ffff:0:0/96 (RFC 4291 section 2.5.5.2)."""
+    memcpy(out, <const char*> b"\0\0\0\0\0\0\0\0\0\0\xff\xff", MAPPED_AT)
+    memcpy(out + MAPPED_AT, address, ADDRESS_LEN)
+
+
+cdef inline bint is_mapped(const uint8_t* address) noexcept nogil:
+    """Whether 16 bytes are an IPv4 address as IPv6 maps it."""
+    cdef int index
+    for index in range(10):
+        if address[index]:
+            return False
+    return address[10] == 0xff and address[11] == 0xff

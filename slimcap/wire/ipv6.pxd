@@ -1,30 +1,77 @@
-"""IPv6 (RFC 8200) and its extension headers (section 4), up to the upper layer."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+"""IPv6 (RFC 8200) and its extension headers (section 4), up to the upper layer.
 
-from slimcap.abi.bytes cimport be16
+    version (4 bits), traffic class (8), flow label (20)
+    | payload length (2) | next header (1) | hop limit (1) | source (16) | destination (16)
+
+An extension header begins with the number of the next and, but for the fragment header, its own length:
+
+    next (1) | length in 8 bytes, less the first (1) | …              hop-by-hop, routing, destination
+    next (1) | 0 (1) | offset (13 bits), 0 (2), more (1) | id (4)     fragment (section 4.5)
+    next (1) | length in words, less two (1) | …                      AH (RFC 4302 section 2.2)
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from slimcap.abi.bytes cimport be16, be32
+from slimcap.wire.upper cimport UPPER_BAD, UPPER_CUT, UPPER_FRAGMENT, UPPER_HERE, UpperLayer
 
 cdef enum:
     ETHERTYPE = 0x86dd
     HEADER_LEN = 40
+    PAYLOAD_LENGTH = 4
     NEXT_HEADER = 6
+    HOP_LIMIT = 7
     SRC = 8
     DST = 24
+    ADDRESS_LEN = 16
     # IANA protocol numbers that are extension headers
     HOP_BY_HOP = 0
     ROUTING = 43
     FRAGMENT = 44
     AUTHENTICATION = 51
     DESTINATION = 60
+    NO_NEXT_HEADER = 59
+    MIN_EXTENSION = 8
     MAX_EXTENSIONS = 32  # more than any packet has, so that a crafted one costs no time
-
-cdef struct UpperLayer:
-    uint32_t protocol
-    uint32_t offset     # from the IP header on; 0 if the upper layer does not start in this packet
+    # Options of a hop-by-hop header (section 4.2, RFC 2675 section 2)
+    OPTION_PAD1 = 0
+    OPTION_JUMBO = 0xc2
 
 
 cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Length of the fixed header, or 0 if `p[:n]` does not hold a whole one."""
     return HEADER_LEN if n >= HEADER_LEN and p[0] >> 4 == 6 else 0
+
+
+cdef inline uint8_t traffic_class(const uint8_t* p) noexcept nogil:
+    return <uint8_t> (be16(p) >> 4)
+
+
+cdef inline uint32_t flow_label(const uint8_t* p) noexcept nogil:
+    return be32(p) & 0xfffff
+
+
+cdef inline uint64_t jumbo_length(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """The length that the hop-by-hop header of a jumbogram gives its payload; 0 if it is none."""
+    cdef Py_ssize_t at = HEADER_LEN + 2, end
+    if n < at or p[NEXT_HEADER] != HOP_BY_HOP:
+        return 0
+    end = min(n, HEADER_LEN + (<Py_ssize_t> p[HEADER_LEN + 1] + 1) * 8)
+    while at + 6 <= end:  # as long as the option we look for
+        if p[at] == OPTION_PAD1:
+            at += 1
+        elif p[at] == OPTION_JUMBO:
+            return be32(p + at + 2) if p[at + 1] == 4 else 0
+        else:
+            at += 2 + p[at + 1]
+    return 0
+
+
+cdef inline uint64_t length(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Length of the packet, header included; 0 is what a segment has that the device is still to cut."""
+    cdef uint64_t payload = be16(p + PAYLOAD_LENGTH)
+    if payload == 0:
+        payload = jumbo_length(p, n)
+    return HEADER_LEN + payload if payload or p[NEXT_HEADER] == NO_NEXT_HEADER else 0
 
 
 cdef inline bint is_extension(uint32_t protocol) noexcept nogil:
@@ -36,25 +83,40 @@ cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogi
     """Protocol and place of the upper layer of a checked header; of the first header that is cut,
     if one is."""
     cdef UpperLayer upper
-    cdef Py_ssize_t at = HEADER_LEN
-    cdef bint later_fragment = False
     upper.protocol = p[NEXT_HEADER]
-    upper.offset = 0
-    for _ in range(MAX_EXTENSIONS):
-        if not is_extension(upper.protocol) or later_fragment:
-            break
-        if n < at + 8:
-            return upper
-        if upper.protocol == FRAGMENT:
-            later_fragment = be16(p + at + 2) & 0xfff8 != 0
-            upper.protocol = p[at]
-            at += 8
-        elif upper.protocol == AUTHENTICATION:
-            upper.protocol = p[at]
-            at += (<Py_ssize_t> p[at + 1] + 2) * 4  # RFC 4302 section 2.2
-        else:
-            upper.protocol = p[at]
-            at += (<Py_ssize_t> p[at + 1] + 1) * 8
-    if not later_fragment and not is_extension(upper.protocol) and at <= n:
-        upper.offset = <uint32_t> at
+    upper.offset = HEADER_LEN
+    upper.state = UPPER_HERE
+    upper.fragment = upper.fragment_id = 0
+    if is_extension(upper.protocol):
+        pass_extensions(p, n, &upper)
     return upper
+
+
+cdef inline void pass_extensions(const uint8_t* p, Py_ssize_t n, UpperLayer* upper) noexcept nogil:
+    """Go over the extension headers; each turn moves forward by eight bytes at least."""
+    cdef Py_ssize_t at = HEADER_LEN
+    cdef uint32_t kind
+    upper.offset = 0
+    upper.state = UPPER_CUT
+    for _ in range(MAX_EXTENSIONS):
+        if n < at + MIN_EXTENSION:
+            return
+        kind = upper.protocol
+        upper.protocol = p[at]
+        if kind == FRAGMENT:
+            upper.fragment = be16(p + at + 2) & 0xfff9
+            upper.fragment_id = be32(p + at + 4)
+            at += MIN_EXTENSION
+            if upper.fragment >> 3:
+                upper.state = UPPER_FRAGMENT
+                return
+        elif kind == AUTHENTICATION:
+            at += (<Py_ssize_t> p[at + 1] + 2) * 4
+        else:
+            at += (<Py_ssize_t> p[at + 1] + 1) * 8
+        if not is_extension(upper.protocol):
+            if at <= n:
+                upper.state = UPPER_HERE
+                upper.offset = <uint32_t> at
+            return
+    upper.state = UPPER_BAD

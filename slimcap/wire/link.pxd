@@ -11,6 +11,10 @@ cdef struct LinkInfo:
     uint16_t ip_offset
     uint16_t vlan_tci
     uint16_t vlan_tpid
+    uint32_t tags          # how many VLAN tags there are in line
+    uint16_t inner_tci     # of the tag behind the outermost, if there is one
+    uint16_t ethertype     # of what is behind all tags; 0 if the link layer names none
+    uint32_t type_offset   # where that starts
     uint8_t pkt_type
 
 
@@ -20,7 +24,17 @@ cdef inline void clear(LinkInfo* info) noexcept nogil:
     info.ip_offset = INFO_NO_IP
     info.vlan_tci = 0
     info.vlan_tpid = 0
+    info.tags = 0
+    info.inner_tci = 0
+    info.ethertype = 0
+    info.type_offset = 0
     info.pkt_type = INFO_UNKNOWN_TYPE
+
+
+cdef inline void set_type(LinkInfo* info, uint32_t ethertype, uint32_t at) noexcept nogil:
+    """What starts at `at` is of that EtherType."""
+    info.ethertype = <uint16_t> ethertype
+    info.type_offset = at
 
 
 cdef inline void set_ip(LinkInfo* info, uint32_t at, uint32_t n) noexcept nogil:

@@ -2,12 +2,12 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from slimcap.abi.bytes cimport be16
-from slimcap.wire.ethernet cimport walk_ethernet
+from slimcap.wire.ethernet cimport ETHERNET_DST, ETHERNET_SRC, ETHERNET_TYPE, walk_ethernet
 from slimcap.wire.ethertype cimport walk_ethertype
 from slimcap.wire.link cimport LinkInfo, clear, set_ip, set_ip_by_version
 from slimcap.wire.null cimport walk_null
 from slimcap.wire.ppp cimport CHDLC_LEN, is_chdlc, walk_ppp, walk_pppoe
-from slimcap.wire.sll cimport walk_sll, walk_sll2
+from slimcap.wire.sll cimport sll2_source, sll_source, walk_sll, walk_sll2
 
 cdef enum LinkType:
     LINKTYPE_NULL = 0
@@ -64,3 +64,19 @@ cdef inline void walk_link(uint32_t linktype, const uint8_t* p, uint32_t n, Link
         walk_ethernet(p, n, info)
     else:
         walk_rare(linktype, p, n, info)
+
+
+cdef inline const uint8_t* source_mac(uint32_t linktype, const uint8_t* p, uint32_t n) noexcept nogil:
+    """The sender's MAC address, or NULL if the link layer has none or it is cut."""
+    if linktype == LINKTYPE_ETHERNET:
+        return p + ETHERNET_SRC if n >= ETHERNET_TYPE else NULL
+    if linktype == LINKTYPE_LINUX_SLL:
+        return sll_source(p, n)
+    if linktype == LINKTYPE_LINUX_SLL2:
+        return sll2_source(p, n)
+    return NULL
+
+
+cdef inline const uint8_t* destination_mac(uint32_t linktype, const uint8_t* p, uint32_t n) noexcept nogil:
+    """The receiver's MAC address, or NULL if the link layer has none or it is cut."""
+    return p + ETHERNET_DST if linktype == LINKTYPE_ETHERNET and n >= ETHERNET_SRC else NULL

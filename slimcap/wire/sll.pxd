@@ -14,11 +14,16 @@ cdef enum:
     SLL_LEN = 16
     SLL_TYPE = 0
     SLL_ARPHRD = 2
+    SLL_ADDRESS_LEN = 4
+    SLL_ADDRESS = 6
     SLL_PROTOCOL = 14
     SLL2_LEN = 20
     SLL2_PROTOCOL = 0
     SLL2_ARPHRD = 8
     SLL2_TYPE = 10
+    SLL2_ADDRESS_LEN = 11
+    SLL2_ADDRESS = 12
+    MAC_LEN = 6
     PROTOCOL_802_2 = 0x0004  # the other numbers below LLC_MAX_LENGTH are the kernel's own (linux/if_ether.h)
     PACKET_OUTGOING = 4
     # With these the protocol field holds something that is no EtherType.
@@ -50,3 +55,13 @@ cdef inline void walk_sll2(const uint8_t* p, uint32_t n, LinkInfo* info) noexcep
     """Packet type and IP header of an SLL2 packet."""
     if n >= SLL2_LEN:
         walk_cooked(p, n, SLL2_LEN, p[SLL2_TYPE], be16(p + SLL2_ARPHRD), be16(p + SLL2_PROTOCOL), info)
+
+
+cdef inline const uint8_t* sll_source(const uint8_t* p, uint32_t n) noexcept nogil:
+    """The sender's MAC address in an SLL packet, or NULL if it has none."""
+    return p + SLL_ADDRESS if n >= SLL_LEN and be16(p + SLL_ADDRESS_LEN) == MAC_LEN else NULL
+
+
+cdef inline const uint8_t* sll2_source(const uint8_t* p, uint32_t n) noexcept nogil:
+    """The sender's MAC address in an SLL2 packet, or NULL if it has none."""
+    return p + SLL2_ADDRESS if n >= SLL2_LEN and p[SLL2_ADDRESS_LEN] == MAC_LEN else NULL

@@ -1,7 +1,8 @@
 """VLAN tags in line (IEEE 802.1Q clause 9.6): TPID in the place of the EtherType, then TCI (2),
 then the next type.
 
-The outermost tag is the one a record keeps; a VID of 0 (a priority tag) is a tag like any other.
+The outermost tag is the one a record keeps; header columns know the one behind it, too. A VID of 0 (a
+priority tag) is a tag like any other.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memmove
@@ -12,6 +13,7 @@ from slimcap.wire.link cimport INFO_VLAN, LinkInfo
 cdef enum:
     VLAN_LEN = 4
     VLAN_AT = 12            # the outermost, in an Ethernet frame
+    VID_MASK = 0x0fff       # of a TCI: the VLAN's number
     TPID_CUSTOMER = 0x8100
     TPID_SERVICE = 0x88a8
     TPID_QINQ_OLD = 0x9100  # before 802.1ad; libpcap's `vlan` takes it too
@@ -22,11 +24,14 @@ cdef inline bint is_tpid(uint32_t ethertype) noexcept nogil:
 
 
 cdef inline void note_tag(LinkInfo* info, uint16_t tci, uint16_t tpid) noexcept nogil:
-    """Keep the tag if it is the first, which is the outermost."""
-    if not info.flags & INFO_VLAN:
+    """Keep the tag if it is the first, which is the outermost, and the number of the second."""
+    if info.tags == 0:
         info.flags |= INFO_VLAN
         info.vlan_tci = tci
         info.vlan_tpid = tpid
+    elif info.tags == 1:
+        info.inner_tci = tci
+    info.tags += 1
 
 
 cdef inline void put_tag(uint8_t* frame, uint16_t tpid, uint16_t tci) noexcept nogil:

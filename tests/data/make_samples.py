@@ -267,6 +267,18 @@ def inflated(data: bytes) -> bytes:
 # ---- layers
 
 ICMP, IGMP, IPIP, TCP, UDP, SIX_IN_FOUR, FRAGMENT, ICMPV6, DESTINATION = 1, 2, 4, 6, 17, 41, 44, 58, 60
+HOP_BY_HOP, DCCP, ROUTING, GRE, ESP, AH, NO_NEXT, OSPF, SCTP, UDP_LITE = (
+    0,
+    33,
+    43,
+    47,
+    50,
+    51,
+    59,
+    89,
+    132,
+    136,
+)
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 IPV4, ARP, VLAN, IPV6, MPLS, QINQ = 0x0800, 0x0806, 0x8100, 0x86DD, 0x8847, 0x88A8
 PPPOE_DISCOVERY, PPPOE_SESSION, LLDP, OLD_QINQ = 0x8863, 0x8864, 0x88CC, 0x9100
@@ -321,6 +333,65 @@ def tcp(
 
 def udp(data: bytes, src: str, dst: str, sport: int, dport: int) -> bytes:
     return filled(struct.pack(">HHHH", sport, dport, 8 + len(data), 0) + data, 6, src, dst, UDP)
+
+
+def udp_lite(data: bytes, src: str, dst: str, sport: int, dport: int) -> bytes:
+    """Covered by its checksum as a whole, which a coverage of 0 says (RFC 3828 section 3.1)."""
+    return filled(struct.pack(">HHHH", sport, dport, 0, 0) + data, 6, src, dst, UDP_LITE)
+
+
+def crc32c(data: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0x82F63B78 * (crc & 1)
+    return crc ^ 0xFFFFFFFF
+
+
+def sctp(chunk: bytes, sport: int, dport: int, tag: int = 0x5C79) -> bytes:
+    head = struct.pack(">HHI", sport, dport, tag)
+    return head + struct.pack("<I", crc32c(head + bytes(4) + chunk)) + chunk
+
+
+def sctp_data(data: bytes) -> bytes:
+    """One DATA chunk: a whole message, unordered."""
+    size = 16 + len(data)
+    return struct.pack(">BBHIHHI", 0, 7, size, 1, 0, 0, 0) + data + bytes(-size % 4)
+
+
+def dccp_request(src: str, dst: str, sport: int, dport: int) -> bytes:
+    """A DCCP-Request: long sequence numbers, a service code (RFC 4340 section 5.1)."""
+    head = struct.pack(">HHBBHBBHI", sport, dport, 5, 0, 0, 0x01, 0, 0, 77) + struct.pack(">I", 0x53414D50)
+    return filled(head, 6, src, dst, DCCP)
+
+
+def gre(
+    payload: bytes, kind: int, *, key: int | None = None, number: int | None = None, sums: bool = False
+) -> bytes:
+    flags = sums << 15 | (key is not None) << 13 | (number is not None) << 12
+    behind = b"".join(struct.pack(">I", word) for word in (key, number) if word is not None)
+    head = struct.pack(">HH", flags, kind)
+    if sums:
+        head += struct.pack(">HH", checksum(head + bytes(4) + behind + payload), 0)
+    return head + behind + payload
+
+
+def vxlan(frame: bytes, network: int) -> bytes:
+    return struct.pack(">II", 0x0800_0000, network << 8) + frame
+
+
+def geneve(payload: bytes, kind: int, network: int, options: bytes = b"") -> bytes:
+    return struct.pack(">BBHI", len(options) // 4, 0, kind, network << 8) + options + payload
+
+
+def gtpu(
+    packet: bytes, tunnel: int, *, number: int | None = None, extensions: bytes = b"", kind: int = 0
+) -> bytes:
+    """*kind* is the type of the first extension header."""
+    flags = 0x30 | (kind != 0) << 2 | (number is not None) << 1
+    behind = struct.pack(">HBB", number or 0, 0, kind) + extensions if flags & 7 else b""
+    return struct.pack(">BBHI", flags, 255, len(behind) + len(packet), tunnel) + behind + packet
 
 
 def icmp(kind: int, code: int, body: bytes) -> bytes:
@@ -886,6 +957,131 @@ def beacons() -> Iterator[bytes]:
     yield b"\xd4\0\0\0" + mac(0x0A)
 
 
+def transports() -> Iterator[bytes]:
+    """What is above IP: every protocol whose header is looked into, some more, and IPv6's extensions."""
+    here4, there4, here6, there6 = CLIENT.ip4, SHOP.ip4, CLIENT.ip6, SHOP.ip6
+    for here, there in (here4, there4), (here6, there6):
+        options = b"\x01\x01\x08\x0a" + bytes(range(8))
+        flags = SYN | ACK | 0xE0 | 0x100  # URG, ECE, CWR and, of the byte before, AE
+        segment = tcp(b"data", here, there, 50060, 443, seq=0xFFFFFFF0, ack=0x80000001, options=options)
+        odd = segment[:12] + struct.pack(">H", 8 << 12 | flags) + segment[14:]
+        yield ethernet(ip(segment, TCP, here, there))
+        yield ethernet(ip(filled(odd[:16] + bytes(2) + odd[18:], 16, here, there, TCP), TCP, here, there))
+        yield ethernet(ip(udp(b"", here, there, 50061, 7061), UDP, here, there), pad=True)
+        yield ethernet(ip(udp_lite(b"covered", here, there, 50062, 7062), UDP_LITE, here, there))
+        yield ethernet(ip(sctp(sctp_data(b"message"), 50063, 7063), SCTP, here, there))
+        yield ethernet(ip(dccp_request(here, there, 50064, 7064), DCCP, here, there))
+        yield ethernet(ip(noise(44, "hello"), OSPF, here, there))
+        yield ethernet(ip(noise(60, "esp"), ESP, here, there))
+    for kind, code in (0, 0), (3, 1), (5, 1), (9, 0), (10, 0), (11, 0), (13, 0), (14, 0), (17, 0), (18, 0):
+        yield ethernet(ipv4(icmp(kind, code, bytes(4) + packet4(1)[:28]), ICMP, here4, there4))
+    for kind, code in (
+        (1, 4),
+        (2, 0),
+        (3, 0),
+        (128, 0),
+        (129, 0),
+        (133, 0),
+        (134, 0),
+        (139, 1),
+        (140, 0),
+        (143, 0),
+    ):
+        message = icmpv6(kind, code, bytes(4) + packet6(1)[:48], here6, there6)
+        yield ethernet(ipv6(message, ICMPV6, here6, there6))
+    datagram = udp(b"behind headers", here6, there6, 50065, 7065)
+    hop, routed = b"\x05\x02\0\0\x01\0", struct.pack(">BBBBI", UDP, 2, 4, 0, 0) + ip_address(WEB.ip6).packed
+    signed = struct.pack(">BBHII", UDP, 4, 0, 0x1001, 1) + noise(12, "signature")
+    yield ethernet(ipv6(ipv6_options(datagram, UDP, hop), HOP_BY_HOP, here6, there6, hop_limit=1))
+    yield ethernet(ipv6(routed + datagram, ROUTING, here6, there6))
+    yield ethernet(ipv6(signed + datagram, AH, here6, there6))
+    yield ethernet(ipv6(ipv6_options(datagram, UDP, b"\x01\x0c" + bytes(12)), DESTINATION, here6, there6))
+    chain = ipv6_options(routed + datagram, ROUTING, b"\x01\x04\0\0\0\0")
+    yield ethernet(ipv6(ipv6_options(chain, DESTINATION, hop), HOP_BY_HOP, here6, there6))
+    yield ethernet(ipv6(b"", NO_NEXT, here6, there6), pad=True)
+    large = udp(page(60), here4, there4, 50066, 7066)
+    yield from (ethernet(packet, pad=True) for packet in ipv4_fragments(large, UDP, here4, there4, 24))
+    large = udp(page(60), here6, there6, 50066, 7066)
+    yield from (ethernet(packet) for packet in ipv6_fragments(large, UDP, here6, there6, 24))
+    yield ethernet(
+        ipv4(udp(b"tagged", here4, there4, 50067, 7067), UDP, here4, there4, ttl=1),
+        tags=[(QINQ, 6 << 13 | 3000), (VLAN, 7)],
+    )
+    yield ethernet(arp_request(), ARP, src=CLIENT.mac, dst=BROADCAST)
+
+
+def tunnels() -> Iterator[bytes]:
+    """IP in IP, GRE, VXLAN, GENEVE, GTP-U, in one another, too, and what only looks like them."""
+    here, there = CLIENT.ip4, SHOP.ip4
+
+    def carried(payload: bytes, port: int, sport: int = 50070) -> bytes:
+        return ethernet(ipv4(udp(payload, here, there, sport, port), UDP, here, there))
+
+    for packet in packet4(2), packet6(1):
+        inside = ethernet(packet, src=mac(0x51), dst=mac(0x52))
+        kind = ethertype_of(packet)
+        yield ethernet(ipv4(packet, IPIP if kind == IPV4 else SIX_IN_FOUR, here, there))
+        yield ethernet(ipv6(packet, IPIP if kind == IPV4 else SIX_IN_FOUR, CLIENT.ip6, SHOP.ip6))
+        yield ethernet(ipv4(gre(packet, kind), GRE, here, there))
+        yield ethernet(ipv4(gre(packet, kind, key=7), GRE, here, there))
+        yield ethernet(ipv4(gre(packet, kind, key=7, number=1, sums=True), GRE, here, there))
+        yield ethernet(ipv6(gre(inside, 0x6558, number=2), GRE, CLIENT.ip6, SHOP.ip6))
+        yield carried(vxlan(inside, 77), 4789)
+        tagged = ethernet(packet, src=mac(0x51), dst=mac(0x52), tags=[(VLAN, 30)])
+        yield carried(vxlan(tagged, 78), 4789)
+        yield carried(geneve(inside, 0x6558, 79), 6081)
+        yield carried(geneve(packet, kind, 80, b"\x01\x02\x80\x01" + bytes(4)), 6081)
+        yield carried(gtpu(packet, 0x1001), 2152, 2152)
+        yield carried(gtpu(packet, 0x1002, number=5), 2152, 2152)
+        session = b"\x01\0\x09\0"  # a PDU session container, and none behind it
+        yield carried(gtpu(packet, 0x1003, kind=0x85, extensions=session), 2152, 2152)
+        twice = ipv4(udp(vxlan(inside, 81), here, there, 50071, 4789), UDP, here, there)
+        yield ethernet(ipv4(gre(twice, IPV4), GRE, WEB.ip4, here))
+    yield carried(vxlan(ethernet(arp_request(), ARP, dst=BROADCAST), 82), 4789)  # no IP in it
+    yield carried(vxlan(ethernet(packet4(0)), 83)[:30], 4789)  # ends in the inner Ethernet header
+    yield carried(b"\x30\x01\0\x04\0\0\0\0\0\x01\0\0", 2152)  # GTP-U's echo request
+    yield ethernet(ipv4(gre(noise(20, "ppp"), 0x880B), GRE, here, there))
+    nested = packet4(1)
+    for _ in range(12):
+        nested = ipv4(nested, IPIP, here, there)
+    yield ethernet(nested)
+
+
+def odd_headers() -> Iterator[bytes]:
+    """Headers that contradict themselves, or what is there."""
+    here, there, here6, there6 = CLIENT.ip4, SHOP.ip4, CLIENT.ip6, SHOP.ip6
+    good = ipv4(tcp(b"data", here, there, 50080, 80), TCP, here, there)
+    datagram = udp(b"data", here, there, 50081, 80)
+    good6 = ipv6(tcp(b"data", here6, there6, 50080, 80), TCP, here6, there6)
+
+    def changed(packet: bytes, at: int, new: bytes) -> bytes:
+        return ethernet(packet[:at] + new + packet[at + len(new) :], ethertype_of(packet))
+
+    yield changed(good, 0, b"\x44")  # a header of 16 bytes
+    yield changed(good, 0, b"\x4f")  # of 60, as long as the packet is not
+    yield changed(good, 2, struct.pack(">H", 19))  # a packet shorter than its header
+    yield changed(good, 2, struct.pack(">H", 30))  # ends within TCP
+    yield changed(good, 2, struct.pack(">H", 1500))  # longer than the frame
+    yield changed(good, 2, bytes(2))  # segmentation offload
+    yield changed(good, 32, b"\x40")  # a TCP header of 16 bytes
+    yield changed(good, 32, b"\xf0")  # of 60
+    yield ethernet(ipv4(datagram[:4] + struct.pack(">H", 7) + datagram[6:], UDP, here, there))
+    yield ethernet(ipv4(datagram[:4] + bytes(2) + datagram[6:], UDP, here, there))
+    yield ethernet(ipv4(datagram[:4] + struct.pack(">H", 500) + datagram[6:], UDP, here, there))
+    yield ethernet(ipv4(b"\x08\0", ICMP, here, there))
+    yield ethernet(ipv4(sctp(b"", 50083, 80)[:10], SCTP, here, there))
+    yield changed(good6, 4, struct.pack(">H", 10))  # ends within TCP
+    yield changed(good6, 4, struct.pack(">H", 1500))
+    yield ethernet(
+        ipv6(b"\x06\x09" + bytes(6) + good6[40:], HOP_BY_HOP, here6, there6)
+    )  # 80 bytes of options
+    chain = b"".join(ipv6_options(b"", DESTINATION, b"\x01\x04\0\0\0\0") for _ in range(40))
+    yield ethernet(ipv6(chain, DESTINATION, here6, there6))  # no end to it
+    yield ethernet(b"\x55" + good[1:], IPV4)  # version 5
+    yield ethernet(good[:1], IPV4)
+    yield ethernet(arp_request()[:20], ARP)
+
+
 def jumbogram() -> bytes:
     """262144 bytes, the longest packet a capture may hold: IPv6 with RFC 2675's jumbo payload option."""
     length = 262144 - 14 - 40
@@ -953,6 +1149,9 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
     "ethernet_pppoe.pcap": lambda: pcap_file(paced(ethernet_pppoe())),
     "ethernet_mpls.pcap": lambda: pcap_file(paced(ethernet_mpls())),
     "ethernet_llc.pcap": lambda: pcap_file(paced(ethernet_llc())),
+    "transports.pcap": lambda: pcap_file(paced(transports())),
+    "tunnels.pcap": lambda: pcap_file(paced(tunnels())),
+    "odd_headers.pcap": lambda: pcap_file(paced(odd_headers())),
     "raw101.pcap": lambda: pcap_file(paced(raw()), linktype=101),
     "raw12.pcap": lambda: pcap_file(paced(raw()), linktype=12),
     "raw14.pcap": lambda: pcap_file(paced(raw()), linktype=14),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import slimcap
-from slimcap import RECORD_DTYPE, Batch, IPLayer, Lease, Link, PacketView, View
+from slimcap import HEADER_DTYPE, RECORD_DTYPE, Batch, HeaderStatus, IPLayer, Lease, Link, PacketView, View
 from slimcap.filter import Machine, accept
 
 
@@ -17,6 +17,17 @@ def check_making(batch: Batch) -> None:
     assert_type(slimcap.concat([batch, batch]), Batch)
     assert_type(slimcap.concat(iter([batch])), Batch)
     assert_type(RECORD_DTYPE, np.dtype[np.void])
+
+
+def check_headers(batch: Batch) -> None:
+    rows = batch.headers()
+    assert_type(rows, NDArray[np.void])
+    assert_type(batch.headers(["src", "community_id"], inner=True), NDArray[np.void])
+    assert_type(HEADER_DTYPE, np.dtype[np.void])
+    assert_type(HeaderStatus(0), HeaderStatus)
+    assert_type(slimcap.ip_to_str(rows["src"]), NDArray[np.str_])
+    assert_type(slimcap.ip_from_str(["10.0.0.1"]), NDArray[np.void])
+    assert_type(slimcap.in_network(rows["src"], "10.0.0.0/8"), NDArray[np.bool_])
 
 
 def check_indexing(batch: Batch) -> None:

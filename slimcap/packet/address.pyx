@@ -1,0 +1,220 @@
+"""Columns of IP addresses: to text and back, and which are in a network. IPv4 is what IPv6 maps it to."""
+cimport numpy as cnp
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memset
+
+from slimcap.wire.ipv4 cimport MAPPED_AT, is_mapped, put_mapped
+
+from ipaddress import ip_network
+
+import numpy as np
+
+cnp.import_array()
+
+cdef extern from "arpa/inet.h" nogil:
+    enum: AF_INET, AF_INET6
+    const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
+    int inet_pton(int family, const char* text, void* address)
+
+cdef enum:
+    ADDRESS_LEN = 16
+    IPV4_TEXT = 15      # 255.255.255.255
+    IPV6_TEXT = 39      # eight groups of four
+    MOST_TEXT = 46      # INET6_ADDRSTRLEN, its end included
+
+_WIDTH_ERROR = (
+    "addresses are 16 bytes each: V16, S16, or uint8 with a last dimension of 16; not {} of shape {}")
+
+
+cdef cnp.ndarray _addresses(object column):
+    """The column as an array of V16, (N,), and without a copy where that can be."""
+    array = np.asarray(column)
+    if array.dtype == np.uint8 and array.ndim and array.shape[array.ndim - 1] == ADDRESS_LEN:
+        return np.ascontiguousarray(array).view("V16").reshape(-1)
+    if array.dtype.kind in "VS" and array.dtype.itemsize == ADDRESS_LEN and array.dtype.names is None:
+        return array.reshape(-1)
+    raise TypeError(_WIDTH_ERROR.format(array.dtype, array.shape))
+
+
+cdef tuple _shape(object column):
+    """The shape of what is made of a column: one value an address."""
+    array = np.asarray(column)
+    return array.shape[:array.ndim - 1] if array.dtype == np.uint8 else array.shape
+
+
+cdef bint _all_mapped(const uint8_t* p, Py_ssize_t stride, Py_ssize_t count) noexcept nogil:
+    for _ in range(count):
+        if not is_mapped(p):
+            return False
+        p += stride
+    return True
+
+
+cdef uint32_t* _put_number(uint32_t* out, uint32_t number) noexcept nogil:
+    """Write a number below 1000 in digits, a character in 32 bits; return the place behind it."""
+    if number >= 100:
+        out[0] = 48 + number // 100
+        out += 1
+    if number >= 10:
+        out[0] = 48 + number // 10 % 10
+        out += 1
+    out[0] = 48 + number % 10
+    return out + 1
+
+
+cdef void _put_text(const uint8_t* address, uint32_t* out) noexcept nogil:
+    """Write an address as text, into zeros, a character in 32 bits."""
+    cdef char text[MOST_TEXT]
+    cdef int index
+    if is_mapped(address):
+        for index in range(MAPPED_AT, ADDRESS_LEN):
+            if index > MAPPED_AT:
+                out[0] = 46  # a dot
+                out += 1
+            out = _put_number(out, address[index])
+        return
+    inet_ntop(AF_INET6, address, text, MOST_TEXT)
+    index = 0
+    while text[index]:
+        out[index] = <uint8_t> text[index]
+        index += 1
+
+
+def ip_to_str(column):
+    """Addresses as text.
+
+    Parameters
+    ----------
+    column : array_like of V16, S16, or of uint8 with a last dimension of 16
+        Addresses in network byte order, as the `src` and `dst` columns of `Batch.headers` have them.
+
+    Returns
+    -------
+    ndarray of str
+        IPv4 with dots, IPv6 as inet_ntop(3) writes it; of 15 characters if all are IPv4, else of 39. Of a
+        packet without addresses it is "::", which is what 16 zero bytes are.
+
+    Raises
+    ------
+    TypeError
+        The column holds no addresses.
+    """
+    cdef cnp.ndarray addresses = _addresses(column)
+    cdef const uint8_t* p = <const uint8_t*> cnp.PyArray_DATA(addresses)
+    cdef Py_ssize_t stride = cnp.PyArray_STRIDE(addresses, 0), count = addresses.shape[0], width, index
+    with nogil:
+        width = IPV4_TEXT if _all_mapped(p, stride, count) else IPV6_TEXT
+    cdef cnp.ndarray texts = np.zeros(count, f"U{width}")
+    cdef uint32_t* out = <uint32_t*> cnp.PyArray_DATA(texts)
+    with nogil:
+        for index in range(count):
+            _put_text(p + index * stride, out + index * width)
+    return texts.reshape(_shape(column))
+
+
+cdef bint _read_text(const uint32_t* text, Py_ssize_t width, uint8_t* out) noexcept nogil:
+    """Read an address; False if it is none."""
+    cdef char narrow[MOST_TEXT]
+    cdef uint8_t address[4]
+    cdef Py_ssize_t index
+    memset(narrow, 0, sizeof(narrow))
+    for index in range(width):
+        if text[index] == 0:
+            break
+        if index == MOST_TEXT - 1 or text[index] > 0x7f:
+            return False
+        narrow[index] = <char> text[index]
+    if inet_pton(AF_INET, narrow, address) == 1:
+        put_mapped(out, address)
+        return True
+    return inet_pton(AF_INET6, narrow, out) == 1
+
+
+def ip_from_str(texts):
+    """Addresses from text: the way back from `ip_to_str`.
+
+    Parameters
+    ----------
+    texts : array_like of str
+        IPv4 and IPv6 addresses, as inet_pton(3) reads them.
+
+    Returns
+    -------
+    ndarray of V16
+        In network byte order, IPv4 as IPv6 maps it; of the shape of `texts`.
+
+    Raises
+    ------
+    ValueError
+        A text is no address.
+    TypeError
+        They are no text.
+    """
+    array = np.asarray(texts)
+    if array.dtype.kind not in "UT" and array.size:
+        raise TypeError(f"addresses are read from str, not {array.dtype}")
+    cdef cnp.ndarray wide = np.ascontiguousarray(array.reshape(-1), dtype="=U")
+    cdef Py_ssize_t count = wide.shape[0], width = wide.dtype.itemsize // 4, index = 0
+    cdef const uint32_t* p = <const uint32_t*> cnp.PyArray_DATA(wide)
+    cdef cnp.ndarray addresses = np.empty(count, "V16")
+    cdef uint8_t* out = <uint8_t*> cnp.PyArray_DATA(addresses)
+    with nogil:
+        while index < count and _read_text(p + index * width, width, out + index * ADDRESS_LEN):
+            index += 1
+    if index < count:
+        raise ValueError(f"no IP address: {str(wide[index])!r}, number {index}")
+    return addresses.reshape(array.shape)
+
+
+cdef void _masked(
+        const uint8_t* p, Py_ssize_t stride, Py_ssize_t count, const uint8_t* prefix, const uint8_t* mask,
+        bint mapped, uint8_t* out) noexcept nogil:
+    """Which addresses have the prefix in the bits of the mask, and are IPv4 as `mapped` says."""
+    cdef Py_ssize_t index
+    cdef int byte
+    cdef uint8_t other
+    for index in range(count):
+        other = 0
+        for byte in range(ADDRESS_LEN):
+            other |= (p[byte] ^ prefix[byte]) & mask[byte]
+        out[index] = other == 0 and is_mapped(p) == mapped
+        p += stride
+
+
+def in_network(column, network):
+    """Which addresses are in a network.
+
+    Parameters
+    ----------
+    column : array_like
+        Addresses, as `ip_to_str` takes them.
+    network : str or ipaddress.IPv4Network or ipaddress.IPv6Network
+        As "10.0.0.0/8", "2001:db8::/32", or a single address. No IPv4 address is in an IPv6 network.
+
+    Returns
+    -------
+    ndarray of bool
+        A mask: ``batch[slimcap.in_network(headers["src"], "10.0.0.0/8")]``.
+
+    Raises
+    ------
+    TypeError
+        The column holds no addresses.
+    ValueError
+        It is no network, or has bits set behind its prefix.
+    """
+    net = ip_network(network)
+    cdef bint mapped = net.version == 4
+    before = b"\0" * 10 + b"\xff\xff" if mapped else b""
+    cdef bytes prefix = before + net.network_address.packed
+    cdef bytes mask = b"\xff" * len(before) + net.netmask.packed
+    cdef const uint8_t* wanted = prefix
+    cdef const uint8_t* bits = mask
+    cdef cnp.ndarray addresses = _addresses(column)
+    cdef const uint8_t* p = <const uint8_t*> cnp.PyArray_DATA(addresses)
+    cdef Py_ssize_t stride = cnp.PyArray_STRIDE(addresses, 0), count = addresses.shape[0]
+    cdef cnp.ndarray inside = np.empty(count, np.bool_)
+    cdef uint8_t* out = <uint8_t*> cnp.PyArray_DATA(inside)
+    with nogil:
+        _masked(p, stride, count, wanted, bits, mapped, out)
+    return inside.reshape(_shape(column))

@@ -1,0 +1,5 @@
+from slimcap.packet.record cimport Record
+from slimcap.packet.view cimport View
+
+cdef object header_columns(
+    const Record* rows, Py_ssize_t count, View data, object links, object columns, bint inner)

@@ -1,0 +1,23 @@
+"""ARP (RFC 826) of IPv4 over hardware with 6-byte addresses.
+
+    hardware (2) | 0800 (2) | 6 | 4 | operation (2) | sender MAC (6), IP (4) | target MAC (6), IP (4)
+"""
+from libc.stdint cimport uint8_t
+
+from slimcap.abi.bytes cimport be16
+cimport slimcap.wire.ipv4 as ipv4
+
+cdef enum:
+    ETHERTYPE = 0x0806
+    LEN = 28
+    PROTOCOL = 2
+    HARDWARE_LEN = 4
+    PROTOCOL_LEN = 5
+    SENDER_IP = 14
+    TARGET_IP = 24
+
+
+cdef inline bint check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Whether `p[:n]` holds a whole packet, of the addresses that these offsets are for."""
+    return (n >= LEN and be16(p + PROTOCOL) == ipv4.ETHERTYPE
+            and p[HARDWARE_LEN] == 6 and p[PROTOCOL_LEN] == 4)

@@ -1,0 +1,27 @@
+"""GENEVE (RFC 8926 section 3.4): anything with an EtherType in UDP.
+
+    version (2 bits), options' length in words (6) | flags (1) | EtherType (2)
+    | network identifier (3) | 0 (1) | options
+"""
+from libc.stdint cimport uint8_t, uint32_t
+
+from slimcap.abi.bytes cimport be16
+
+cdef enum:
+    PORT = 6081
+    MIN_LEN = 8
+    ETHERTYPE = 2
+
+
+cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Length of the header with its options, or 0 if `p[:n]` does not hold a whole one of version 0."""
+    cdef uint32_t length
+    if n < MIN_LEN or p[0] >> 6:
+        return 0
+    length = MIN_LEN + (p[0] & 0x3f) * 4
+    return length if length <= n else 0
+
+
+cdef inline uint32_t ethertype(const uint8_t* p) noexcept nogil:
+    """What is behind the header."""
+    return be16(p + ETHERTYPE)

@@ -1,0 +1,40 @@
+"""GTP-U, version 1 (3GPP TS 29.281 section 5.1): an IP packet of a mobile user in UDP.
+
+    flags (1) | message type (1) | length (2) | tunnel (4)
+    | sequence number (2), N-PDU number (1), next extension's type (1)?
+
+The last four bytes are there if one of the flags E, S, PN is set. An extension header (section 5.2.1) has its
+length in words in its first byte and the type of the next in its last; type 0 ends them.
+"""
+from libc.stdint cimport uint8_t, uint32_t
+
+cdef enum:
+    PORT = 2152
+    MIN_LEN = 8
+    LONG_LEN = 12
+    VERSION_AND_TYPE = 0xf0
+    VERSION_1_GTP = 0x30
+    HAS_EXTENSION = 0x04
+    HAS_LONG = 0x07     # E, S, PN
+    USER_PACKET = 255   # message type G-PDU
+    MAX_EXTENSIONS = 16
+
+
+cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Length of the header with its extensions, or 0 if `p[:n]` does not hold one that carries a packet."""
+    cdef Py_ssize_t at = LONG_LEN
+    if n < MIN_LEN or p[0] & VERSION_AND_TYPE != VERSION_1_GTP or p[1] != USER_PACKET:
+        return 0
+    if not p[0] & HAS_LONG:
+        return MIN_LEN
+    if n < LONG_LEN or not p[0] & HAS_EXTENSION:
+        return LONG_LEN if n >= LONG_LEN else 0
+    for _ in range(MAX_EXTENSIONS):
+        if p[at - 1] == 0:
+            return <uint32_t> at
+        if n <= at or p[at] == 0:
+            return 0
+        at += p[at] * 4
+        if n < at:
+            return 0
+    return 0

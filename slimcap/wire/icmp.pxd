@@ -1,0 +1,11 @@
+"""ICMP (RFC 792) and ICMPv6 (RFC 4443 section 2.1), which begin alike.
+
+    type (1) | code (1) | checksum (2) | what the type says (4) | …
+"""
+
+cdef enum:
+    ICMP = 1
+    ICMPV6 = 58
+    LEN = 8
+    TYPE = 0
+    CODE = 1

@@ -1,0 +1,28 @@
+"""TCP (RFC 9293 section 3.1).
+
+    source port (2) | destination port (2) | sequence (4) | acknowledgement (4)
+    | data offset (4 bits), flags (12) | window (2) | checksum (2) | urgent pointer (2) | options
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+from slimcap.abi.bytes cimport be16
+
+cdef enum:
+    MIN_LEN = 20
+    # Where the fields start, and so how much has to be there for what is before them.
+    SEQUENCE = 4
+    ACKNOWLEDGEMENT = 8
+    OFFSET_AND_FLAGS = 12
+    WINDOW = 14
+    CHECKSUM = 16
+    FLAGS_MASK = 0x0fff  # three of them are reserved
+
+
+cdef inline uint32_t header_len(const uint8_t* p) noexcept nogil:
+    """Length of the header with its options, as it says itself: below MIN_LEN is wrong."""
+    return (p[OFFSET_AND_FLAGS] >> 4) * 4
+
+
+cdef inline uint16_t flags(const uint8_t* p) noexcept nogil:
+    """FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128, AE 256 (RFC 9768), reserved bits."""
+    return be16(p + OFFSET_AND_FLAGS) & FLAGS_MASK
