@@ -22,6 +22,7 @@ from slimcap.packet.packet import Packet, PacketView
 from slimcap.packet.record import RECORD_DTYPE
 from slimcap.packet.types import NO_IP, PACKET_HDR_OFFSET, HeaderStatus, PacketType, RecordFlag
 from slimcap.packet.view import IPLayer, View
+from slimcap.sink.arrow import ArrowColumns, ArrowStream
 from slimcap.sink.pcap import PcapWriter
 from slimcap.source.afpacket import SocketSource
 from slimcap.source.afring import RingSource
@@ -42,6 +43,8 @@ __all__ = [
     "NO_IP",
     "PACKET_HDR_OFFSET",
     "RECORD_DTYPE",
+    "ArrowColumns",
+    "ArrowStream",
     "Batch",
     "CaptureStopped",
     "CaptureUnblocked",

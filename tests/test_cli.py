@@ -711,6 +711,16 @@ def test_bar_of_a_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     assert f"/{size / 1024:.1f}k [" in terminal.getvalue()
 
 
+def test_bar_of_a_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("tqdm")
+    pytest.importorskip("pyarrow")
+    terminal = Terminal()
+    monkeypatch.setattr(progress, "DELAY", 0)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(["read", "--to", str(tmp_path / "out.parquet"), path("mixed.pcap")]) == 0
+    assert "mixed.pcap:   0%" in terminal.getvalue()
+
+
 def test_no_bar_for_short_files(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(progress, "DELAY", 1000)
@@ -774,6 +784,8 @@ def test_every_option_is_tried_here() -> None:
         "--summary",
         "--json",
         "--filter",
+        "--to",  # in tests/test_tables.py, as is
+        "--columns",
         # in tests/live/test_cli_capture.py:
         "-w",
         "--direction",

@@ -51,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     try:
         args = _parser().parse_args(argv)
+        code: int = args.run(args)
     except SystemExit as stop:  # --help, --version, or wrong arguments
         return int(stop.code or 0)
-    code: int = args.run(args)
     return code
 
 

@@ -1,4 +1,4 @@
-"""`slimcap read`: capture files as lines, or as a summary."""
+"""`slimcap read`: capture files as lines, as a summary, or into a table's file."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ import argparse
 import errno
 import os
 import sys
+import textwrap
 from typing import Final, Protocol
 
 from slimcap.cli.arguments import Commands, add_command, count
+from slimcap.cli.export import Export
 from slimcap.cli.lines import Lines, json_lines, text_lines
 from slimcap.cli.output import complain, reason
 from slimcap.cli.progress import progress_bar, wanted
 from slimcap.cli.summary import Summary
 from slimcap.errors import FilterError, SlimcapError
 from slimcap.packet.batch import Batch
+from slimcap.packet.headers import HEADER_DTYPE
+from slimcap.sink.arrow import batch_layout
+from slimcap.sink.tables import format_of
 from slimcap.source.files import open_file
 from slimcap.source.pcapfile import PcapSource
 
-HELP: Final = """\
+HEADERS: Final = textwrap.fill(
+    ", ".join([*(HEADER_DTYPE.names or ()), "flow_hash", "flow_hash_symmetric", "community_id"]), 77
+)
+
+HELP: Final = f"""\
 each packet's line:
   time            UTC, with as many digits as the file has
   type            In, Out, B (broadcast), M (multicast), P (for another host),
@@ -35,6 +44,13 @@ ip_offset (where in the packet the IP header starts), ip_version, protocol
 (number), src, dst, sport, dport. All of them are always there; null is what
 the packet does not have, or was cut off.
 
+With --to they go into a file, whose columns are those of slimcap's records:
+timestamp, total_len, cap_len, ip_offset, interface, vlan_tci, vlan_tpid,
+pkt_type, flags, and payload, which CSV has only if --columns names it, as
+hexadecimal text. Others are there if --columns names them: offset, and
+{HEADERS}.
+It needs pyarrow (pip install 'slimcap[parquet]').
+
 In a summary, sizes are bytes on the wire, link-layer header included; first
 and last are the earliest and the latest packet. With --json it is one object;
 null is what it takes packets, or time between them, to tell.
@@ -45,8 +61,9 @@ terminal or into a pipe, where a bar would be in the way.
 
 exit code:
   0    all is well
-  1    a file is bad: what comes before the bad place was shown, and so were
-       the other files; or the filter is no filter for a file's link type
+  1    a file is bad: what comes before the bad place was shown or written,
+       and so were the other files; or the filter is no filter for a file's
+       link type
   2    wrong arguments
   130  Ctrl-C; a summary tells what was read so far
   141  nobody reads the output any more
@@ -72,6 +89,38 @@ def add_parser(commands: Commands) -> None:
     )
     command.add_argument("--summary", action="store_true", help="show totals, sizes and protocols instead")
     command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.add_argument(
+        "--to", type=_table, metavar="FILE", help="write a table: FILE.parquet, FILE.arrow or FILE.csv"
+    )
+    command.add_argument(
+        "--columns", type=_columns, metavar="NAMES", help="of the table, in this order, with commas between"
+    )
+    command.set_defaults(error=command.error)
+
+
+def _table(text: str) -> str:
+    try:
+        format_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _columns(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    try:
+        batch_layout(names)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return names
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Options that do not go together end the command, as any wrong argument does."""
+    if args.to and (args.summary or args.json):
+        args.error("--to writes a table: no --summary or --json with it")
+    if args.columns and not args.to:
+        args.error("--columns are those of a table: use --to")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -82,8 +131,14 @@ def run(args: argparse.Namespace) -> int:
     int
         Exit code: 0, or 1 if a file was bad.
     """
-    bar = wanted(lines=not args.summary)
-    reading = _Reading(_sink(args), count=args.count, filter=args.filter, bar=bar)
+    _check(args)
+    try:
+        sink = _sink(args)
+    except ImportError as error:
+        complain(str(error))
+        return 1
+    bar = wanted(lines=not (args.summary or args.to))
+    reading = _Reading(sink, count=args.count, filter=args.filter, bar=bar)
     try:
         for file in args.files:
             reading.read(file)
@@ -104,6 +159,8 @@ class _Sink(Protocol):
 def _sink(args: argparse.Namespace) -> _Sink:
     if args.summary:
         return Summary(as_json=args.json)
+    if args.to:
+        return Export(args.to, args.columns)
     return Lines(json_lines if args.json else text_lines)
 
 

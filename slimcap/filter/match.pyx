@@ -139,11 +139,14 @@ def match(Batch batch not None, filter):
     cdef Matcher matcher = Matcher(filter)
     cdef Block rows = new_block(batch._count * sizeof(Record))
     cdef Py_ssize_t count
+    cdef Batch matched
     if isinstance(filter, str) and not batch._links:
         raise FilterError(f"filter {filter!r}: this batch has no links, so there is no telling its link type")
     matcher.learn(batch._links)
     count = matcher.keep(batch._rows, batch._count, view._ptr, view._len, <Record*> rows.ptr)
     rows.resize(count * sizeof(Record))
     # The new batch's lease borrows from ours: a view like any other.
-    return new_batch(
+    matched = new_batch(
         <const Record*> rows.ptr, count, lease_block(rows, rows.size).hold, lease_buffer(view), batch._links)
+    matched._lease.scarce = batch._lease.scarce
+    return matched

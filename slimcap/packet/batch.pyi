@@ -1,12 +1,17 @@
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, Self, final, overload
+from typing import Any, Literal, Self, TypeAlias, final, overload
 
 import numpy as np
+import pandas
+import polars
+import pyarrow
 from numpy.typing import ArrayLike, NDArray
 
 from slimcap.packet.lease import _Buffer
 from slimcap.packet.packet import PacketView
 from slimcap.packet.view import IPLayer, View
+
+_Payload: TypeAlias = bool | Literal["binary_view", "large_binary", "hex"]
 
 @final
 class Batch:
@@ -54,6 +59,18 @@ class Batch:
     def __getitem__(self, key: int | np.integer[Any], /) -> PacketView: ...
     @overload
     def __getitem__(self, key: slice | Sequence[int] | NDArray[Any], /) -> Batch: ...
+    def to_arrow(
+        self, columns: Iterable[str] | None = None, *, payload: _Payload = True
+    ) -> pyarrow.Table: ...
+    def to_pandas(
+        self, columns: Iterable[str] | None = None, *, payload: _Payload = True
+    ) -> pandas.DataFrame: ...
+    def to_polars(
+        self, columns: Iterable[str] | None = None, *, payload: _Payload = True
+    ) -> polars.DataFrame: ...
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
 
 def concat(batches: Iterable[Batch]) -> Batch: ...

@@ -437,6 +437,7 @@ cdef class Batch:
                 "a batch is indexed by a column's name, a packet's number, a slice, a mask or numbers")
         # The new batch's lease borrows from ours: a view like any other.
         cdef Batch batch = new_batch(NULL, 0, None, lease_buffer(self._open()), self._links)
+        batch._lease.scarce = self._lease.scarce
         batch._take(np.ascontiguousarray(rows))
         return batch
 
@@ -464,6 +465,90 @@ cdef class Batch:
         if self._lease is None:
             raise ValueError("this batch was never made: use Batch(records, data)")
         return self._lease.check()
+
+    # Arrow. These reach up to the sinks, and import them only when called.
+
+    def to_arrow(self, columns=None, *, payload=True):
+        """The packets as a pyarrow Table, which borrows nothing. Needs `slimcap[arrow]`.
+
+        Parameters
+        ----------
+        columns : list of str, optional
+            Names of columns, in this order: those of RECORD_DTYPE, "payload", and those of `headers`.
+            By default those of RECORD_DTYPE but `offset`, and "payload".
+        payload : bool or {"large_binary", "binary_view", "hex"}
+            Whether the payload is among the default columns, and what it is: copied, as True says; where it
+            is, on loan as long as the table lives, but pyarrow cannot filter or sort it; hexadecimal text.
+
+        Returns
+        -------
+        pyarrow.Table
+            Of N rows; `timestamp` is timestamp[ns, UTC], the other columns have the types that records have.
+
+        Raises
+        ------
+        ImportError
+            pyarrow is not installed.
+        ValueError
+            There is no such column, or the batch was released.
+        """
+        from slimcap.sink.frames import to_arrow
+        return to_arrow(self, columns, payload)
+
+    def to_pandas(self, columns=None, *, payload=True):
+        """The packets as a pandas DataFrame, which borrows nothing. Needs `slimcap[pandas]`.
+
+        Parameters
+        ----------
+        columns, payload
+            As `to_arrow` takes them.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Of N rows; `timestamp` is datetime64[ns, UTC], `payload` an ArrowDtype, which gives out bytes.
+
+        Raises
+        ------
+        ImportError, ValueError
+            As `to_arrow` does.
+        """
+        from slimcap.sink.frames import to_pandas
+        return to_pandas(self, columns, payload)
+
+    def to_polars(self, columns=None, *, payload=True):
+        """The packets as a polars DataFrame. Needs `slimcap[polars]`.
+
+        Parameters
+        ----------
+        columns, payload
+            As `to_arrow` takes them, but that True is "binary_view", which is what polars works with.
+
+        Returns
+        -------
+        polars.DataFrame
+            Of N rows; `timestamp` is Datetime("ns", "UTC"), `payload` Binary. The packets' bytes are on loan
+            as long as it lives; those of a ring are copied.
+
+        Raises
+        ------
+        ImportError, ValueError
+            As `to_arrow` does.
+        """
+        from slimcap.sink.frames import to_polars
+        return to_polars(self, columns, payload)
+
+    def __arrow_c_schema__(self):
+        from slimcap.sink.arrow import batch_layout, schema_capsule
+        return schema_capsule(batch_layout())
+
+    def __arrow_c_array__(self, requested_schema=None):
+        from slimcap.sink.arrow import array_capsules
+        return array_capsules(self, requested_schema)
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        from slimcap.sink.arrow import stream_capsule
+        return stream_capsule((self,), requested_schema)
 
     def __reduce__(self):
         cdef Batch own = self.copy()

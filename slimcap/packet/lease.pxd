@@ -5,6 +5,7 @@ cdef enum:
     POOL_KEEP = 8  # free pieces a pool holds on to
 
 cdef class Home:
+    cdef bint scarce        # it cannot go on with other memory instead of what is kept: a ring
     cdef void give(self, void* memory) noexcept
 
 cdef class Pool(Home):
@@ -39,6 +40,7 @@ cdef class Lease:
     cdef Py_ssize_t _size
     cdef Hold hold              # keeps _ptr alive; None once released
     cdef Py_ssize_t _buffers    # exported by the buffer protocol and not yet released
+    cdef bint scarce            # whoever keeps the memory stops the source: see Home
     cdef int check(self) except -1
     cdef Py_ssize_t _views(self) noexcept
 

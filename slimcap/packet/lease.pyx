@@ -231,6 +231,7 @@ cdef Lease lease_block(Block block, Py_ssize_t size):
     lease._ptr = block.ptr
     lease._size = size
     lease.hold = _hold(block)
+    lease.scarce = block.home is not None and block.home.scarce
     return lease
 
 

@@ -387,7 +387,11 @@ cdef class Source:
         return batch
 
     def batches(self, max_packets=None, timeout=None):
-        """Iterate over batches to the end of the capture; see `next_batch`."""
+        """Iterate over batches to the end of the capture; see `next_batch`.
+
+        What it gives is an Arrow stream, too, with the columns of `ArrowStream`: `polars.DataFrame(batches)`,
+        `pyarrow.table(batches)`, `duckdb.sql("from batches")`.
+        """
         self._check_open()
         cdef _Batches batches = _Batches.__new__(_Batches)
         batches.source, batches.max_packets, batches.timeout = self, max_packets, timeout
@@ -486,6 +490,14 @@ cdef class _Batches:
             return self.source._next_batch(self.max_packets, self.timeout)
         except (EOFError, CaptureStopped):
             raise StopIteration from None
+
+    def __arrow_c_schema__(self):
+        from slimcap.sink.arrow import batch_layout, schema_capsule
+        return schema_capsule(batch_layout())
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        from slimcap.sink.arrow import stream_capsule
+        return stream_capsule(self, requested_schema)
 
 
 cdef class ZeroCopySource(Source):

@@ -32,6 +32,7 @@ cdef class Ring(Home):
     """The blocks of a socket's receive ring."""
 
     def __cinit__(self, Py_ssize_t block_size, Py_ssize_t num_blocks):
+        self.scarce = True
         self.block_size = block_size
         self.num_blocks = num_blocks
         self.bell = -1

@@ -3,10 +3,25 @@
 from typing import Any, assert_type
 
 import numpy as np
+import pandas
+import polars
+import pyarrow
 from numpy.typing import NDArray
 
 import slimcap
-from slimcap import HEADER_DTYPE, RECORD_DTYPE, Batch, HeaderStatus, IPLayer, Lease, Link, PacketView, View
+from slimcap import (
+    HEADER_DTYPE,
+    RECORD_DTYPE,
+    ArrowColumns,
+    ArrowStream,
+    Batch,
+    HeaderStatus,
+    IPLayer,
+    Lease,
+    Link,
+    PacketView,
+    View,
+)
 from slimcap.filter import Machine, accept
 
 
@@ -74,6 +89,15 @@ def check_contents(batch: Batch) -> None:
     assert_type(batch.gather(64), NDArray[np.uint8])
 
 
+def check_tables(batch: Batch) -> None:
+    assert_type(batch.to_arrow(), pyarrow.Table)
+    assert_type(batch.to_arrow(["payload", "total_len"], payload="hex"), pyarrow.Table)
+    assert_type(batch.to_pandas(payload=False), pandas.DataFrame)
+    assert_type(batch.to_polars(columns=iter(["timestamp"])), polars.DataFrame)
+    assert_type(polars.DataFrame(ArrowStream(iter([batch]), ["total_len"])), polars.DataFrame)
+    assert_type(len(ArrowColumns(batch.records, text=())), int)
+
+
 def check_lifetime(batch: Batch) -> None:
     assert_type(batch.copy(), Batch)
     with batch as same:
@@ -101,6 +125,8 @@ def refused(batch: Batch, lease: Lease) -> None:
     batch.payload("total_len")  # type: ignore[arg-type]
     batch.records = None  # type: ignore[misc, assignment]
     batch.close()  # type: ignore[attr-defined]
+    batch.to_arrow(payload="utf8")  # type: ignore[arg-type]
+    ArrowStream([batch.records])  # type: ignore[list-item]
     Lease("text")  # type: ignore[arg-type]
     len(lease)  # type: ignore[arg-type]
 

@@ -79,7 +79,8 @@ def check_in_bulk(source: Source) -> None:
     assert_type(source.next_batch(5, 1.0), Batch)
     assert_type(source.next_batch(max_packets=5, timeout=None), Batch)
     assert_type(source.next_batch(), Batch)
-    assert_type(source.batches(), Iterator[Batch])
+    batches: Iterator[Batch] = source.batches()
+    assert_type(list(batches), list[Batch])
     for batch in source.batches(max_packets=7, timeout=1):
         assert_type(batch, Batch)
 

@@ -1,0 +1,252 @@
+"""What does it cost to hand packets to an Arrow library, against building the same table from numpy columns?
+
+    python bench/export.py --json results.json      measure, and print the tables
+    python bench/export.py --render results.json    write the tables into bench/README.md
+
+All ways start from the same batch in memory and run interleaved in one process on one CPU. Files are read
+from the page cache and written to --dir; the memory is that of a process of its own.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import common
+import numpy as np
+from captures import Capture, capture, warm, write, write_repeated
+from readers import peak_rss
+
+PACKAGES = ("numpy", "slimcap", "pyarrow", "polars", "pandas", "duckdb")
+BATCH_PACKETS = 200_000
+BASES = {library: f"numpy columns to {library}" for library in ("pyarrow", "polars", "pandas")}
+
+Results = dict[str, Any]
+Way = Callable[[], object]
+
+
+def columns_of(batch: Any, *, payload: bool = True) -> dict[str, Any]:
+    """A batch as what one would build a table from without slimcap's help: numpy columns, a list of bytes."""
+    slimcap = import_module("slimcap")
+    columns = {name: batch[name] for name in slimcap.RECORD_DTYPE.names if name != "offset"}
+    columns["timestamp"] = batch.timestamps
+    if payload:
+        columns["payload"] = [bytes(batch.payload(index)) for index in range(len(batch))]
+    return columns
+
+
+def lists_of(batch: Any) -> dict[str, list[Any]]:
+    """The same with nothing but Python objects; times as integers."""
+    columns = columns_of(batch) | {"timestamp": batch["timestamp"]}
+    return {name: column if name == "payload" else column.tolist() for name, column in columns.items()}
+
+
+def batch_ways(batch: Any) -> dict[str, Way]:
+    """Ways from a batch to a table, by what they are called in the tables."""
+    pa, pl, pd = (import_module(name) for name in ("pyarrow", "polars", "pandas"))
+    return {
+        "pyarrow.record_batch(batch)": lambda: pa.record_batch(batch),
+        "batch.to_arrow()": batch.to_arrow,
+        "batch.to_arrow(payload=False)": lambda: batch.to_arrow(payload=False),
+        BASES["pyarrow"]: lambda: pa.table(columns_of(batch)),
+        "numpy columns to pyarrow, no payload": lambda: pa.table(
+            {name: np.ascontiguousarray(column) for name, column in columns_of(batch, payload=False).items()}
+        ),
+        "Python lists to pyarrow": lambda: pa.table(lists_of(batch)),
+        "batch.to_polars()": batch.to_polars,
+        BASES["polars"]: lambda: pl.DataFrame(columns_of(batch)),
+        "batch.to_pandas()": batch.to_pandas,
+        BASES["pandas"]: lambda: pd.DataFrame(columns_of(batch)),
+    }
+
+
+def file_ways(path: Path, out: Path) -> dict[str, Way]:
+    """Ways from a capture file to a table or to a file of one."""
+    slimcap, parquet = import_module("slimcap"), import_module("slimcap.sink.parquet")
+    pl, duckdb = import_module("polars"), import_module("duckdb")
+
+    def batches() -> object:
+        with slimcap.open_file(path) as source:
+            return sum(int(batch["total_len"].sum()) for batch in source.batches())
+
+    def to_polars() -> object:
+        with slimcap.open_file(path) as source:
+            return pl.DataFrame(source.batches())
+
+    def to_duckdb() -> object:
+        with slimcap.open_file(path) as source, duckdb.connect() as connection:
+            connection.register("packets", source.batches())
+            return connection.sql("select total_len, count(*) from packets group by all").fetchall()
+
+    def to_parquet(compression: str) -> Way:
+        def run() -> object:
+            with slimcap.open_file(path) as source:
+                return parquet.write(source, out, compression=compression)
+
+        return run
+
+    return {
+        "slimcap batches": batches,
+        "polars.DataFrame(source.batches())": to_polars,
+        "duckdb, group by total_len": to_duckdb,
+        "parquet.write, zstd": to_parquet("zstd"),
+        "parquet.write, snappy": to_parquet("snappy"),
+    }
+
+
+def measure(ways: Mapping[str, Way], packets: int, rounds: int) -> dict[str, list[float]]:
+    """Nanoseconds a packet of each way, in each round."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        way()  # what is imported and allocated once
+    for _ in range(rounds):
+        for name, way in ways.items():
+            start = perf_counter()
+            made = way()
+            found[name].append((perf_counter() - start) / packets * 1e9)
+            del made
+    return found
+
+
+def measure_file(file: Capture, options: argparse.Namespace) -> Results:
+    write(file)
+    warm(file.path)
+    slimcap = import_module("slimcap")
+    with slimcap.open_file(file.path) as source:
+        batch = slimcap.concat(source.batches())[:BATCH_PACKETS].copy()
+    out = options.dir / "out.parquet"
+    try:
+        return {
+            "title": file.title,
+            "batch": measure(batch_ways(batch), len(batch), options.rounds),
+            "file": measure(file_ways(file.path, out), file.packets, options.rounds),
+        }
+    finally:
+        out.unlink(missing_ok=True)
+
+
+def measure_memory(file: Capture, options: argparse.Namespace) -> Results:
+    """Write a file of --big bytes as Parquet, and see how much memory that took."""
+    write(file)
+    path = options.dir / "big.pcap"
+    try:
+        times = write_repeated(file, path, options.big)
+        run = common.run_child([sys.executable, __file__, "--child", str(path)], [options.cpu])
+        if run["packets"] != times * file.packets:
+            raise AssertionError(f"{run['packets']} packets written, not {times * file.packets}")
+        return {"bytes": path.stat().st_size, **run}
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def child(path: Path) -> None:
+    """Write one file as Parquet; print packets, seconds and the memory at most, before and in all."""
+    slimcap, parquet = import_module("slimcap"), import_module("slimcap.sink.parquet")
+    import_module("pyarrow.parquet")
+    out = path.with_suffix(".parquet")
+    before = peak_rss()
+    start = perf_counter()
+    try:
+        with slimcap.open_file(path) as source:
+            packets = parquet.write(source, out)
+        seconds = perf_counter() - start
+        peak = peak_rss()
+        size = out.stat().st_size
+    finally:
+        out.unlink(missing_ok=True)
+    sizes = {"written": size, "rss_before": before, "rss_peak": peak}
+    print(json.dumps({"packets": packets, "seconds": seconds, **sizes}))
+
+
+def run(options: argparse.Namespace) -> Results:
+    os.sched_setaffinity(0, [options.cpu])
+    files = {name: measure_file(capture(name, options.dir), options) for name in options.files}
+    return {
+        "question": (__doc__ or "").partition("\n")[0],
+        "machine": common.machine(*PACKAGES),
+        "rounds": options.rounds,
+        "files": files,
+        "memory": measure_memory(capture("b", options.dir), options) if options.big else None,
+    }
+
+
+def base_of(name: str) -> str:
+    """The way by numpy columns to the same library."""
+    return next((base for library, base in BASES.items() if library in name), BASES["pyarrow"])
+
+
+def batch_table(ns: Mapping[str, list[float]]) -> str:
+    header = ["a batch to a table", "ns a packet", "x numpy columns", "by round"]
+    rows = []
+    for name, times in ns.items():
+        base = ns[base_of(name)]
+        ratios = (common.ratio_of_medians(times, base), common.median_of_ratios(times, base))
+        rows.append([name, f"{median(times):.1f}", *(f"{ratio:.3f}" for ratio in ratios)])
+    return common.table(header, rows)
+
+
+def file_table(ns: Mapping[str, list[float]]) -> str:
+    header = ["a file to a table", "ns a packet", "M packets/s"]
+    rows = [[name, f"{median(times):.1f}", f"{1e3 / median(times):.2f}"] for name, times in ns.items()]
+    return common.table(header, rows)
+
+
+def render(results: Results) -> str:
+    parts = [f"{common.describe(results['machine'])} Rounds: {results['rounds']}."]
+    for name, file in results["files"].items():
+        parts += [f"**{name}**: {file['title']}", batch_table(file["batch"]), file_table(file["file"])]
+    if memory := results["memory"]:
+        size, peak, before = (memory[key] / 1e6 for key in ("bytes", "rss_peak", "rss_before"))
+        parts.append(
+            f"A file of {size / 1e3:.1f} GB, {memory['packets'] / 1e6:.1f} M packets, as Parquet (zstd): "
+            f"{memory['seconds']:.1f} s, {peak:.0f} MB of memory at most, {before:.0f} MB of it before the "
+            "file was opened."
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add = parser.add_argument
+    names = ("a", "b")
+    add("--rounds", type=int, default=5, help="how often everything runs (5)")
+    add("--files", nargs="+", default=names, choices=names, help="which files")
+    add(
+        "--dir", type=Path, default=Path(tempfile.gettempdir()) / "slimcap-bench", help="where files are made"
+    )
+    add("--cpu", type=int, default=common.default_cpu(), help="the CPU to run on")
+    add(
+        "--big",
+        type=float,
+        default=0,
+        metavar="BYTES",
+        help="see what memory a file this big takes as Parquet",
+    )
+    add("--json", type=Path, metavar="FILE", help="write the results there")
+    add("--render", type=Path, metavar="FILE", help="write the tables of these results into bench/README.md")
+    add("--child", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    if options.child:
+        child(options.child)
+    elif options.render:
+        common.write_between(common.README, "export", render(common.read_json(options.render)))
+    else:
+        results = run(options)
+        print(render(results), end="")
+        if options.json:
+            common.write_json(options.json, results)
+
+
+if __name__ == "__main__":
+    main()

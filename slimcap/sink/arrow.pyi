@@ -1,0 +1,46 @@
+from collections.abc import Collection, Iterable
+from typing import Any, TypeAlias, final
+
+from numpy.typing import NDArray
+
+from slimcap.packet.batch import Batch, _Payload
+from slimcap.sink.columns import Layout
+
+# A PyCapsule, which has no type of its own.
+_Capsule: TypeAlias = object
+
+@final
+class ArrowColumns:
+    def __init__(
+        self, array: NDArray[Any], columns: Iterable[str] | None = None, *, text: Collection[str] = ()
+    ) -> None: ...
+    def __arrow_c_schema__(self) -> _Capsule: ...
+    def __arrow_c_array__(self, requested_schema: _Capsule | None = None) -> tuple[_Capsule, _Capsule]: ...
+    def __arrow_c_stream__(self, requested_schema: _Capsule | None = None) -> _Capsule: ...
+    def __len__(self) -> int: ...
+
+@final
+class ArrowStream:
+    def __init__(
+        self,
+        batches: Batch | Iterable[Batch],
+        columns: Iterable[str] | None = None,
+        *,
+        payload: _Payload = True,
+        text: bool = False,
+    ) -> None: ...
+    def __arrow_c_schema__(self) -> _Capsule: ...
+    def __arrow_c_stream__(self, requested_schema: _Capsule | None = None) -> _Capsule: ...
+
+def batch_layout(
+    columns: Iterable[str] | None = None, payload: _Payload = True, text: bool = False
+) -> Layout: ...
+def schema_capsule(layout: Layout) -> _Capsule: ...
+def array_capsules(batch: Batch, requested_schema: _Capsule | None = None) -> tuple[_Capsule, _Capsule]: ...
+def stream_capsule(
+    batches: Iterable[Batch],
+    requested_schema: _Capsule | None = None,
+    columns: Iterable[str] | None = None,
+    payload: _Payload = True,
+    text: bool = False,
+) -> _Capsule: ...

@@ -1,0 +1,23 @@
+from collections.abc import Collection, Iterable
+from typing import Any, Literal, Never, final
+
+import numpy as np
+
+@final
+class Field:
+    # Raises TypeError, however it is called.
+    def __init__(self, never: Never, /) -> None: ...
+    @property
+    def name(self) -> str: ...
+
+@final
+class Layout:
+    def __init__(
+        self,
+        dtypes: tuple[np.dtype[Any], ...],
+        columns: Iterable[str] | None = None,
+        payload: Literal["binary_view", "large_binary", "hex"] | None = None,
+        text: Collection[str] = (),
+    ) -> None: ...
+    @property
+    def fields(self) -> tuple[Field, ...]: ...

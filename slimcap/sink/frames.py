@@ -1,0 +1,59 @@
+"""Batches as the tables of pyarrow, pandas and polars, each of which is imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from slimcap.sink.arrow import ArrowStream
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
+    from slimcap.packet.batch import Batch, _Payload
+
+
+def library(name: str, extra: str) -> Any:
+    """A library that not everybody needs.
+
+    Raises
+    ------
+    ImportError
+        It is not installed; the message names the extra that brings it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(f"this needs {name}: pip install 'slimcap[{extra}]' ({error})") from error
+
+
+def to_arrow(batch: Batch, columns: Iterable[str] | None, payload: _Payload) -> pyarrow.Table:
+    """See `Batch.to_arrow`."""
+    pa = library("pyarrow", "arrow")
+    return pa.table(ArrowStream(batch, columns, payload=_copied(payload)))
+
+
+def to_pandas(batch: Batch, columns: Iterable[str] | None, payload: _Payload) -> pandas.DataFrame:
+    """See `Batch.to_pandas`."""
+    pd, pa = library("pandas", "pandas"), library("pyarrow", "pandas")
+    # Else pandas makes a Python object of every payload.
+    kept = {pa.large_binary(), pa.binary_view()}
+    frame: pandas.DataFrame = to_arrow(batch, columns, payload).to_pandas(
+        types_mapper=lambda kind: pd.ArrowDtype(kind) if kind in kept else None
+    )
+    return frame
+
+
+def to_polars(batch: Batch, columns: Iterable[str] | None, payload: _Payload) -> polars.DataFrame:
+    """See `Batch.to_polars`."""
+    pl = library("polars", "polars")
+    frame: polars.DataFrame = pl.DataFrame(ArrowStream(batch, columns, payload=payload))
+    return frame
+
+
+def _copied(payload: _Payload) -> _Payload:
+    """What suits pyarrow, which cannot filter or sort a binary_view."""
+    return "large_binary" if payload is True else payload
