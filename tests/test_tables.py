@@ -321,6 +321,7 @@ def test_command_with_bad_files(tmp_path: Path, data_path: Path, capsys: pytest.
         (["--to", "x.txt"], "ends in none of"),
         (["--to", "x.csv", "--columns", "a,b"], "column 'a'"),
         (["--to", "x.csv", "--columns", "flags,flags"], "given twice"),
+        (["--to", "x.csv", "--columns", "src,flags,src"], "given twice: src"),
         (["--columns", "flags"], "use --to"),
         (["--to", "x.csv", "--json"], "no --summary or --json"),
         (["--to", "x.csv", "--summary"], "no --summary or --json"),

@@ -58,7 +58,7 @@ def batch_layout(columns=None, payload=True, text=False):
         raise TypeError(f"columns are a list of names, not the text {columns!r}")
     columns = tuple(columns)
     headers = [name for name in columns if name != "payload" and name not in RECORD_DTYPE.names]
-    dtypes = (RECORD_DTYPE, _header_dtype(headers)) if headers else (RECORD_DTYPE,)
+    dtypes = (RECORD_DTYPE, _header_dtype(list(dict.fromkeys(headers)))) if headers else (RECORD_DTYPE,)
     texts = {"community_id"} | (ADDRESSES if text else set())
     return Layout(dtypes, columns, "binary_view" if isinstance(payload, bool) else payload, texts)
 

@@ -35,7 +35,8 @@ def write(
     path : str or os.PathLike
         Ends in .parquet. An older file is replaced.
     columns : iterable of str, optional
-        Names of columns, in this order: those of RECORD_DTYPE, and "payload". All but `offset` by default.
+        Names of columns, in this order: those of RECORD_DTYPE, "payload", and those of `Batch.headers`.
+        By default those of RECORD_DTYPE but `offset`, and "payload".
     payload : bool
         Whether the payload is among the default columns.
     compression : {"zstd", "snappy", "gzip", "lz4", "none"}

@@ -70,7 +70,15 @@ def test_kept_tables_do_not_stop_the_ring(veth: Any, source: RingSource, to: str
     assert got == sent
 
 
-@pytest.mark.parametrize("rows", [lambda batch: batch, lambda batch: batch[:], lambda batch: batch[[0]][[0]]])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        lambda batch: batch,
+        lambda batch: batch[:],
+        lambda batch: batch[[0]][[0]],
+        lambda batch: batch.filter("greater 1"),
+    ],
+)
 def test_the_bytes_of_a_batch_are_copied(veth: Any, source: RingSource, rows: Callable[[Any], Any]) -> None:
     (sent,) = frames(1)
     veth.send([sent])
