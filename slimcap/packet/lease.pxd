@@ -6,7 +6,7 @@ cdef enum:
 
 cdef class Home:
     cdef bint scarce        # it cannot go on with other memory instead of what is kept: a ring
-    cdef void give(self, void* memory) noexcept
+    cdef void give(self, void* memory, Py_ssize_t size) noexcept
 
 cdef class Pool(Home):
     cdef readonly Py_ssize_t size

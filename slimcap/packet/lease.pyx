@@ -22,7 +22,7 @@ cdef extern from "Python.h":
 cdef class Home:
     """Where blocks come from and go back to: a pool, or the ring that the kernel fills."""
 
-    cdef void give(self, void* memory) noexcept:
+    cdef void give(self, void* memory, Py_ssize_t size) noexcept:
         """Take back the memory of a block that died."""
 
 
@@ -48,7 +48,7 @@ cdef class Pool(Home):
         block.home = self
         return block
 
-    cdef void give(self, void* memory) noexcept:
+    cdef void give(self, void* memory, Py_ssize_t size) noexcept:
         if self._count < POOL_KEEP:
             self._free[self._count] = memory
             self._count += 1
@@ -92,7 +92,7 @@ cdef class Block:
         if self.home is None:
             PyMem_RawFree(self.ptr)
         else:
-            self.home.give(self.ptr)
+            self.home.give(self.ptr, self.size)
 
     # Writable, for what fills the block; readers get a Lease.
     def __getbuffer__(self, Py_buffer* buffer, int flags):

@@ -1,5 +1,5 @@
-"""`RingSource`: live capture through the TPACKET_V3 ring, a block a batch, nothing copied."""
-from libc.stdint cimport int64_t
+"""`RingSource`: live capture through the TPACKET_V3 ring, a block a batch, or some small ones; nothing copied."""
+from libc.stdint cimport int64_t, uint8_t
 
 from slimcap.abi.linux cimport TP_STATUS_LOSING
 from slimcap.packet.lease cimport Block
@@ -14,14 +14,17 @@ from slimcap.errors import RingExhausted, SlimcapError
 cdef enum:
     NANOSECONDS = 1_000_000_000
     BYTES_A_PACKET = 72         # of a block, at least: header, address, a byte, padding (BlockWalker)
+    BYTES_A_BATCH = 1 << 18     # that small blocks may add up to: a batch costs as much as a few hundred packets
+    PART_OF_RING = 8            # and one part in so many: the rest is for the kernel to fill meanwhile
 
 
 cdef class RingSource(LiveSource):
     """Packets from a network interface, through a ring of memory that the kernel fills.
 
-    A batch is one block of the ring. A block goes back to the kernel when the last view of it dies; the
-    kernel takes them strictly in order, so one view that is kept for long stops the ring when its block's
-    turn comes round: the next read then raises RingExhausted. Keep copies (`batch.copy()`), not views.
+    A batch is one block of the ring, or, of a ring of many small ones, those that are ready, up to 256 KiB and
+    an eighth of the ring. Its blocks go back to the kernel when the last view of them dies; the kernel takes
+    them strictly in order, so one view that is kept for long stops the ring when its block's turn comes round:
+    the next read then raises RingExhausted. Keep copies (`batch.copy()`), not views.
 
     Parameters
     ----------
@@ -82,7 +85,10 @@ cdef class RingSource(LiveSource):
     cdef int _set_up(self) except -1:
         self._ring = self._open_ring()
         self._walker = BlockWalker(self.link.type)
-        self._row_blocks = Pool((self._ring.block_size // BYTES_A_PACKET + 1) * sizeof(Record))
+        self._blocks_a_batch = max(
+            1, min(BYTES_A_BATCH // self._ring.block_size, self._ring.num_blocks // PART_OF_RING))
+        self._row_blocks = Pool(
+            self._blocks_a_batch * (self._ring.block_size // BYTES_A_PACKET + 1) * sizeof(Record))
         return 0
 
     cdef Ring _open_ring(self):
@@ -113,10 +119,11 @@ cdef class RingSource(LiveSource):
         return 0 if self._ring is None else self._ring.num_blocks
 
     cdef bint _next_rows(self) except -1:
+        cdef Py_ssize_t ready
         if self._walker.bad:
             raise SlimcapError("the ring holds a block that makes no sense: close this source, open another")
-        while self._ring.is_ready(self._index):
-            if self._take():
+        while ready := self._ring.count_ready(self._index, self._blocks_a_batch):
+            if self._take(ready):
                 return True
         if self._ring._lent[self._index] and not self._draining:
             raise RingExhausted(
@@ -125,25 +132,36 @@ cdef class RingSource(LiveSource):
                 "or keep batch.copy() instead")
         return False
 
-    cdef bint _take(self) except -1:
-        """Make the next block the current one; False if there is no packet in it."""
-        cdef Block block = self._ring.lend(self._index)
+    cdef bint _take(self, Py_ssize_t ready) except -1:
+        """Make the next blocks, which are ready, the current ones; False if there is no packet in them."""
         cdef Block rows = self._row_blocks.take()
-        cdef Record* out = <Record*> rows.ptr
+        cdef Block block = self._ring.lend(self._index, ready)
         cdef Py_ssize_t count
-        self._index = (self._index + 1) % self._ring.num_blocks
-        # Pointers where `walk` has memoryviews, which would cost more than the walk of a few hundred packets.
         with nogil:
-            if self.reinsert_vlan:
-                put_tags_back(block.ptr, block.size, self._most)
-            self._walker._start(block.ptr, block.size)
-            count = self._walker._walk(block.ptr, block.size, 0, out, rows.size // sizeof(Record))
+            count = self._walk_blocks(block.ptr, ready, <Record*> rows.ptr, rows.size // sizeof(Record))
+        self._index = (self._index + ready) % self._ring.num_blocks
         if count == 0:
             return False
-        if self._walker.status & TP_STATUS_LOSING:
-            out.flags |= FLAG_LOSING
         self._show(rows, count, block, block.size)
         return True
+
+    cdef Py_ssize_t _walk_blocks(
+            self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t room) noexcept nogil:
+        """Write the rows of so many blocks, up to the first that makes no sense; how many rows that are."""
+        # Pointers where `walk` has memoryviews, which would cost more than the walk of a few hundred packets.
+        cdef Py_ssize_t size = self._ring.block_size
+        cdef Py_ssize_t index, more, count = 0
+        for index in range(blocks):
+            if self.reinsert_vlan:
+                put_tags_back(p + index * size, size, self._most)
+            self._walker._start(p + index * size, size)
+            more = self._walker._walk(p + index * size, size, index * size, &rows[count], room - count)
+            if more and self._walker.status & TP_STATUS_LOSING:
+                rows[count].flags |= FLAG_LOSING
+            count += more
+            if self._walker.bad:
+                break
+        return count
 
     cdef int64_t _delay(self) noexcept:
         # The timer may just have begun when the last packet came; and a busy machine may be late with it.

@@ -17,5 +17,6 @@ cdef class Ring(Home):
     cdef int _map(self, int flags, int fd) except -1
     cdef bint is_ready(self, Py_ssize_t index) noexcept nogil
     cdef uint32_t* _status(self, Py_ssize_t index) noexcept nogil
-    cdef Block lend(self, Py_ssize_t index)
+    cdef Py_ssize_t count_ready(self, Py_ssize_t index, Py_ssize_t most) noexcept nogil
+    cdef Block lend(self, Py_ssize_t index, Py_ssize_t count)
     cdef double held_for(self, Py_ssize_t index) noexcept

@@ -60,25 +60,37 @@ cdef class Ring(Home):
         """Whether the kernel has filled the block and we have not lent it yet."""
         return self._lent[index] == 0 and load_acquire(self._status(index)) & TP_STATUS_USER
 
-    cdef Block lend(self, Py_ssize_t index):
-        """A ready block; it goes back to the kernel at its death."""
+    cdef Py_ssize_t count_ready(self, Py_ssize_t index, Py_ssize_t most) noexcept nogil:
+        """How many blocks are ready that lie side by side from there on, up to `most`."""
+        cdef Py_ssize_t count = 0
+        most = min(most, self.num_blocks - index)
+        while count < most and self.is_ready(index + count):
+            count += 1
+        return count
+
+    cdef Block lend(self, Py_ssize_t index, Py_ssize_t count):
+        """Ready blocks, side by side, as one; they go back to the kernel at its death."""
         cdef Block block = Block.__new__(Block)
-        block.size = self.block_size
+        cdef int64_t now = monotonic_ns()
+        block.size = count * self.block_size
         block.home = self
         block.ptr = self._memory + index * self.block_size
-        self._lent[index] = monotonic_ns()
-        self.lent += 1
+        for index in range(index, index + count):
+            self._lent[index] = now
+        self.lent += count
         return block
 
-    cdef void give(self, void* memory) noexcept:
+    cdef void give(self, void* memory, Py_ssize_t size) noexcept:
         cdef uint64_t one = 1
-        cdef Py_ssize_t index = (<uint8_t*> memory - self._memory) // self.block_size
-        self._lent[index] = 0
-        self.lent -= 1
-        if self._pid != c_getpid():
-            return  # forked: the memory is shared, and the block still on loan where it was lent
-        store_release(self._status(index), TP_STATUS_USER if self._keeps else TP_STATUS_KERNEL)
-        if self.bell >= 0:
+        cdef Py_ssize_t first = (<uint8_t*> memory - self._memory) // self.block_size
+        cdef Py_ssize_t index, count = size // self.block_size
+        cdef bint forked = self._pid != c_getpid()  # the memory is shared: still on loan where it was lent
+        for index in range(first, first + count):
+            self._lent[index] = 0
+            if not forked and not self._keeps:
+                store_release(self._status(index), TP_STATUS_KERNEL)
+        self.lent -= count
+        if not forked and self.bell >= 0:
             c_write(self.bell, &one, sizeof(one))
 
     cdef void forget(self) noexcept:
