@@ -72,11 +72,12 @@ cdef class Ring(Home):
         """Ready blocks, side by side, as one; they go back to the kernel at its death."""
         cdef Block block = Block.__new__(Block)
         cdef int64_t now = monotonic_ns()
+        cdef Py_ssize_t i
         block.size = count * self.block_size
         block.home = self
         block.ptr = self._memory + index * self.block_size
-        for index in range(index, index + count):
-            self._lent[index] = now
+        for i in range(index, index + count):
+            self._lent[i] = now
         self.lent += count
         return block
 
@@ -90,7 +91,7 @@ cdef class Ring(Home):
             if not forked and not self._keeps:
                 store_release(self._status(index), TP_STATUS_KERNEL)
         self.lent -= count
-        if not forked and self.bell >= 0:
+        if not forked and not self._keeps and self.bell >= 0:
             c_write(self.bell, &one, sizeof(one))
 
     cdef void forget(self) noexcept:

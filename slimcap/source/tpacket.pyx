@@ -93,8 +93,8 @@ cdef class BlockWalker:
     cdef Py_ssize_t _walk(
             self, const uint8_t* block, uint64_t size, uint64_t base,
             Record* rows, Py_ssize_t room) noexcept nogil:
-        cdef const uint8_t* end = block + size
         cdef const uint8_t* p = block + self.position
+        cdef uint64_t left = size - self.position
         cdef Py_ssize_t most = min(room, <Py_ssize_t> self.remaining)
         cdef Py_ssize_t count = 0
         cdef uint32_t linktype = self.linktype
@@ -105,17 +105,19 @@ cdef class BlockWalker:
             most = 0
         while count < most:
             header = <const tpacket3_hdr*> p
-            if not _fits(header, end - p):
+            if not _fits(header, left):
                 self.bad = True
                 break
             _packet(header, base + (p - block), linktype, &rows[count])
             count += 1
             step = header.tp_next_offset
             # Nothing follows, or nothing that can; a step of 0 would lead to the same packet again and again.
-            if step == 0 or step % 8 or step > <uint64_t> (end - p) - PACKET_MIN:
+            # In one comparison: 0 - 1 is more than any room.
+            if step - 1 >= left - PACKET_MIN or step % 8:
                 self.bad = count < self.remaining
                 break
             p += step
+            left -= step
         self.remaining = 0 if self.bad else self.remaining - <uint32_t> count
         self.position = p - block if self.remaining else 0
         return count
