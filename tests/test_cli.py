@@ -174,7 +174,12 @@ def test_version() -> None:
 
 @pytest.mark.parametrize(
     ("command", "words"),
-    [("read", JSON_KEYS), ("capture", ["IFACE", "--snaplen", "SIGTERM", "141"]), ("links", ["may_capture"])],
+    [
+        ("read", JSON_KEYS),
+        ("capture", ["IFACE", "--snaplen", "SIGTERM", "141"]),
+        ("links", ["may_capture"]),
+        ("bench", ["--seconds", "--plot"]),
+    ],
 )
 def test_help(command: str, words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
@@ -786,6 +791,9 @@ def test_every_option_is_tried_here() -> None:
         "--filter",
         "--to",  # in tests/test_tables.py, as is
         "--columns",
+        # in tests/test_cli_bench.py:
+        "--seconds",
+        "--plot",
         # in tests/live/test_cli_capture.py:
         "-w",
         "--direction",

@@ -1,4 +1,4 @@
-"""`RingSource`: live capture through the TPACKET_V3 ring, a block a batch, or some small ones; nothing copied."""
+"""`RingSource`: live capture through the TPACKET_V3 ring, a block or some small ones a batch, not copied."""
 from libc.stdint cimport int64_t, uint8_t
 
 from slimcap.abi.linux cimport TP_STATUS_LOSING
@@ -14,17 +14,17 @@ from slimcap.errors import RingExhausted, SlimcapError
 cdef enum:
     NANOSECONDS = 1_000_000_000
     BYTES_A_PACKET = 72         # of a block, at least: header, address, a byte, padding (BlockWalker)
-    BYTES_A_BATCH = 1 << 18     # that small blocks may add up to: a batch costs as much as a few hundred packets
+    BYTES_A_BATCH = 1 << 18     # of small blocks: a batch itself costs as much as a few hundred packets
     PART_OF_RING = 8            # and one part in so many: the rest is for the kernel to fill meanwhile
 
 
 cdef class RingSource(LiveSource):
     """Packets from a network interface, through a ring of memory that the kernel fills.
 
-    A batch is one block of the ring, or, of a ring of many small ones, those that are ready, up to 256 KiB and
-    an eighth of the ring. Its blocks go back to the kernel when the last view of them dies; the kernel takes
-    them strictly in order, so one view that is kept for long stops the ring when its block's turn comes round:
-    the next read then raises RingExhausted. Keep copies (`batch.copy()`), not views.
+    A batch is one block of the ring, or, of many small ones, those that are ready, up to 256 KiB and an
+    eighth of the ring. They go back to the kernel when the last view of the batch dies; the kernel takes
+    blocks strictly in order, so one view that is kept for long stops the ring when its block's turn comes
+    round: the next read then raises RingExhausted. Keep copies (`batch.copy()`), not views.
 
     Parameters
     ----------
