@@ -22,7 +22,7 @@ from slimcap.packet.record import RECORD_DTYPE
 from slimcap.sink.pcap import PcapWriter
 from slimcap.source.base import ZeroCopySource
 from slimcap.source.files import open_file
-from slimcap.source.mock import MockRingSource
+from slimcap.source.mocksocket import RingMock
 
 PACKET_LEN: Final = 64
 SNAPLEN: Final = 48
@@ -192,15 +192,15 @@ def packets(first: int, count: int) -> Batch:
     return Batch(rows, frames.reshape(-1))
 
 
-def full_ring(ring: Ring) -> MockRingSource:
+def full_ring(ring: Ring) -> RingMock:
     """A ring that was filled and is read again and again, for ever."""
-    source = MockRingSource(
-        snaplen=SNAPLEN, block_size=ring.block_size, num_blocks=ring.num_blocks, when_full="drop"
-    )
+    # Compiled, as RingSource is: of MockRingSource, a class of Python, a loop looks up `__next__` each time.
+    source = RingMock("mock", snaplen=SNAPLEN, block_size=ring.block_size, num_blocks=ring.num_blocks)
+    source.device.drop_when_full = True
     some = packets(0, AT_ONCE)
-    while source.can_add_packets:
-        source.add_batch(some)
-    source.run(drain=False)
+    while source.device.has_room:
+        source.device.add_batch(some)
+    source._keep()
     return source
 
 
@@ -214,7 +214,7 @@ def write_file(path: Path) -> None:
 # ---- what it costs
 
 
-def ring_cost(source: MockRingSource, way: str, seconds: float) -> Cost:
+def ring_cost(source: RingMock, way: str, seconds: float) -> Cost:
     """What a packet of a ring that has no end costs, measured for about that long."""
     read = WAYS[way](source)
     count = _packets_in(read, seconds / (PIECES + 2))
