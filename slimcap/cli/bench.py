@@ -80,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     except (ImportError, OSError, ValueError) as error:
         complain(reason(error))
         return 1
+    finally:
+        _progress(0, "")
     write(_as_json(rows, args.seconds) if args.json else _table(rows))
     if draw is not None:
         with writing():
@@ -103,7 +105,6 @@ def _measure(seconds: float) -> Iterator[Row]:
             _progress(left, f"{FILE}: {way}")
             left -= 1
             yield FILE, way, file_cost(path, way, seconds)
-    _progress(0, "")
 
 
 def _progress(left: int, what: str) -> None:
@@ -123,7 +124,7 @@ def _table(rows: Sequence[Row]) -> str:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for index, row in enumerate(cells):
-        if index == 1 or (index and row[0] != cells[index - 1][0]):
+        if index and row[0] != cells[index - 1][0]:
             lines.append("\n")
         texts = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
         texts += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
