@@ -24,12 +24,16 @@ cdef class BlockWriter:
     cdef int64_t opened_at              # monotonic ns
     cdef uint64_t _sequence
     cdef uint32_t _at                   # where the next packet's header goes, in the block
+    cdef int64_t _longest               # bytes that a packet took, at most
     cdef tpacket3_hdr* _last            # the packet before, in the block
     cdef tpacket_block_desc* _block(self) noexcept nogil
+    cdef tpacket_block_desc* _block_at(self, Py_ssize_t index) noexcept nogil
     cdef bint has_room(self) noexcept nogil
+    cdef bint _is_free(self, Py_ssize_t index) noexcept nogil
     cdef bint add(self, const Arrival* packet, int ifindex, uint16_t hatype, bint losing) noexcept nogil
     cdef bint _open_block(self) noexcept nogil
     cdef void retire(self, bint losing) noexcept nogil
     cdef bint add_empty(self) noexcept nogil
+    cdef Py_ssize_t filled(self) noexcept nogil
     cdef void _write(
         self, const Arrival* packet, uint32_t snaplen, int ifindex, uint16_t hatype) noexcept nogil

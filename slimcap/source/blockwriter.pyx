@@ -45,17 +45,28 @@ cdef class BlockWriter:
         self.ring = ring
 
     cdef tpacket_block_desc* _block(self) noexcept nogil:
-        return <tpacket_block_desc*> (self.ring._memory + self.index * self.ring.block_size)
+        return self._block_at(self.index)
+
+    cdef tpacket_block_desc* _block_at(self, Py_ssize_t index) noexcept nogil:
+        return <tpacket_block_desc*> (self.ring._memory + index * self.ring.block_size)
 
     cdef bint has_room(self) noexcept nogil:
-        """Whether there is a block to write to."""
-        return self.open or load_acquire(&self._block().hdr.bh1.block_status) == TP_STATUS_KERNEL
+        """Whether a packet that is no longer than those before would be taken."""
+        if not self.open:
+            return self._is_free(self.index)
+        if self._at + self._longest < self.ring.block_size:
+            return True
+        return self.ring.num_blocks > 1 and self._is_free((self.index + 1) % self.ring.num_blocks)
+
+    cdef bint _is_free(self, Py_ssize_t index) noexcept nogil:
+        return load_acquire(&self._block_at(index).hdr.bh1.block_status) == TP_STATUS_KERNEL
 
     cdef bint add(self, const Arrival* packet, int ifindex, uint16_t hatype, bint losing) noexcept nogil:
         """Write a packet; False if every block is full."""
         cdef int64_t most = self.ring.block_size - FIRST - (NETWORK - packet.maclen)
         cdef uint32_t snaplen = <uint32_t> min(<int64_t> packet.cap_len, max(most, <int64_t> 0))
         cdef int64_t size = _aligned(NETWORK - packet.maclen + <int64_t> snaplen)
+        self._longest = max(self._longest, size)
         if self.open and self._at + size >= self.ring.block_size:
             self.retire(losing)
         if not self.open and not self._open_block():
@@ -65,7 +76,7 @@ cdef class BlockWriter:
 
     cdef bint _open_block(self) noexcept nogil:
         cdef tpacket_block_desc* block = self._block()
-        if load_acquire(&block.hdr.bh1.block_status) != TP_STATUS_KERNEL:
+        if not self._is_free(self.index):
             if not self.frozen:
                 self.frozen = True
                 self.freezes += 1
@@ -98,6 +109,15 @@ cdef class BlockWriter:
             return False
         self.retire(False)
         return True
+
+    cdef Py_ssize_t filled(self) noexcept nogil:
+        """How many blocks wait to be read, from the ring's first on; 0 if no packet does."""
+        cdef Py_ssize_t count = 0
+        cdef bint found = False
+        while count < self.ring.num_blocks and self.ring.is_ready(count):
+            found |= self._block_at(count).hdr.bh1.num_pkts > 0
+            count += 1
+        return count if found else 0
 
     cdef void _write(
             self, const Arrival* packet, uint32_t snaplen, int ifindex, uint16_t hatype) noexcept nogil:

@@ -124,7 +124,7 @@ cdef class MessageReader:
             beside.tp_status &= ~(<uint32_t> TP_STATUS_VLAN_VALID)
             offset -= VLAN_LEN
             cap_len = min(cap_len + VLAN_LEN, self.snaplen)
-            total_len += VLAN_LEN
+            total_len = max(total_len, total_len + VLAN_LEN)
         walk_link(self.linktype, data + offset, cap_len, &info)
         row.offset = offset
         row.total_len = total_len

@@ -82,7 +82,7 @@ class _Mock:
 
     @property
     def can_add_packets(self: _Compiled) -> bool:
-        """Whether the next packet would find room at once."""
+        """Whether the next packet would find room at once, if it is no longer than those before it."""
         return self.device.has_room
 
     def on_packet_added(self: _Compiled, fn: Callable[[Packet], object] | None) -> None:

@@ -51,7 +51,9 @@ cdef class MockSocket(CaptureSocket):
     cdef readonly object added      # what is called for each packet
     cdef public bint drop_when_full
     cdef void _acquire(self) noexcept nogil
+    cdef int _enter(self) except -1
     cdef int _ring_bell(self) noexcept nogil
+    cdef int _tell_producer(self) noexcept nogil
     cdef bint _has_room(self) noexcept nogil
     cdef int64_t _retire_at(self) noexcept nogil
     cdef bint _retire(self) noexcept nogil

@@ -85,6 +85,8 @@ cdef enum:
     CAME_IN = 1
     NO_ROOM = 2
 
+cdef str FORKED = "this mock belongs to the process that this one was forked from: make one here"
+
 if bpf.MAX_SNAPLEN != MAX_SNAPLEN or PacketType.OUTGOING != OUTGOING:
     raise ImportError("slimcap was built for another snaplen: build it again")
 
@@ -154,6 +156,7 @@ cdef class MockSocket(CaptureSocket):
         self._ethernet = link.type == LINKTYPE_ETHERNET
         self._hatype = link.arphrd if link.arphrd is not None else 1 if self._ethernet else 65534
         self._state = LINK_UP
+        self._machine = Machine(bpf.DROP)
 
     def __dealloc__(self):
         if self._bell >= 0:
@@ -166,9 +169,22 @@ cdef class MockSocket(CaptureSocket):
     cdef void _acquire(self) noexcept nogil:
         PyThread_acquire_lock(self._lock, WAIT_LOCK)
 
+    cdef int _enter(self) except -1:
+        """Take the lock, in the process that it belongs to: a forked one may find it taken for ever."""
+        if not self.is_ours():
+            raise RuntimeError(FORKED)
+        with nogil:
+            self._acquire()
+        return 0
+
     cdef int _ring_bell(self) noexcept nogil:
         cdef uint64_t one = 1
         return c_write(self._bell, &one, sizeof(one)) < 0  # full, it is readable all the same
+
+    cdef int _tell_producer(self) noexcept nogil:
+        """Something was given back."""
+        cdef uint64_t one = 1
+        return c_write(self._room, &one, sizeof(one)) < 0
 
     # The reader's side, as the kernel's.
 
@@ -177,8 +193,7 @@ cdef class MockSocket(CaptureSocket):
 
     cdef int attach(self, bytes program) except -1:
         cdef Machine machine = Machine(struct.iter_unpack("=HBBI", program))
-        with nogil:
-            self._acquire()
+        self._enter()
         self._machine = machine
         PyThread_release_lock(self._lock)
         return 0
@@ -226,8 +241,7 @@ cdef class MockSocket(CaptureSocket):
             return events
 
     cdef object read_statistics(self):
-        with nogil:
-            self._acquire()
+        self._enter()
         found = self._packets, self._drops, self._blocks.freezes if self._blocks is not None else 0
         self._packets = self._drops = 0
         if self._blocks is not None:
@@ -241,14 +255,13 @@ cdef class MockSocket(CaptureSocket):
         return error
 
     cdef int receive(self, mmsghdr* messages, unsigned int count) noexcept nogil:
-        cdef uint64_t one = 1
         cdef int received = -self._error
         self._error = 0
         if received == 0:
             self._acquire()
             received = self._messages.take(messages, count, self._ifindex, self._hatype)
             PyThread_release_lock(self._lock)
-            c_write(self._room, &one, sizeof(one))
+            self._tell_producer()
         return received
 
     cdef LinkState link_state(self) noexcept:
@@ -263,7 +276,9 @@ cdef class MockSocket(CaptureSocket):
     # The producer's side.
 
     cdef bint _has_room(self) noexcept nogil:
-        return self._blocks.has_room() if self._messages is None else self._messages.has_room()
+        if self._messages is not None:
+            return self._messages.has_room()
+        return self._blocks is not None and self._blocks.has_room()
 
     cdef int64_t _retire_at(self) noexcept nogil:
         """When the open block's time is over, monotonic ns; NEVER if there is none, or no timer."""
@@ -292,7 +307,7 @@ cdef class MockSocket(CaptureSocket):
             return PASSED_OVER
         packet.data = payload
         packet.cap_len = min(row.cap_len, <uint32_t> MAX_SNAPLEN)
-        packet.total_len = row.total_len
+        packet.total_len = max(row.total_len, row.cap_len)
         packet.timestamp = max(row.timestamp, <int64_t> 0)
         packet.pkt_type = row.pkt_type
         if restamp or row.timestamp <= 0:
@@ -379,6 +394,8 @@ cdef class MockSocket(CaptureSocket):
             self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size, Pace pace,
             bint restamp, int64_t deadline, Progress* progress) except -1:
         """Add rows from `progress.index` on, if need be with waits."""
+        if not self.is_ours():
+            raise RuntimeError(FORKED)
         if self._keeps:
             raise ValueError("what this mock holds is read again and again: nothing can be added any more")
         while progress.index < count:
@@ -433,7 +450,7 @@ cdef class MockSocket(CaptureSocket):
                     "there was no room in time: nobody reads, or what was read is still held") from None
         return 0
 
-    def add_batch(self, Batch batch, Pace pace=None, bint restamp=False, timeout=None):
+    def add_batch(self, Batch batch not None, Pace pace=None, bint restamp=False, timeout=None):
         """Add a batch's packets; how many passed the filter.
 
         Raises CaptureStopped, CaptureUnblocked, TimeoutError, or what a signal handler raises.
@@ -454,7 +471,7 @@ cdef class MockSocket(CaptureSocket):
                 self.added(batch[progress.index - 1])
         return progress.added
 
-    def add_packet(self, Packet packet, timeout=None):
+    def add_packet(self, Packet packet not None, timeout=None):
         """Add one packet; whether it passed the filter."""
         cdef Progress progress
         cdef Record row = packet._row
@@ -468,8 +485,7 @@ cdef class MockSocket(CaptureSocket):
     @property
     def has_room(self):
         """Whether a packet could be added without a wait."""
-        with nogil:
-            self._acquire()
+        self._enter()
         room = not self._keeps and self._has_room()
         PyThread_release_lock(self._lock)
         return room
@@ -483,12 +499,15 @@ cdef class MockSocket(CaptureSocket):
 
     def finalize(self):
         """Hand over the open block; False if there is none."""
+        if not self.is_ours():
+            raise RuntimeError(FORKED)
         return self._retire()
 
     def add_empty_block(self):
         """Hand over a block without packets, behind the open one; False if there is no room."""
-        with nogil:
-            self._acquire()
+        if self._blocks is None:
+            raise TypeError("there are no blocks without a ring")
+        self._enter()
         done = self._blocks.add_empty()
         PyThread_release_lock(self._lock)
         self._ring_bell()
@@ -496,16 +515,14 @@ cdef class MockSocket(CaptureSocket):
 
     def drop(self, uint64_t count):
         """Count packets that came and were dropped."""
-        with nogil:
-            self._acquire()
+        self._enter()
         self._packets += count
         self._drops += count
         PyThread_release_lock(self._lock)
 
     def freeze(self, bint frozen):
         """Have no room, for packets that are then dropped, until told otherwise."""
-        with nogil:
-            self._acquire()
+        self._enter()
         if frozen and not self._frozen and self._blocks is not None:
             self._blocks.freezes += 1
         self._frozen = frozen
@@ -576,23 +593,26 @@ cdef class RingMock(RingSource):
     def _release_blocks(self):
         """Forget what was handed over and not read; blocks on loan come back as ever."""
         cdef MockSocket device = self.device
-        with nogil:
-            device._acquire()
+        if self._ring is None:
+            return  # closed
+        device._enter()
         self._ring.forget()
         device._blocks.open = False
         device._blocks.index = self._index
         PyThread_release_lock(device._lock)
+        device._tell_producer()
 
     def _keep(self):
         """Have the blocks that were filled read again and again."""
         cdef MockSocket device = self.device
-        cdef Py_ssize_t filled
-        device._retire()
-        filled = <Py_ssize_t> device._blocks._sequence
-        if self._index or self._ring.lent or not 0 < filled <= self._ring.num_blocks:
+        cdef Py_ssize_t filled = 0
+        self._check_open()
+        if self._ring is not None and self._index == self._ring.lent == 0:
+            device.finalize()
+            filled = device._blocks.filled()
+        if filled == 0:
             raise ValueError(
-                f"a ring that is read again and again is filled before it is read: {filled} blocks were, of "
-                f"{self._ring.num_blocks}, and the reader has come to block {self._index}")
+                "a ring that is read again and again is filled before it is read: no block with a packet was")
         self._ring.keep(filled)
         device._keeps = True
 
@@ -616,9 +636,12 @@ cdef class SocketMock(SocketSource):
     def _keep(self):
         """Have the messages that were added read again and again."""
         cdef MockSocket device = self.device
-        if device._messages.is_empty():
+        self._check_open()
+        if device is None or device._messages is None or device._messages.is_empty():
             raise ValueError("there is nothing to be read again and again: add packets before")
+        device._enter()
         device._messages.keeps = device._keeps = True
+        PyThread_release_lock(device._lock)
 
 
 @cython.final
