@@ -538,7 +538,6 @@ def test_on_packet_added_may_do_as_it_likes(opened):
     assert mock.add_batch(batch) == 3
     hand_over(mock)
     assert payloads(collect(mock, 5)) == [frames_of(3)[i] for i in (0, 0, 0, 1, 2)]
-    del batch
     assert {bytes(view.payload) for view in later} <= set(frames_of(3))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,6 +11,7 @@ from slimcap.errors import CaptureStopped, CaptureUnblocked
 from slimcap.source.mocksocket import MockSocket, Pace
 
 if TYPE_CHECKING:
+    from slimcap.packet.batch import Batch
     from slimcap.source.base import Source
 
 
@@ -49,12 +51,16 @@ class Replay:
         self._restamp = restamp
         self._packets = 0
         self._error: BaseException | None = None
+        self._lock = threading.Lock()  # of the three below
+        self._stopped = False
+        self._reading = False
+        self._unblocked = False  # the source was told, and did not say so yet
         self._thread = threading.Thread(target=self._run, name="slimcap replay", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            for batch in self._source.batches():
+            while (batch := self._next_batch()) is not None:
                 self._packets += self._device.add_batch(batch, self._pace, self._restamp)
                 del batch  # a ring's block goes back before the next is waited for
         except (CaptureStopped, CaptureUnblocked):
@@ -63,6 +69,31 @@ class Replay:
             self._error = error
         finally:
             self._done()
+
+    def _next_batch(self) -> Batch | None:
+        """What the source has next; None at its end or ours."""
+        with self._lock:
+            if self._stopped:
+                return None
+            self._reading = True
+        try:
+            return self._source.next_batch()
+        except (EOFError, CaptureStopped):
+            return None
+        except CaptureUnblocked:
+            self._unblocked = False
+            return None
+        finally:
+            with self._lock:
+                self._reading = False
+            if self._unblocked:
+                self._take_signal()
+
+    def _take_signal(self) -> None:
+        """Have the source raise now what `stop` told it too late, instead of at its next reader."""
+        self._unblocked = False
+        with contextlib.suppress(CaptureStopped, CaptureUnblocked, EOFError, TimeoutError):
+            self._source.next_batch(1, 0)
 
     @property
     def packets(self) -> int:
@@ -82,9 +113,14 @@ class Replay:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """End it, wherever it is; from any thread."""
-        self._source.unblock()
-        self._device.unblock()
+        """End it, wherever it is; from any thread. What it has read is lost if it did not come in yet."""
+        with self._lock:
+            self._stopped = True
+            if self._reading:
+                self._unblocked = True
+                self._source.unblock()
+            elif self._thread.is_alive():
+                self._device.unblock()
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until all packets are added.

@@ -1,0 +1,391 @@
+"""Replays: the packets of one source into a mock, at once or at a pace."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from itertools import pairwise
+
+import pytest
+from make_samples import ethernet, packet4, pcap_header, pcap_record
+
+from slimcap import (
+    Jitter,
+    MockRingSource,
+    MockSocketSource,
+    Packet,
+    TruncatedFileError,
+    open_file,
+)
+from slimcap.source.mocksocket import Pace
+
+BEGAN = 1_700_000_000
+FRAME = ethernet(packet4())
+LATE = 0.5  # seconds that a busy machine may be late
+SMALL = {MockRingSource: {"block_size": 1 << 14, "num_blocks": 3}, MockSocketSource: {"buffer_size": 1 << 14}}
+
+
+@pytest.fixture(params=[MockRingSource, MockSocketSource], ids=["ring", "socket"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def opened(kind):
+    """Opens mocks that take everything and give it as it was."""
+    with contextlib.ExitStack() as stack:
+        options = {"auto_filter": False, "timeout": 10, "reinsert_vlan": True}
+        yield lambda *link, **more: stack.enter_context(kind(*link, **options | more))
+
+
+@pytest.fixture
+def file_of(tmp_path):
+    """Opens a file of numbered packets that came at these times, in seconds since the first."""
+    with contextlib.ExitStack() as stack:
+
+        def make(times, cut=0):
+            records = [
+                pcap_record(FRAME + bytes([i % 256]), BEGAN + int(at), round(at % 1 * 1e6))
+                for i, at in enumerate(times)
+            ]
+            data = pcap_header() + b"".join(records)
+            path = tmp_path / "replayed.pcap"
+            path.write_bytes(data[: len(data) - cut])
+            return stack.enter_context(open_file(path))
+
+        yield make
+
+
+def numbered(count, start=0):
+    return [FRAME + i.to_bytes(4, "big") for i in range(start, start + count)]
+
+
+def numbers(mock):
+    """Of all packets to the end."""
+    return [int.from_bytes(bytes(packet.payload)[-4:], "big") for packet in mock]
+
+
+def arrivals(mock):
+    """When each packet was read, on the monotonic clock."""
+    return [time.monotonic() for _ in mock]
+
+
+# ---- what comes through
+
+
+def test_a_file_comes_through_as_it_is(opened, good, drain):
+    """But for packets that have no bytes, which no interface has."""
+    rows = [row for row in good.rows if row.data]
+    with open_file(good.path) as file:
+        mock = opened() if file.link.type == 1 else opened(file.link)
+        replay = mock.pipe(file)
+        got = drain(mock)
+        assert replay.wait(5) == replay.packets == len(rows)
+    most = 262144 if isinstance(mock, MockSocketSource) else mock.block_size - 48 - 82
+    assert got.error is None
+    assert got.payloads == [row.data[:most] for row in rows]
+    assert got.records["total_len"].tolist() == [row.total_len for row in rows]
+    seconds = 2**32 * 10**9  # of a ring
+    for (at, _, _), row in zip(got.facts, rows, strict=True):
+        assert at % seconds == row.timestamp % seconds or row.timestamp == 0  # which is now
+    assert not replay.running
+    assert replay.jitter == Jitter(0.0, 0.0)
+    assert mock.total_stats[:2] == (len(rows), 0)
+
+
+def test_records_of_a_file_come_through(opened, sample_of, drain):
+    sample = sample_of("mixed.pcap")
+    with open_file(sample.path) as file, open_file(sample.path) as again:
+        mock = opened()
+        mock.pipe(file)
+        mine, theirs = drain(mock).records, drain(again).records
+    assert len(mine) == len(sample.rows) > 0
+    for name in set(mine.dtype.names) - {"offset"}:
+        assert mine[name].tolist() == theirs[name].tolist(), name
+
+
+def test_from_mock_to_mock(opened, drain, sample_of):
+    sample = sample_of("mixed.pcap")
+    with open_file(sample.path) as file:
+        chain = [opened() for _ in range(4)]
+        replays = [after.pipe(before) for before, after in pairwise([file, *chain])]
+        got = drain(chain[-1])
+        assert [replay.wait(5) for replay in replays] == [len(sample.rows)] * 4
+    assert got.payloads == [row.data for row in sample.rows]
+    assert [at for at, _, _ in got.facts] == [row.timestamp for row in sample.rows]
+    assert [mock.total_stats[:2] for mock in chain] == [(len(sample.rows), 0)] * 4
+
+
+@pytest.mark.parametrize("other", [MockRingSource, MockSocketSource])
+def test_many_through_little_room(opened, other, kind, background):
+    """What is full holds up what is before it, and nothing is lost."""
+    count = 10_000
+    first = opened(**SMALL[kind])
+    first.run()
+    with other(timeout=10, **SMALL[other]) as second:
+        replay = second.pipe(first)
+        reading = background(lambda: numbers(second))
+        for data in numbered(count):
+            first.add_packet(Packet.from_payload(data), timeout=10)
+        first.done()
+        assert reading.result(20) == list(range(count))
+        assert replay.wait(5) == count
+
+
+def test_the_filter_says_what_comes_in(opened, file_of):
+    mock = opened(filter="len > 100000")
+    replay = mock.pipe(file_of([0] * 9))
+    assert replay.wait(5) == 0
+    assert list(mock) == []
+
+
+def test_when_full_drop(opened, kind, file_of):
+    mock = opened(when_full="drop", **SMALL[kind])
+    assert mock.pipe(file_of([0] * 1000)).wait(5) == 1000
+    stats = mock.total_stats
+    assert stats.packets_received == 1000
+    assert 0 < stats.packets_dropped < 1000
+    assert len(list(mock)) == 1000 - stats.packets_dropped
+
+
+def test_what_is_asked_for_each_packet(opened, file_of):
+    mock = opened()
+    seen = []
+    mock.on_packet_added(lambda packet: seen.append(packet.payload[-1]))
+    mock.pipe(file_of([0] * 5)).wait(5)
+    assert seen == list(range(5))
+
+
+def test_restamp(opened, file_of):
+    before = time.time_ns()
+    mock = opened()
+    mock.pipe(file_of([0, 1, 2]), restamp=True).wait(5)
+    times = [packet.timestamp for packet in mock]
+    assert len(times) == 3
+    assert before <= times[0] <= times[1] <= times[2] <= time.time_ns()
+
+
+# ---- its pace
+
+
+@pytest.mark.parametrize(
+    ("times", "pace", "due"),
+    [
+        ([0, 0.1, 0.15, 0.15, 0.3], {"speed": 1}, [0, 0.1, 0.15, 0.15, 0.3]),
+        ([0, 10, 15, 15, 30], {"speed": 100}, [0, 0.1, 0.15, 0.15, 0.3]),
+        ([0, 0.01, 0.015, 0.03], {"speed": 0.1}, [0, 0.1, 0.15, 0.3]),
+        ([0, 0, 0, 0, 0, 0, 0], {"rate": 20}, [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]),
+        ([0, 10, 20], {"rate": 10}, [0, 0.1, 0.2]),
+        ([5, 5.1, 0, 5.2], {"speed": 1}, [0, 0.1, 0.1, 0.2]),  # a clock that was put back
+    ],
+)
+def test_never_early_and_not_much_late(opened, file_of, times, pace, due):
+    mock = opened()
+    file = file_of(times)
+    began = time.monotonic()
+    replay = mock.pipe(file, **pace)
+    got = [at - began for at in arrivals(mock)]
+    assert replay.wait(5) == len(times) == len(got)
+    for at, wanted in zip(got, due, strict=True):
+        assert wanted <= at < wanted + LATE
+    assert 0 <= replay.jitter.mean <= replay.jitter.most < LATE
+
+
+def test_the_reader_holds_it_up_and_the_jitter_tells(opened, kind, file_of):
+    mock = opened(**SMALL[kind])
+    replay = mock.pipe(file_of([0] * 1000), rate=1_000_000)
+    time.sleep(0.2)
+    assert len(list(mock)) == 1000
+    assert replay.wait(5) == 1000
+    assert replay.jitter.most > 0.1
+    assert replay.jitter.mean < replay.jitter.most
+
+
+def test_a_rate_that_is_high(opened, file_of):
+    mock = opened()
+    began = time.monotonic()
+    replay = mock.pipe(file_of([0] * 5000), rate=20_000)
+    assert len(list(mock)) == replay.wait(5) == 5000
+    assert 4999 / 20_000 <= time.monotonic() - began < 4999 / 20_000 + LATE
+
+
+@pytest.mark.parametrize(
+    "pace",
+    [{"speed": 1, "rate": 1}, {"speed": 0}, {"rate": -1}, {"speed": float("nan")}, {"rate": 1e13}],
+    ids=str,
+)
+def test_no_pace(opened, file_of, pace):
+    with pytest.raises(ValueError, match="pace"):
+        opened().pipe(file_of([0]), **pace)
+
+
+def test_a_pace_is_a_speed_or_a_rate():
+    with pytest.raises(ValueError, match="pace"):
+        Pace()
+    pace = Pace(rate=3)
+    assert (pace.speed, pace.rate, pace.packets, pace.late, pace.latest) == (None, 3, 0, 0, 0)
+
+
+# ---- how it ends
+
+
+def test_the_end_of_the_source_is_that_of_the_mock(opened, file_of, background):
+    mock = opened()
+    reading = background(lambda: len(list(mock)))
+    replay = mock.pipe(file_of([0] * 9))
+    assert reading.result(3) == 9
+    assert replay.wait() == 9
+    with pytest.raises(EOFError):
+        mock.next_packet()
+
+
+@pytest.mark.parametrize("cut", [1, 17])
+def test_a_source_that_fails(opened, file_of, cut):
+    """The packets before come, and `wait` raises what the source did, each time."""
+    mock = opened()
+    replay = mock.pipe(file_of([0] * 9, cut=cut))
+    assert [packet.payload[-1] for packet in mock] == list(range(8))
+    for _ in range(2):
+        with pytest.raises(TruncatedFileError):
+            replay.wait(5)
+    assert replay.packets == 8
+
+
+def test_a_callback_that_fails(opened, file_of):
+    mock = opened()
+    mock.on_packet_added(lambda packet: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        mock.pipe(file_of([0] * 9)).wait(5)
+    assert len(list(mock)) == 1
+
+
+def test_stopped_while_it_waits_for_a_time(opened, file_of):
+    mock, file = opened(), file_of([0, 1000, 2000])
+    replay = mock.pipe(file, speed=1)
+    time.sleep(0.1)
+    with pytest.raises(TimeoutError, match="goes on"):
+        replay.wait(0.01)
+    assert replay.running
+    replay.stop()
+    replay.wait(2)
+    assert not replay.running
+    assert [packet.payload[-1] for packet in mock] == [0]
+
+
+def test_stopped_while_it_waits_for_the_source(opened):
+    source, mock = opened(), opened()
+    replay = mock.pipe(source)
+    time.sleep(0.05)
+    replay.stop()
+    assert replay.wait(2) == 0
+    assert list(mock) == []
+    assert not source.closed
+
+
+def test_stopped_while_it_waits_for_room(opened, kind, file_of):
+    mock = opened(**SMALL[kind])
+    replay = mock.pipe(file_of([0] * 1000))
+    time.sleep(0.1)
+    assert replay.running
+    replay.stop()
+    replay.wait(2)
+    assert 10 < len(list(mock)) < 1000
+
+
+@pytest.mark.parametrize("pace", [{}, {"rate": 1}], ids=["reads", "adds"])
+def test_a_source_goes_on_after_a_replay_that_was_stopped(opened, pace):
+    """`stop` is not for its next reader."""
+    source, mock = opened(), opened()
+    source.run()
+    replay = mock.pipe(source, **pace)
+    source.add_packet(Packet.from_payload(FRAME))
+    source.add_packet(Packet.from_payload(FRAME))
+    time.sleep(0.1)
+    replay.stop()
+    replay.wait(2)
+    replay.stop()
+    source.add_packet(Packet.from_payload(FRAME + b"!"))
+    assert bytes(source.next_packet().payload) == FRAME + b"!"
+
+
+def test_stopped_at_any_time(opened):
+    """Its source can be read on; only what it was adding is lost."""
+    source = opened()
+    source.run()
+    read = 0
+    for i in range(100):
+        mock = opened()
+        replay = mock.pipe(source)
+        for _ in range(i % 4):
+            source.add_packet(Packet.from_payload(FRAME))
+        replay.stop()
+        replay.wait(2)
+        read += len(list(mock))
+    source.done()
+    assert read <= len(list(source)) + read <= 150
+
+
+@pytest.mark.parametrize("pace", [{}, {"speed": 1}], ids=["room", "time"])
+def test_closing_the_mock_ends_it(opened, kind, file_of, pace):
+    mock = opened(**SMALL[kind])
+    file = file_of([0, *[1000] * 1000] if pace else [0] * 1000)
+    replay = mock.pipe(file, **pace)
+    time.sleep(0.1)
+    assert replay.running
+    mock.close()
+    replay.wait(2)
+    assert not file.closed
+
+
+def test_closing_the_source_ends_it(opened):
+    source, mock = opened(), opened()
+    source.run()
+    replay = mock.pipe(source)
+    source.add_packet(Packet.from_payload(FRAME))
+    assert bytes(mock.next_packet().payload) == FRAME
+    source.close()
+    assert replay.wait(2) == 1
+    assert list(mock) == []
+
+
+def test_a_source_that_was_unblocked(opened):
+    source, mock = opened(), opened()
+    replay = mock.pipe(source)
+    source.unblock()
+    assert replay.wait(2) == 0
+
+
+def test_a_source_that_times_out(opened):
+    source, mock = opened(timeout=0.01), opened()
+    replay = mock.pipe(source)
+    with pytest.raises(TimeoutError, match="no packet"):
+        replay.wait(2)
+    assert list(mock) == []
+
+
+def test_a_second_reader_of_the_source(opened, background):
+    source = opened()
+    mock = opened()
+    replay = mock.pipe(source)
+    time.sleep(0.05)
+    with pytest.raises(RuntimeError, match="one reader"):
+        source.next_packet()
+    replay.stop()
+    replay.wait(2)
+
+
+def test_into_itself(opened):
+    """It makes no sense, and ends when it is closed."""
+    mock = opened()
+    mock.run()
+    replay = mock.pipe(mock)
+    mock.add_packet(Packet.from_payload(FRAME))
+    time.sleep(0.05)
+    mock.close()
+    replay.wait(2)
+
+
+def test_a_closed_mock(opened, file_of):
+    mock = opened()
+    mock.close()
+    assert mock.pipe(file_of([0] * 9)).wait(2) == 0
