@@ -56,6 +56,10 @@ def file_of(tmp_path):
         yield make
 
 
+def is_cut_tag(row):
+    return row.total_len < 20 and row.data[12:14] in (b"\x81\x00", b"\x88\xa8")
+
+
 def numbered(count, start=0):
     return [FRAME + i.to_bytes(4, "big") for i in range(start, start + count)]
 
@@ -74,8 +78,8 @@ def arrivals(mock):
 
 
 def test_a_file_comes_through_as_it_is(opened, good, drain):
-    """But for packets that have no bytes, which no interface has."""
-    rows = [row for row in good.rows if row.data]
+    """But for packets that no interface has: those without bytes, or too short to take their tag out."""
+    rows = [row for row in good.rows if row.data and not (good.linktype == 1 and is_cut_tag(row))]
     with open_file(good.path) as file:
         mock = opened() if file.link.type == 1 else opened(file.link)
         replay = mock.pipe(file)
@@ -171,12 +175,12 @@ def test_restamp(opened, file_of):
 @pytest.mark.parametrize(
     ("times", "pace", "due"),
     [
-        ([0, 0.1, 0.15, 0.15, 0.3], {"speed": 1}, [0, 0.1, 0.15, 0.15, 0.3]),
-        ([0, 10, 15, 15, 30], {"speed": 100}, [0, 0.1, 0.15, 0.15, 0.3]),
-        ([0, 0.01, 0.015, 0.03], {"speed": 0.1}, [0, 0.1, 0.15, 0.3]),
-        ([0, 0, 0, 0, 0, 0, 0], {"rate": 20}, [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]),
-        ([0, 10, 20], {"rate": 10}, [0, 0.1, 0.2]),
-        ([5, 5.1, 0, 5.2], {"speed": 1}, [0, 0.1, 0.1, 0.2]),  # a clock that was put back
+        ([0, 0.04, 0.06, 0.06, 0.12], {"speed": 1}, [0, 0.04, 0.06, 0.06, 0.12]),
+        ([0, 4, 6, 6, 12], {"speed": 100}, [0, 0.04, 0.06, 0.06, 0.12]),
+        ([0, 0.004, 0.006, 0.012], {"speed": 0.1}, [0, 0.04, 0.06, 0.12]),
+        ([0, 0, 0, 0, 0, 0, 0], {"rate": 50}, [0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12]),
+        ([0, 10, 20], {"rate": 20}, [0, 0.05, 0.1]),
+        ([5, 5.04, 0, 5.1], {"speed": 1}, [0, 0.04, 0.04, 0.1]),  # a clock that was put back
     ],
 )
 def test_never_early_and_not_much_late(opened, file_of, times, pace, due):
@@ -194,7 +198,7 @@ def test_never_early_and_not_much_late(opened, file_of, times, pace, due):
 def test_the_reader_holds_it_up_and_the_jitter_tells(opened, kind, file_of):
     mock = opened(**SMALL[kind])
     replay = mock.pipe(file_of([0] * 1000), rate=1_000_000)
-    time.sleep(0.2)
+    time.sleep(0.15)
     assert len(list(mock)) == 1000
     assert replay.wait(5) == 1000
     assert replay.jitter.most > 0.1
@@ -204,9 +208,9 @@ def test_the_reader_holds_it_up_and_the_jitter_tells(opened, kind, file_of):
 def test_a_rate_that_is_high(opened, file_of):
     mock = opened()
     began = time.monotonic()
-    replay = mock.pipe(file_of([0] * 5000), rate=20_000)
-    assert len(list(mock)) == replay.wait(5) == 5000
-    assert 4999 / 20_000 <= time.monotonic() - began < 4999 / 20_000 + LATE
+    replay = mock.pipe(file_of([0] * 2000), rate=20_000)
+    assert len(list(mock)) == replay.wait(5) == 2000
+    assert 1999 / 20_000 <= time.monotonic() - began < 1999 / 20_000 + LATE
 
 
 @pytest.mark.parametrize(
@@ -262,7 +266,7 @@ def test_a_callback_that_fails(opened, file_of):
 def test_stopped_while_it_waits_for_a_time(opened, file_of):
     mock, file = opened(), file_of([0, 1000, 2000])
     replay = mock.pipe(file, speed=1)
-    time.sleep(0.1)
+    time.sleep(0.05)
     with pytest.raises(TimeoutError, match="goes on"):
         replay.wait(0.01)
     assert replay.running
@@ -285,7 +289,7 @@ def test_stopped_while_it_waits_for_the_source(opened):
 def test_stopped_while_it_waits_for_room(opened, kind, file_of):
     mock = opened(**SMALL[kind])
     replay = mock.pipe(file_of([0] * 1000))
-    time.sleep(0.1)
+    time.sleep(0.05)
     assert replay.running
     replay.stop()
     replay.wait(2)
@@ -300,7 +304,7 @@ def test_a_source_goes_on_after_a_replay_that_was_stopped(opened, pace):
     replay = mock.pipe(source, **pace)
     source.add_packet(Packet.from_payload(FRAME))
     source.add_packet(Packet.from_payload(FRAME))
-    time.sleep(0.1)
+    time.sleep(0.05)
     replay.stop()
     replay.wait(2)
     replay.stop()
@@ -330,7 +334,7 @@ def test_closing_the_mock_ends_it(opened, kind, file_of, pace):
     mock = opened(**SMALL[kind])
     file = file_of([0, *[1000] * 1000] if pace else [0] * 1000)
     replay = mock.pipe(file, **pace)
-    time.sleep(0.1)
+    time.sleep(0.05)
     assert replay.running
     mock.close()
     replay.wait(2)

@@ -352,9 +352,11 @@ cdef class MockSocket(CaptureSocket):
                 self._take_tag(packet)
 
     cdef void _take_tag(self, Arrival* packet) noexcept nogil:
-        """skb_vlan_untag() takes it if two bytes are behind; what goes out has a longer header instead."""
+        """skb_vlan_untag() wants two bytes behind it; what goes out has a longer header instead."""
         cdef uint8_t* to = self._scratch.ptr + VLAN_LEN
         if packet.cap_len < ETHERNET_LEN + VLAN_LEN + 2:
+            if packet.total_len < ETHERNET_LEN + VLAN_LEN + 2 and packet.pkt_type != OUTGOING:
+                packet.cap_len = 0  # it frees the packet
             return
         if packet.pkt_type == OUTGOING:
             packet.maclen += VLAN_LEN
@@ -563,10 +565,13 @@ cdef object _program(MockSocket device, dict options):
     """The filter's program. If libpcap may not open an interface, it compiles an expression as for a file."""
     link, chosen = device.link, options["filter"]
     if isinstance(chosen, str) and link.type == LINKTYPE_ETHERNET:
-        try:
-            return options["build"](interface="lo")
-        except FilterError:
-            device.on_wire = "vlan" in chosen
+        for name in (link.name, "lo"):  # which may be of no interface, or be down
+            try:
+                return options["build"](interface=name)
+            except FilterError:
+                continue
+        device.on_wire = "vlan" in chosen
+        # If it is no expression at all, this says so.
     return options["build"](interface=None)
 
 
