@@ -162,10 +162,10 @@ class MockRingSource(RingMock, _Mock):
     A block is handed over when it is full, by `finalize_block()`, and, after `run()`, a block timeout after
     its first packet.
 
-    Without CAP_NET_RAW, or if neither an interface of the link's name nor `lo` is up, an expression with `vlan`
-    is matched against packets as they were on the wire, since libpcap compiles the kernel's way of it only for
-    interfaces that it can open: a part of it that names no VLAN then does not match tagged packets. `inbound`
-    and `outbound` are refused then; `direction` is not.
+    Without CAP_NET_RAW, or if neither an interface of the link's name nor `lo` is up, an expression with
+    `vlan` is matched against packets as they were on the wire, since libpcap compiles the kernel's way of it
+    only for interfaces that it can open: a part of it that names no VLAN then does not match tagged packets.
+    `inbound` and `outbound` are refused then; the option `direction` is not.
 
     Parameters
     ----------
