@@ -93,15 +93,16 @@ def test_losing(mock):
     assert statuses == [USER, USER | LOSING, USER | LOSING]
 
 
-@pytest.mark.parametrize("size", range(1, 40))
-def test_packets_are_aligned_and_fill_a_block(mock, size):
+def test_packets_are_aligned_and_fill_a_block():
     """The next one would not end before the block does."""
-    data = LEFT + bytes(8) + bytes(size)
-    room = -(-(NET - 14 + len(data)) // 8) * 8
-    fit = (PAGE - FIRST - 1) // room
-    for _ in range(fit + 1):
-        mock.add_packet(Packet.from_payload(data))
-    batch = mock.next_batch()
-    assert len(batch) == fit
-    assert [bytes(batch.payload(i)) for i in range(fit)] == [data] * fit
-    assert BLOCK_HEADER.unpack_from(bytes(batch.data))[5] == FIRST + fit * room
+    for size in range(1, 40):
+        data = LEFT + bytes(8) + bytes(size)
+        room = -(-(NET - 14 + len(data)) // 8) * 8
+        fit = (PAGE - FIRST - 1) // room
+        with MockRingSource(auto_filter=False, block_size=PAGE, num_blocks=2) as mock:
+            for _ in range(fit + 1):
+                mock.add_packet(Packet.from_payload(data), timeout=0)
+            batch = mock.next_batch(timeout=0)
+        assert len(batch) == fit
+        assert [bytes(batch.payload(i)) for i in range(fit)] == [data] * fit
+        assert BLOCK_HEADER.unpack_from(bytes(batch.data))[5] == FIRST + fit * room

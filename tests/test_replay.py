@@ -7,7 +7,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from make_samples import ethernet, packet4, pcap_header, pcap_record
+from make_samples import SAMPLES, ethernet, packet4, pcap_header, pcap_record
 
 from slimcap import (
     Jitter,
@@ -77,24 +77,28 @@ def arrivals(mock):
 # ---- what comes through
 
 
-def test_a_file_comes_through_as_it_is(opened, good, drain):
+def test_files_come_through_as_they_are(opened, sample_of, drain):
     """But for packets that no interface has: those without bytes, or too short to take their tag out."""
-    rows = [row for row in good.rows if row.data and not (good.linktype == 1 and is_cut_tag(row))]
-    with open_file(good.path) as file:
-        mock = opened() if file.link.type == 1 else opened(file.link)
-        replay = mock.pipe(file)
-        got = drain(mock)
-        assert replay.wait(5) == replay.packets == len(rows)
-    most = 262144 if isinstance(mock, MockSocketSource) else mock.block_size - 48 - 82
-    assert got.error is None
-    assert got.payloads == [row.data[:most] for row in rows]
-    assert got.records["total_len"].tolist() == [row.total_len for row in rows]
-    seconds = 2**32 * 10**9  # of a ring
-    for (at, _, _), row in zip(got.facts, rows, strict=True):
-        assert at % seconds == row.timestamp % seconds or row.timestamp == 0  # which is now
-    assert not replay.running
-    assert replay.jitter == Jitter(0.0, 0.0)
-    assert mock.total_stats[:2] == (len(rows), 0)
+    names = [name for name in SAMPLES if not name.startswith("bad/")]
+    assert names
+    for sample in map(sample_of, names):
+        rows = [row for row in sample.rows if row.data and not (sample.linktype == 1 and is_cut_tag(row))]
+        with open_file(sample.path) as file:
+            mock = opened() if file.link.type == 1 else opened(file.link)
+            replay = mock.pipe(file)
+            got = drain(mock)
+            assert replay.wait(5) == replay.packets == len(rows), sample.name
+        most = 262144 if isinstance(mock, MockSocketSource) else mock.block_size - 48 - 82
+        assert got.error is None
+        assert got.payloads == [row.data[:most] for row in rows]
+        assert got.records["total_len"].tolist() == [row.total_len for row in rows]
+        seconds = 2**32 * 10**9  # of a ring
+        for (at, _, _), row in zip(got.facts, rows, strict=True):
+            assert at % seconds == row.timestamp % seconds or row.timestamp == 0  # which is now
+        assert not replay.running
+        assert replay.jitter == Jitter(0.0, 0.0)
+        assert mock.total_stats[:2] == (len(rows), 0)
+        mock.close()
 
 
 def test_records_of_a_file_come_through(opened, sample_of, drain):
