@@ -1200,7 +1200,6 @@ def test_the_socket_gives_batches(batch_size):
 def test_the_buffer_counts_what_is_in_it():
     with MockSocketSource(timeout=1, buffer_size=1 << 16) as mock:
         small = len(fill(mock))
-        mock.device.set_added(None)
     with MockSocketSource(timeout=1, buffer_size=1 << 16) as mock:
         large = 0
         while mock.can_add_packets:
