@@ -17,7 +17,8 @@ pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 PAGE = os.sysconf("SC_PAGESIZE")
-SMALL = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 0.001, "auto_filter": False}
+# Ten frames fit; blocks that close sooner than they are sent would use up both.
+SMALL = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 0.05, "auto_filter": False}
 COUNT = 400  # some twenty times what the ring holds
 
 
