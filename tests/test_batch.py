@@ -1113,3 +1113,15 @@ def test_packets_without_bytes():
     assert [packet.total_len for packet in batch] == [60] * 4
     assert isinstance(batch[0].copy(), Packet)
     assert len(concat([batch, batch])) == 8
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_total_bytes(count):
+    rows = np.zeros(count, RECORD_DTYPE)
+    rows["total_len"] = 0xFFFFFFFF
+    batch = Batch(rows, b"")
+    assert batch.total_bytes == count * 0xFFFFFFFF
+    assert type(batch.total_bytes) is int
+    assert batch[:1].total_bytes == min(count, 1) * 0xFFFFFFFF
+    batch.__init__(rows[:1], b"")
+    assert batch.total_bytes == min(count, 1) * 0xFFFFFFFF

@@ -1,3 +1,5 @@
+from libc.stdint cimport int64_t
+
 from slimcap.packet.lease cimport Hold, Lease
 from slimcap.packet.record cimport Record
 from slimcap.packet.view cimport View
@@ -7,6 +9,7 @@ cdef class Batch:
     cdef Py_ssize_t _count
     cdef Hold _rows_hold        # keeps _rows alive
     cdef Lease _lease           # keeps the packets' bytes alive
+    cdef int64_t _total_bytes   # of all packets on the wire; -1: not added up yet
     cdef object _links
     cdef object _records        # numpy arrays, made when asked for
     cdef object _data

@@ -2,7 +2,7 @@
 cimport cython
 cimport numpy as cnp
 from cpython.number cimport PyIndex_Check, PyNumber_AsSsize_t
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from slimcap.packet.headers cimport header_columns
@@ -54,6 +54,7 @@ cdef Batch new_batch(const Record* rows, Py_ssize_t count, Hold rows_hold, Lease
     batch._rows_hold = rows_hold
     batch._lease = lease
     batch._links = links
+    batch._total_bytes = -1
     return batch
 
 
@@ -218,6 +219,7 @@ cdef class Batch:
         self._count = len(rows)
         self._rows_hold = lease.hold
         self._records = None
+        self._total_bytes = -1
         return 0
 
     @property
@@ -237,11 +239,13 @@ cdef class Batch:
         cdef const Record* rows = self._rows
         cdef Hold _hold = self._rows_hold
         cdef Py_ssize_t index, count = self._count
-        cdef uint64_t total = 0
-        with nogil:
-            for index in range(count):
-                total += rows[index].total_len
-        return total
+        cdef int64_t total = 0
+        if self._total_bytes < 0:
+            with nogil:
+                for index in range(count):
+                    total += rows[index].total_len
+            self._total_bytes = total
+        return self._total_bytes
 
     @property
     def data(self):

@@ -16,5 +16,6 @@ cdef class RingSource(LiveSource):
     cdef object _ring_options
     cdef bint _take(self, Py_ssize_t ready) except -1
     cdef Py_ssize_t _walk_blocks(
-        self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t room) noexcept nogil
+        self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t room,
+        int64_t* total_bytes) noexcept nogil
     cdef Ring _open_ring(self)

@@ -137,17 +137,24 @@ cdef class RingSource(LiveSource):
         cdef Block rows = self._row_blocks.take()
         cdef Block block = self._ring.lend(self._index, ready)
         cdef Py_ssize_t count
+        cdef int64_t total_bytes = 0
         with nogil:
-            count = self._walk_blocks(block.ptr, ready, <Record*> rows.ptr, rows.size // sizeof(Record))
+            count = self._walk_blocks(
+                block.ptr, ready, <Record*> rows.ptr, rows.size // sizeof(Record), &total_bytes)
         self._index = (self._index + ready) % self._ring.num_blocks
         if count == 0:
             return False
         self._show(rows, count, block, block.size)
+        self._total_bytes = total_bytes
         return True
 
     cdef Py_ssize_t _walk_blocks(
-            self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t room) noexcept nogil:
-        """Write the rows of so many blocks, up to the first that makes no sense; how many rows that are."""
+            self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t room,
+            int64_t* total_bytes) noexcept nogil:
+        """Write the rows of so many blocks, up to the first that makes no sense; how many rows that are.
+
+        Adds up the packets' bytes, too, since later the rows may be out of the cache.
+        """
         # Pointers where `walk` has memoryviews, which would cost more than the walk of a few hundred packets.
         cdef Py_ssize_t size = self._ring.block_size
         cdef Py_ssize_t index, more, count = 0
@@ -159,6 +166,7 @@ cdef class RingSource(LiveSource):
             if more and self._walker.status & TP_STATUS_LOSING:
                 rows[count].flags |= FLAG_LOSING
             count += more
+            total_bytes[0] += <int64_t> self._walker.total_bytes
             if self._walker.bad:
                 break
         return count

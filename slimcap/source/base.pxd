@@ -14,6 +14,7 @@ cdef class Source:
     cdef const uint8_t* _data
     cdef Py_ssize_t _data_size
     cdef Block _rows_block, _data_block
+    cdef int64_t _total_bytes   # of all of these rows' packets; -1: the source does not know
     cdef Hold _rows_hold        # what the record arrays of all batches of these rows hold on to
     cdef Hold _view_hold        # what single views of _data hold on to
 

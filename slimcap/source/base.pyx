@@ -105,6 +105,7 @@ cdef class Source:
         self._earlier += self._next
         self._rows = NULL
         self._data = NULL
+        self._total_bytes = -1
         self._next = self._end = 0
         self._rows_hold = self._view_hold = None
         self._rows_block = self._data_block = None
@@ -381,6 +382,8 @@ cdef class Source:
                 self._rows_hold = lease_block(self._rows_block, self._end * sizeof(Record)).hold
             batch = new_batch(
                 row, most, self._rows_hold, lease_block(self._data_block, self._data_size), self._links)
+            if most == self._end:  # that is all of them
+                batch._total_bytes = self._total_bytes
             self._next += most
         finally:
             self._leave()

@@ -81,6 +81,7 @@ cdef class BlockWalker:
     cdef void _start(self, const uint8_t* block, uint64_t size) noexcept nogil:
         cdef tpacket_block_desc desc
         self.position = self.remaining = self.status = 0
+        self.total_bytes = 0
         self.bad = False
         if size < sizeof(desc):
             self.bad = True
@@ -98,7 +99,7 @@ cdef class BlockWalker:
         cdef Py_ssize_t most = min(room, <Py_ssize_t> self.remaining)
         cdef Py_ssize_t count = 0
         cdef uint32_t linktype = self.linktype
-        cdef uint64_t step
+        cdef uint64_t step, total_bytes = 0
         cdef const tpacket3_hdr* header
         if most and not _may_start(self.position, size):
             self.bad = True
@@ -108,7 +109,7 @@ cdef class BlockWalker:
             if not _fits(header, left):
                 self.bad = True
                 break
-            _packet(header, base + (p - block), linktype, &rows[count])
+            total_bytes += _packet(header, base + (p - block), linktype, &rows[count])
             count += 1
             step = header.tp_next_offset
             # Nothing follows, or nothing that can; a step of 0 would lead to the same packet again and again.
@@ -118,6 +119,7 @@ cdef class BlockWalker:
                 break
             p += step
             left -= step
+        self.total_bytes = self.total_bytes + total_bytes
         self.remaining = 0 if self.bad else self.remaining - <uint32_t> count
         self.position = p - block if self.remaining else 0
         return count
@@ -184,9 +186,9 @@ cdef inline bint _fits(const tpacket3_hdr* header, uint64_t room) noexcept nogil
     return header.tp_mac >= PACKET_MIN and <uint64_t> header.tp_mac + header.tp_snaplen <= room
 
 
-cdef inline void _packet(
+cdef inline uint32_t _packet(
         const tpacket3_hdr* header, uint64_t offset, uint32_t linktype, Record* row) noexcept nogil:
-    """The row of one packet, which lies in its block."""
+    """The row of one packet, which lies in its block; gives its total_len."""
     # All of the header before any of the row: the compiler cannot know that they are not the same memory.
     cdef const uint8_t* p = <const uint8_t*> header
     cdef uint64_t mac = header.tp_mac
@@ -207,6 +209,7 @@ cdef inline void _packet(
     else:
         _link(linktype, p + mac, snaplen, row)
     add_status(row, status, header.hv1.tp_vlan_tci, header.hv1.tp_vlan_tpid)
+    return total_len
 
 
 cdef void _link(uint32_t linktype, const uint8_t* p, uint32_t n, Record* row) noexcept nogil:

@@ -251,6 +251,21 @@ def test_short_of_memory(smaller):
         assert "smaller_ring=True" in done.stdout
 
 
+@pytest.mark.parametrize("most", [None, 1, 3, 1000])
+def test_total_bytes(veth, opened, most):
+    """Known of a whole block, added up of a part of one."""
+    source = opened(snaplen=40)
+    frames = frames_of(50, 100)
+    veth.send(frames)
+    sizes = []
+    while sum(len(batch) for batch in sizes) < 50:
+        sizes.append(source.next_batch(most, timeout=10))
+        assert sizes[-1].total_bytes == sizes[-1]["total_len"].sum()
+        assert sizes[-1][::2].total_bytes == sizes[-1]["total_len"][::2].sum()
+        assert sizes[-1].copy().total_bytes == sizes[-1].total_bytes
+    assert sum(batch.total_bytes for batch in sizes) == sum(map(len, frames))
+
+
 def test_size_of_the_ring(opened):
     source = opened(block_size=PAGE * 3, num_blocks=5)
     assert (source.block_size, source.num_blocks) == (PAGE * 3, 5)
