@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from slimcap.abi.linux cimport iovec, mmsghdr, sockaddr_ll
 from slimcap.packet.record cimport Record
@@ -6,10 +6,11 @@ from slimcap.source.socket cimport CaptureSocket
 
 cdef enum:
     CONTROL_ROOM = 128          # for the control messages of a packet: 72 bytes, and what else may come
+    CONTROL_WORDS = 16          # of 8 bytes, as a cmsghdr is aligned
 
 cdef struct Envelope:
     # What recvmmsg() says of a packet.
-    uint8_t control[CONTROL_ROOM]
+    uint64_t control[CONTROL_WORDS]
     sockaddr_ll address
 
 cdef class MessageReader:
