@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -37,8 +38,26 @@ def write(text: str) -> None:
     with writing():
         if sys.stdout is None:  # Python's way to say that it was closed from the start
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        raw = getattr(sys.stdout, "buffer", None)
+        if isinstance(raw, io.RawIOBase):
+            sys.stdout.flush()
+            _write_raw(raw, text.encode(sys.stdout.encoding, sys.stdout.errors or "strict"))
+        else:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+
+def _write_raw(raw: io.RawIOBase, data: bytes) -> None:
+    """Write all of it to what is not buffered, as with PYTHONUNBUFFERED.
+
+    Python's text layer would lose what one call does not take, as when a signal comes in the middle.
+    """
+    rest = memoryview(data)
+    while rest:
+        written = raw.write(rest)
+        if written is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        rest = rest[written:]
 
 
 def complain(message: str) -> None:

@@ -12,7 +12,8 @@ cdef class LiveSource(ZeroCopySource):
     cdef Py_ssize_t _most       # bytes captured of a packet
     cdef bint _raise_down
     cdef bint _doubtful         # the link was down: is it still there?
-    cdef bint _draining         # stop() was called: nothing more comes in
+    cdef bint _gone             # it is not
+    cdef bint _draining         # stop() was called, or the link is gone: nothing more comes in
     cdef int64_t _drained       # when the last packet will have come out then, monotonic ns
     cdef object _counted        # of the kernel's counters, which clear when read
     cdef object _drops          # the interface's

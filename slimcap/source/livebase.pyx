@@ -116,6 +116,10 @@ cdef class LiveSource(ZeroCopySource):
             if self._next_rows():
                 return True
             if self._draining and (late or self._is_drained()):
+                if self._gone:
+                    raise LinkGone(
+                        errno.ENODEV, "the interface is gone: open a new source when it is there again",
+                        self._socket.link.name)
                 return False
             self._wait(deadline)
 
@@ -140,8 +144,10 @@ cdef class LiveSource(ZeroCopySource):
         """Wait for packets, or for a while if something else has to be looked at meanwhile."""
         cdef int64_t until = deadline
         cdef short events
-        if self._doubtful:
+        if self._doubtful and not self._gone:
             self._check_link()
+            if self._gone:
+                return 0
             until = _earlier(until, monotonic_ns() + LOOK_AGAIN)
         if self._draining:
             until = _earlier(until, self._drained)
@@ -166,15 +172,17 @@ cdef class LiveSource(ZeroCopySource):
 
     cdef int _check_link(self) except -1:
         """Whether a link that was down exists; and is up again, which ends all doubt."""
-        link = self._socket.link
         state = self._socket.link_state()
         if state == LINK_GONE:
-            raise LinkGone(
-                errno.ENODEV, "the interface is gone: open a new source when it is there again", link.name)
-        if state == LINK_UP:
+            if not self._gone:
+                self._gone = True
+                self._begin_draining()  # a block that is not full may hold packets
+        elif state == LINK_UP:
             self._doubtful = False
         elif self._raise_down:
-            raise LinkDown(errno.ENETDOWN, "the interface is down: `ip link set up` brings it up", link.name)
+            raise LinkDown(
+                errno.ENETDOWN, "the interface is down: `ip link set up` brings it up",
+                self._socket.link.name)
         return 0
 
     # The end.

@@ -568,7 +568,8 @@ def test_a_thousand_times_open_and_closed(veth, kind):
         before, memory = left_behind(veth.namespace), resident()
         list(threads.map(open_and_close, [125] * 8))
         assert left_behind(veth.namespace) == before
-        assert resident() - memory < 1 << 20
+        if "libasan" not in os.environ.get("LD_PRELOAD", ""):  # which keeps what was freed for a while
+            assert resident() - memory < 1 << 20
 
 
 def test_closed_with_views_open(veth, kind):
@@ -977,10 +978,12 @@ def test_deleted_and_made_again(veth, opened):
     assert "right" in str(caught.value)
 
 
-def test_packets_before_the_deletion_are_delivered(veth, opened):
+@pytest.mark.parametrize("pause", [0, 0.2])
+def test_packets_before_the_deletion_are_delivered(veth, opened, pause):
+    """Those in a block that the kernel has not handed over yet, too."""
     source = opened()
     veth.send(frames_of(4))
-    time.sleep(0.2)
+    time.sleep(pause)
     veth.namespace.ip("link delete right")
     with veth.namespace.inside():
         assert payloads(collect(source, 4)) == frames_of(4)
