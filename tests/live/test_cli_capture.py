@@ -350,8 +350,10 @@ def test_more_than_the_ring_holds(veth, capture, tmp_path):
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["", "unbuffered"])
 def test_drops(veth, capture, unbuffered):
-    """Who does not read in time loses packets, and is told how many; what was captured comes out whole, though the
-    signal comes in the middle of a write."""
+    """Who does not read in time loses packets, and is told how many.
+
+    What was captured comes out whole, though the signal comes in the middle of a write.
+    """
     running = capture("--json", env=os.environ | {"PYTHONUNBUFFERED": unbuffered})
     for _ in range(40):
         veth.send(frames(veth, 500, size=1200))  # 26 MB, where the ring holds 16
