@@ -1,8 +1,8 @@
 """What the tests share: the sample captures and what is known of them, peers, threads and FIFOs.
 
-`make_samples`, which builds the samples, `traffic`, frames for live tests, and `bpf_oracles` can be imported
-by every test module. The fixtures `good` and `sample_of` give a sample as its builder described it: nothing
-here decodes a capture file.
+`make_samples`, which builds the samples, `traffic`, frames for live tests, `doubles` and `bpf_oracles` can be
+imported by every test module. The fixtures `good` and `sample_of` give a sample as its builder described it:
+nothing here decodes a capture file.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 import types
@@ -37,6 +38,11 @@ except ModuleNotFoundError as error:
     ) from None
 
 
+# In the background of a shell, and under nohup(1), these are ignored: so they would be in what tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def load_by_path(name: str, path: Path) -> types.ModuleType:
     """Import a file that is in no package, once, so that `import name` finds it from then on."""
     if name not in sys.modules:
@@ -52,6 +58,7 @@ def load_by_path(name: str, path: Path) -> types.ModuleType:
 make_samples = load_by_path("make_samples", DATA / "make_samples.py")
 load_by_path("traffic", Path(__file__).parent / "live" / "traffic.py")
 load_by_path("fuzz_pcap", Path(__file__).parent / "fuzz" / "fuzz_pcap.py")
+load_by_path("doubles", Path(__file__).parent / "doubles.py")
 load_by_path("bpf_oracles", Path(__file__).parent / "bpf_oracles.py")
 
 GOOD = [name for name in make_samples.SAMPLES if not name.startswith("bad/")]

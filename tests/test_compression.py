@@ -11,6 +11,7 @@ import zlib
 
 import make_samples
 import pytest
+from doubles import Trickle
 from make_samples import gzip_member, pcap_file, pcap_header, pcap_record
 
 from slimcap import FileFormatError, PcapSource, TruncatedFileError, read
@@ -32,19 +33,6 @@ def zlib_kind(request, monkeypatch):
     module, _ = deflate._fastest_zlib()
     assert (module is zlib) == (request.param == "zlib")
     return request.param
-
-
-class Trickle(io.RawIOBase):
-    """An unbuffered file that gives at most `step` bytes at a time."""
-
-    def __init__(self, data, step):
-        self._file, self._step = io.BytesIO(data), step
-
-    def readable(self):
-        return True
-
-    def readinto(self, buffer):
-        return self._file.readinto(memoryview(buffer)[: self._step])
 
 
 def whole_packets(plain):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from doubles import in_child
 from traffic import (
     ALL,
     GROUP,
@@ -863,26 +862,6 @@ def test_longer_than_any_packet_is(opened):
 
 
 # ---- processes and objects that are none
-
-
-def in_child(call):
-    """Run in a forked process; what it returned."""
-    read_end, write_end = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: threads of tests before may live
-        pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(write_end, str(call()).encode())
-        except BaseException as error:
-            os.write(write_end, repr(error).encode())
-        finally:
-            os._exit(0)
-    os.close(write_end)
-    with os.fdopen(read_end) as answer:
-        said = answer.read()
-    os.waitpid(pid, 0)
-    return said
 
 
 def test_a_forked_process_leaves_the_mock_alone(opened):

@@ -15,6 +15,7 @@ import weakref
 import make_samples
 import numpy as np
 import pytest
+from doubles import Trickle
 from make_samples import MICRO, MODIFIED, NANO, pcap_file, pcap_header, pcap_record
 
 from slimcap import (
@@ -45,22 +46,6 @@ TWINS = [
 ]
 # What a column of a record is, whatever block it was read in.
 PLACELESS = [name for name in RECORD_DTYPE.names if name != "offset"]
-
-
-class Trickle(io.RawIOBase):
-    """An unbuffered file that gives at most `step` bytes at a time."""
-
-    def __init__(self, data, step):
-        self._data, self._step, self._at = data, step, 0
-
-    def readable(self):
-        return True
-
-    def readinto(self, buffer):
-        piece = self._data[self._at : self._at + min(self._step, len(buffer))]
-        buffer[: len(piece)] = piece
-        self._at += len(piece)
-        return len(piece)
 
 
 def decode(data, room=1000, start=24, snaplen=0):

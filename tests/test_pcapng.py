@@ -14,6 +14,7 @@ from typing import NamedTuple
 import make_samples
 import numpy as np
 import pytest
+from doubles import Trickle
 from make_samples import PCAPNG, RESOLUTIONS, START, Ng
 
 import slimcap
@@ -642,19 +643,6 @@ def test_cut_at_every_byte(name, block_size, drain):
             assert type(error) is TruncatedFileError, cut
             assert error.offset == (cut if cut < 4 else ends[whole]), cut
             assert error.packet_index == packets, cut
-
-
-class Trickle(io.RawIOBase):
-    """An unbuffered file that gives at most `step` bytes at a time."""
-
-    def __init__(self, data, step):
-        self._file, self._step = io.BytesIO(data), step
-
-    def readable(self):
-        return True
-
-    def readinto(self, buffer):
-        return self._file.readinto(memoryview(buffer)[: self._step])
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 7, 4096])

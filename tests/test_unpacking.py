@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import make_samples
 import pytest
+from doubles import Trickle
 from make_samples import pcap_file, pcap_header, pcap_record
 
 from slimcap import CaptureStopped, CaptureUnblocked, FileFormatError, PcapSource, TruncatedFileError, read
@@ -66,19 +67,6 @@ SKIPPABLE = struct.pack("<II", 0x184D2A5A, 5) + b"other"
 
 def named(kinds):
     return pytest.mark.parametrize("kind", kinds, ids=[kind.name for kind in kinds])
-
-
-class Trickle(io.RawIOBase):
-    """An unbuffered file that gives at most `step` bytes at a time."""
-
-    def __init__(self, data, step):
-        self._file, self._step = io.BytesIO(data), step
-
-    def readable(self):
-        return True
-
-    def readinto(self, buffer):
-        return self._file.readinto(memoryview(buffer)[: self._step])
 
 
 def outcome(data, drain, **options):

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from doubles import in_child
 from traffic import (
     ALL,
     GROUP,
@@ -751,24 +752,6 @@ def test_wakes_at_once(opened, background):
 
 
 # ---- other processes
-
-
-def in_child(call):
-    """Run in a forked process; what it returned."""
-    read_end, write_end = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(write_end, str(call()).encode())
-        except BaseException as error:
-            os.write(write_end, repr(error).encode())
-        finally:
-            os._exit(0)
-    os.close(write_end)
-    with os.fdopen(read_end) as answer:
-        said = answer.read()
-    os.waitpid(pid, 0)
-    return said
 
 
 def test_a_forked_process_leaves_the_capture_alone(veth, opened):
