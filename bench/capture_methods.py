@@ -203,8 +203,7 @@ def arguments() -> argparse.Namespace:
     add("--only", nargs="+", default=[], metavar="PART", help="only ways with this in their names")
     add("--dir", type=Path, default=common.FOLDER, help="where C and Cython are built and kept")
     add("--cpu", type=int, default=common.default_cpu(), help="the CPU that is read on")
-    add("--json", type=Path, metavar="FILE", help="write the results there")
-    add("--render", type=Path, metavar="FILE", help="write the tables of these results into the READMEs")
+    common.add_results(parser)
     add("--child", nargs=2, metavar=("NAME", "RING"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -220,15 +219,7 @@ def main() -> None:
             sys.exit(common.SKIPPED)
         print(json.dumps({"ns": cost.ns, "allocations": cost.allocations}))
         return
-    if options.render:
-        results = common.read_json(options.render)
-        common.write_between(common.README, "capture_methods", render(results))
-        common.write_between(common.PROJECT_README, "bench methods", short_table(results))
-        return
-    results = run(options)
-    print(render(results), end="")
-    if options.json:
-        common.write_json(options.json, results)
+    common.finish(options, run, render, "capture_methods", ("bench methods", short_table))
 
 
 if __name__ == "__main__":

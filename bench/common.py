@@ -1,5 +1,6 @@
 """What every benchmark needs: building C and Cython, rounds of child processes, the machine, tables."""
 
+import argparse
 import json
 import os
 import platform
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -193,6 +194,36 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 def _rule(widths: Sequence[int]) -> str:
     return f"| {' | '.join(('-' * widths[0], *('-' * (width - 1) + ':' for width in widths[1:])))} |"
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Add what every benchmark can do with its results; see `finish`."""
+    add = parser.add_argument
+    add("--json", type=Path, metavar="FILE", help="write the results there")
+    add("--render", type=Path, metavar="FILE", help="write the tables of these results into the READMEs")
+
+
+def finish(
+    options: argparse.Namespace,
+    run: Callable[[argparse.Namespace], Mapping[str, Any]],
+    render: Callable[[dict[str, Any]], str],
+    marker: str,
+    short: tuple[str, Callable[[dict[str, Any]], str]] | None = None,
+) -> None:
+    """Measure, and print the tables; or write those of earlier results into the READMEs.
+
+    `marker` says where in that of the benchmarks, `short` where in the project's, and what.
+    """
+    if options.render:
+        results = read_json(options.render)
+        write_between(README, marker, render(results))
+        if short:
+            write_between(PROJECT_README, short[0], short[1](results))
+        return
+    results = json.loads(json.dumps(run(options)))  # as they will be read: keys are text
+    print(render(results), end="")
+    if options.json:
+        write_json(options.json, results)
 
 
 def write_json(path: Path, results: Mapping[str, Any]) -> None:

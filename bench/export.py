@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -218,9 +217,7 @@ def arguments() -> argparse.Namespace:
     names = ("a", "b")
     add("--rounds", type=int, default=5, help="how often everything runs (5)")
     add("--files", nargs="+", default=names, choices=names, help="which files")
-    add(
-        "--dir", type=Path, default=Path(tempfile.gettempdir()) / "slimcap-bench", help="where files are made"
-    )
+    add("--dir", type=Path, default=common.FOLDER, help="where files are made")
     add("--cpu", type=int, default=common.default_cpu(), help="the CPU to run on")
     add(
         "--big",
@@ -229,8 +226,7 @@ def arguments() -> argparse.Namespace:
         metavar="BYTES",
         help="see what memory a file this big takes as Parquet",
     )
-    add("--json", type=Path, metavar="FILE", help="write the results there")
-    add("--render", type=Path, metavar="FILE", help="write the tables of these results into bench/README.md")
+    common.add_results(parser)
     add("--child", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -239,13 +235,8 @@ def main() -> None:
     options = arguments()
     if options.child:
         child(options.child)
-    elif options.render:
-        common.write_between(common.README, "export", render(common.read_json(options.render)))
     else:
-        results = run(options)
-        print(render(results), end="")
-        if options.json:
-            common.write_json(options.json, results)
+        common.finish(options, run, render, "export")
 
 
 if __name__ == "__main__":

@@ -112,12 +112,10 @@ def render(results: Results) -> str:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    folder = Path(tempfile.gettempdir()) / "slimcap-bench"
     add("--rounds", type=int, default=5, help="how often each runs (5)")
-    add("--dir", type=Path, default=folder, help="where the file is made and kept")
+    add("--dir", type=Path, default=common.FOLDER, help="where the file is made and kept")
     add("--cpu", type=int, default=common.default_cpu(), help="the CPU that both run on")
-    add("--json", type=Path, metavar="FILE", help="write the results there")
-    add("--render", type=Path, metavar="FILE", help="write the table of these results into bench/README.md")
+    common.add_results(parser)
     add("--child", nargs=3, metavar=("NAME", "FILE", "EXPRESSION"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -129,13 +127,7 @@ def main() -> None:
         matches = slimcap_matches if name == "slimcap" else tcpdump_matches
         print(json.dumps(matches(path, expression)))
         return
-    if options.render:
-        common.write_between(common.README, "filter", render(common.read_json(options.render)))
-        return
-    results = run(options)
-    print(render(results), end="")
-    if options.json:
-        common.write_json(options.json, results)
+    common.finish(options, run, render, "filter")
 
 
 if __name__ == "__main__":

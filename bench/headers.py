@@ -11,7 +11,6 @@ row of each packet, too, which slimcap always makes. Sums of source ports over t
 import argparse
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -93,23 +92,15 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--rounds", type=int, default=5, help="how often each runs (5)")
     add("--files", nargs="+", default=("a", "b"), choices=("a", "b"), help="which files")
-    add("--dir", type=Path, default=Path(tempfile.gettempdir()) / "slimcap-bench", help="where files are")
+    add("--dir", type=Path, default=common.FOLDER, help="where files are")
     add("--cpu", type=int, default=common.default_cpu(), help="the CPU that they run on")
-    add("--json", type=Path, metavar="FILE", help="write the results there")
-    add("--render", type=Path, metavar="FILE", help="write the tables of these results into bench/README.md")
+    common.add_results(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     options = arguments()
-    if options.render:
-        results = common.read_json(options.render)
-        common.write_between(common.README, "headers", render(results))
-        return
-    results = run(options)
-    print(render(results), end="")
-    if options.json:
-        common.write_json(options.json, results)
+    common.finish(options, run, render, "headers")
 
 
 if __name__ == "__main__":

@@ -293,22 +293,13 @@ def arguments() -> argparse.Namespace:
     add("--samples", type=int, default=50, help="of each latency (50); 0 leaves them out")
     add("--only", nargs="+", default=[], metavar="PART", help="only readers with this in their names")
     add("--dir", type=Path, default=common.FOLDER, help="where programs are made and kept")
-    add("--json", type=Path, metavar="FILE", help="write the results there")
-    add("--render", type=Path, metavar="FILE", help="write the tables of these results into the READMEs")
+    common.add_results(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     options = arguments()
-    if options.render:
-        results = common.read_json(options.render)
-        common.write_between(common.README, "live_capture", render(results))
-        common.write_between(common.PROJECT_README, "bench live", short_table(results))
-        return
-    results = json.loads(json.dumps(run(options)))  # as it will be read: keys are text
-    print(render(results), end="")
-    if options.json:
-        common.write_json(options.json, results)
+    common.finish(options, run, render, "live_capture", ("bench live", short_table))
 
 
 if __name__ == "__main__":

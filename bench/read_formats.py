@@ -1,6 +1,7 @@
 """What does pcapng cost next to classic pcap, and a compressed file next to decompressing it?
 
     python bench/read_formats.py --json results.json      measure, and print the table
+    python bench/read_formats.py --render results.json    write it into bench/README.md
 
 The packets of the files `a` and `b` of `captures`, as pcap and pcapng, and `b` compressed. Every reader runs
 once a round in a process of its own: files as they are on one CPU, compressed ones on all, since they are
@@ -13,7 +14,6 @@ import gzip
 import json
 import os
 import sys
-import tempfile
 from importlib import import_module
 from pathlib import Path
 from statistics import median
@@ -97,16 +97,27 @@ def render(results: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    options.dir.mkdir(parents=True, exist_ok=True)
+    missing: common.Missing = {}
+    files = [capture(name, options.dir) for name in options.files]
+    return {
+        "question": (__doc__ or "").partition("\n")[0],
+        "machine": common.machine("numpy", "Cython", "slimcap", "zlib-ng", "zstandard", "lz4"),
+        "rounds": options.rounds,
+        "files": {file.title: measure(file, options, missing) for file in files},
+        "missing": missing,
+    }
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--rounds", type=int, default=5, help="how often every reader runs (5)")
     add("--files", nargs="+", default=("a", "b"), choices=("a", "b"), help="which packets")
-    add(
-        "--dir", type=Path, default=Path(tempfile.gettempdir()) / "slimcap-bench", help="where files are kept"
-    )
+    add("--dir", type=Path, default=common.FOLDER, help="where files are kept")
     add("--cpu", type=int, default=common.default_cpu(), help="the CPU for files that are not compressed")
-    add("--json", type=Path, metavar="FILE", help="write the results there")
+    common.add_results(parser)
     add("--alone", metavar="FILE", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -116,19 +127,7 @@ def main() -> None:
     if options.alone:
         alone(options.alone)
         return
-    options.dir.mkdir(parents=True, exist_ok=True)
-    missing: common.Missing = {}
-    files = [capture(name, options.dir) for name in options.files]
-    results = {
-        "question": (__doc__ or "").partition("\n")[0],
-        "machine": common.machine("numpy", "Cython", "slimcap", "zlib-ng", "zstandard", "lz4"),
-        "rounds": options.rounds,
-        "files": {file.title: measure(file, options, missing) for file in files},
-        "missing": missing,
-    }
-    print(render(results), end="")
-    if options.json:
-        common.write_json(options.json, results)
+    common.finish(options, run, render, "read_formats")
 
 
 if __name__ == "__main__":

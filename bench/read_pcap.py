@@ -219,22 +219,13 @@ def arguments() -> argparse.Namespace:
     add("--dir", type=Path, default=common.FOLDER, help="where files and programs are made and kept")
     add("--cpu", type=int, default=common.default_cpu(), help="the CPU that the readers run on")
     add("--big", type=float, default=0, metavar="BYTES", help="see what memory a file this big takes")
-    add("--json", type=Path, metavar="FILE", help="write the results there")
-    add("--render", type=Path, metavar="FILE", help="write the tables of these results into the READMEs")
+    common.add_results(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     options = arguments()
-    if options.render:
-        results = common.read_json(options.render)
-        common.write_between(common.README, "read_pcap", render(results))
-        common.write_between(common.PROJECT_README, "bench", short_table(results))
-        return
-    results = run(options)
-    print(render(results), end="")
-    if options.json:
-        common.write_json(options.json, results)
+    common.finish(options, run, render, "read_pcap", ("bench", short_table))
 
 
 if __name__ == "__main__":
