@@ -40,9 +40,14 @@ cdef inline uint64_t load64(const void* p) noexcept nogil:
     return value
 
 
+cdef inline uint16_t network16(uint16_t value) noexcept nogil:
+    """A 16-bit integer from this machine's byte order to the network's, or back: htons(3), ntohs(3)."""
+    return bswap16(value) if SLIMCAP_LITTLE_ENDIAN else value
+
+
 cdef inline uint16_t be16(const void* p) noexcept nogil:
     """A 16-bit integer in network byte order."""
-    return bswap16(load16(p)) if SLIMCAP_LITTLE_ENDIAN else load16(p)
+    return network16(load16(p))
 
 
 cdef inline uint32_t be32(const void* p) noexcept nogil:

@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from slimcap.abi.linux cimport tpacket3_hdr, tpacket_block_desc
+from slimcap.abi.bytes cimport network16
+from slimcap.abi.linux cimport AF_PACKET, sockaddr_ll, tpacket3_hdr, tpacket_block_desc
 from slimcap.source.ring cimport Ring
 
 cdef struct Arrival:
@@ -14,6 +15,12 @@ cdef struct Arrival:
     uint16_t maclen             # where its network header starts
     uint16_t protocol           # EtherType
     uint8_t pkt_type
+
+cdef inline void write_address(
+        sockaddr_ll* address, const Arrival* packet, int ifindex, uint16_t hatype) noexcept nogil:
+    """What the kernel says of a packet's interface and type, to memory that is zero."""
+    address.sll_family, address.sll_ifindex, address.sll_hatype = AF_PACKET, ifindex, hatype
+    address.sll_protocol, address.sll_pkttype = network16(packet.protocol), packet.pkt_type
 
 cdef class BlockWriter:
     cdef Ring ring

@@ -12,9 +12,7 @@ cimport cython
 from libc.string cimport memcpy, memset
 
 from slimcap.abi.atomic cimport load_acquire, store_release
-from slimcap.abi.bytes cimport bswap16, SLIMCAP_LITTLE_ENDIAN
 from slimcap.abi.linux cimport (
-    AF_PACKET,
     TP_STATUS_KERNEL,
     TP_STATUS_LOSING,
     TP_STATUS_USER,
@@ -124,7 +122,6 @@ cdef class BlockWriter:
         cdef tpacket_block_desc* block = self._block()
         cdef uint8_t* at = <uint8_t*> block + self._at
         cdef tpacket3_hdr* header = <tpacket3_hdr*> at
-        cdef sockaddr_ll* address = <sockaddr_ll*> (at + HEADER_LEN)
         cdef uint32_t mac = NETWORK - packet.maclen
         memset(at, 0, mac)
         header.tp_sec = <uint32_t> (packet.timestamp // NANOSECONDS)
@@ -133,9 +130,7 @@ cdef class BlockWriter:
         header.tp_status = TP_STATUS_USER | packet.status
         header.tp_mac, header.tp_net = <uint16_t> mac, NETWORK
         header.hv1.tp_vlan_tci, header.hv1.tp_vlan_tpid = packet.vlan_tci, packet.vlan_tpid
-        address.sll_family, address.sll_ifindex, address.sll_hatype = AF_PACKET, ifindex, hatype
-        address.sll_protocol = bswap16(packet.protocol) if SLIMCAP_LITTLE_ENDIAN else packet.protocol
-        address.sll_pkttype = packet.pkt_type
+        write_address(<sockaddr_ll*> (at + HEADER_LEN), packet, ifindex, hatype)
         memcpy(at + mac, packet.data, snaplen)
         if self._last is not NULL:
             self._last.tp_next_offset = <uint32_t> (at - <uint8_t*> self._last)

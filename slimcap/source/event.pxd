@@ -1,5 +1,8 @@
 from libc.stdint cimport int64_t
 
+cdef enum:
+    NEVER = -1          # as a deadline
+
 cdef enum Signal:
     SIGNAL_UNBLOCK = 1
     SIGNAL_STOP = 2

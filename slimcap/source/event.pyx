@@ -28,7 +28,6 @@ import os
 from slimcap.errors import CaptureStopped, CaptureUnblocked
 
 cdef enum:
-    NEVER = -1
     NANOSECOND = 1_000_000_000
     # A signal may be delivered to a thread that is not ours, and then interrupts no poll of ours.
     LONGEST_WAIT = 50_000_000

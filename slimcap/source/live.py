@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from slimcap.source.link import Link
 
 
-class RingOptions(TypedDict, total=False):
-    """The options of `RingSource`."""
+class LiveOptions(TypedDict, total=False):
+    """The options that every live source has."""
 
     snaplen: int | Strategy
     promiscuous: bool
@@ -21,28 +21,24 @@ class RingOptions(TypedDict, total=False):
     ignore_vlans: bool
     reinsert_vlan: bool
     direction: Direction
+    timeout: float | None
+    link_down: Literal["wait", "raise"]
+
+
+class RingOptions(LiveOptions, total=False):
+    """The options of `RingSource`."""
+
     block_size: int
     num_blocks: int
     block_timeout: float
     smaller_ring: bool
-    timeout: float | None
-    link_down: Literal["wait", "raise"]
 
 
-class SocketOptions(TypedDict, total=False):
+class SocketOptions(LiveOptions, total=False):
     """The options of `SocketSource`."""
 
-    snaplen: int | Strategy
-    promiscuous: bool
-    filter: Filter | None
-    auto_filter: bool
-    ignore_vlans: bool
-    reinsert_vlan: bool
-    direction: Direction
     buffer_size: int
     batch_size: int
-    timeout: float | None
-    link_down: Literal["wait", "raise"]
 
 
 def open_live(link: str | Link, **options: Unpack[RingOptions]) -> RingSource:

@@ -3,9 +3,6 @@ from libc.stdint cimport int64_t
 from slimcap.source.base cimport ZeroCopySource
 from slimcap.source.socket cimport CaptureSocket
 
-cdef enum:
-    NEVER = -1
-
 cdef class LiveSource(ZeroCopySource):
     cdef CaptureSocket _socket
     cdef readonly bint reinsert_vlan
@@ -21,8 +18,6 @@ cdef class LiveSource(ZeroCopySource):
     # For subclasses to write.
     cdef object _look_up(self, link)
     cdef CaptureSocket _new_socket(self, link)
-    cdef object _program(self, dict options)
-    cdef object _new_drops(self)
     cdef int _set_up(self) except -1
     cdef bint _next_rows(self) except -1
     cdef int64_t _delay(self) noexcept

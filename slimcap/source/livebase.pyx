@@ -7,7 +7,7 @@
 from libc.stdint cimport int64_t
 
 from slimcap.abi.linux cimport POLLERR, POLLHUP
-from slimcap.source.event cimport SIGNAL_END, deadline_after, monotonic_ns
+from slimcap.source.event cimport NEVER, SIGNAL_END, deadline_after, monotonic_ns
 from slimcap.source.socket cimport LINK_GONE, LINK_UP, PacketSocket
 
 import errno
@@ -18,7 +18,7 @@ from slimcap.errors import LinkDown, LinkGone
 from slimcap.filter import DROP, build_program, pack, resolve
 from slimcap.source.base import Stats
 from slimcap.source.link import ETHERNET, Link
-from slimcap.source.rtnetlink import DropCounter, LinkDrops
+from slimcap.source.rtnetlink import LinkDrops
 
 cdef enum:
     LOOK_AGAIN = 100_000_000    # ns between two looks whether a link that went down still exists
@@ -46,14 +46,6 @@ cdef class LiveSource(ZeroCopySource):
     cdef CaptureSocket _new_socket(self, link):
         """What to read from."""
         return PacketSocket(link)
-
-    cdef object _program(self, dict options):
-        """The filter's program; options["build"] makes it, for an interface."""
-        return options["build"](interface=self.link.name)
-
-    cdef object _new_drops(self):
-        """What counts the packets that the interface loses."""
-        return DropCounter(self.link.index)
 
     cdef int _set_up(self) except -1:
         """Make the socket ready, with `_most` and `_links` known; it is bound after that."""
@@ -85,17 +77,17 @@ cdef class LiveSource(ZeroCopySource):
         self._links = (link,)
         try:
             self._socket = self._new_socket(link)  # first: whoever may not capture is told so
-            options["build"] = partial(
+            build = partial(
                 build_program, link.type, options["filter"], snaplen=self._most,
                 auto_filter=options["auto_filter"], ignore_vlans=options["ignore_vlans"],
                 direction=options["direction"])
-            self._socket.attach(pack(self._program(options)))
+            self._socket.attach(pack(self._socket.compile(options["filter"], build)))
             if options["direction"] == "in":
                 self._socket.ignore_outgoing()
             self._set_up()
             if options["promiscuous"]:
                 self._socket.set_promiscuous()
-            self._drops = self._new_drops()
+            self._drops = self._socket.count_drops()
             self._socket.bind()
         except BaseException:
             self._shut_down()

@@ -9,9 +9,7 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 
-from slimcap.abi.bytes cimport SLIMCAP_LITTLE_ENDIAN, bswap16
 from slimcap.abi.linux cimport (
-    AF_PACKET,
     CMSG_DATA,
     CMSG_FIRSTHDR,
     CMSG_LEN,
@@ -30,6 +28,7 @@ from slimcap.abi.linux cimport (
     timespec,
     tpacket_auxdata,
 )
+from slimcap.source.blockwriter cimport write_address
 
 cdef enum:
     NANOSECONDS = 1_000_000_000
@@ -112,19 +111,12 @@ cdef void _answer(const Arrival* packet, mmsghdr* answer, int ifindex, uint16_t 
     answer.msg_len = size
     message.msg_flags = MSG_TRUNC if size < packet.cap_len else 0
     if message.msg_namelen >= sizeof(sockaddr_ll):
-        _answer_address(packet, <sockaddr_ll*> message.msg_name, ifindex, hatype)
+        memset(message.msg_name, 0, sizeof(sockaddr_ll))
+        write_address(<sockaddr_ll*> message.msg_name, packet, ifindex, hatype)
     if message.msg_controllen >= CMSG_SPACE(sizeof(timespec)) + CMSG_SPACE(sizeof(tpacket_auxdata)):
         _answer_control(packet, message)
     else:
         message.msg_controllen = 0
-
-
-cdef void _answer_address(
-        const Arrival* packet, sockaddr_ll* address, int ifindex, uint16_t hatype) noexcept nogil:
-    memset(address, 0, sizeof(sockaddr_ll))
-    address.sll_family, address.sll_ifindex, address.sll_hatype = AF_PACKET, ifindex, hatype
-    address.sll_protocol = bswap16(packet.protocol) if SLIMCAP_LITTLE_ENDIAN else packet.protocol
-    address.sll_pkttype = packet.pkt_type
 
 
 cdef void _answer_control(const Arrival* packet, msghdr* message) noexcept nogil:

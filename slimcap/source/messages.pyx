@@ -30,10 +30,9 @@ from slimcap.abi.linux cimport (
     timespec,
     tpacket_auxdata,
 )
-from slimcap.packet.record cimport FLAG_TRUNCATED, Record, set_pkt_type
+from slimcap.packet.record cimport Record, set_pkt_type
+from slimcap.source.decoder cimport fill_row
 from slimcap.source.status cimport add_status, stripped_tpid
-from slimcap.wire.link cimport LinkInfo
-from slimcap.wire.linktype cimport walk_link
 from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
 
 import os
@@ -114,7 +113,6 @@ cdef class MessageReader:
         cdef uint64_t offset = index * self.stride + VLAN_LEN
         cdef uint32_t cap_len = min(message.msg_len, self.snaplen)
         cdef uint32_t total_len
-        cdef LinkInfo info
         memset(&beside, 0, sizeof(beside))
         row.timestamp = 0
         _read_control(&message.msg_hdr, &beside, &row.timestamp)
@@ -125,16 +123,9 @@ cdef class MessageReader:
             offset -= VLAN_LEN
             cap_len = min(cap_len + VLAN_LEN, self.snaplen)
             total_len = max(total_len, total_len + VLAN_LEN)
-        walk_link(self.linktype, data + offset, cap_len, &info)
-        row.offset = offset
-        row.total_len = total_len
-        row.cap_len = cap_len
-        row.ip_offset = info.ip_offset
-        row.interface = 0
-        row.vlan_tci = info.vlan_tci
-        row.vlan_tpid = info.vlan_tpid
+        row.offset, row.interface = offset, 0
+        fill_row(row, self.linktype, data + offset, cap_len, total_len, cap_len)
         set_pkt_type(row, self._envelopes[index].address.sll_pkttype)
-        row.flags = info.flags | (FLAG_TRUNCATED if cap_len < total_len else 0)
         add_status(row, beside.tp_status, beside.tp_vlan_tci, beside.tp_vlan_tpid)
 
 

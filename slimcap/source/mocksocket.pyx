@@ -56,7 +56,14 @@ from slimcap.packet.record cimport (
     in_bounds,
 )
 from slimcap.packet.view cimport View
-from slimcap.source.event cimport SIGNAL_STOP, SIGNAL_UNBLOCK, deadline_after, monotonic_ns, raise_errno
+from slimcap.source.event cimport (
+    NEVER,
+    SIGNAL_STOP,
+    SIGNAL_UNBLOCK,
+    deadline_after,
+    monotonic_ns,
+    raise_errno,
+)
 from slimcap.source.ring cimport Ring
 from slimcap.source.socket cimport LINK_DOWN, LINK_GONE, LINK_UP
 from slimcap.wire.ethernet cimport ETHERNET_LEN, ETHERNET_TYPE
@@ -73,7 +80,6 @@ from slimcap.source.link import Link
 from slimcap.source.rtnetlink import LinkDrops
 
 cdef enum:
-    NEVER = -1
     NANOSECONDS = 1_000_000_000
     SOME = 1024             # packets that are added before others get the lock
     MAX_SNAPLEN = 262144    # no packet of Linux is longer
@@ -188,8 +194,22 @@ cdef class MockSocket(CaptureSocket):
 
     # The reader's side, as the kernel's.
 
+    cdef object compile(self, object filter, object build):
+        if isinstance(filter, str) and self._ethernet:
+            for name in (self.link.name, "lo"):  # which may be of no interface, or be down
+                try:
+                    return build(interface=name)
+                except FilterError:
+                    continue
+            self.on_wire = "vlan" in filter
+            # If it is no expression at all, this says so.
+        return build(interface=None)
+
     cdef int set_promiscuous(self) except -1:
         return 0
+
+    cdef object count_drops(self):
+        return _Drops()
 
     cdef int attach(self, bytes program) except -1:
         cdef Machine machine = Machine(struct.iter_unpack("=HBBI", program))
@@ -561,20 +581,6 @@ cdef object _mock_link(link):
     return link if isinstance(link, Link) else Link(link, 1, LINKTYPE_ETHERNET, 1)
 
 
-cdef object _program(MockSocket device, dict options):
-    """The filter's program. If libpcap may not open an interface, it compiles an expression as for a file."""
-    link, chosen = device.link, options["filter"]
-    if isinstance(chosen, str) and link.type == LINKTYPE_ETHERNET:
-        for name in (link.name, "lo"):  # which may be of no interface, or be down
-            try:
-                return options["build"](interface=name)
-            except FilterError:
-                continue
-        device.on_wire = "vlan" in chosen
-        # If it is no expression at all, this says so.
-    return options["build"](interface=None)
-
-
 cdef class RingMock(RingSource):
     """A RingSource whose ring a producer fills: what is compiled of MockRingSource."""
 
@@ -584,12 +590,6 @@ cdef class RingMock(RingSource):
     cdef CaptureSocket _new_socket(self, link):
         self.device = MockSocket(link)
         return self.device
-
-    cdef object _program(self, dict options):
-        return _program(self.device, options)
-
-    cdef object _new_drops(self):
-        return _Drops()
 
     cdef int64_t _delay(self) noexcept:
         self.device._retire()
@@ -631,12 +631,6 @@ cdef class SocketMock(SocketSource):
     cdef CaptureSocket _new_socket(self, link):
         self.device = MockSocket(link)
         return self.device
-
-    cdef object _program(self, dict options):
-        return _program(self.device, options)
-
-    cdef object _new_drops(self):
-        return _Drops()
 
     def _keep(self):
         """Have the messages that were added read again and again."""

@@ -11,11 +11,13 @@ cdef enum LinkState:
 
 cdef class CaptureSocket:
     cdef readonly object link
-    cdef int set_promiscuous(self) except -1
+    cdef object compile(self, object filter, object build)
+    cdef object count_drops(self)
     cdef int attach(self, bytes program) except -1
     cdef int ignore_outgoing(self) except -1
     cdef Ring open_ring(self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms)
     cdef int set_messages(self, Py_ssize_t buffer_size) except -1
+    cdef int set_promiscuous(self) except -1
     cdef int bind(self) except -1
     cdef short wait(self, Event event, int64_t deadline) except -1
     cdef object read_statistics(self)

@@ -7,7 +7,7 @@ cimport cython
 from libc.stdint cimport uint32_t
 from libc.string cimport memset
 
-from slimcap.abi.bytes cimport bswap16
+from slimcap.abi.bytes cimport network16
 from slimcap.abi.linux cimport (
     AF_PACKET,
     EAGAIN,
@@ -69,6 +69,8 @@ from slimcap.source.event cimport raise_errno
 import errno as errors
 import sys
 
+from slimcap.source.rtnetlink import DropCounter
+
 cdef enum:
     FRAME_SIZE = 2048           # V3 packs packets as they come; it only has to divide well
     MIN_FRAME_SIZE = 128
@@ -91,8 +93,8 @@ cdef class CaptureSocket:
     The calls come in the order in which they stand here; none after `detach`.
     """
 
-    cdef int set_promiscuous(self) except -1:
-        """Receive what is for others, too, for as long as the socket is open."""
+    cdef object compile(self, object filter, object build):
+        """The program of `filter`, made by `build(interface=…)`: for an interface, or for a file if None."""
         raise NotImplementedError
 
     cdef int attach(self, bytes program) except -1:
@@ -109,6 +111,14 @@ cdef class CaptureSocket:
 
     cdef int set_messages(self, Py_ssize_t buffer_size) except -1:
         """Receive messages, with all that a ring would tell beside, and this much room for those to come."""
+        raise NotImplementedError
+
+    cdef int set_promiscuous(self) except -1:
+        """Receive what is for others, too, for as long as the socket is open."""
+        raise NotImplementedError
+
+    cdef object count_drops(self):
+        """What counts the packets that the interface loses from now on: has `read` and `close`."""
         raise NotImplementedError
 
     cdef int bind(self) except -1:
@@ -162,6 +172,12 @@ cdef class PacketSocket(CaptureSocket):
         if failed:
             _fail(f"setsockopt({name})", self.link.name)
         return 0
+
+    cdef object compile(self, object filter, object build):
+        return build(interface=self.link.name)
+
+    cdef object count_drops(self):
+        return DropCounter(self.link.index)
 
     cdef int set_promiscuous(self) except -1:
         cdef packet_mreq request = self._promiscuity()
@@ -230,7 +246,7 @@ cdef class PacketSocket(CaptureSocket):
         cdef int fd = self.fd, failed
         memset(&address, 0, sizeof(address))
         address.sll_family = AF_PACKET
-        address.sll_protocol = bswap16(ETH_P_ALL) if sys.byteorder == "little" else ETH_P_ALL
+        address.sll_protocol = network16(ETH_P_ALL)
         address.sll_ifindex = self.link.index
         with nogil:
             failed = c_bind(fd, <const sockaddr*> &address, sizeof(address))
