@@ -24,6 +24,7 @@ from slimcap.packet.types import NO_IP, PACKET_HDR_OFFSET, HeaderStatus, PacketT
 from slimcap.packet.view import IPLayer, View
 from slimcap.sink.arrow import ArrowColumns, ArrowStream
 from slimcap.sink.pcap import PcapWriter
+from slimcap.source.about import InterfaceInfo, SectionInfo
 from slimcap.source.afpacket import SocketSource
 from slimcap.source.afring import RingSource
 from slimcap.source.base import Source, Stats, ZeroCopySource
@@ -52,6 +53,7 @@ __all__ = [
     "FilterError",
     "HeaderStatus",
     "IPLayer",
+    "InterfaceInfo",
     "Jitter",
     "Lease",
     "Link",
@@ -72,6 +74,7 @@ __all__ = [
     "Replay",
     "RingExhausted",
     "RingSource",
+    "SectionInfo",
     "SlimcapError",
     "SocketSource",
     "Source",

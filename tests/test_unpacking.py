@@ -6,6 +6,7 @@ gzip has test_compression.py.
 from __future__ import annotations
 
 import bz2
+import gzip
 import io
 import lzma
 import os
@@ -105,6 +106,17 @@ def test_what_the_program_wrote(kind, opened, need_tool, drain):
     assert error is None
     assert facts == outcome(LARGE, drain)[0]
     assert len(facts) == 195 * 21
+
+
+@named([*KINDS, Kind("gzip", gzip.compress, [], True)])
+def test_the_source_says_what_it_is(kind, opened):
+    with PcapSource(opened(kind.pack(make_samples.PCAPNG["empty.pcapng"]()))) as source:
+        assert (source.format, source.compression) == ("pcapng", kind.name)
+    with PcapSource(opened(PLAIN)) as source:
+        assert (source.format, source.compression) == ("pcap", None)
+    if kind in FRAMED:
+        with PcapSource(opened(SKIPPABLE + kind.pack(PLAIN))) as source:
+            assert source.compression == kind.name
 
 
 @named(KINDS)

@@ -178,14 +178,21 @@ cdef extern from * nogil:
     const uint32_t PCAPNG_PACKET "SLIMCAP_PCAPNG_PACKET"
 
 cdef enum:
-    # Option codes, each of the block it is in (draft-ietf-opsawg-pcapng, sections 3.5, 4.2, 4.3, 4.6).
+    # Option codes, each of the block it is in (draft-ietf-opsawg-pcapng, sections 3.5, 4.1, 4.2, 4.3, 4.6).
     OPTION_END = 0
     OPTION_COMMENT = 1
+    SECTION_HARDWARE = 2
+    SECTION_OS = 3
+    SECTION_APPLICATION = 4
     INTERFACE_NAME = 2
     INTERFACE_DESCRIPTION = 3
     INTERFACE_TIME_RESOLUTION = 9
+    INTERFACE_FILTER = 11
+    INTERFACE_OS = 12
     INTERFACE_TIME_OFFSET = 14
+    INTERFACE_HARDWARE = 15
     PACKET_FLAGS = 2
     PACKET_DROPS = 4
+    STATISTICS_RECEIVED = 4
     STATISTICS_INTERFACE_DROPS = 5
     STATISTICS_SYSTEM_DROPS = 7

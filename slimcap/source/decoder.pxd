@@ -7,6 +7,7 @@ from slimcap.wire.linktype cimport LINKTYPE_DBUS, walk_link
 cdef enum:
     MAX_CAPLEN = 262144         # libpcap's MAXIMUM_SNAPLEN
     MAX_CAPLEN_DBUS = 128 << 20
+    MAX_SECTIONS = 65535        # that are remembered
 
 cdef class Decoder:
     cdef readonly uint64_t position     # where the last decode() ended
@@ -15,9 +16,12 @@ cdef class Decoder:
     cdef readonly uint32_t snaplen, version_major, version_minor, resolution
     cdef readonly bint swapped
     cdef readonly tuple links
+    cdef readonly list interfaces       # an InterfaceInfo for each of the links
+    cdef readonly list sections         # SectionInfos, MAX_SECTIONS at most
     cdef readonly list comments         # (row, text) of the rows of the last decode()
     cdef uint32_t _cut                  # most bytes of a packet that rows show
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1
+    cdef str _byte_order(self)
     cdef object _dropped(self)
 
 

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 from slimcap.packet.lease import _Buffer
+from slimcap.source.about import InterfaceInfo, SectionInfo
 from slimcap.source.link import Link
 
 @disjoint_base
@@ -23,6 +24,10 @@ class Decoder:
     def swapped(self) -> bool: ...
     @property
     def links(self) -> tuple[Link, ...]: ...
+    @property
+    def interfaces(self) -> list[InterfaceInfo]: ...
+    @property
+    def sections(self) -> list[SectionInfo]: ...
     @property
     def comments(self) -> list[tuple[int, str]]: ...
     @property

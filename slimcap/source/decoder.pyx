@@ -1,6 +1,7 @@
 """What the decoders of capture files have in common: bytes in, rows out. They know nothing of files."""
 from libc.stdint cimport uint8_t, uint64_t
 
+from slimcap.abi.bytes cimport SLIMCAP_LITTLE_ENDIAN
 from slimcap.packet.record cimport Record
 
 
@@ -9,7 +10,7 @@ cdef class Decoder:
 
     def __cinit__(self, *args, **kwargs):
         self.links = ()
-        self.comments = []
+        self.comments, self.interfaces, self.sections = [], [], []
 
     def __init__(self):
         raise TypeError("Decoder is what decoders have in common: use PcapDecoder or PcapngDecoder")
@@ -39,6 +40,9 @@ cdef class Decoder:
 
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1:
         raise NotImplementedError
+
+    cdef str _byte_order(self):
+        return "big" if self.swapped == SLIMCAP_LITTLE_ENDIAN else "little"
 
     cdef object _dropped(self):
         """Packets that were lost while capturing, as far as the file says so."""

@@ -26,6 +26,8 @@ class GzipReader:
         `read(n)` gives up to n more bytes, b"" at the end.
     """
 
+    name = "gzip"
+
     def __init__(self, head: bytes, read: Read) -> None:
         self._zlib, self._errors = _fastest_zlib()
         self._read = read

@@ -179,6 +179,8 @@ class FrameReader:
         The library is not installed; if a skippable frame comes first, from `read`.
     """
 
+    name = "zstd"  # or lz4: a skippable frame may be of either
+
     def __init__(self, head: bytes, read: Read) -> None:
         self._read = read
         self._input, self._at = head, 0
@@ -235,6 +237,7 @@ class FrameReader:
             head = self._input[self._at : self._at + _SKIPPABLE_HEADER]
             if not is_skippable(head):
                 self._frame = _new_frame(head)
+                self.name = self._frame.name
                 return True
             if not self._have(_SKIPPABLE_HEADER):
                 raise StreamError("the compressed stream is cut in a skippable frame", cut=True)

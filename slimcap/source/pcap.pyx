@@ -19,6 +19,7 @@ from slimcap.abi.capfile cimport (
 from slimcap.packet.record cimport Record
 from slimcap.source.decoder cimport Decoder, fill_row, most_caplen
 
+from slimcap.source.about import InterfaceInfo, SectionInfo
 from slimcap.source.link import Link
 
 cdef enum:
@@ -72,6 +73,8 @@ cdef class PcapDecoder(Decoder):
         self.needed = self._record_len
         self._cut = snaplen if 0 < snaplen < self._most_caplen else self._most_caplen
         self.links = (Link(name, 0, self.linktype),)
+        self.interfaces.append(InterfaceInfo(self.links[0], h.snaplen, NANOSECONDS // self.resolution))
+        self.sections.append(SectionInfo(self._byte_order(), (h.version_major, h.version_minor)))
 
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1:
         if self._record_len == 0:

@@ -10,6 +10,7 @@ from slimcap.source.input cimport Input
 cdef class PcapSource(ZeroCopySource):
     cdef Decoder _decoder
     cdef Input _file, _input            # what was opened; what is decoded, perhaps decompressed from it
+    cdef object _reader                 # the decompressor in between, or None
     cdef Pool _blocks, _row_blocks
     cdef Block _block                   # the undecoded bytes are _block[_start:_stop]
     cdef Py_ssize_t _start, _stop

@@ -3,7 +3,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memmove
 
-from slimcap.abi.bytes cimport SLIMCAP_LITTLE_ENDIAN, load32
+from slimcap.abi.bytes cimport load32
 from slimcap.abi.capfile cimport PCAPNG_SECTION, PcapFileHeader
 from slimcap.filter.match cimport Matcher
 from slimcap.packet.lease cimport Block, Pool, new_block
@@ -97,9 +97,9 @@ cdef class PcapSource(ZeroCopySource):
         """Put a decompressor in between if the first bytes ask for one."""
         self._read_to(SNIFF_LEN)
         head = self._block.ptr[:self._stop]
-        reader = decompressor(head, self._file.read)
-        if reader is not None:
-            self._input = wrap_input(self._file, reader)
+        self._reader = decompressor(head, self._file.read)
+        if self._reader is not None:
+            self._input = wrap_input(self._file, self._reader)
             self._stop = 0
         return 0
 
@@ -292,13 +292,34 @@ cdef class PcapSource(ZeroCopySource):
     @property
     def byte_order(self):
         """Byte order of the file, or of the section, "little" or "big"."""
-        return "big" if self._decoder.swapped == SLIMCAP_LITTLE_ENDIAN else "little"
+        return self._decoder._byte_order()
 
     @property
     def resolution(self):
         """Nanoseconds in a tick of the file's timestamps, 1 if a tick is less; of its finest interface, as
         far as the file was read."""
         return self._decoder.resolution
+
+    @property
+    def format(self):
+        """Format of the file, "pcap" or "pcapng"."""
+        return "pcapng" if isinstance(self._decoder, PcapngDecoder) else "pcap"
+
+    @property
+    def compression(self):
+        """What the file is compressed with, "gzip", "bzip2", "xz", "zstd" or "lz4"; None if it is not."""
+        return None if self._reader is None else self._reader.name
+
+    @property
+    def interfaces(self):
+        """What the file says of its interfaces, as far as it was read: a tuple of InterfaceInfo."""
+        return tuple(self._decoder.interfaces)
+
+    @property
+    def sections(self):
+        """What the file says of its sections, as far as it was read, the first 65,535 of them:
+        a tuple of SectionInfo."""
+        return tuple(self._decoder.sections)
 
     @property
     def comments(self):
@@ -311,9 +332,8 @@ cdef class PcapSource(ZeroCopySource):
         """
         found = {}
         for row, text in self._comments or ():
-            number = self._first + row
-            found[number] = f"{found[number]}\n{text}" if number in found else text
-        return found
+            found.setdefault(self._first + row, []).append(text)
+        return {number: "\n".join(texts) for number, texts in found.items()}
 
     @property
     def progress(self):

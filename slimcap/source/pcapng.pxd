@@ -26,7 +26,6 @@ cdef struct Interface:
     Clock clock
     uint32_t linktype, snaplen
     uint64_t dropped            # before its packets, as these say
-    uint64_t dropped_in_all     # as its last statistics say
 
 cdef struct Options:
     const uint8_t* at
@@ -56,6 +55,6 @@ cdef class PcapngDecoder(Decoder):
     cdef str _read_section(self, const uint8_t* p, uint32_t length)
     cdef str _read_interface(self, const uint8_t* p, uint32_t length)
     cdef str _read_statistics(self, const uint8_t* p, uint32_t length)
-    cdef str _add_interface(self, Interface interface, str name, str description)
+    cdef str _add_interface(self, Interface interface, uint8_t tsresol, dict texts)
     cdef int _grow(self) except -1
     cdef str _explain(self)

@@ -16,7 +16,10 @@ from libc.string cimport memcpy
 from slimcap.abi.bytes cimport bswap16, bswap32, bswap64, load32, load64
 from slimcap.abi.capfile cimport (
     INTERFACE_DESCRIPTION,
+    INTERFACE_FILTER,
+    INTERFACE_HARDWARE,
     INTERFACE_NAME,
+    INTERFACE_OS,
     INTERFACE_TIME_OFFSET,
     INTERFACE_TIME_RESOLUTION,
     OPTION_COMMENT,
@@ -30,7 +33,11 @@ from slimcap.abi.capfile cimport (
     PCAPNG_SECTION,
     PCAPNG_SIMPLE,
     PCAPNG_STATISTICS,
+    SECTION_APPLICATION,
+    SECTION_HARDWARE,
+    SECTION_OS,
     STATISTICS_INTERFACE_DROPS,
+    STATISTICS_RECEIVED,
     STATISTICS_SYSTEM_DROPS,
     PcapngBlock,
     PcapngInterface,
@@ -43,9 +50,10 @@ from slimcap.abi.capfile cimport (
 )
 from slimcap.abi.ticks cimport MICROSECONDS, nanoseconds, set_resolution
 from slimcap.packet.record cimport Record, set_pkt_type
-from slimcap.source.decoder cimport MAX_CAPLEN, Decoder, fill_row, most_caplen
+from slimcap.source.decoder cimport MAX_CAPLEN, MAX_SECTIONS, Decoder, fill_row, most_caplen
 
 from slimcap.packet.types import PacketType
+from slimcap.source.about import InterfaceInfo, SectionInfo
 from slimcap.source.link import Link
 
 cdef enum:
@@ -64,6 +72,17 @@ cdef uint8_t[8] PKT_TYPES = [
     KEEP_TYPE, KEEP_TYPE, KEEP_TYPE]
 cdef uint8_t THIS_HOST = PacketType.THIS_HOST
 cdef uint8_t OUTGOING = PacketType.OUTGOING
+
+# Fields of SectionInfo, Link and InterfaceInfo, by the code of the option that they come from.
+cdef dict SECTION_TEXTS = {
+    SECTION_HARDWARE: "hardware", SECTION_OS: "os",
+    SECTION_APPLICATION: "application"}
+cdef dict INTERFACE_TEXTS = {
+    INTERFACE_NAME: "name", INTERFACE_DESCRIPTION: "description",
+    INTERFACE_FILTER: "filter", INTERFACE_OS: "os", INTERFACE_HARDWARE: "hardware"}
+cdef dict COUNTERS = {
+    STATISTICS_RECEIVED: "received", STATISTICS_INTERFACE_DROPS: "interface_dropped",
+    STATISTICS_SYSTEM_DROPS: "os_dropped"}
 
 
 @cython.final
@@ -274,6 +293,7 @@ cdef class PcapngDecoder(Decoder):
 
     cdef str _read_section(self, const uint8_t* p, uint32_t length):
         cdef PcapngSection h
+        cdef Options options
         if length < sizeof(h) + LENGTH_SIZE:
             return f"a section header of {length} bytes"
         memcpy(&h, p, sizeof(h))
@@ -284,6 +304,11 @@ cdef class PcapngDecoder(Decoder):
         self.version_major, self.version_minor = h.version_major, h.version_minor
         self._in_section = True
         self._section = self._count
+        if len(self.sections) < MAX_SECTIONS:
+            options = _options_behind(p, sizeof(h), length, self.swapped)
+            self.sections.append(SectionInfo(
+                self._byte_order(), (h.version_major, h.version_minor), self._section,
+                **_texts(&options, SECTION_TEXTS)))
         return None
 
     cdef str _read_interface(self, const uint8_t* p, uint32_t length):
@@ -292,26 +317,23 @@ cdef class PcapngDecoder(Decoder):
         cdef Options options
         cdef PcapngOption option
         cdef const uint8_t* value
-        cdef str name = "", description = ""
+        cdef uint8_t tsresol = MICROSECONDS
         if length < sizeof(h) + LENGTH_SIZE:
             return f"an interface description of {length} bytes"
         memcpy(&h, p, sizeof(h))
         interface.linktype = bswap16(h.linktype) if self.swapped else h.linktype
         interface.snaplen = bswap32(h.snaplen) if self.swapped else h.snaplen
-        interface.dropped = interface.dropped_in_all = 0
+        interface.dropped = 0
         set_resolution(&interface.clock, MICROSECONDS)
         interface.clock.seconds = 0
         options = _options_behind(p, sizeof(h), length, self.swapped)
         while _next_option(&options, &option, &value):
-            if option.code == INTERFACE_NAME:
-                name = _text(value, option.length)
-            elif option.code == INTERFACE_DESCRIPTION:
-                description = _text(value, option.length)
-            elif option.code == INTERFACE_TIME_RESOLUTION:
+            if option.code == INTERFACE_TIME_RESOLUTION:
                 if option.length != 1:
                     return f"if_tsresol of {option.length} bytes"
                 if not set_resolution(&interface.clock, value[0]):
                     return f"timestamps in units finer than 64 bits can tell apart (if_tsresol {value[0]})"
+                tsresol = value[0]
             elif option.code == INTERFACE_TIME_OFFSET:
                 if option.length != 8:
                     return f"if_tsoffset of {option.length} bytes"
@@ -319,17 +341,23 @@ cdef class PcapngDecoder(Decoder):
                     bswap64(load64(value)) if self.swapped else load64(value))
         if options.left:
             return "an option that is longer than its interface description"
-        return self._add_interface(interface, name, description)
+        options = _options_behind(p, sizeof(h), length, self.swapped)
+        return self._add_interface(interface, tsresol, _texts(&options, INTERFACE_TEXTS))
 
-    cdef str _add_interface(self, Interface interface, str name, str description):
+    cdef str _add_interface(self, Interface interface, uint8_t tsresol, dict texts):
         cdef uint32_t tick = max(1, <uint32_t> (interface.clock.multiply >> interface.clock.shift))
         if self._count == MAX_INTERFACES:
             return f"more than {MAX_INTERFACES} interfaces"
         if self._count == self._room:
             self._grow()
         self._interfaces[self._count] = interface
-        self._links.append(Link(
-            name or description or self._name, self._count, interface.linktype, description=description))
+        description = texts.pop("description", "")
+        name = texts.pop("name", "") or description or self._name
+        link = Link(name, self._count, interface.linktype, description=description)
+        ticks = 1 << (tsresol & 0x7f) if tsresol & 0x80 else 10 ** tsresol
+        self._links.append(link)
+        self.interfaces.append(
+            InterfaceInfo(link, interface.snaplen, ticks, interface.clock.seconds, **texts))
         if self._count == 0:
             self.snaplen = interface.snaplen
             self.resolution = tick
@@ -352,8 +380,7 @@ cdef class PcapngDecoder(Decoder):
         cdef Options options
         cdef PcapngOption option
         cdef const uint8_t* value
-        cdef uint64_t drops, total = 0
-        cdef bint told = False
+        cdef dict counters = {}
         if length < sizeof(h) + LENGTH_SIZE:
             return f"interface statistics of {length} bytes"
         memcpy(&h, p, sizeof(h))
@@ -363,20 +390,22 @@ cdef class PcapngDecoder(Decoder):
             return None  # it has no packets, and says nothing of any
         options = _options_behind(p, sizeof(h), length, self.swapped)
         while _next_option(&options, &option, &value):
-            if option.length == 8 and option.code in (STATISTICS_INTERFACE_DROPS, STATISTICS_SYSTEM_DROPS):
-                drops = bswap64(load64(value)) if self.swapped else load64(value)
-                total += min(drops, 0xffffffffffffffff - total)
-                told = True
-        if told:
-            self._interfaces[self._section + h.interface_id].dropped_in_all = total
+            if option.length == 8 and option.code in COUNTERS:
+                counters[COUNTERS[option.code]] = bswap64(load64(value)) if self.swapped else load64(value)
+        number = self._section + h.interface_id
+        if len(counters) > ("received" in counters):
+            # They may count the same packets: what these statistics do not tell, earlier ones do not, either.
+            counters = {"interface_dropped": None, "os_dropped": None, **counters}
+        self.interfaces[number] = self.interfaces[number]._replace(**counters)
         return None
 
     cdef object _dropped(self):
         # Both may tell of the same packets.
         cdef uint32_t i
         total = 0
-        for i in range(self._count):
-            total += max(self._interfaces[i].dropped, self._interfaces[i].dropped_in_all)
+        for i, told in enumerate(self.interfaces):
+            in_all = min((told.interface_dropped or 0) + (told.os_dropped or 0), 0xffffffffffffffff)
+            total += max(self._interfaces[i].dropped, in_all)
         return total
 
     cdef str _explain(self):
@@ -456,6 +485,24 @@ cdef inline void _apply_flags(Record* row, uint32_t flags) noexcept nogil:
 
 cdef inline void _add_drops(Interface* interface, uint64_t drops) noexcept nogil:
     interface.dropped += min(drops, 0xffffffffffffffffULL - interface.dropped)
+
+
+cdef dict _texts(Options* options, dict fields):
+    """What the options say, by the names that `fields` gives their codes: the last of each, all comments."""
+    cdef PcapngOption option
+    cdef const uint8_t* value
+    texts, comments = {}, []
+    while _next_option(options, &option, &value):
+        if option.code == OPTION_COMMENT:
+            comments.append(_text(value, option.length))
+        elif option.code in fields:
+            text = _text(value, option.length)
+            if fields[option.code] == "filter":  # behind a byte that says what it is: 0, an expression
+                text = text[1:] if text.startswith("\0") else ""
+            texts[fields[option.code]] = text
+    if comments:
+        texts["comment"] = "\n".join(comments)
+    return texts
 
 
 cdef list _comments(Options* options):

@@ -33,7 +33,7 @@ class StepReader:
         This Python was built without the library.
     """
 
-    _name: str
+    name: str
     _magic: bytes
     _padding = b""  # may be between and behind streams
 
@@ -58,14 +58,14 @@ class StepReader:
             if self._stream.needs_input and not self._stream.eof:
                 self._input = self._read(CHUNK)
                 if not self._input:
-                    raise StreamError(f"the {self._name} stream is cut", cut=True)
+                    raise StreamError(f"the {self.name} stream is cut", cut=True)
         return b""
 
     def _step(self) -> bytes:
         try:
             data: bytes = self._stream.decompress(self._input, _STEP)
         except self._errors as error:
-            raise StreamError(f"the {self._name} stream is broken: {error}") from None
+            raise StreamError(f"the {self.name} stream is broken: {error}") from None
         # It keeps what it has not used yet, but for what is behind the stream.
         self._input = self._stream.unused_data if self._stream.eof else b""
         return data
@@ -99,7 +99,7 @@ class StepReader:
 class Bzip2Reader(StepReader):
     """bzip2; what follows the last stream is ignored, as bzip2 does."""
 
-    _name = "bzip2"
+    name = "bzip2"
     _magic = BZIP2_MAGIC
 
     def _is_garbage(self) -> bool:
@@ -115,7 +115,7 @@ class XzReader(StepReader):
     At most 256 MiB are used, which is enough for the dictionaries of all presets.
     """
 
-    _name = "xz"
+    name = "xz"
     _magic = XZ_MAGIC
     _padding = b"\0"
 

@@ -24,6 +24,11 @@ class StreamError(Exception):
 class Reader(Protocol):
     """A decompressor."""
 
+    @property
+    def name(self) -> str:
+        """What it decompresses, as `PcapSource.compression` has it."""
+        ...
+
     def read(self) -> bytes:
         """Some more of what was compressed; b"" at the end. Raises StreamError, or what reading raises."""
         ...

@@ -9,6 +9,7 @@ from typing import Literal, assert_type
 import slimcap
 from slimcap import (
     Batch,
+    InterfaceInfo,
     IPLayer,
     Link,
     LinkDrops,
@@ -16,6 +17,7 @@ from slimcap import (
     PacketType,
     PcapSource,
     RingSource,
+    SectionInfo,
     SocketSource,
     Source,
     Stats,
@@ -99,6 +101,10 @@ def check_state(source: PcapSource) -> None:
     assert_type(source.snaplen, int)
     assert_type(source.version, tuple[int, int])
     assert_type(source.byte_order, Literal["little", "big"])
+    assert_type(source.format, Literal["pcap", "pcapng"])
+    assert_type(source.compression, Literal["gzip", "bzip2", "xz", "zstd", "lz4"] | None)
+    assert_type(source.interfaces, tuple[InterfaceInfo, ...])
+    assert_type(source.sections, tuple[SectionInfo, ...])
     assert_type(source.resolution, int)
     assert_type(source.progress, tuple[int, int | None])
     source.unblock()
