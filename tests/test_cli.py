@@ -791,6 +791,7 @@ def test_every_option_is_tried_here() -> None:
         "--filter",
         "--to",  # in tests/test_tables.py, as is
         "--columns",
+        "--hash",  # in tests/test_cli_info.py
         # in tests/test_cli_bench.py:
         "--seconds",
         "--plot",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
-import os
 import sys
 import textwrap
 from typing import Final, Protocol
@@ -12,15 +10,14 @@ from typing import Final, Protocol
 from slimcap.cli.arguments import Commands, add_command, count
 from slimcap.cli.export import Export
 from slimcap.cli.lines import Lines, json_lines, text_lines
-from slimcap.cli.output import complain, reason
-from slimcap.cli.progress import progress_bar, wanted
+from slimcap.cli.output import complain
+from slimcap.cli.progress import wanted
+from slimcap.cli.reading import batches_of, noting, open_input
 from slimcap.cli.summary import Summary
-from slimcap.errors import FilterError, SlimcapError
 from slimcap.packet.batch import Batch
 from slimcap.packet.headers import HEADER_DTYPE
 from slimcap.sink.arrow import batch_layout
 from slimcap.sink.tables import format_of
-from slimcap.source.files import open_file
 from slimcap.source.pcapfile import PcapSource
 
 HEADERS: Final = textwrap.fill(
@@ -178,30 +175,13 @@ class _Reading:
         """Take a file's packets, all of them or as many as are still wanted."""
         if not self._left:
             return
-        try:
-            # If it was closed from the start, descriptor 0 may be anything by now.
-            if file == "-" and sys.stdin is None:
-                raise OSError(errno.EBADF, os.strerror(errno.EBADF), "<stdin>")
-            with open_file(file, filter=self._filter) as source:
-                try:
-                    self._pass_on(source)
-                finally:
-                    self._sink.end_file(source)
-        except FilterError as error:  # for this link type; it may do for others
-            self.failures.append(f"{file}: {error}")
-        except (SlimcapError, OSError, ImportError) as error:
-            self.failures.append(reason(error))
-
-    def _pass_on(self, source: PcapSource) -> None:
-        with progress_bar(source, shown=self._bar) as move:
-            while self._left:
-                try:
-                    batch = source.next_batch(self._left)
-                except EOFError:
-                    return
-                self._left -= len(batch)
-                self._sink.add(batch, source)
-                move()
+        with noting(file, self.failures), open_input(file, filter=self._filter) as source:
+            try:
+                for batch in batches_of(source, bar=self._bar, most=self._left):
+                    self._left -= len(batch)
+                    self._sink.add(batch, source)
+            finally:
+                self._sink.end_file(source)
 
     def end(self) -> None:
         """Write what is still to be said: a summary, then what went wrong."""

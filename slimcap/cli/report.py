@@ -10,27 +10,31 @@ _WIDTH: Final = 16
 
 def as_text(report: Mapping[str, Any]) -> str:
     """Lay a summary out: one number a line, then tables."""
-    lines = [*_totals(report)]
+    lines = [*counts(report), *_rest(report)]
     for title, key in (("size", "sizes"), ("IP version", "ip_versions"), ("protocol", "protocols")):
         lines += _table(title, report[key], report["packets"])
     return "\n".join((*lines, ""))
 
 
-def _totals(report: Mapping[str, Any]) -> Iterator[str]:
-    yield _line("packets", f"{report['packets']:,}")
-    yield _line("bytes", f"{report['bytes']:,}")
-    yield _line("captured bytes", f"{report['captured_bytes']:,}")
+def counts(report: Mapping[str, Any]) -> Iterator[str]:
+    """Lines of packets, bytes, times and rates."""
+    yield line("packets", f"{report['packets']:,}")
+    yield line("bytes", f"{report['bytes']:,}")
+    yield line("captured bytes", f"{report['captured_bytes']:,}")
     if report["packets"]:
-        yield _line("first packet", _time(report["first"]))
-        yield _line("last packet", _time(report["last"]))
-        yield _line("duration", _seconds(report["last_ns"] - report["first_ns"]))
-        yield _line("average size", f"{report['bytes'] / report['packets']:,.1f} bytes")
+        yield line("first packet", _time(report["first"]))
+        yield line("last packet", _time(report["last"]))
+        yield line("duration", _seconds(report["last_ns"] - report["first_ns"]))
+        yield line("average size", f"{report['bytes'] / report['packets']:,.1f} bytes")
     if report["packets_per_second"] is not None:
-        yield _line("average rate", f"{report['packets_per_second']:,.1f} packets/s")
-        yield _line("", scaled(report["bits_per_second"], "bit/s"))
-    yield _line("truncated", f"{report['truncated']:,}")
-    yield _line("VLAN-tagged", f"{report['vlan_tagged']:,}")
-    yield _line("link type", ", ".join(report["link_types"]) or "none")
+        yield line("average rate", f"{report['packets_per_second']:,.1f} packets/s")
+        yield line("", scaled(report["bits_per_second"], "bit/s"))
+
+
+def _rest(report: Mapping[str, Any]) -> Iterator[str]:
+    yield line("truncated", f"{report['truncated']:,}")
+    yield line("VLAN-tagged", f"{report['vlan_tagged']:,}")
+    yield line("link type", ", ".join(report["link_types"]) or "none")
 
 
 def _table(title: str, counts: Mapping[str, Mapping[str, int]], packets: int) -> Iterator[str]:
@@ -43,7 +47,8 @@ def _table(title: str, counts: Mapping[str, Mapping[str, int]], packets: int) ->
             yield f"{name:<{_WIDTH}}{count['packets']:>{_WIDTH},}{share:>9.1%}{count['bytes']:>{_WIDTH + 4},}"
 
 
-def _line(label: str, text: str) -> str:
+def line(label: str, text: str) -> str:
+    """A label and what there is to say under it."""
     return f"{label:<{_WIDTH}}{text}"
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from slimcap.cli.output import write
 from slimcap.cli.report import as_text
+from slimcap.cli.totals import Totals
 from slimcap.packet.batch import Batch
 from slimcap.packet.types import RecordFlag
 from slimcap.source.pcapfile import PcapSource
@@ -42,9 +43,7 @@ PROTOCOLS: Final = {
 }
 """IANA's protocol numbers that are met most; others go by their number."""
 
-_SECOND: Final = 10**9
-# Plain ints: numpy takes an enum's for int64, and widens the column.
-_TRUNCATED: Final = int(RecordFlag.TRUNCATED)
+# Plain int: numpy takes an enum's for int64, and widens the column.
 _VLAN: Final = int(RecordFlag.VLAN)
 
 
@@ -53,10 +52,8 @@ class Summary:
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._captured = 0
-        self._truncated = self._tagged = 0
-        self._first: int | None = None
-        self._last: int | None = None
+        self._totals = Totals()
+        self._tagged = 0
         # Sizes one by one; the last stands for all above.
         self._sizes = np.zeros(SIZE_STARTS[-1] + 1, np.int64)
         # By IP version and protocol: version << 8 | protocol.
@@ -66,19 +63,10 @@ class Summary:
 
     def add(self, batch: Batch, source: PcapSource) -> None:
         """Add a batch's packets."""
-        total_len, flags = batch["total_len"], batch["flags"]
-        self._captured += int(batch["cap_len"].sum(dtype=np.int64))
-        self._truncated += int(np.count_nonzero(flags & _TRUNCATED))
-        self._tagged += int(np.count_nonzero(flags & _VLAN))
-        _add_to(self._sizes, np.bincount(np.minimum(total_len, SIZE_STARTS[-1])))
-        self._add_times(batch)
+        self._totals.add(batch)
+        self._tagged += int(np.count_nonzero(batch["flags"] & _VLAN))
+        _add_to(self._sizes, np.bincount(np.minimum(batch["total_len"], SIZE_STARTS[-1])))
         self._add_protocols(batch)
-
-    def _add_times(self, batch: Batch) -> None:
-        times = batch["timestamp"]
-        first, last = int(times.min()), int(times.max())
-        self._first = first if self._first is None else min(first, self._first)
-        self._last = last if self._last is None else max(last, self._last)
 
     def _add_protocols(self, batch: Batch) -> None:
         headers = batch.headers(["ip_version", "protocol"])
@@ -98,13 +86,13 @@ class Summary:
 
     def report(self) -> dict[str, Any]:
         """The numbers, as `--json` shows them."""
-        packets, size = int(self._packets.sum()), int(self._bytes.sum())
+        totals = self._totals
         return {
-            "packets": packets,
-            "bytes": size,
-            "captured_bytes": self._captured,
-            **self._span(packets, size),
-            "truncated": self._truncated,
+            "packets": totals.packets,
+            "bytes": totals.bytes,
+            "captured_bytes": totals.captured,
+            **totals.span(),
+            "truncated": totals.truncated,
             "vlan_tagged": self._tagged,
             "link_types": list(self._link_types),
             "sizes": self._by_size(),
@@ -112,25 +100,12 @@ class Summary:
             "protocols": self._by_protocol(),
         }
 
-    def _span(self, packets: int, size: int) -> dict[str, Any]:
-        """From the earliest packet to the latest, and the rates over that time."""
-        duration = None if self._first is None or self._last is None else self._last - self._first
-        return {
-            "first": _iso(self._first),
-            "first_ns": self._first,
-            "last": _iso(self._last),
-            "last_ns": self._last,
-            "duration": None if duration is None else duration / _SECOND,
-            "packets_per_second": packets * _SECOND / duration if duration else None,
-            "bits_per_second": size * 8 * _SECOND / duration if duration else None,
-        }
-
     def _by_size(self) -> dict[str, dict[str, int]]:
         names = [f"{start}-{stop - 1}" for start, stop in pairwise(SIZE_STARTS)]
         names.append(f"{SIZE_STARTS[-1]}-")
         packets = np.add.reduceat(self._sizes, SIZE_STARTS).tolist()
         sizes = np.add.reduceat(self._sizes * np.arange(len(self._sizes)), SIZE_STARTS).tolist()
-        sizes[-1] = int(self._bytes.sum()) - sum(sizes[:-1])
+        sizes[-1] = self._totals.bytes - sum(sizes[:-1])
         return {name: _count(*counts) for name, *counts in zip(names, packets, sizes, strict=True)}
 
     def _by_version(self) -> dict[str, dict[str, int]]:
@@ -157,7 +132,3 @@ def _add_to(totals: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
 
 def _count(packets: int, size: int) -> dict[str, int]:
     return {"packets": packets, "bytes": size}
-
-
-def _iso(ns: int | None) -> str | None:
-    return None if ns is None else f"{np.datetime64(ns, 'ns')}Z"
