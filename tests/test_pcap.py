@@ -298,7 +298,7 @@ def test_source_tells_what_the_header_says(good):
         assert source.version == (2, 4)
         assert source.byte_order == ("big" if good.big_endian else "little")
         assert source.resolution == (1 if good.magic == NANO else 1000)
-        assert source.links == (Link(str(good.path), 0, good.linktype & 0xFFFF),)
+        assert source.links == (Link(str(good.path), 0, good.linktype & 0xFFFF, named=False),)
         assert source.link == source.links[0]
         batches = list(source.batches())
         assert source.progress == (good.path.stat().st_size, good.path.stat().st_size)

@@ -194,6 +194,7 @@ def test_interfaces_are_links(data_path):
         (str(data_path / "interfaces.pcapng"), 1, ""),
         ("late", 229, ""),
     ]
+    assert [link.named for link in batch.links] == [True, True, False, False, True]
     assert [link.index for link in batch.links] == list(range(5))
     assert sorted(set(batch["interface"].tolist())) == list(range(5))
 

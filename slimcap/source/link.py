@@ -71,13 +71,13 @@ class Link:
     ----------
     name : str
         Name of the interface.
-    index, type, arphrd, description : int and str, optional
+    index, type, arphrd, description, named : int, str and bool, optional
         The attributes; looked up if neither index nor type is given.
 
     Attributes
     ----------
     name : str
-        Its name when it was looked up; of a classic pcap file, which has none, the file's.
+        Its name when it was looked up, or as a capture file has it.
     index : int
         The kernel's index of it; of a capture file's, that in the `interface` column.
     type : int
@@ -87,6 +87,9 @@ class Link:
         Link type as the kernel numbers them (ARPHRD_ in linux/if_arp.h); None if a capture file said it.
     description : str
         What a pcapng file says of it besides its name; else empty.
+    named : bool
+        Whether `name` is the interface's own. A capture file may have none: then it is the description, or
+        the file's name.
 
     Raises
     ------
@@ -99,12 +102,19 @@ class Link:
     type: int
     arphrd: int | None
     description: str = field(repr=False)
+    named: bool = field(repr=False)
 
     @overload
     def __init__(self, name: str) -> None: ...
     @overload
     def __init__(
-        self, name: str, index: int, type: int, arphrd: int | None = None, description: str = ""
+        self,
+        name: str,
+        index: int,
+        type: int,
+        arphrd: int | None = None,
+        description: str = "",
+        named: bool = True,
     ) -> None: ...
     def __init__(
         self,
@@ -113,6 +123,7 @@ class Link:
         type: int | None = None,
         arphrd: int | None = None,
         description: str = "",
+        named: bool = True,
     ) -> None:
         if (index is None) != (type is None):
             raise TypeError("Link() takes a name, or a name, an index and a type")
@@ -120,7 +131,7 @@ class Link:
             found = rtnetlink.find(name)
             name, index, arphrd = found.name, found.ifindex, found.arphrd
             type = _type_of(found.arphrd)
-        values = (name, index, type, arphrd, description)
+        values = (name, index, type, arphrd, description, named)
         for attribute, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, attribute, value)
 

@@ -72,7 +72,7 @@ cdef class PcapDecoder(Decoder):
         self._lengths = _length_order(h.version_major, h.version_minor)
         self.needed = self._record_len
         self._cut = snaplen if 0 < snaplen < self._most_caplen else self._most_caplen
-        self.links = (Link(name, 0, self.linktype),)
+        self.links = (Link(name, 0, self.linktype, named=False),)
         self.interfaces.append(InterfaceInfo(self.links[0], h.snaplen, NANOSECONDS // self.resolution))
         self.sections.append(SectionInfo(self._byte_order(), (h.version_major, h.version_minor)))
 

@@ -352,8 +352,10 @@ cdef class PcapngDecoder(Decoder):
             self._grow()
         self._interfaces[self._count] = interface
         description = texts.pop("description", "")
-        name = texts.pop("name", "") or description or self._name
-        link = Link(name, self._count, interface.linktype, description=description)
+        name = texts.pop("name", "")
+        link = Link(
+            name or description or self._name, self._count, interface.linktype, description=description,
+            named=bool(name))
         ticks = 1 << (tsresol & 0x7f) if tsresol & 0x80 else 10 ** tsresol
         self._links.append(link)
         self.interfaces.append(

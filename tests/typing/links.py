@@ -15,6 +15,7 @@ def check_interface() -> None:
     assert_type(link.type, int)
     assert_type(link.arphrd, int | None)
     assert_type(link.description, str)
+    assert_type(link.named, bool)
     assert_type(link.type_name, str)
     assert_type(link.ip_offset, int)
     assert_type(link.is_up, bool)
