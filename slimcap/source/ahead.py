@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from slimcap.source.stream import Reader
+from slimcap.source.stream import KEPT, Piece, Reader
 
-MOST_AHEAD: Final = 1 << 21
+MOST_AHEAD: Final = KEPT // 2
 """Bytes that may lie ready before the thread waits; one piece more may come."""
 
 _WAKE = 1 << 19  # bytes that are worth waking the reader for
@@ -45,7 +45,7 @@ class Ahead:
         """Whether a piece is there, which is not the last and no exception."""
         return self._pipe.ready()
 
-    def take(self) -> bytes | None:
+    def take(self) -> Piece | None:
         """The next piece, None if there is none yet, b"" at the end; or raises what came in its place."""
         return self._pipe.take()
 
@@ -67,16 +67,16 @@ class _Pipe:
     """
 
     def __init__(self) -> None:
-        self._pieces: deque[bytes | BaseException] = deque()
+        self._pieces: deque[Piece | BaseException] = deque()
         self._size = 0
         self._unseen = _WAKE  # bytes that the reader was not woken for; the first piece is worth it
         self._closed = False
         self._changed = threading.Condition()
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
-    def put(self, piece: bytes | BaseException) -> bool:
+    def put(self, piece: Piece | BaseException) -> bool:
         """Add a piece, and wait until there is room for more; False once closed. An empty one is the last."""
-        size = len(piece) if isinstance(piece, bytes) else 0
+        size = 0 if isinstance(piece, BaseException) else len(piece)
         with self._changed:
             if not self._closed:
                 self._pieces.append(piece)
@@ -91,9 +91,9 @@ class _Pipe:
 
     def ready(self) -> bool:
         # Only the reader takes pieces, so that what is there stays.
-        return bool(self._pieces) and isinstance(self._pieces[0], bytes) and bool(self._pieces[0])
+        return bool(self._pieces) and not isinstance(self._pieces[0], BaseException) and bool(self._pieces[0])
 
-    def take(self) -> bytes | None:
+    def take(self) -> Piece | None:
         with self._changed:
             if not self._pieces:
                 with suppress(BlockingIOError):
@@ -122,7 +122,7 @@ class _Pipe:
 def _pump(reader: Reader, close: Callable[[], object], pipe: _Pipe) -> None:
     """Read to the end or to an error, which is the last piece."""
     try:
-        piece: bytes = reader.read()
+        piece = reader.read()
         while piece:
             if not pipe.put(piece):
                 return
