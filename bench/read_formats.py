@@ -3,11 +3,11 @@
     python bench/read_formats.py --json results.json      measure, and print the table
     python bench/read_formats.py --render results.json    write it into bench/README.md
 
-The packets of the files `a` and `b` of `captures`, as pcap and pcapng, and `b` compressed, with payloads that
-are half random: zeros compress as no packets do. Every reader runs once a round in a process of its own: files as
-they are on one CPU, compressed ones on all, since they are decompressed on a thread of their own; so the machine
-has to be quiet. "Alone" is the decoder in the fastest loop that we know of, with nothing read from what it makes:
-for zstd that is one `readinto` after the other, for gzip and lz4 it is slimcap's own.
+The packets of the files `a` and `b` of `captures`, as pcap and pcapng, and `b` compressed, with payloads
+that are half random: zeros compress as no packets do. Every reader runs once a round in a process of its own:
+files as they are on one CPU, compressed ones on all, since they are decompressed on a thread of their own; so
+the machine has to be quiet. "Alone" is the decoder in the fastest loop that we know of, nothing reads what it
+makes: for zstd that is one `readinto` after the other, for gzip and lz4 it is slimcap's own.
 """
 
 import argparse
