@@ -89,6 +89,8 @@ def decoded(data: bytes) -> list[Fact]:
 def as_wireshark_reads(editcap: str, path: Path) -> tuple[list[Fact], bool] | None:
     """The packets up to the first bad place, and whether that is the end; None if it opens none."""
     done = subprocess.run([editcap, "-F", "pcapng", path, "-"], capture_output=True, timeout=120, check=False)
+    if b"can't be written" in done.stderr:  # no interface, so no packets
+        return [], True
     facts = decoded(done.stdout)
     if done.returncode != 0 and not facts:
         return None
