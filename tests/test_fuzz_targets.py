@@ -293,6 +293,46 @@ def test_sound_netlink_messages():
     assert fuzz_rtnetlink.check(message(address, [(1, b"\1\2\3\4")])) >= 1
 
 
+# ---- the checks can fail
+
+
+def test_another_answer_than_libpcaps_fails(monkeypatch):
+    monkeypatch.setattr(bpf_oracles.LibpcapMachine, "run", lambda self, data: 8)
+    with pytest.raises(AssertionError):
+        fuzz_bpf.check([(bpf.RET | bpf.K, 0, 0, 7)], b"")
+
+
+@pytest.mark.parametrize("column", ["l4_offset", "ttl"])
+def test_columns_beyond_the_packet_or_that_see_around_it_fail(monkeypatch, column):
+    real = fuzz_headers._moved
+
+    class Wrong:
+        def __init__(self, *args):
+            self.batch = real(*args)
+
+        def headers(self, *args, **options):
+            rows = self.batch.headers(*args, **options)
+            rows[column] = 4000 if column == "l4_offset" else self.batch.data[0]
+            return rows
+
+    monkeypatch.setattr(fuzz_headers, "_moved", Wrong)
+    with pytest.raises(AssertionError):
+        fuzz_headers.check(PAYLOADS[:3], 1)
+
+
+def test_a_reader_that_depends_on_how_it_is_fed_fails(monkeypatch):
+    class Steps:
+        def __init__(self, head, read):
+            self.pieces = [b"x" * len(read(1 << 20)), b""]
+
+        def read(self):
+            return self.pieces.pop(0)
+
+    monkeypatch.setattr(fuzz_streams, "decompressor", Steps)
+    with pytest.raises(AssertionError):
+        fuzz_streams.check(bytes(100))
+
+
 # ---- atheris
 
 
