@@ -57,9 +57,10 @@ def load_by_path(name: str, path: Path) -> types.ModuleType:
 
 make_samples = load_by_path("make_samples", DATA / "make_samples.py")
 load_by_path("traffic", Path(__file__).parent / "live" / "traffic.py")
-load_by_path("fuzz_pcap", Path(__file__).parent / "fuzz" / "fuzz_pcap.py")
 load_by_path("doubles", Path(__file__).parent / "doubles.py")
 load_by_path("bpf_oracles", Path(__file__).parent / "bpf_oracles.py")
+for target in sorted((Path(__file__).parent / "fuzz").glob("fuzz_*.py")):
+    load_by_path(target.stem, target)
 
 GOOD = [name for name in make_samples.SAMPLES if not name.startswith("bad/")]
 

@@ -412,6 +412,16 @@ def test_bits_above_the_link_type_are_masked(above):
         assert source.next_batch()["ip_offset"].tolist() == [14] * len(packets)
 
 
+@pytest.mark.parametrize("linktype", [2, 11, 300, 1234, 0xFFFF])
+def test_link_types_that_nobody_knows_are_delivered(linktype):
+    """wiretap refuses the file; libpcap delivers its packets."""
+    with PcapSource(io.BytesIO(pcap_file(make_samples.simple(), linktype=linktype))) as source:
+        batch = source.next_batch()
+    assert [link.type for link in batch.links] == [linktype]
+    assert [bytes(packet.payload) for packet in batch] == [packet.data for packet in make_samples.simple()]
+    assert (batch["ip_offset"] == NO_IP).all()
+
+
 @pytest.mark.parametrize("snaplen", [0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
 def test_snaplen_of_the_file_limits_nothing(snaplen):
     header = struct.pack("<IHHiIII", MICRO, 2, 4, 0, 0, snaplen, 1)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from slimcap.source.stream import Reader
+from slimcap.source.stream import KEPT, Piece, Reader
 
-MOST_AHEAD: Final = 1 << 21
+MOST_AHEAD: Final = KEPT // 2
 """Bytes that may lie ready before the thread waits; one piece more may come."""
 
 _WAKE = 1 << 19  # bytes that are worth waking the reader for
@@ -45,7 +45,7 @@ class Ahead:
         """Whether a piece is there, which is not the last and no exception."""
         return self._pipe.ready()
 
-    def take(self) -> bytes | None:
+    def take(self) -> Piece | None:
         """The next piece, None if there is none yet, b"" at the end; or raises what came in its place."""
         return self._pipe.take()
 
@@ -64,50 +64,55 @@ class _Pipe:
     """Pieces on their way from the thread to the reader.
 
     Neither is woken for every piece: the reader when there is enough, the thread when there is room for much.
+    The thread takes no lock for a piece either, which would cost a tenth of what decompressing zstd does.
     """
 
     def __init__(self) -> None:
-        self._pieces: deque[bytes | BaseException] = deque()
-        self._size = 0
+        self._pieces: deque[Piece | BaseException] = deque()
+        self._given = self._taken = 0  # bytes, which the thread, and which the reader counts
         self._unseen = _WAKE  # bytes that the reader was not woken for; the first piece is worth it
         self._closed = False
         self._changed = threading.Condition()
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
-    def put(self, piece: bytes | BaseException) -> bool:
+    def put(self, piece: Piece | BaseException) -> bool:
         """Add a piece, and wait until there is room for more; False once closed. An empty one is the last."""
-        size = len(piece) if isinstance(piece, bytes) else 0
-        with self._changed:
-            if not self._closed:
-                self._pieces.append(piece)
-                self._size += size
-                self._unseen += size
-                if self._unseen >= _WAKE or not size:
-                    self._unseen = 0
-                    os.eventfd_write(self.fd, 1)
-                if self._size >= MOST_AHEAD:
-                    self._changed.wait_for(lambda: self._closed or self._size <= MOST_AHEAD // 2)
-            return not self._closed
+        size = 0 if isinstance(piece, BaseException) else len(piece)
+        self._pieces.append(piece)
+        self._given += size
+        self._unseen += size
+        if self._unseen >= _WAKE or not size:
+            self._unseen = 0
+            os.eventfd_write(self.fd, 1)
+        if self._given - self._taken >= MOST_AHEAD:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._has_room())
+        return not self._closed
 
     def ready(self) -> bool:
         # Only the reader takes pieces, so that what is there stays.
-        return bool(self._pieces) and isinstance(self._pieces[0], bytes) and bool(self._pieces[0])
+        return bool(self._pieces) and not isinstance(self._pieces[0], BaseException) and bool(self._pieces[0])
 
-    def take(self) -> bytes | None:
-        with self._changed:
+    def take(self) -> Piece | None:
+        if not self._pieces:
+            with suppress(BlockingIOError):
+                os.eventfd_read(self.fd)
+            # One that came before that read had its wake-up taken away.
             if not self._pieces:
-                with suppress(BlockingIOError):
-                    os.eventfd_read(self.fd)
                 return None
-            piece = self._pieces[0]
-            if isinstance(piece, BaseException):
-                raise piece.with_traceback(None)
-            if piece:  # else it is the last, and stays: who asks again gets it again
-                self._pieces.popleft()
-                self._size -= len(piece)
-                if self._size <= MOST_AHEAD // 2:
+        piece = self._pieces[0]
+        if isinstance(piece, BaseException):
+            raise piece.with_traceback(None)
+        if piece:  # else it is the last, and stays: who asks again gets it again
+            self._pieces.popleft()
+            self._taken += len(piece)
+            if self._has_room():
+                with self._changed:
                     self._changed.notify()
-            return piece
+        return piece
+
+    def _has_room(self) -> bool:
+        return self._given - self._taken <= MOST_AHEAD // 2
 
     def close(self) -> None:
         with self._changed:
@@ -122,7 +127,7 @@ class _Pipe:
 def _pump(reader: Reader, close: Callable[[], object], pipe: _Pipe) -> None:
     """Read to the end or to an error, which is the last piece."""
     try:
-        piece: bytes = reader.read()
+        piece = reader.read()
         while piece:
             if not pipe.put(piece):
                 return

@@ -10,9 +10,10 @@ more than a block holds, and where a frame is cut shows.
 from __future__ import annotations
 
 import importlib
+import mmap
 from typing import Any, ClassVar, Final
 
-from slimcap.source.stream import CHUNK, Read, StreamError
+from slimcap.source.stream import CHUNK, KEPT, Piece, Read, StreamError
 
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 LZ4_MAGIC: Final = b"\x04\x22\x4d\x18"
@@ -20,6 +21,7 @@ LZ4_MAGIC: Final = b"\x04\x22\x4d\x18"
 _MAGIC_LEN = 4
 _SKIPPABLE_HEADER = 8
 _MOST_HEADER = 19  # bytes that tell how long a header, or a block, is
+_MOST_ZSTD = 1 << 17  # bytes that a block holds (RFC 8878, section 3.1.1.2.4)
 
 
 def is_skippable(head: bytes) -> bool:
@@ -32,8 +34,8 @@ class _Frame:
 
     name: ClassVar[str]
 
-    def __init__(self) -> None:
-        self._stream, self._errors = self._library()
+    def __init__(self, room: _Room) -> None:
+        self._stream, self._errors = self._library(room)
         self._limit: tuple[int, ...] = ()
         self._flags = 0
         self._place = self._header_size
@@ -43,16 +45,16 @@ class _Frame:
         """Bytes of the next piece, which starts with `head`; more than that has if it does not tell yet."""
         return self._place(head)
 
-    def take(self, piece: bytes) -> bytes:
+    def take(self, piece: Piece) -> Piece:
         """Decompress the next piece, all of it."""
         data = self.decompress(piece)
         self._go_on(piece)
         return data
 
-    def decompress(self, data: bytes) -> bytes:
+    def decompress(self, data: Piece) -> Piece:
         """What the library makes of some more bytes."""
         try:
-            made: bytes = self._stream.decompress(data, *self._limit)
+            made: Piece = self._stream.decompress(data, *self._limit)
         except self._errors as error:
             raise StreamError(f"the {self.name} stream is broken: {error}") from None
         return made
@@ -66,12 +68,12 @@ class _Frame:
     def _block_size(self, head: bytes) -> int:
         raise NotImplementedError
 
-    def _go_on(self, piece: bytes) -> None:
+    def _go_on(self, piece: Piece) -> None:
         """Note what comes behind this piece."""
         raise NotImplementedError
 
-    def _library(self) -> tuple[Any, Any]:
-        """A decompressor, and the errors that it raises."""
+    def _library(self, room: _Room) -> tuple[Any, Any]:
+        """A decompressor, and the errors that it raises. What it gives may lie in `room`."""
         raise NotImplementedError
 
 
@@ -95,7 +97,7 @@ class _ZstdFrame(_Frame):
         kind, size = head[0] >> 1 & 3, int.from_bytes(head[:3], "little") >> 3
         return 3 + (1 if kind == 1 else size)  # 1: one byte, so many times
 
-    def _go_on(self, piece: bytes) -> None:
+    def _go_on(self, piece: Piece) -> None:
         if self._place == self._header_size:
             self._flags, self._place = piece[4], self._block_size
         elif self._place == self._block_size and piece[0] & 1 and self._flags & 4:
@@ -103,12 +105,69 @@ class _ZstdFrame(_Frame):
         else:
             self.done = self._place == self._checksum_size or bool(piece[0] & 1)
 
-    def _library(self) -> tuple[Any, Any]:
+    def _library(self, room: _Room) -> tuple[Any, Any]:
         try:
             zstandard = importlib.import_module("zstandard")
         except ImportError:
             return _standard_zstd()
-        return zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError
+        return _ZstdStream(zstandard, room), zstandard.ZstdError
+
+
+class _ZstdStream:
+    """One frame, decompressed by zstandard to memory that is used again and again.
+
+    Its other ways make fresh bytes of every block, which takes as long as decompressing them.
+    """
+
+    def __init__(self, zstandard: Any, room: _Room) -> None:
+        self._feed = _Feed()
+        self._reader = zstandard.ZstdDecompressor().stream_reader(self._feed)
+        self._room = room
+
+    def decompress(self, piece: Piece) -> Piece:
+        self._feed.piece = piece
+        room = self._room.some()
+        try:
+            size: int = self._reader.readinto1(room)
+        except _Hungry:  # a header, a checksum, an empty block: nothing came of it
+            return b""
+        self._room.use(size)
+        return room[:size]
+
+
+class _Feed:
+    """What the stream reader reads: a piece at a time, where b"" would be the end for good."""
+
+    piece: Piece | None = None
+
+    def read(self, size: int) -> Piece:
+        piece, self.piece = self.piece, None
+        if piece is None:
+            raise _Hungry
+        return piece
+
+
+class _Hungry(Exception):
+    """All that is there was decompressed."""
+
+
+class _Room:
+    """Memory for what frames are decompressed to, from front to back and from the front again."""
+
+    def __init__(self) -> None:
+        # Besides what is kept: what is left over at the end, and the block that is being written.
+        self._memory = memoryview(mmap.mmap(-1, KEPT + 2 * _MOST_ZSTD))
+        self._at = 0
+
+    def some(self) -> memoryview:
+        """Room for any block of zstd."""
+        if len(self._memory) - self._at < _MOST_ZSTD:
+            self._at = 0
+        return self._memory[self._at : self._at + _MOST_ZSTD]
+
+    def use(self, size: int) -> None:
+        """Keep so much of what `some` gave."""
+        self._at += size
 
 
 def _standard_zstd() -> tuple[Any, Any]:
@@ -144,7 +203,7 @@ class _Lz4Frame(_Frame):
             raise StreamError(f"the lz4 stream is broken: a block of {size} bytes, where {most} are most")
         return 4 + size + (4 if self._flags & 0x10 else 0)
 
-    def _go_on(self, piece: bytes) -> None:
+    def _go_on(self, piece: Piece) -> None:
         if self._place == self._header_size:
             self._place = self._block_size
         elif self._place == self._checksum_size:
@@ -153,7 +212,7 @@ class _Lz4Frame(_Frame):
             self._place = self._checksum_size
             self.done = not self._flags & 4
 
-    def _library(self) -> tuple[Any, Any]:
+    def _library(self, room: _Room) -> tuple[Any, Any]:
         try:
             lz4 = importlib.import_module("lz4.frame")
         except ImportError:
@@ -185,12 +244,13 @@ class FrameReader:
         self._read = read
         self._input, self._at = head, 0
         self._skip = 0
+        self._room = _Room()
         self._frame: _Frame | None = None
         if not is_skippable(head):
             self._next_frame()
 
-    def read(self) -> bytes:
-        """Some more of what was compressed; b"" at the end.
+    def read(self) -> Piece:
+        """Some more of what was compressed, which stays as it is for `KEPT` bytes more; b"" at the end.
 
         Raises
         ------
@@ -203,7 +263,7 @@ class FrameReader:
                 return data
         return b""
 
-    def _next_piece(self, frame: _Frame) -> bytes:
+    def _next_piece(self, frame: _Frame) -> Piece:
         """Decompress the next piece of a frame."""
         while True:
             have = len(self._input) - self._at
@@ -212,14 +272,13 @@ class FrameReader:
                 break
             if not self._read_more(size - have):
                 return self._last_piece(frame)
-        piece = self._input[self._at : self._at + size]
-        data = frame.take(piece)
+        data = frame.take(memoryview(self._input)[self._at : self._at + size])
         self._at += size
         if frame.done:
             self._frame = None
         return data
 
-    def _last_piece(self, frame: _Frame) -> bytes:
+    def _last_piece(self, frame: _Frame) -> Piece:
         """What can be had of a piece that is cut; once there is nothing more, StreamError."""
         rest, self._input, self._at = self._input[self._at :], b"", 0
         data = frame.decompress(rest) if rest else b""
@@ -236,7 +295,7 @@ class FrameReader:
                 break
             head = self._input[self._at : self._at + _SKIPPABLE_HEADER]
             if not is_skippable(head):
-                self._frame = _new_frame(head)
+                self._frame = _new_frame(head, self._room)
                 self.name = self._frame.name
                 return True
             if not self._have(_SKIPPABLE_HEADER):
@@ -271,9 +330,9 @@ class FrameReader:
         return bool(more)
 
 
-def _new_frame(head: bytes) -> _Frame:
+def _new_frame(head: bytes, room: _Room) -> _Frame:
     if head.startswith(ZSTD_MAGIC):
-        return _ZstdFrame()
+        return _ZstdFrame(room)
     if head.startswith(LZ4_MAGIC):
-        return _Lz4Frame()
+        return _Lz4Frame(room)
     raise StreamError("what follows the compressed stream is none")

@@ -9,6 +9,7 @@ cdef class Input:
     cdef readonly uint64_t position
     cdef readonly object size
     cdef readonly str name
+    cdef Block _room            # what `read` reads to: kept, as fresh memory costs page faults
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1
     cdef void close(self) noexcept
 

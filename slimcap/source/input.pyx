@@ -1,7 +1,6 @@
 """Where the bytes of a capture file come from: a path, standard input, a Python file object,
 a decompressor."""
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
@@ -36,9 +35,11 @@ cdef class Input:
 
     def read(self, Py_ssize_t size):
         """Up to `size` bytes, at least one; b"" at the end."""
-        cdef Block block = new_block(size)
-        cdef Py_ssize_t got = self.read_into(block, 0, size)
-        return block.ptr[:got]
+        cdef Py_ssize_t got
+        if self._room is None or self._room.size < size:
+            self._room = new_block(size)
+        got = self.read_into(self._room, 0, size)
+        return self._room.ptr[:got]
 
     def shut(self):
         """`close`, for the thread that reads ahead."""
@@ -169,12 +170,12 @@ cdef class _Unpacked(Input):
     cdef Input _below
     cdef object _ahead      # the thread's, or None
     cdef object _take       # gives the next piece, b"" at the end; the thread's None, if there is none yet
-    cdef bytes _piece       # the last that was taken; the rest of it is _piece[_at:]
+    cdef Borrowed _piece    # the last that was taken; the rest of it is _piece[_at:]
     cdef Py_ssize_t _at
 
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
         cdef Py_ssize_t got = 0
-        if self._at == len(self._piece):
+        if self._at == self._piece.buffer.len:
             self._piece, self._at = self._next_piece(), 0
         while True:
             got += self._copy(block.ptr + at + got, size - got)
@@ -182,27 +183,27 @@ cdef class _Unpacked(Input):
             if got == size or self._ahead is None or not self._ahead.ready():
                 self.position += got
                 return got
-            self._piece, self._at = self._take(), 0
+            self._piece, self._at = borrow(self._take(), False), 0
 
     cdef Py_ssize_t _copy(self, uint8_t* to, Py_ssize_t size) noexcept:
         """Copy what is left of the piece, up to `size` bytes."""
-        cdef const char* p = PyBytes_AS_STRING(self._piece) + self._at
-        size = min(size, len(self._piece) - self._at)
+        cdef const uint8_t* p = <const uint8_t*> self._piece.buffer.buf + self._at
+        size = min(size, self._piece.buffer.len - self._at)
         with nogil:
             memcpy(to, p, size)
         self._at += size
         return size
 
-    cdef bytes _next_piece(self):
-        """The next piece, b"" at the end."""
+    cdef Borrowed _next_piece(self):
+        """The next piece, an empty one at the end."""
         piece = self._take()
         while piece is None:
             self.event.wait(self._ahead.fileno(), POLLIN, self._below.deadline)
             piece = self._take()
-        return piece
+        return borrow(piece, False)
 
     cdef void close(self) noexcept:
-        self._piece, self._at = b"", 0
+        self._piece, self._at = borrow(b"", False), 0
         if self._ahead is None:
             self._below.close()
         else:
@@ -215,7 +216,7 @@ cdef Input wrap_input(Input below, object reader):
     opened.name = below.name
     opened.event = below.event
     opened._below = below
-    opened._piece = b""
+    opened._piece = borrow(b"", False)
     if type(below) is _Descriptor and (<_Descriptor> below)._regular:
         opened._ahead = Ahead(reader, below.shut)
         opened._take = opened._ahead.take

@@ -8,8 +8,14 @@ from typing import Final, Protocol, TypeAlias
 CHUNK: Final = 1 << 17
 """Compressed bytes to read at a time."""
 
+KEPT: Final = 1 << 21
+"""What a `Reader` gave stays as it is until it gave so many bytes more."""
+
 Read: TypeAlias = Callable[[int], bytes]
 """`read(n)` gives up to n more compressed bytes, b"" at the end."""
+
+Piece: TypeAlias = bytes | memoryview
+"""Some of what a stream was decompressed to."""
 
 
 class StreamError(Exception):
@@ -29,6 +35,9 @@ class Reader(Protocol):
         """What it decompresses, as `PcapSource.compression` has it."""
         ...
 
-    def read(self) -> bytes:
-        """Some more of what was compressed; b"" at the end. Raises StreamError, or what reading raises."""
+    def read(self) -> Piece:
+        """Some more of what was compressed, which stays as it is for `KEPT` bytes more; b"" at the end.
+
+        Raises StreamError, or what reading raises.
+        """
         ...

@@ -1,18 +1,11 @@
 """Fuzz the reader of capture files: whatever the bytes are, it ends, in bounds, or raises FileFormatError.
 
-Run it long, in an environment with `pip install atheris`:
-
-    python tests/fuzz/fuzz_pcap.py -max_len=65536 CORPUS_FOLDER tests/data tests/data/bad
-
-New inputs go to CORPUS_FOLDER. The compiled modules steer the search only if clang built them with
-`-fsanitize=fuzzer-no-link`, and reads a little out of bounds show only with AddressSanitizer; without both it
-is mutation at random. `tests/test_fuzz.py` calls `check` with thousands of mutated samples in every test run.
+`run.py` runs it long.
 """
 
 from __future__ import annotations
 
 import io
-import sys
 
 import slimcap
 
@@ -57,15 +50,3 @@ def check_batch(batch: slimcap.Batch, snaplen: int | None = None) -> None:
 def test_one_input(data: bytes) -> None:
     """What atheris calls. The length picks the block size, so that a capture file is an input as it is."""
     check(data, BLOCK_SIZES[len(data) % len(BLOCK_SIZES)])
-
-
-def main() -> None:
-    import atheris
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, test_one_input)
-    atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()
