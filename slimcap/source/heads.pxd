@@ -1,10 +1,11 @@
 """Which of several files has the earliest packet: a binary heap of their next rows, in C.
 
-        heap[0]             the earliest; a file's own order is never changed, so that only its next row counts
+        heap[0]             the earliest; a file's own order is never changed: only its next row counts
        /       \
     heap[1]   heap[2] …     none is before the one above it
 
-A head without rows stands for a file that has to be read, or opened first, before anything later is given out.
+A head without rows stands for a file that has to be read, or opened first, before anything later is given
+out.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
@@ -39,7 +40,7 @@ cdef inline void sift_down(Head** heap, Py_ssize_t count, Py_ssize_t at) noexcep
 
 
 cdef inline void advance(Head* head, Py_ssize_t count) noexcept nogil:
-    """Go on by so many rows. Behind the last one the head's time stays: it is the first to be looked after."""
+    """Go on by so many rows. Behind the last one the head's time stays: it is to be looked after first."""
     head.next += count
     head.time = head.rows[head.next if head.next < head.end else head.end - 1].timestamp
 

@@ -191,7 +191,7 @@ cdef Input _open_path(str path, Watch watch):
 cdef int _mode(str path, Watch watch) except -1:
     """How to open a path.
 
-    A FIFO that is followed is opened for writing, too: so it has a writer always, and thus no end (fifo(7)).
+    A FIFO that is followed is opened for writing, too: so it has a writer always, and no end (fifo(7)).
     """
     if watch is not None and stat.S_ISFIFO(os.stat(path).st_mode):
         return os.O_RDWR | os.O_NONBLOCK
@@ -213,8 +213,8 @@ cdef Input _open_object(object source):
 cdef class _Unpacked(Input):
     """What a decompressor makes of another input: of a regular file on a thread of its own.
 
-    Anything else, or a file that grows, may have to be waited for, or may run Python code, and both are for the
-    reader's thread.
+    Anything else, or a file that grows, may have to be waited for, or may run Python code, and both are for
+    the reader's thread.
     """
 
     cdef Input _below

@@ -31,22 +31,24 @@ cdef enum:
 cdef class MergedSource(FilesSource):
     """Several capture files as one Source, in order of time. `slimcap.open_files` opens it.
 
-    The packet that comes next is the earliest of those that come next in each file; of the same time, that of the
-    file that was given first. So the packets of a file keep their order, even where it is not that of time.
+    The packet that comes next is the earliest of those that come next in each file; of the same time, that of
+    the file that was given first. So the packets of a file keep their order, even where it is not that of
+    time.
 
     A file is open from its first packet to its last: thousands that follow each other take no more memory, or
-    descriptors, than one. What cannot be opened twice (standard input, FIFOs, file objects) is open all the time.
+    descriptors, than a few. What cannot be opened twice (standard input, FIFOs, file objects) is open all the
+    time.
 
-    If a file is damaged, or cannot be read on, all packets that come before the bad place are given out; the call
-    that comes to it raises the error, once. The next one goes on with the other files.
+    If a file is damaged, or cannot be read on, all packets that come before the bad place are given out; the
+    call that comes to it raises the error, once. The next one goes on with the other files.
 
     Parameters
     ----------
     files : str, os.PathLike or sequence
-        A path or a pattern of `glob.glob`, whose files are taken by name; or what `PcapSource` opens, each once.
+        A path or a pattern of `glob.glob`, whose files are taken by name; or what `PcapSource` opens.
     snaplen, filter, block_size, timeout
-        As for `PcapSource`. With a filter, a file comes in at the time of its first packet, whether it passes or
-        not. Of more than 16 files that are open at a time, blocks are smaller.
+        As for `PcapSource`. With a filter, a file comes in at the time of its first packet, whether it passes
+        or not. Of more than 16 files that are open at a time, blocks are smaller.
 
     Raises
     ------
@@ -55,8 +57,8 @@ cdef class MergedSource(FilesSource):
     OSError
         A file cannot be opened; no file matches the pattern.
     FileFormatError
-        The header of a file is none, or they have more than 65,535 interfaces in all. Also from calls that read,
-        with the path, byte offset and packet number of the file that is damaged.
+        The header of a file is none, or they have more than 65,535 interfaces in all. Also from calls that
+        read, with the path, byte offset and packet number of the file that is damaged.
     FilterError, TimeoutError, ImportError
         As `PcapSource` does.
     """

@@ -30,7 +30,8 @@ cdef class FilesSource(ZeroCopySource):
     cdef object _size           # of all files together, or None
     cdef Py_ssize_t _most       # bytes of a packet
     cdef int _set_up(self, object snaplen, object filter, object block_size, object timeout) except -1
-    cdef int _open_part(self, Part part, dict options, int64_t deadline, Watch watch=*, bint ahead=*) except -1
+    cdef int _open_part(
+        self, Part part, dict options, int64_t deadline, Watch watch=*, bint ahead=*) except -1
     cdef bint _read_part(self, Part part, int64_t deadline) except -1
     cdef int _number(self, Part part) except -1
     cdef int _number_as(self, Part part, object info) except -1

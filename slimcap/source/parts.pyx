@@ -1,4 +1,4 @@
-"""What sources of several files have in common: the files' interfaces as one list, their counters as one sum."""
+"""What sources of several files have in common: the interfaces as one list, the counters as one sum."""
 cimport cython
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.string cimport memcpy
@@ -57,8 +57,8 @@ cdef list list_files(object files):
 cdef class FilesSource(ZeroCopySource):
     """What sources of several files can do. Use `slimcap.open_files`.
 
-    `links` are the interfaces of all files, one file's behind the other's; those of which files say the same are
-    one. So it is for the interfaces of a set of pcapng files; one that has no name has the file's, and is its own.
+    `links` are the interfaces of all files, one file's behind the other's; those of which several files say
+    the same, as in a rotated set, are one. (One that has no name has its file's.)
     """
 
     def __cinit__(self, *args, **kwargs):
@@ -118,13 +118,14 @@ cdef class FilesSource(ZeroCopySource):
 
     cdef int _number_as(self, Part part, object info) except -1:
         """Our number of an interface: that of another file's if all that is said of it is the same."""
-        plain = info._replace(link=replace_index(info.link, 0), received=None, interface_dropped=None, os_dropped=None)
+        plain = info._replace(link=replace_index(info.link, 0), **dict.fromkeys(COUNTERS))
         times = part.seen[plain] = part.seen.get(plain, 0) + 1
         number = self._numbers.setdefault((plain, times), len(self._infos))
         if number == MAX_INTERFACES:
             del self._numbers[plain, times]
             raise FileFormatError(
-                f"with it the files have more than {MAX_INTERFACES:,} interfaces: open fewer at a time", part.name)
+                f"with it the files have more than {MAX_INTERFACES:,} interfaces: open fewer at a time",
+                part.name)
         if number == len(self._infos):
             self._infos.append(plain._replace(link=replace_index(info.link, number)))
         return number
@@ -139,7 +140,8 @@ cdef class FilesSource(ZeroCopySource):
             memcpy(rows.ptr, part.head.rows + first, size)
         self._show(rows, count, source._data_block, source._data_size)
         self._first = self._earlier
-        self._comments = [(row - first, text) for row, text in source._comments if first <= row < first + count]
+        self._comments = [
+            (row - first, text) for row, text in source._comments if first <= row < first + count]
         return 0
 
     cdef void _close_part(self, Part part) noexcept:
@@ -200,7 +202,8 @@ cdef class FilesSource(ZeroCopySource):
     def progress(self):
         """How far reading is: bytes read of all files (as they are on disk),
         and their size or None if that is unknown."""
-        return self._bytes + sum([(<Part> part).source._file.position for part in self._open_parts]), self._size
+        now = sum([(<Part> part).source._file.position for part in list(self._open_parts)])
+        return self._bytes + now, self._size
 
     @property
     def comments(self):
@@ -235,7 +238,8 @@ cdef int add_counters(list infos, Part part) except -1:
         number = (<const uint16_t*> part.numbers.ptr)[index]
         told = {name: getattr(theirs[index], name) for name in COUNTERS}
         more = {
-            name: count + (getattr(infos[number], name) or 0) for name, count in told.items() if count is not None}
+            name: count + (getattr(infos[number], name) or 0)
+            for name, count in told.items() if count is not None}
         if more:
             infos[number] = infos[number]._replace(**more)
     return 0

@@ -45,7 +45,8 @@ cdef class PcapSource(ZeroCopySource):
         A path, "-" for standard input, or an object with `readinto` or `read`; it need not seek.
     follow : bool
         Wait at the end of the file for more, also for its header. It ends with `stop()`, or when the file was
-        removed and all of it was read. A FIFO, which takes leave to write to it, goes on with its next writer.
+        removed and all of it was read. A FIFO goes on with its next writer; that takes the right to write to
+        it.
     snaplen : int, optional
         Most bytes to take of a packet.
     filter : str, Machine or sequence of (code, jt, jf, k), optional

@@ -61,8 +61,8 @@ cdef class RotatedSource(FilesSource):
     `slimcap.open_files(…, follow=True)` opens it.
 
     The files are read in the order of their last change, at the same time by name, in which numbers count as
-    such. At the end of the newest it waits until that grows, or a newer file matches the pattern: then the one
-    before is read to its end. It ends with `stop()`.
+    such. At the end of the newest it waits until that grows, or a newer file matches the pattern: then the
+    one before is read to its end. It ends with `stop()`.
 
     Files are opened by the calls that read, one at a time; there are no `links` before that. A file that is
     renamed is not read again, one that takes the name of another is. What writes over its oldest file without
@@ -74,8 +74,8 @@ cdef class RotatedSource(FilesSource):
     Parameters
     ----------
     files : str, os.PathLike or sequence of paths
-        A pattern of `glob.glob` with wildcards in its last part only; nothing needs to match yet. Or paths, which
-        are read in their order, and the last of which is followed, until it is removed.
+        A pattern of `glob.glob` with wildcards in its last part only; nothing needs to match yet. Or paths,
+        which are read in their order, and the last of which is followed, until it is removed.
     snaplen, filter, block_size, timeout
         As for `PcapSource`.
 
@@ -84,7 +84,8 @@ cdef class RotatedSource(FilesSource):
     ValueError
         There are no files, the pattern has wildcards for folders, or an option is out of range.
     OSError
-        The folder, or a file of the list, is not there. Also from calls that read: a file cannot be opened or read.
+        The folder, or a file of the list, is not there. Also from calls that read: a file cannot be opened or
+        read.
     FileFormatError, FilterError, ImportError
         From calls that read, as of `PcapSource`.
     """

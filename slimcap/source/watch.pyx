@@ -29,7 +29,7 @@ import os
 cdef enum:
     # The kernel tells nothing of what other hosts write to a network file system.
     LOOK_AGAIN = 1_000_000_000  # ns
-    BUFFER_SIZE = 4096
+    BUFFER_SIZE = 4096          # an event has 16 bytes, and a name of 256 at most
 
 
 cdef class Watch:
@@ -47,9 +47,9 @@ cdef class Watch:
             c_close(self._fd)
 
     cdef int add_file(self, int fd, str name) except -1:
-        """Watch an open file; its number. It is named by its descriptor: its path may be another file's by now.
+        """Watch an open file; its number. By its descriptor: its path may be another file's by now.
 
-        Its links are an attribute: the removal of the last one ends a wait, too.
+        The number of its links is an attribute: the removal of the last one ends a wait, too.
         """
         cdef bytes path = f"/proc/self/fd/{fd}".encode()
         cdef int watched = inotify_add_watch(self._fd, path, IN_MODIFY | IN_ATTRIB)
