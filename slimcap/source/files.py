@@ -109,7 +109,7 @@ def open_files(
     return RotatedSource(files, **options) if follow else MergedSource(files, **options)
 
 
-def read(file: File, **options: Unpack[PcapOptions]) -> Batch:
+def read(file: File, **options: Unpack[FilesOptions]) -> Batch:
     """Read all of a capture file into memory.
 
     Takes 40 bytes a packet and the packets; for files larger than memory use `open_file(file).batches()`.

@@ -22,8 +22,7 @@ from slimcap.errors import FileFormatError, FilterError
 
 cdef enum:
     LONG_RUN = 1024             # packets that are worth a batch of their own
-    MANY = 16                   # files that are open: those beyond read less at a time
-    SMALL_BLOCK = 1 << 16
+    SMALL_BLOCK = 1 << 17       # of a file among many
     PEEK_BLOCK = 1 << 14
 
 
@@ -48,7 +47,7 @@ cdef class MergedSource(FilesSource):
         A path or a pattern of `glob.glob`, whose files are taken by name; or what `PcapSource` opens.
     snaplen, filter, block_size, timeout
         As for `PcapSource`. With a filter, a file comes in at the time of its first packet, whether it passes
-        or not. Of more than 16 files that are open at a time, blocks are smaller.
+        or not. Of files that overlap, blocks are smaller, from 128 KiB on.
 
     Raises
     ------
@@ -140,9 +139,10 @@ cdef class MergedSource(FilesSource):
         return self._read_part(part, deadline)
 
     cdef dict _options_now(self):
-        if len(self._open_parts) < MANY:
-            return self._options
-        return {**self._options, "block_size": min(<Py_ssize_t> self._options["block_size"], SMALL_BLOCK)}
+        """The options of a file that is opened now: the blocks of all together are to fit in a cache."""
+        cdef Py_ssize_t size = self._options["block_size"]
+        size = max(size // (len(self._open_parts) + 1), min(size, SMALL_BLOCK))
+        return {**self._options, "block_size": size}
 
     cdef int _leave_out(self) except -1:
         """Take the first file, which is done, from the heap; the one that takes its place is to be sifted."""

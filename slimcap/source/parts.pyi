@@ -1,8 +1,11 @@
+from typing import final
+
 from typing_extensions import disjoint_base
 
 from slimcap.source.about import InterfaceInfo
 from slimcap.source.base import ZeroCopySource
 
+@final
 class Part: ...
 
 @disjoint_base

@@ -3,6 +3,10 @@ from typing import final
 from slimcap.filter import Filter, Machine
 from slimcap.source.files import Files
 from slimcap.source.parts import FilesSource
+from slimcap.source.watch import Watch
+
+@final
+class Rotation(Watch): ...
 
 @final
 class RotatedSource(FilesSource):

@@ -38,7 +38,7 @@ cdef class Rotation(Watch):
         renamed = {found[path][:2] for path in new}
         self.queue = [path for path in self.queue if path in new or self.seen[path][:2] not in renamed]
         # By name within a tick of the file system's clock.
-        new.sort(key=lambda path: (found[path][2], natural_order(path)))
+        new.sort(key=lambda path: (found[path][2], _natural_order(path)))
         self.queue += [path for path in new if path not in self.queue]
         self.seen = {**{path: self.seen[path] for path in self.queue if path not in found}, **found}
         return 0
@@ -154,7 +154,7 @@ cdef class RotatedSource(FilesSource):
 
     cdef int _end_file(self) except -1:
         cdef Part part = self._part
-        self._part = None
+        self._part = self._rotation.reading = None
         self._done += 1
         return self._finish(part)
 
@@ -182,6 +182,6 @@ def _regular_files(pattern):
             yield path, (status.st_dev, status.st_ino, status.st_mtime_ns)
 
 
-def natural_order(path):
+def _natural_order(path):
     """A key by which cap2 comes before cap10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path)]
