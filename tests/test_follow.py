@@ -394,3 +394,18 @@ def test_names_with_numbers(tmp_path, rotation):
     for name in itertools.chain(names, ["."]):
         os.utime(tmp_path / name, (1, 1))
     assert rotation().finish() == list(range(len(names)))
+
+
+def test_a_forked_child_may_close_its_copy(tmp_path):
+    (tmp_path / "cap1").write_bytes(capture(1))
+    with open_files(str(tmp_path / "cap*"), follow=True, timeout=5) as source:
+        assert source.next_packet().timestamp == 10**9
+        child = os.fork()
+        if child == 0:
+            source.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        file = Growing(tmp_path / "cap1", records(2))
+        assert source.next_packet(timeout=0.5).timestamp == 2 * 10**9
+        file.write(records(3))
+        assert source.next_packet(timeout=0.5).timestamp == 3 * 10**9
