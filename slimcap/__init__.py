@@ -28,13 +28,15 @@ from slimcap.source.about import InterfaceInfo, SectionInfo
 from slimcap.source.afpacket import SocketSource
 from slimcap.source.afring import RingSource
 from slimcap.source.base import Source, Stats, ZeroCopySource
-from slimcap.source.files import open_file, read
+from slimcap.source.files import open_file, open_files, read
 from slimcap.source.link import Link, links
 from slimcap.source.live import open_live
 from slimcap.source.livebase import LiveSource
+from slimcap.source.merge import MergedSource
 from slimcap.source.mock import MockRingSource, MockSocketSource
 from slimcap.source.pcapfile import PcapSource
 from slimcap.source.replay import Jitter, Replay
+from slimcap.source.rotated import RotatedSource
 from slimcap.source.rtnetlink import LinkDrops
 
 __version__ = "0.1.0"
@@ -63,6 +65,7 @@ __all__ = [
     "LinkGone",
     "LinkNotFound",
     "LiveSource",
+    "MergedSource",
     "MockRingSource",
     "MockSocketSource",
     "Packet",
@@ -74,6 +77,7 @@ __all__ = [
     "Replay",
     "RingExhausted",
     "RingSource",
+    "RotatedSource",
     "SectionInfo",
     "SlimcapError",
     "SocketSource",
@@ -89,6 +93,7 @@ __all__ = [
     "ip_to_str",
     "links",
     "open_file",
+    "open_files",
     "open_live",
     "read",
 ]

@@ -20,10 +20,21 @@ cdef extern from "unistd.h" nogil:
 cdef extern from "sys/stat.h" nogil:
     struct c_stat "stat":
         mode_t st_mode
+        unsigned long st_nlink
         long long st_size
     int c_fstat "fstat"(int fd, c_stat* status)
     bint S_ISREG(mode_t mode)
     bint S_ISDIR(mode_t mode)
+
+cdef extern from "sys/inotify.h" nogil:
+    enum: IN_CLOEXEC, IN_NONBLOCK, IN_MODIFY, IN_ATTRIB, IN_CREATE, IN_MOVED_TO, IN_ONLYDIR, IN_Q_OVERFLOW
+    struct inotify_event:
+        int wd
+        uint32_t mask
+        uint32_t len
+    int inotify_init1(int flags)
+    int inotify_add_watch(int fd, const char* path, uint32_t mask)
+    int inotify_rm_watch(int fd, int wd)
 
 cdef extern from "sys/eventfd.h" nogil:
     enum: EFD_CLOEXEC, EFD_NONBLOCK

@@ -20,6 +20,7 @@ cdef class Source:
 
     cdef Event _event
     cdef int* _signal           # the event's
+    cdef bint _is_part          # the event is that of the source that reads this one, and shut by it
     cdef bint _busy             # a reader is inside
     cdef unsigned long _reader  # the thread of the one that had to look for rows
     cdef int _closers           # waiting for it to get out, to tear down themselves

@@ -181,7 +181,8 @@ cdef class Source:
             self._given = self._target = None
             self._drop_rows()
             self._tear_down()
-            self._event.shut()
+            if not self._is_part:
+                self._event.shut()
 
     cdef Hold _lend(self):
         """What single views of the current bytes hold on to."""

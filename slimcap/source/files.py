@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypedDict, Unpack
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict, Unpack, overload
 
 from slimcap.filter import Filter, Machine
 from slimcap.packet.batch import Batch, concat
+from slimcap.source.merge import MergedSource
 from slimcap.source.pcapfile import PcapSource
+from slimcap.source.rotated import RotatedSource
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -29,13 +32,19 @@ File: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | Readable
 """What can be opened: a path, "-" for standard input, or a binary file object, which need not seek."""
 
 
-class PcapOptions(TypedDict, total=False):
-    """The options of `PcapSource`."""
+class FilesOptions(TypedDict, total=False):
+    """The options of `open_files`."""
 
     snaplen: int | None
     filter: Filter | Machine | None
     block_size: int
     timeout: float | None
+
+
+class PcapOptions(FilesOptions, total=False):
+    """The options of `PcapSource`."""
+
+    follow: bool
 
 
 def open_file(file: File, **options: Unpack[PcapOptions]) -> PcapSource:
@@ -61,7 +70,46 @@ def open_file(file: File, **options: Unpack[PcapOptions]) -> PcapSource:
     return PcapSource(file, **options)
 
 
-def read(file: File, **options: Unpack[PcapOptions]) -> Batch:
+Files: TypeAlias = str | os.PathLike[str] | Sequence[File]
+"""What can be opened together: a pattern as `glob.glob` takes it, or files."""
+
+
+@overload
+def open_files(
+    files: Files, *, follow: Literal[False] = False, **options: Unpack[FilesOptions]
+) -> MergedSource: ...
+@overload
+def open_files(files: Files, *, follow: Literal[True], **options: Unpack[FilesOptions]) -> RotatedSource: ...
+def open_files(
+    files: Files, *, follow: bool = False, **options: Unpack[FilesOptions]
+) -> MergedSource | RotatedSource:
+    """Open several capture files as one source.
+
+    Parameters
+    ----------
+    files : str, os.PathLike or sequence
+        A pattern of `glob.glob`, or a sequence of what `open_file` takes.
+    follow : bool
+        False: merge the packets in order of time, however the files overlap. True: one file after the other,
+        in the order in which they were written; wait at the end of the last one for more, and for newer files
+        that match the pattern.
+    **options
+        As `MergedSource` and `RotatedSource` take them: those of `PcapSource`.
+
+    Returns
+    -------
+    MergedSource or RotatedSource
+        Close it, or use it as a context manager.
+
+    Raises
+    ------
+    FileFormatError, FilterError, OSError, ValueError
+        As these do.
+    """
+    return RotatedSource(files, **options) if follow else MergedSource(files, **options)
+
+
+def read(file: File, **options: Unpack[FilesOptions]) -> Batch:
     """Read all of a capture file into memory.
 
     Takes 40 bytes a packet and the packets; for files larger than memory use `open_file(file).batches()`.

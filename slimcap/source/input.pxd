@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from slimcap.packet.lease cimport Block
 from slimcap.source.event cimport Event
+from slimcap.source.watch cimport Watch
 
 cdef class Input:
     cdef Event event
@@ -13,5 +14,5 @@ cdef class Input:
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1
     cdef void close(self) noexcept
 
-cdef Input open_input(object source, Event event)
-cdef Input wrap_input(Input below, object reader)
+cdef Input open_input(object source, Event event, Watch watch=*)
+cdef Input wrap_input(Input below, object reader, bint ahead=*)

@@ -16,11 +16,14 @@ from slimcap.abi.linux cimport (
     errno,
 )
 from slimcap.packet.lease cimport Block, Borrowed, borrow, new_block, new_window
-from slimcap.source.event cimport Event, duplicate, raise_errno
+from slimcap.source.event cimport SIGNAL_END, Event, duplicate, raise_errno
+from slimcap.source.watch cimport Watch
 
 import os
+import stat
 
 from slimcap.source.ahead import Ahead
+from slimcap.source.stream import StreamError
 
 cdef enum:
     STDIN = 0
@@ -51,31 +54,63 @@ cdef class Input:
 
 @cython.final
 cdef class _Descriptor(Input):
-    """A file descriptor, which this owns: a regular file, or what can be polled."""
+    """A file descriptor, which this owns: a regular file, or what can be polled.
+
+    One that is followed has a watch: its end is where nothing more can come.
+    """
 
     cdef int _fd
     cdef bint _regular
+    cdef bint _stopped      # stop() was called,
+    cdef uint64_t _stop     # when there were so many bytes
+    cdef Watch _watch       # of a file that is followed, or None
+    cdef int _watched       # our number there
 
     def __cinit__(self):
-        self._fd = -1
+        self._fd = self._watched = -1
 
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
         cdef Py_ssize_t got
+        cdef bint over
         if self._fd < 0:
             raise ValueError(f"{self.name} is closed")
         while True:
-            if not self._regular:
-                self.event.wait(self._fd, POLLIN, self.deadline)
+            if not self._regular and not self.event.wait(self._fd, POLLIN, self.deadline):
+                return 0  # stop()
+            over = self._is_over()  # first: what was written until then is read
+            if self._stopped:
+                size = min(size, <Py_ssize_t> (max(self._stop, self.position) - self.position))
             with nogil:
                 got = c_read(self._fd, block.ptr + at, size)
-            if got >= 0:
+            if got > 0 or (got == 0 and over):
                 self.position += got
                 return got
-            if errno != EINTR and errno != EAGAIN:
+            if got == 0:
+                self._watch.wait(self.event, self.deadline)
+            elif errno != EINTR and errno != EAGAIN:
                 raise_errno("read", self.name)
-            self.event.check()
+            else:
+                self.event.check()
+
+    cdef bint _is_over(self) except -1:
+        """Whether where a read finds nothing is the end."""
+        cdef c_stat status
+        cdef bint stopped = self.event.signal & SIGNAL_END
+        if not self._regular or (self._watch is None and not stopped) or self._stopped:
+            return True
+        if c_fstat(self._fd, &status) < 0:
+            raise_errno("fstat", self.name)
+        self.size = status.st_size
+        if <uint64_t> status.st_size < self.position:
+            raise StreamError(f"the file was cut to {status.st_size} bytes while it was read")
+        if stopped:
+            self._stopped, self._stop = True, status.st_size
+        return stopped or status.st_nlink == 0 or self._watch.is_over()
 
     cdef void close(self) noexcept:
+        if self._watch is not None:
+            self._watch.forget(self._watched)
+            self._watch = None
         if self._fd >= 0:
             c_close(self._fd)
             self._fd = -1
@@ -119,18 +154,20 @@ cdef object _copy(object data, Block block, Py_ssize_t at, Py_ssize_t size):
     return given.buffer.len
 
 
-cdef Input open_input(object source, Event event):
-    """Open a path, "-" (standard input) or a binary file object."""
+cdef Input open_input(object source, Event event, Watch watch=None):
+    """Open a path, "-" (standard input) or a binary file object; with a watch, one that grows."""
     cdef Input opened
     if isinstance(source, (str, bytes, os.PathLike)):
-        opened = _open_path(os.fsdecode(source))
+        opened = _open_path(os.fsdecode(source), watch)
+    elif watch is not None:
+        raise ValueError("a file object does not tell when it grows: give its path to follow it")
     else:
         opened = _open_object(source)
     opened.event = event
     return opened
 
 
-cdef Input _open_path(str path):
+cdef Input _open_path(str path, Watch watch):
     cdef _Descriptor opened = _Descriptor()
     cdef c_stat status
     opened.name = path
@@ -138,7 +175,7 @@ cdef Input _open_path(str path):
         opened.name = "<stdin>"
         opened._fd = duplicate(STDIN, opened.name)
     else:
-        opened._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        opened._fd = os.open(path, _mode(path, watch) | os.O_CLOEXEC)
     if c_fstat(opened._fd, &status) < 0:
         raise_errno("fstat", opened.name)
     opened._regular = S_ISREG(status.st_mode)
@@ -146,7 +183,20 @@ cdef Input _open_path(str path):
         opened.size = status.st_size
         opened.position = os.lseek(opened._fd, 0, os.SEEK_CUR)  # standard input may have been read before
         os.posix_fadvise(opened._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        if watch is not None:
+            opened._watched = watch.add_file(opened._fd, opened.name)
+            opened._watch = watch
     return opened
+
+
+cdef int _mode(str path, Watch watch) except -1:
+    """How to open a path.
+
+    A FIFO that is followed is opened for writing, too: so it has a writer always, and no end (fifo(7)).
+    """
+    if watch is not None and stat.S_ISFIFO(os.stat(path).st_mode):
+        return os.O_RDWR | os.O_NONBLOCK
+    return os.O_RDONLY
 
 
 cdef Input _open_object(object source):
@@ -164,7 +214,8 @@ cdef Input _open_object(object source):
 cdef class _Unpacked(Input):
     """What a decompressor makes of another input: of a regular file on a thread of its own.
 
-    Anything else may have to be waited for, or may run Python code, and both are for the reader's thread.
+    Anything else, or a file that grows, may have to be waited for, or may run Python code, and both are for
+    the reader's thread.
     """
 
     cdef Input _below
@@ -210,14 +261,15 @@ cdef class _Unpacked(Input):
             self._ahead.close()
 
 
-cdef Input wrap_input(Input below, object reader):
-    """The same input seen through a decompressor of it, a Reader."""
+cdef Input wrap_input(Input below, object reader, bint ahead=True):
+    """The same input seen through a decompressor of it, a Reader; `ahead`: on a thread if it may be."""
     cdef _Unpacked opened = _Unpacked()
     opened.name = below.name
     opened.event = below.event
     opened._below = below
     opened._piece = borrow(b"", False)
-    if type(below) is _Descriptor and (<_Descriptor> below)._regular:
+    if ahead and type(below) is _Descriptor and (<_Descriptor> below)._regular \
+            and (<_Descriptor> below)._watch is None:
         opened._ahead = Ahead(reader, below.shut)
         opened._take = opened._ahead.take
     else:

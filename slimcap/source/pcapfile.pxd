@@ -1,11 +1,13 @@
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from slimcap.filter.match cimport Matcher
 from slimcap.packet.lease cimport Block, Pool
 from slimcap.packet.record cimport Record
 from slimcap.source.base cimport ZeroCopySource
 from slimcap.source.decoder cimport Decoder
+from slimcap.source.event cimport Event
 from slimcap.source.input cimport Input
+from slimcap.source.watch cimport Watch
 
 cdef class PcapSource(ZeroCopySource):
     cdef Decoder _decoder
@@ -20,7 +22,8 @@ cdef class PcapSource(ZeroCopySource):
     cdef uint64_t _left_out             # packets that it did not take
     cdef list _comments                 # (row, text) of the last rows
     cdef object _error                  # what ended reading: class and arguments of the exception, or None
-    cdef int _decompress(self) except -1
+    cdef int _open(self, object file, dict options, int64_t deadline, Watch watch, bint ahead) except -1
+    cdef int _decompress(self, bint ahead) except -1
     cdef int _read_header(self, uint32_t snaplen) except -1
     cdef int _read_pcap_header(self, uint32_t snaplen) except -1
     cdef int _read_pcapng_header(self, uint32_t snaplen) except -1
@@ -31,3 +34,7 @@ cdef class PcapSource(ZeroCopySource):
     cdef int _read_more(self, Py_ssize_t needed) except -1
     cdef int _make_room(self, Py_ssize_t needed) except -1
     cdef object _bad(self, object kind, str reason, Py_ssize_t at)
+
+cdef PcapSource open_part(
+    object file, dict options, Event event, int64_t deadline, Watch watch=*, bint ahead=*)
+cdef int check_options(object snaplen, object block_size) except -1

@@ -11,11 +11,13 @@ class PcapSource(ZeroCopySource):
         self,
         file: File,
         *,
+        follow: bool = False,
         snaplen: int | None = None,
         filter: Filter | Machine | None = None,
         block_size: int = 1048576,
         timeout: float | None = None,
     ) -> None: ...
+    def stop(self) -> None: ...
     @property
     def name(self) -> str: ...
     @property

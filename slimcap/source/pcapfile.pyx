@@ -8,10 +8,11 @@ from slimcap.abi.capfile cimport PCAPNG_SECTION, PcapFileHeader
 from slimcap.filter.match cimport Matcher
 from slimcap.packet.lease cimport Block, Pool, new_block
 from slimcap.packet.record cimport Record
-from slimcap.source.event cimport deadline_after
+from slimcap.source.event cimport SIGNAL_END, Event, deadline_after
 from slimcap.source.input cimport open_input, wrap_input
 from slimcap.source.pcap cimport PcapDecoder
 from slimcap.source.pcapng cimport PcapngDecoder
+from slimcap.source.watch cimport Watch
 
 from slimcap.errors import FileFormatError, FilterError, TruncatedFileError
 from slimcap.source.base import Stats
@@ -35,12 +36,17 @@ cdef class PcapSource(ZeroCopySource):
     compressed with gzip, bzip2, xz, zstd or lz4. The content tells which. The last two take a package
     (``pip install 'slimcap[zstd,lz4]'``), and ``slimcap[gzip]`` makes gzip faster.
 
-    A compressed file that is opened by its path is decompressed on a thread of its own, ahead of the reader.
+    A compressed file that is opened by its path is decompressed on a thread of its own, ahead of the reader;
+    one that is followed by the reader itself.
 
     Parameters
     ----------
     file : str, bytes, os.PathLike or binary file object
         A path, "-" for standard input, or an object with `readinto` or `read`; it need not seek.
+    follow : bool
+        Wait at the end of the file for more, also for its header. It ends with `stop()`, or when the file was
+        removed and all of it was read. A FIFO goes on with its next writer; that takes the right to write to
+        it.
     snaplen : int, optional
         Most bytes to take of a packet.
     filter : str, Machine or sequence of (code, jt, jf, k), optional
@@ -49,14 +55,15 @@ cdef class PcapSource(ZeroCopySource):
     block_size : int
         Bytes to read at a time; the most a batch has, but for a larger packet.
     timeout : float, optional
-        Seconds that a read waits at most, of what can be waited for: FIFOs, terminals, standard input.
+        Seconds that a read waits at most, of what can be waited for: FIFOs, terminals, standard input, files
+        that are followed.
 
     Raises
     ------
     FileFormatError
         The file's header is none, or of a kind that cannot be read. Also from every call that reads, once all
         packets before the bad place were given out; with the path, the byte offset, and the number of those
-        packets.
+        packets. A file that is followed was cut to less than what was read.
     TruncatedFileError
         Likewise, the file ends in the middle of something.
     FilterError
@@ -64,42 +71,50 @@ cdef class PcapSource(ZeroCopySource):
         later in a pcapng file, the call that comes to its first packet raises this.
     OSError
         The file cannot be opened or read.
+    TimeoutError
+        No header came within `timeout`.
+    ValueError
+        An option is out of range, or a file object is to be followed.
     ImportError
         The file takes a package to decompress that is not installed.
     """
 
-    def __init__(self, file, *, snaplen=None, filter=None, Py_ssize_t block_size=BLOCK_SIZE, timeout=None):
+    def __init__(
+            self, file, *, follow=False, snaplen=None, filter=None, Py_ssize_t block_size=BLOCK_SIZE,
+            timeout=None):
         if self._file is not None:
             raise TypeError("a source is opened once")
-        if snaplen is not None and not 0 < snaplen < 1 << 32:
-            raise ValueError(f"snaplen is a number of bytes from 1 on, not {snaplen}")
-        if not MIN_BLOCK_SIZE <= block_size <= MAX_BLOCK_SIZE:
-            raise ValueError(
-                f"block_size is from {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE} bytes, not {block_size}")
+        check_options(snaplen, block_size)
         self._timeout = timeout
+        options = {"snaplen": snaplen, "filter": filter, "block_size": block_size}
+        self._open(file, options, deadline_after(timeout), Watch() if follow else None, True)
+
+    cdef int _open(self, object file, dict options, int64_t deadline, Watch watch, bint ahead) except -1:
+        cdef Py_ssize_t block_size = options["block_size"]
         self._blocks = Pool(block_size)
         self._row_blocks = Pool((block_size // BYTES_A_ROW + 1) * sizeof(Record))
         self._block = self._blocks.take()
-        self._file = self._input = open_input(file, self._event)
-        self._file.deadline = deadline_after(timeout)
+        self._file = self._input = open_input(file, self._event, watch)
+        self._file.deadline = deadline
         try:
-            self._decompress()
-            self._read_header(snaplen or 0)
+            self._decompress(ahead)
+            self._read_header(options["snaplen"] or 0)
             self._links = self._decoder.links
-            if filter is not None:
-                self._matcher = Matcher(filter)
+            if options["filter"] is not None:
+                self._matcher = Matcher(options["filter"])
                 self._matcher.learn(self._links)
         except BaseException:
             self._shut_down()
             raise
+        return 0
 
-    cdef int _decompress(self) except -1:
+    cdef int _decompress(self, bint ahead) except -1:
         """Put a decompressor in between if the first bytes ask for one."""
         self._read_to(SNIFF_LEN)
         head = self._block.ptr[:self._stop]
         self._reader = decompressor(head, self._file.read)
         if self._reader is not None:
-            self._input = wrap_input(self._file, self._reader)
+            self._input = wrap_input(self._file, self._reader, ahead)
             self._stop = 0
         return 0
 
@@ -206,8 +221,8 @@ cdef class PcapSource(ZeroCopySource):
         return kept
 
     cdef bint _end_of_file(self) except -1:
-        if self._start == self._stop:
-            return False
+        if self._start == self._stop or self._signal[0] & SIGNAL_END:
+            return False  # or where stop() found it, perhaps half-written
         raise self._bad(
             TruncatedFileError,
             f"the file ends in a packet's record: {self._stop - self._start} of {self._decoder.needed} bytes",
@@ -222,6 +237,8 @@ cdef class PcapSource(ZeroCopySource):
         try:
             got = self._input.read_into(self._block, self._stop, self._block.size - self._stop)
         except StreamError as error:
+            if error.cut and self._signal[0] & SIGNAL_END:
+                return 0
             raise self._bad(
                 TruncatedFileError if error.cut else FileFormatError, error.reason, self._stop) from None
         except EOFError as error:
@@ -258,6 +275,13 @@ cdef class PcapSource(ZeroCopySource):
         before = self._left_out + self._earlier + self._end
         self._error = (kind, reason, self._file.name, self._base + at, before)
         return kind(*self._error[1:])
+
+    def stop(self):
+        """End after what is in the file now: loops then end, and reads raise EOFError. From any thread.
+
+        For a file that is followed, or a FIFO. A packet that is there in part is left out.
+        """
+        self._event.raise_signal(SIGNAL_END)
 
     cdef void _tear_down(self) noexcept:
         if self._input is not None:
@@ -345,6 +369,27 @@ cdef class PcapSource(ZeroCopySource):
         state = "closed" if self.closed else f"{self._totals().packets_received:,} packets read"
         types = ", ".join(dict.fromkeys(link.type_name for link in self._links)) or "no interface"
         return f"<PcapSource {self._file.name!r}: {types}, {state}>"
+
+
+cdef int check_options(object snaplen, object block_size) except -1:
+    if snaplen is not None and not 0 < snaplen < 1 << 32:
+        raise ValueError(f"snaplen is a number of bytes from 1 on, not {snaplen}")
+    if not MIN_BLOCK_SIZE <= block_size <= MAX_BLOCK_SIZE:
+        raise ValueError(
+            f"block_size is from {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE} bytes, not {block_size}")
+    return 0
+
+
+cdef PcapSource open_part(
+        object file, dict options, Event event, int64_t deadline, Watch watch=None, bint ahead=True):
+    """A file that another source reads: it waits with that one's event, and `_fill` is called by it alone.
+
+    The options are snaplen, filter and block_size.
+    """
+    cdef PcapSource part = PcapSource.__new__(PcapSource)
+    part._event, part._signal, part._is_part = event, &event.signal, True
+    part._open(file, options, deadline, watch, ahead)
+    return part
 
 
 cdef list _comments_on(const Record* rows, Py_ssize_t count, list places):

@@ -13,10 +13,12 @@ from slimcap import (
     IPLayer,
     Link,
     LinkDrops,
+    MergedSource,
     Packet,
     PacketType,
     PcapSource,
     RingSource,
+    RotatedSource,
     SectionInfo,
     SocketSource,
     Source,
@@ -44,6 +46,21 @@ def check_opening(path: str) -> None:
     content = Path(path).read_bytes()
     assert_type(slimcap.read(io.BytesIO(content)), Batch)
     assert_type(slimcap.read(gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(content)))), Batch)
+
+
+def check_opening_several(path: str) -> None:
+    with slimcap.open_files([path, Path(path)], snaplen=64) as source:
+        assert_type(source, MergedSource)
+        assert_type(next(source.batches()), Batch)
+        assert_type(source.interfaces, tuple[InterfaceInfo, ...])
+        assert_type(source.comments, dict[int, str])
+        assert_type(source.progress, tuple[int, int | None])
+    with slimcap.open_files(path, follow=True, timeout=1) as followed:
+        assert_type(followed, RotatedSource)
+        followed.stop()
+    with slimcap.open_file(path, follow=True) as growing:
+        assert_type(growing, PcapSource)
+        growing.stop()
 
 
 def check_one_by_one(source: PcapSource) -> None:

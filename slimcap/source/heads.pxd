@@ -1,0 +1,93 @@
+"""Which of several files has the earliest packet: a binary heap of their next rows, in C.
+
+        heap[0]             the earliest; a file's own order is never changed: only its next row counts
+       /       \
+    heap[1]   heap[2] …     none is before the one above it
+
+A head without rows stands for a file that has to be read, or opened first, before anything later is given
+out.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memcpy
+
+from slimcap.packet.record cimport Record
+
+cdef struct Head:
+    int64_t time            # of rows[next]; if there is none, not later than what is to come
+    uint32_t order          # the file's, and its number: decides between packets of the same time
+    const Record* rows      # these and the next belong to the file's source
+    const uint8_t* data
+    Py_ssize_t next, end
+
+
+cdef inline bint is_before(const Head* one, const Head* other) noexcept nogil:
+    return one.time < other.time or (one.time == other.time and one.order < other.order)
+
+
+cdef inline void sift_down(Head** heap, Py_ssize_t count, Py_ssize_t at) noexcept nogil:
+    """Put heap[at], which may have become later, in its place."""
+    cdef Head* head = heap[at]
+    cdef Py_ssize_t child
+    while 2 * at + 1 < count:
+        child = 2 * at + 1
+        if child + 1 < count and is_before(heap[child + 1], heap[child]):
+            child += 1
+        if not is_before(heap[child], head):
+            break
+        heap[at] = heap[child]
+        at = child
+    heap[at] = head
+
+
+cdef inline void advance(Head* head, Py_ssize_t count) noexcept nogil:
+    """Go on by so many rows. Behind the last one the head's time stays: it is to be looked after first."""
+    head.next += count
+    head.time = head.rows[head.next if head.next < head.end else head.end - 1].timestamp
+
+
+cdef inline Py_ssize_t run_length(Head** heap, Py_ssize_t count) noexcept nogil:
+    """How many rows of the earliest head, which has some, come before all others."""
+    cdef const Head* first = heap[0]
+    cdef const Head* second
+    cdef Head next
+    cdef Py_ssize_t row
+    if count == 1:
+        return first.end - first.next
+    second = heap[2] if count > 2 and is_before(heap[2], heap[1]) else heap[1]
+    next.order = first.order
+    for row in range(first.next, first.end):
+        next.time = first.rows[row].timestamp
+        if not is_before(&next, second):
+            return row - first.next
+    return first.end - first.next
+
+
+cdef inline Py_ssize_t gather(
+        Head** heap, Py_ssize_t count, Record* rows, Py_ssize_t room, uint8_t* data, size_t size,
+        uint32_t* orders, size_t* used) noexcept nogil:
+    """Copy packets, the earliest first, until one file has no more rows or there is no more room.
+
+    Gives the number of rows, and in `used` that of bytes. `orders`, unless NULL, says of which file each is.
+    """
+    cdef Py_ssize_t taken = 0
+    cdef size_t at = 0
+    cdef Head* head
+    cdef const Record* row
+    while taken < room:
+        head = heap[0]
+        if head.next == head.end:
+            break
+        row = &head.rows[head.next]
+        if row.cap_len > size - at:
+            break
+        memcpy(&rows[taken], row, sizeof(Record))
+        memcpy(data + at, head.data + row.offset, row.cap_len)
+        rows[taken].offset = at
+        if orders is not NULL:
+            orders[taken] = head.order
+        at += row.cap_len
+        taken += 1
+        advance(head, 1)
+        sift_down(heap, count, 0)
+    used[0] = at
+    return taken
