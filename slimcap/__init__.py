@@ -23,7 +23,10 @@ from slimcap.packet.record import RECORD_DTYPE
 from slimcap.packet.types import NO_IP, PACKET_HDR_OFFSET, HeaderStatus, PacketType, RecordFlag
 from slimcap.packet.view import IPLayer, View
 from slimcap.sink.arrow import ArrowColumns, ArrowStream
+from slimcap.sink.files import open_writer
 from slimcap.sink.pcap import PcapWriter
+from slimcap.sink.pcapng import PcapNgWriter
+from slimcap.sink.rotate import RotatingWriter
 from slimcap.source.about import InterfaceInfo, SectionInfo
 from slimcap.source.afpacket import SocketSource
 from slimcap.source.afring import RingSource
@@ -68,12 +71,14 @@ __all__ = [
     "Packet",
     "PacketType",
     "PacketView",
+    "PcapNgWriter",
     "PcapSource",
     "PcapWriter",
     "RecordFlag",
     "Replay",
     "RingExhausted",
     "RingSource",
+    "RotatingWriter",
     "SectionInfo",
     "SlimcapError",
     "SocketSource",
@@ -90,5 +95,6 @@ __all__ = [
     "links",
     "open_file",
     "open_live",
+    "open_writer",
     "read",
 ]
