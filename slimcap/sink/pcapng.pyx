@@ -304,7 +304,8 @@ cdef class PcapNgWriter(Writer):
         self._put(<const char*> block, len(block))
         self._numbers[link] = number
         self._kinds.append(kind)
-        self._learn(())  # what was looked at before may have been another number
+        self._links = None  # the numbers that were looked up are out of date
+        self._learn(())
         return number
 
     cdef int _learn(self, object links) except -1:
@@ -573,7 +574,7 @@ cdef bytes _ended(bytes options):
 cdef bytes _option(int code, bytes value):
     cdef PcapngOption h
     h.code, h.length = code, len(value)
-    return (<const char*> &h)[:sizeof(h)] + value + bytes(-len(value) % 4)
+    return (<const char*> &h)[:sizeof(h)] + value + bytes(_padded(len(value)) - len(value))
 
 
 cdef bytes _text_option(int code, object text, str what):
