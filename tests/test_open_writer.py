@@ -25,8 +25,8 @@ def test_names(name, format, ending, tmp_path, data_path):
         assert type(writer) is {"pcap": PcapWriter, "pcapng": PcapNgWriter}[format]
         writer.write_batch(batch)
     with PcapSource(path) as source:
-        again = source.next_batch()
         assert (source.format, source.compression) == (format, ENDINGS[ending])
+    again = read(path)
     assert again["timestamp"].tolist() == batch["timestamp"].tolist()
     assert [bytes(again.payload(n)) for n in range(len(again))] == [
         bytes(batch.payload(n)) for n in range(len(batch))
