@@ -122,8 +122,10 @@ def test_every_sample_survives(format, ending, tmp_path, data_path):
             with open_writer(path, link_type) as writer:
                 writer.write_batch(batch)
             again = read(path)
-            for column in set(batch.records.dtype.names) - {"offset", "interface"} - (
-                {"pkt_type"} if format == "pcap" else set()
+            for column in (
+                set(batch.records.dtype.names)
+                - {"offset", "interface"}
+                - ({"pkt_type"} if format == "pcap" else set())
             ):
                 assert again[column].tolist() == batch[column].tolist(), (sample.name, column)
             assert [bytes(again.payload(n)) for n in range(len(again))] == [

@@ -169,7 +169,10 @@ def test_a_full_disk(writer_of, batch):
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(OSError, match="/dev/full") as info, writer_of("/dev/full", compression="gzip") as writer:
+    with (
+        pytest.raises(OSError, match="/dev/full") as info,
+        writer_of("/dev/full", compression="gzip") as writer,
+    ):
         writer.write_batch(batch)
     assert info.value.errno == errno.ENOSPC
     assert len(os.listdir("/proc/self/fd")) == before

@@ -11,7 +11,18 @@ import threading
 import numpy as np
 import pytest
 
-from slimcap import RECORD_DTYPE, Batch, Link, Packet, PcapNgWriter, PcapSource, RecordFlag, concat, open_file, read
+from slimcap import (
+    RECORD_DTYPE,
+    Batch,
+    Link,
+    Packet,
+    PcapNgWriter,
+    PcapSource,
+    RecordFlag,
+    concat,
+    open_file,
+    read,
+)
 
 SECOND = 10**9
 ETHERNET, TUNNEL = Link("eth0", 0, 1, description="the first"), Link("tun0", 1, 101)
@@ -253,7 +264,9 @@ def test_statistics():
     file = io.BytesIO()
     with PcapNgWriter(file) as writer:
         writer.write_batch(batch_of(PAYLOADS))
-        writer.write_statistics(received=100, dropped=7, interface_dropped=3, filter_accepted=90, start=1, end=2**40)
+        writer.write_statistics(
+            received=100, dropped=7, interface_dropped=3, filter_accepted=90, start=1, end=2**40
+        )
         with pytest.raises(ValueError, match="interface 1, where the file has 1"):
             writer.write_statistics(1)
         for wrong in (-1, 2**64):
@@ -320,7 +333,9 @@ def test_tshark_reads_it(data_path, tmp_path, need_tool):
         assert int(layers["frame.len"][0]) == row["total_len"]
         assert int(layers["frame.cap_len"][0]) == row["cap_len"]
         assert layers["frame.interface_name"] == ["eth0"]
-    comments = {number: layers["frame.comment"] for number, layers in enumerate(found) if "frame.comment" in layers}
+    comments = {
+        number: layers["frame.comment"] for number, layers in enumerate(found) if "frame.comment" in layers
+    }
     assert comments == {0: ["first"], 5: ["a\nb"]}
 
 

@@ -69,7 +69,9 @@ def test_names(template, names, tmp_path):
     assert sizes_of(files) == [1, 1]
 
 
-@pytest.mark.parametrize("template", ["{", "{0}", "{}", "{host}.pcap", "{index:%Y}", "{time.nothing}", "{index"])
+@pytest.mark.parametrize(
+    "template", ["{", "{0}", "{}", "{host}.pcap", "{index:%Y}", "{time.nothing}", "{index"]
+)
 def test_what_is_no_template(template):
     with pytest.raises(ValueError, match="is no template of {index} and {time}"):
         RotatingWriter(template)
@@ -177,7 +179,11 @@ def test_the_first_limit_counts(tmp_path):
 def test_each_file_has_the_interfaces_it_needs(tmp_path):
     batch = batch_of(6, interfaces=[0, 0, 1, 1, 2, 0])
     files = rotated(tmp_path / "a.pcapng", batch, max_packets=2)
-    assert [[link.name for link in read(file).links] for file in files] == [["eth0"], ["tun0"], ["eth1", "eth0"]]
+    assert [[link.name for link in read(file).links] for file in files] == [
+        ["eth0"],
+        ["tun0"],
+        ["eth1", "eth0"],
+    ]
 
 
 def test_a_batch_in_many_files(tmp_path):
