@@ -130,21 +130,19 @@ def test_file_objects_that_fail(writer_of, kind, batch):
 
     class Fails:
         def __init__(self):
-            self.content, self.calls = bytearray(), 0
+            self.content, self.calls, self.failing = bytearray(), 0, False
 
         def write(self, data):
             self.calls += 1
-            if self.calls % 3 == 2:
+            if self.failing and self.calls % 3 == 2:
                 raise OSError(errno.ENOSPC, "full")
             part = bytes(data[: len(data) // 2 + 1])
             self.content += part
             return len(part)
 
     file = Fails()
-    writer = None
-    file.calls = -20
     writer = writer_of(file, compression=kind)
-    file.calls = 0
+    file.failing = True
     failed = 0
 
     def insist(call):
@@ -159,7 +157,7 @@ def test_file_objects_that_fail(writer_of, kind, batch):
     for _ in range(4):
         insist(lambda: writer.write_batch(batch))
         insist(writer.flush)
-    file.calls = -(10**6)
+    file.failing = False
     writer.close()
     assert failed > 3
     assert bytes(file.content) == whole.getvalue()

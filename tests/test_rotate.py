@@ -258,6 +258,6 @@ def test_closed(tmp_path):
 
 def test_times_that_do_not_fit(tmp_path):
     with RotatingWriter(tmp_path / "a.pcap", max_packets=2) as writer:
-        with pytest.raises(ValueError, match="before|has the time"):
+        with pytest.raises(ValueError, match="has the time"):
             writer.write_batch(batch_of(3, [0, 1, -1]))
         writer.write_batch(batch_of(1))

@@ -17,7 +17,7 @@ Format = Literal["pcap", "pcapng"]
 
 _PCAPNG_ENDINGS: Final = frozenset((".pcapng", ".ntar"))
 
-_WRITERS: Final[dict[str, type[PcapWriter] | type[PcapNgWriter]]] = {
+_WRITERS: Final[dict[str, type[PcapWriter | PcapNgWriter]]] = {
     "pcap": PcapWriter,
     "pcapng": PcapNgWriter,
 }
@@ -53,7 +53,7 @@ def open_writer(
     return writer_class(file, format)(file, link_type, **options)
 
 
-def writer_class(file: object, format: Format | None) -> type[PcapWriter] | type[PcapNgWriter]:
+def writer_class(file: object, format: Format | None) -> type[PcapWriter | PcapNgWriter]:
     """What writes a format, or what a file's name says of it.
 
     Raises
