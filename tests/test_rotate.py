@@ -73,7 +73,7 @@ def test_names(template, names, tmp_path):
     "template", ["{", "{0}", "{}", "{host}.pcap", "{index:%Y}", "{time.nothing}", "{index"]
 )
 def test_what_is_no_template(template):
-    with pytest.raises(ValueError, match="is no template of {index} and {time}"):
+    with pytest.raises(ValueError, match=r"is no template of \{index\} and \{time\}"):
         RotatingWriter(template)
 
 

@@ -125,7 +125,7 @@ cdef class PcapNgWriter(Writer):
     """
 
     cdef uint32_t _link_type
-    cdef dict _numbers          # of the interfaces that the file has, by their Link; None: the one without a name
+    cdef dict _numbers          # of the file's interfaces, by their Link; None: the one without a name
     cdef list _kinds            # their link types
     cdef object _links          # the links that were looked at last; None if there are none, and
     cdef Block _map             # an int32_t for each: the interface's number or UNDESCRIBED
@@ -158,7 +158,7 @@ cdef class PcapNgWriter(Writer):
 
     @property
     def interfaces(self):
-        """The interfaces that the file has so far, in the order of their numbers: a tuple of Link; None for the
+        """The interfaces of the file so far, in the order of their numbers: a tuple of Link; None for the
         one without a name."""
         return tuple(self._numbers or ())
 
@@ -180,7 +180,7 @@ cdef class PcapNgWriter(Writer):
         Raises
         ------
         ValueError
-            The file has the interface, and there is more to say of it now; it has 65535; the writer is closed.
+            The file has the interface, and there is more to say of it; it has 65535; the writer is closed.
         OSError, RuntimeError
             As of `write_packet`.
         """
@@ -269,8 +269,8 @@ cdef class PcapNgWriter(Writer):
         interface : int
             Its number, as `add_interface` gave it, or its place in `interfaces`.
         received, dropped, interface_dropped, filter_accepted : int, optional
-            Packets that came in; that were lost for want of memory, as `Stats.packets_dropped` counts; that the
-            interface lost before; that the filter took.
+            Packets that came in; that were lost for want of memory, as `Stats.packets_dropped` counts; that
+            the interface lost before; that the filter took.
         start, end : int, optional
             When the capture began and ended, in nanoseconds.
 
@@ -511,7 +511,8 @@ cdef inline void _put_packet(
     _put_option(out, OPTION_END, NULL, 0)
 
 
-cdef inline uint8_t* _put_option(uint8_t* out, uint16_t code, const void* value, uint32_t size) noexcept nogil:
+cdef inline uint8_t* _put_option(
+        uint8_t* out, uint16_t code, const void* value, uint32_t size) noexcept nogil:
     """An option (section 3.5) to `out`; gives its end."""
     cdef PcapngOption h
     h.code, h.length = code, <uint16_t> size
@@ -531,7 +532,8 @@ cdef bytes _section(object comment, object hardware, object os, object applicati
     """A section header block (section 4.1), of a length that is not known."""
     cdef PcapngSection h
     cdef bytes options = _ended(b"".join([
-        _text_option(OPTION_COMMENT, comment, "comment"), _text_option(SECTION_HARDWARE, hardware, "hardware"),
+        _text_option(OPTION_COMMENT, comment, "comment"),
+        _text_option(SECTION_HARDWARE, hardware, "hardware"),
         _text_option(SECTION_OS, os, "os"),
         _text_option(SECTION_APPLICATION, _this() if application is None else application, "application")]))
     h.type, h.order = PCAPNG_SECTION, PCAPNG_ORDER

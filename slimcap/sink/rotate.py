@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import string
@@ -26,8 +27,8 @@ _SECOND: Final = 1_000_000_000
 class RotatingWriter:
     """Capture files to write packets to, one after the other.
 
-    A file begins with a packet: a writer that got none leaves no file. Each has another name in the same folder
-    until it is whole. With several limits, the first that is reached ends a file. One thread may write at a
+    A file begins with a packet: a writer that got none leaves no file. Each has another name in the same
+    folder until it is whole. With several limits, the first that is reached ends a file. One thread may write at a
     time.
 
     Parameters
@@ -188,10 +189,8 @@ class RotatingWriter:
         self._files.append(self._path)
         while self._max_files is not None and len(self._files) > self._max_files:
             oldest = self._files.popleft()
-            try:
+            with contextlib.suppress(FileNotFoundError):  # who took it away needs it elsewhere
                 os.unlink(oldest)
-            except FileNotFoundError:  # who took it away needs it elsewhere
-                pass
         if self._on_file is not None:
             self._on_file(self._path)
 

@@ -1,7 +1,7 @@
 """What writers of capture files have in common: packets into a buffer, one thread at a time.
 
-A writer of a format is a subclass. It writes `_check`, which raises if a batch cannot be written, `_size_of` and
-`_pack`, which lay packets out without the GIL, and if it takes that, `_prepare` and `_size_before`.
+A writer of a format is a subclass. It writes `_check`, which raises if a batch cannot be written, `_size_of`
+and `_pack`, which lay packets out without the GIL, and if it takes that, `_prepare` and `_size_before`.
 """
 from libc.stdint cimport int64_t
 
@@ -104,7 +104,7 @@ cdef class Writer:
 
     @property
     def bytes_written(self):
-        """Bytes of the file so far, before compression, its header included; some may still be in the buffer."""
+        """Bytes of the file so far, uncompressed, its header included; some may still be in the buffer."""
         return self._bytes
 
     def __enter__(self):
