@@ -96,7 +96,7 @@ NO_TEXT.at, NO_TEXT.size = NULL, 0
 cdef class PcapNgWriter(Writer):
     """A capture file to write packets to: pcapng with nanoseconds, interfaces and comments.
 
-    Interfaces are described by themselves, from `batch.links`, before the first packet that is of them. One is
+    Interfaces are described by themselves, from `batch.links`, before their first packet. One is
     known by its `Link`: links that are equal (name, index, type and description) are one interface of the
     file, whichever batch they come from, and all others are interfaces of their own. A packet without a link
     is of an interface without a name, of `link_type`.

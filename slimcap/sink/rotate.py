@@ -28,8 +28,8 @@ class RotatingWriter:
     """Capture files to write packets to, one after the other.
 
     A file begins with a packet: a writer that got none leaves no file. Each has another name in the same
-    folder until it is whole. With several limits, the first that is reached ends a file. One thread may write at a
-    time.
+    folder until it is whole. With several limits, the first that is reached ends a file. One thread may write at
+    a time.
 
     Parameters
     ----------
