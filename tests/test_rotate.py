@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -222,7 +223,8 @@ def test_files_have_another_name_until_they_are_whole(tmp_path):
 
 
 def test_an_exception_leaves_what_is_whole(tmp_path):
-    with pytest.raises(KeyError), RotatingWriter(tmp_path / "a.pcap", max_packets=2) as writer:
+    writer = RotatingWriter(tmp_path / "a.pcap", max_packets=2)
+    with contextlib.suppress(KeyError), writer:
         writer.write_batch(batch_of(3))
         raise KeyError
     assert os.listdir(tmp_path) == ["a-00000.pcap"]

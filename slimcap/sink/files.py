@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from slimcap.sink.compress import compression_of
 from slimcap.sink.pcap import PcapWriter
 from slimcap.sink.pcapng import PcapNgWriter
 
-if TYPE_CHECKING:
-    from slimcap.sink.writer import _Target
+
+class Writable(Protocol):
+    """A binary file object with `write`, which may take a part of what it is given."""
+
+    def write(self, data: memoryview, /) -> int | None: ...
+
+
+Target: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | Writable
+"""What can be written to: a path, "-" for standard output, or a binary file object."""
 
 Format = Literal["pcap", "pcapng"]
 """Formats that capture files are written in."""
@@ -24,7 +31,7 @@ _WRITERS: Final[dict[str, type[PcapWriter | PcapNgWriter]]] = {
 
 
 def open_writer(
-    file: _Target, link_type: int = 1, *, format: Format | None = None, **options: Any
+    file: Target, link_type: int = 1, *, format: Format | None = None, **options: Any
 ) -> PcapWriter | PcapNgWriter:
     """Open a capture file to write packets to.
 

@@ -4,14 +4,15 @@ from typing import Literal, final
 from slimcap.packet.batch import Batch
 from slimcap.packet.packet import Packet
 from slimcap.sink.compress import Compression
-from slimcap.sink.writer import Writer, _Target
+from slimcap.sink.files import Target
+from slimcap.sink.writer import Writer
 from slimcap.source.link import Link
 
 @final
 class PcapNgWriter(Writer):
     def __init__(
         self,
-        file: _Target,
+        file: Target,
         link_type: int = 1,
         *,
         snaplen: int = 262144,

@@ -66,6 +66,7 @@ cdef enum:
     SNAPLEN = 262144            # libpcap's MAXIMUM_SNAPLEN: readers take a longer packet for damage
     NANOSECONDS = 9             # if_tsresol: 10^-9
     LENGTH_SIZE = sizeof(uint32_t)
+    PADDING = 4
     FLAGS_SIZE = sizeof(PcapngOption) + sizeof(uint32_t)
     MAX_INTERFACES = 65535      # a record's `interface` has 16 bits
     UNDESCRIBED = -1            # an interface that has no block yet
@@ -491,16 +492,16 @@ cdef inline void _put_packet(
         uint8_t* out, uint32_t length, uint32_t interface, uint64_t timestamp, const Frame* frame,
         uint32_t flags, const Text* text) noexcept nogil:
     """An enhanced packet block (section 4.3) to `out`, which has room for `length` bytes."""
-    cdef PcapngPacket h
+    cdef PcapngPacket* h = <PcapngPacket*> out  # aligned: all blocks are multiples of 4, in the buffer, too
     cdef uint8_t* end = out + length - LENGTH_SIZE
     h.type, h.length, h.interface_id = PCAPNG_PACKET, length, interface
     h.time_high, h.time_low = <uint32_t> (timestamp >> 32), <uint32_t> timestamp
     h.caplen, h.len = frame.cap_len, frame.total_len
     memcpy(end, &length, LENGTH_SIZE)
-    memcpy(out, &h, sizeof(h))
-    out += sizeof(h)
+    out += sizeof(PcapngPacket)
+    if frame.cap_len:
+        memset(out + _padded(frame.cap_len) - PADDING, 0, PADDING)  # of which the packet may take most again
     put_frame(out, frame)
-    memset(out + frame.cap_len, 0, _padded(frame.cap_len) - frame.cap_len)
     out += _padded(frame.cap_len)
     if out == end:
         return

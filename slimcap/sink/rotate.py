@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import os
 import string
 from collections import deque
@@ -28,8 +29,8 @@ class RotatingWriter:
     """Capture files to write packets to, one after the other.
 
     A file begins with a packet: a writer that got none leaves no file. Each has another name in the same
-    folder until it is whole. With several limits, the first that is reached ends a file. One thread may write at
-    a time.
+    folder until it is whole. With several limits, the first that is reached ends a file. One thread may
+    write at a time.
 
     Parameters
     ----------
@@ -172,7 +173,7 @@ class RotatingWriter:
         """Open the next file, whose first packet is of that time."""
         path = _named(self._template, self._opened, time)
         if path in self._files or (os.path.lexists(path) and not self._overwrite):
-            raise FileExistsError(17, os.strerror(17), path)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         self._writer = self._class(path, self._link_type, atomic=True, **self._options)
         self._path = path
         self._opened += 1
@@ -181,9 +182,11 @@ class RotatingWriter:
 
     def _end_file(self) -> None:
         """Give the file its name, and remove the oldest if that is one too many."""
-        writer, self._writer = self._writer, None
+        writer = self._writer
         if writer is None:
             return
+        writer.flush()  # if that fails, it stays the current file, and the next call goes on with it
+        self._writer = None
         self._packets += writer.packets_written
         writer.close()
         self._files.append(self._path)
@@ -217,8 +220,12 @@ class RotatingWriter:
         OSError
             A write failed; the last file is discarded.
         """
-        self._closed = True
-        self._end_file()
+        if self._closed:
+            return
+        try:
+            self._end_file()
+        finally:
+            self.discard()
 
     def discard(self) -> None:
         """Leave the last file out; those that are whole stay. After `close()` this does nothing."""

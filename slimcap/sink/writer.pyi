@@ -1,15 +1,9 @@
-import os
 from types import TracebackType
-from typing import Protocol, Self, TypeAlias
+from typing import Self
 
 from typing_extensions import disjoint_base
 
 from slimcap.packet.batch import Batch
-
-class _Writable(Protocol):
-    def write(self, data: memoryview, /) -> int | None: ...
-
-_Target: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | _Writable
 
 @disjoint_base
 class Writer:
