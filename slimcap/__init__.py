@@ -23,7 +23,10 @@ from slimcap.packet.record import RECORD_DTYPE
 from slimcap.packet.types import NO_IP, PACKET_HDR_OFFSET, HeaderStatus, PacketType, RecordFlag
 from slimcap.packet.view import IPLayer, View
 from slimcap.sink.arrow import ArrowColumns, ArrowStream
+from slimcap.sink.files import open_writer
 from slimcap.sink.pcap import PcapWriter
+from slimcap.sink.pcapng import PcapNgWriter
+from slimcap.sink.rotate import RotatingWriter
 from slimcap.source.about import InterfaceInfo, SectionInfo
 from slimcap.source.afpacket import SocketSource
 from slimcap.source.afring import RingSource
@@ -71,6 +74,7 @@ __all__ = [
     "Packet",
     "PacketType",
     "PacketView",
+    "PcapNgWriter",
     "PcapSource",
     "PcapWriter",
     "RecordFlag",
@@ -78,6 +82,7 @@ __all__ = [
     "RingExhausted",
     "RingSource",
     "RotatedSource",
+    "RotatingWriter",
     "SectionInfo",
     "SlimcapError",
     "SocketSource",
@@ -95,5 +100,6 @@ __all__ = [
     "open_file",
     "open_files",
     "open_live",
+    "open_writer",
     "read",
 ]

@@ -30,7 +30,7 @@ def zlib_kind(request, monkeypatch):
         monkeypatch.setitem(sys.modules, "zlib_ng", None)
     else:
         pytest.importorskip("zlib_ng", exc_type=ImportError)
-    module, _ = deflate._fastest_zlib()
+    module, _ = deflate.fastest_zlib()
     assert (module is zlib) == (request.param == "zlib")
     return request.param
 

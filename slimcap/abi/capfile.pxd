@@ -140,15 +140,23 @@ cdef extern from * nogil:
         uint32_t length
 
     ctypedef struct PcapngSection "struct slimcap_pcapng_section":
+        uint32_t type
+        uint32_t length
         uint32_t order
         uint16_t version_major
         uint16_t version_minor
+        uint32_t[2] section_length
 
     ctypedef struct PcapngInterface "struct slimcap_pcapng_interface":
+        uint32_t type
+        uint32_t length
         uint16_t linktype
+        uint16_t reserved
         uint32_t snaplen
 
     ctypedef struct PcapngPacket "struct slimcap_pcapng_packet":
+        uint32_t type
+        uint32_t length
         uint32_t interface_id
         uint32_t time_high
         uint32_t time_low
@@ -163,7 +171,11 @@ cdef extern from * nogil:
         uint32_t len
 
     ctypedef struct PcapngStatistics "struct slimcap_pcapng_statistics":
+        uint32_t type
+        uint32_t length
         uint32_t interface_id
+        uint32_t time_high
+        uint32_t time_low
 
     ctypedef struct PcapngOption "struct slimcap_pcapng_option":
         uint16_t code
@@ -180,6 +192,7 @@ cdef extern from * nogil:
 cdef enum:
     # Option codes, each of the block it is in (draft-ietf-opsawg-pcapng, sections 3.5, 4.1, 4.2, 4.3, 4.6).
     OPTION_END = 0
+    OPTION_MOST = 0xffff        # bytes of a value
     OPTION_COMMENT = 1
     SECTION_HARDWARE = 2
     SECTION_OS = 3
@@ -193,6 +206,9 @@ cdef enum:
     INTERFACE_HARDWARE = 15
     PACKET_FLAGS = 2
     PACKET_DROPS = 4
+    STATISTICS_START = 2
+    STATISTICS_END = 3
     STATISTICS_RECEIVED = 4
     STATISTICS_INTERFACE_DROPS = 5
+    STATISTICS_FILTER_ACCEPTED = 6
     STATISTICS_SYSTEM_DROPS = 7

@@ -17,7 +17,7 @@ from slimcap.cli.status import StatusLine
 from slimcap.errors import FilterError, SlimcapError
 from slimcap.filter.program import check_snaplen
 from slimcap.packet.batch import Batch
-from slimcap.sink.pcap import PcapWriter
+from slimcap.sink.files import open_writer
 from slimcap.source.live import open_live
 from slimcap.source.livebase import LiveSource
 
@@ -143,7 +143,7 @@ class _FileSink:
 
     def __init__(self, file: str, link_type: int, snaplen: int) -> None:
         with writing():
-            self._writer = PcapWriter(file, link_type, snaplen=snaplen)
+            self._writer = open_writer(file, link_type, snaplen=snaplen)
 
     def add(self, batch: Batch) -> None:
         with writing():

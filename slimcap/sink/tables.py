@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from slimcap.sink.arrow import ArrowStream, batch_layout
 from slimcap.sink.frames import library
+from slimcap.sink.partial import PartialFile
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -73,12 +73,12 @@ class TableFile:
         self._tables: list[Any] = []  # what waits to be written, and
         self._size = self._rows = 0  # how much it is
         self._packets = 0
-        self._path = os.path.realpath(path)
-        self._target = _name_meanwhile(self._path)
+        self._file = PartialFile(path)
+        self._path = self._file.path
         self._writer: Any = None
         schema = self._pa.schema(ArrowStream((), self._columns, payload=self._payload, text=self._text))
         with self._or_discard():
-            self._writer = _WRITERS[kind](self._target, schema, compression)
+            self._writer = _WRITERS[kind](self._file.target, schema, compression)
 
     @property
     def packets_written(self) -> int:
@@ -134,8 +134,7 @@ class TableFile:
             self._write_group()
             writer, self._writer = self._writer, None
             writer.close()
-            if self._target != self._path:
-                os.replace(self._target, self._path)
+            self._file.finish()
 
     @contextlib.contextmanager
     def _or_discard(self) -> Iterator[None]:
@@ -158,9 +157,7 @@ class TableFile:
         if writer is not None:
             with contextlib.suppress(Exception):  # it writes its last bytes, for which there may be no room
                 writer.close()
-        if self._target != self._path:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._target)
+        self._file.discard()
 
     def __enter__(self) -> Self:
         return self
@@ -186,14 +183,6 @@ def format_of(path: str | os.PathLike[str]) -> str:
     if suffix not in FORMATS:
         raise ValueError(f"{os.fspath(path)!r} ends in none of {', '.join(f'.{name}' for name in FORMATS)}")
     return suffix
-
-
-def _name_meanwhile(path: str) -> str:
-    """A new name in the same folder, whose file can be renamed; the same if that would replace a device."""
-    if os.path.exists(path) and not os.path.isfile(path):
-        return path
-    folder, name = os.path.split(path)
-    return os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
 
 
 def _parquet_writer(path: str, schema: Any, compression: Compression) -> Any:

@@ -29,7 +29,7 @@ class GzipReader:
     name = "gzip"
 
     def __init__(self, head: bytes, read: Read) -> None:
-        self._zlib, self._errors = _fastest_zlib()
+        self._zlib, self._errors = fastest_zlib()
         self._read = read
         self._input = head
         self._member = self._zlib.decompressobj(wbits=_GZIP_WINDOW)
@@ -99,7 +99,7 @@ class GzipReader:
         return data
 
 
-def _fastest_zlib() -> tuple[Any, tuple[type[Exception], ...]]:
+def fastest_zlib() -> tuple[Any, tuple[type[Exception], ...]]:
     """zlib-ng if it is installed, which is a third faster, else the standard library's."""
     try:
         from zlib_ng import zlib_ng

@@ -1,0 +1,272 @@
+"""A capture in several files, each of which ends when it is large, long or full enough."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import os
+import string
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+
+from slimcap.sink.files import Format, stem_and_endings, writer_class
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from slimcap.packet.batch import Batch
+    from slimcap.sink.pcap import PcapWriter
+    from slimcap.sink.pcapng import PcapNgWriter
+
+_SECOND: Final = 1_000_000_000
+
+
+class RotatingWriter:
+    """Capture files to write packets to, one after the other.
+
+    A file begins with a packet: a writer that got none leaves no file. Each has another name in the same
+    folder until it is whole. With several limits, the first that is reached ends a file. One thread may
+    write at a time.
+
+    Parameters
+    ----------
+    template : str or os.PathLike
+        What the files are called, as `str.format` takes it: ``{index}`` counts them from 0, ``{time}`` is the
+        UTC time of the first packet, a `datetime`. So ``"cap-{index:05}.pcap"``, or
+        ``"{time:%Y%m%d-%H%M%S}.pcapng.zst"``. Without either, ``-{index:05}`` goes before the endings.
+    max_bytes : int, optional
+        Most bytes of a file, before compression. A packet that is larger alone is alone in its file.
+    max_seconds : int, optional
+        Packets of one file are of one interval of that many seconds, as counted from 1970. A packet that is
+        older than the file's interval does not end it.
+    max_packets : int, optional
+        Most packets of a file.
+    max_files : int, optional
+        Most files to keep: the oldest that was written here is removed when there is one more.
+    format : {"pcap", "pcapng"}, optional
+        By default what the template ends in, as for `open_writer`.
+    link_type : int
+        As `open_writer` has it.
+    overwrite : bool
+        Whether a file that was there before may be replaced.
+    on_file : callable, optional
+        Called with the path of each file once it is whole.
+    **options
+        What else the writer of the format takes: `snaplen`, `compression`, `level`, `comment` …
+
+    Raises
+    ------
+    ValueError
+        The template is none, a limit is not positive, or there is no such format.
+    """
+
+    def __init__(
+        self,
+        template: str | os.PathLike[str],
+        *,
+        max_bytes: int | None = None,
+        max_seconds: int | None = None,
+        max_packets: int | None = None,
+        max_files: int | None = None,
+        format: Format | None = None,
+        link_type: int = 1,
+        overwrite: bool = False,
+        on_file: Callable[[str], object] | None = None,
+        **options: Any,
+    ) -> None:
+        limits = {
+            "max_bytes": max_bytes,
+            "max_seconds": max_seconds,
+            "max_packets": max_packets,
+            "max_files": max_files,
+        }
+        for name, value in limits.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is at least 1, not {value}")
+        self._template = _with_index(os.fspath(template))
+        self._class = writer_class(self._template, format)
+        self._max_bytes, self._max_packets, self._max_files = max_bytes, max_packets, max_files
+        self._interval = None if max_seconds is None else max_seconds * _SECOND
+        self._overwrite, self._on_file = overwrite, on_file
+        self._link_type, self._options = link_type, options
+        self._writer: PcapWriter | PcapNgWriter | None = None
+        self._path = ""
+        self._until = 0  # the end of the file's interval
+        self._opened = 0
+        self._packets = 0  # of the files before
+        self._files: deque[str] = deque()
+        self._closed = False
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that are whole and were kept, the oldest first."""
+        return tuple(self._files)
+
+    @property
+    def path(self) -> str | None:
+        """What the file that is being written will be called; None if there is none."""
+        return self._path if self._writer is not None else None
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close()` or `discard()` was called."""
+        return self._closed
+
+    @property
+    def packets_written(self) -> int:
+        """Packets so far, in all files; some may still be in the buffer."""
+        return self._packets + (self._writer.packets_written if self._writer is not None else 0)
+
+    def write_batch(self, batch: Batch) -> None:
+        """Write all packets of a batch, to as many files as that takes.
+
+        Parameters
+        ----------
+        batch : Batch
+            Needed only during the call.
+
+        Raises
+        ------
+        FileExistsError
+            A file of that name is there, which nobody said may be replaced.
+        ValueError
+            As the writer of the format does, or the writer is closed.
+        OSError
+            A write failed. `packets_written` says how far it came.
+        RuntimeError
+            Another thread is writing.
+        """
+        if self._closed:
+            raise ValueError("the writer is closed")
+        # The times that count: who is late does not end a file.
+        times = np.maximum.accumulate(batch["timestamp"]) if self._interval is not None else None
+        start = 0
+        while start < len(batch):
+            if self._writer is not None:
+                count = self._fitting(self._writer, batch, start, times)
+                if count:
+                    self._writer.write_batch(batch[start : start + count])
+                    start += count
+                    continue
+                self._end_file()
+            self._begin_file(int(batch["timestamp"][start]))
+
+    def _fitting(
+        self, writer: PcapWriter | PcapNgWriter, batch: Batch, start: int, times: np.ndarray[Any, Any] | None
+    ) -> int:
+        """How many packets from `start` on the file takes; 0 if it is to end before them."""
+        stop = len(batch)
+        if times is not None:
+            stop = start + int(np.searchsorted(times[start:], self._until))
+        if self._max_packets is not None:
+            stop = min(stop, start + self._max_packets - writer.packets_written)
+        if self._max_bytes is not None and stop > start:
+            count: int = writer._fitting(batch[start:stop], self._max_bytes - writer.bytes_written)
+            stop = start + (count or int(writer.packets_written == 0))
+        return stop - start
+
+    def _begin_file(self, time: int) -> None:
+        """Open the next file, whose first packet is of that time."""
+        path = _named(self._template, self._opened, time)
+        if path in self._files or (os.path.lexists(path) and not self._overwrite):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+        self._writer = self._class(path, self._link_type, atomic=True, **self._options)
+        self._path = path
+        self._opened += 1
+        if self._interval is not None:
+            self._until = (time // self._interval + 1) * self._interval
+
+    def _end_file(self) -> None:
+        """Give the file its name, and remove the oldest if that is one too many."""
+        writer = self._writer
+        if writer is None:
+            return
+        writer.flush()  # if that fails, it stays the current file, and the next call goes on with it
+        self._writer = None
+        self._packets += writer.packets_written
+        writer.close()
+        self._files.append(self._path)
+        while self._max_files is not None and len(self._files) > self._max_files:
+            oldest = self._files.popleft()
+            with contextlib.suppress(FileNotFoundError):  # who took it away needs it elsewhere
+                os.unlink(oldest)
+        if self._on_file is not None:
+            self._on_file(self._path)
+
+    def flush(self) -> None:
+        """Write out what is in the buffer; the file keeps its other name until it is whole.
+
+        Raises
+        ------
+        ValueError
+            The writer is closed.
+        OSError
+            A write failed; what it left will be written by a later call.
+        """
+        if self._closed:
+            raise ValueError("the writer is closed")
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """End the last file. A second call does nothing.
+
+        Raises
+        ------
+        OSError
+            A write failed; the last file is discarded.
+        """
+        if self._closed:
+            return
+        try:
+            self._end_file()
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Leave the last file out; those that are whole stay. After `close()` this does nothing."""
+        self._closed = True
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+def _with_index(template: str) -> str:
+    """The template, with an index before its endings if nothing in it tells files apart.
+
+    Raises
+    ------
+    ValueError
+        It has other fields, or is no template.
+    """
+    try:
+        fields = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+        names = {name.partition(".")[0].partition("[")[0] for name in fields}
+        if not names:
+            stem, format, compression = stem_and_endings(template)
+            template = f"{stem}-{{index:05}}{format}{compression}"
+        _named(template, 0, 0)
+    except (ValueError, LookupError, AttributeError) as error:
+        raise ValueError(f"{template!r} is no template of {{index}} and {{time}}: {error}") from None
+    return template
+
+
+def _named(template: str, index: int, time: int) -> str:
+    """A file's name by its number and the time of its first packet."""
+    moment = datetime.datetime.fromtimestamp(time // _SECOND, datetime.UTC)
+    return template.format(index=index, time=moment.replace(microsecond=time % _SECOND // 1000))
