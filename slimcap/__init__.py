@@ -34,6 +34,7 @@ from slimcap.source.live import open_live
 from slimcap.source.livebase import LiveSource
 from slimcap.source.mock import MockRingSource, MockSocketSource
 from slimcap.source.pcapfile import PcapSource
+from slimcap.source.plan import ReadTask, plan
 from slimcap.source.replay import Jitter, Replay
 from slimcap.source.rtnetlink import LinkDrops
 
@@ -70,6 +71,7 @@ __all__ = [
     "PacketView",
     "PcapSource",
     "PcapWriter",
+    "ReadTask",
     "RecordFlag",
     "Replay",
     "RingExhausted",
@@ -90,5 +92,6 @@ __all__ = [
     "links",
     "open_file",
     "open_live",
+    "plan",
     "read",
 ]

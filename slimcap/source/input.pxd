@@ -10,6 +10,7 @@ cdef class Input:
     cdef readonly object size
     cdef readonly str name
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1
+    cdef uint64_t place(self, uint64_t at) noexcept
     cdef void close(self) noexcept
 
 cdef Input open_input(object source, Event event)

@@ -2,7 +2,7 @@
 a decompressor."""
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.abi.linux cimport (
@@ -43,6 +43,10 @@ cdef class Input:
     def shut(self):
         """`close`, for the thread that reads ahead."""
         self.close()
+
+    cdef uint64_t place(self, uint64_t at) noexcept:
+        """Where in the file the byte is that was read as number `at`."""
+        return at
 
     cdef void close(self) noexcept:
         pass
@@ -119,9 +123,11 @@ cdef object _copy(object data, Block block, Py_ssize_t at, Py_ssize_t size):
 
 
 cdef Input open_input(object source, Event event):
-    """Open a path, "-" (standard input) or a binary file object."""
+    """Open a path, "-" (standard input) or a binary file object; an Input is open."""
     cdef Input opened
-    if isinstance(source, (str, bytes, os.PathLike)):
+    if isinstance(source, Input):
+        opened = source
+    elif isinstance(source, (str, bytes, os.PathLike)):
         opened = _open_path(os.fsdecode(source))
     else:
         opened = _open_object(source)

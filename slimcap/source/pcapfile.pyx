@@ -256,7 +256,7 @@ cdef class PcapSource(ZeroCopySource):
         What is kept is how to make it: with its traceback it would keep the caller's variables alive.
         """
         before = self._left_out + self._earlier + self._end
-        self._error = (kind, reason, self._file.name, self._base + at, before)
+        self._error = (kind, reason, self._file.name, self._file.place(self._base + at), before)
         return kind(*self._error[1:])
 
     cdef void _tear_down(self) noexcept:
