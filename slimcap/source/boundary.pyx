@@ -2,23 +2,24 @@
 
 Neither format has marks to look for: the length of a record or block is all that leads to the next. In pcapng,
 what says how to read packets may come anywhere, too, so that its blocks are walked from the first on. Of a
-classic pcap file, most need not even be looked at.
+classic pcap file, most need not be looked at:
 
     w                        w + R
     ├─ a candidate each byte ─┤            y
     ╰──►──────►───────►───────┼──►───►─────►    the way of reading: where it comes to is not known …
-      ╰─►─╳       ╰──►────────┼────────────╯    … until all that is left of the others has met with it
+      ╰─►─╳       ╰──►────────┼────────────╯    … until all others have ended, or met with it
 
-Reading is a walk from a record at x to the next at x + header + caplen. It ends where caplen is more than there
-can be, or with the file. No step is longer than R, so that a walk that is before w, and does not end, has a record
-in [w, w + R). All bytes of that are walked from at once, in increasing order; ways that meet are one from then
-on. When the window is behind and a single way is left, then reading either is on it or has ended before: whatever
-the bytes of the packets are, even if they are captures themselves. One step more, and all that ended did so with
-the whole header of its record before the place, so that who reads up to there sees why.
+Reading is a walk from a record at x to the next at x + header + caplen. No step is longer than R, so that a way
+that is before w has a record in [w, w + R). All bytes of that are walked from at once, in increasing order; ways
+that meet are one from then on. A way ends at a header that no record has: with caplen > len, a fraction of a
+second or more, a length out of all reason (draft-ietf-opsawg-pcap, section 5). When the window is behind and a
+single way is left, reading is on it: proven, whatever the packets' bytes are, if the records that reading comes to
+from w on have headers as they should. Whether they have is not left open: who reads up to y comes to y exactly if
+so, and else to an error. Packets that are captures themselves may keep ways apart; then the file is walked.
 
-Nothing is assumed of the file. If it is damaged before such a place, who reads up to the place comes to the damage
-and says so, as who reads all of it does. What the bytes from the place on then lead to may be packets behind the
-damage, or none: who reads parts of a file in order stops at the first that raises.
+Without that condition there is no proof that is cheaper than a walk through all records before w. In a file whose
+packets are whole, len follows caplen, and is the same. So 4 bytes behind each record's start there is another that
+a reader would take, which leads to 4 bytes behind the next: nothing from w on contradicts it.
 """
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -46,7 +47,9 @@ cdef enum:
     PIECE = 1 << 20             # bytes to read at a time
     RING = 1 << 19              # places that may be alive at once: more than a step is long
     WORD = 64
-    MOST_SWEPT = 4 << 20        # bytes in which ways have to meet
+    MOST_SWEPT = 4 << 20        # bytes in which ways have to end or to meet
+    CONFIRMING = 32             # records that the last way has to go on through
+    MOST_LEN = 16 << 20         # of a packet on the wire: four bytes of anything else are mostly more
     WORTH_A_PROOF = 4 << 20     # bytes that are walked faster than a place is proven
 
 
@@ -115,17 +118,19 @@ cdef class RecordBoundaries(_Pieces):
     """
 
     cdef RecordLayout _layout
+    cdef uint32_t _second       # in units of the fraction of a timestamp
     cdef Block _ring            # keeps _live alive
     cdef uint64_t* _live        # a bit for each of the next RING places: a way goes through it
 
     def __init__(self, int fd, uint64_t size, str name, PcapDecoder decoder not None):
         self._fd, self._size, self._name = fd, size, name
         self._layout = decoder._layout
+        self._second = 1_000_000_000 // decoder.resolution
         self._ring = new_block(RING // 8)
         self._live = <uint64_t*> self._ring.ptr
 
-    def find(self, uint64_t start, uint64_t wanted):
-        """The first place from `wanted` on that is proven to be the start of a record.
+    def find(self, uint64_t start, uint64_t wanted, bint exact=False):
+        """A place from `wanted` on where a record starts, near it.
 
         Parameters
         ----------
@@ -133,6 +138,8 @@ cdef class RecordBoundaries(_Pieces):
             The start of a record before `wanted`.
         wanted : int
             Where the caller would like one.
+        exact : bool
+            Walk from `start`, even if a proof would be cheaper: it takes the headers' form for granted.
 
         Returns
         -------
@@ -141,7 +148,7 @@ cdef class RecordBoundaries(_Pieces):
         """
         cdef uint64_t found = 0
         with nogil:
-            if wanted - start >= WORTH_A_PROOF and self._layout.most_caplen <= MAX_CAPLEN:
+            if not exact and wanted - start >= WORTH_A_PROOF and self._layout.most_caplen <= MAX_CAPLEN:
                 found = self._prove(wanted)
             if found == 0:
                 found = self._walk(start, wanted)
@@ -149,7 +156,7 @@ cdef class RecordBoundaries(_Pieces):
         return found or None
 
     def prove(self, uint64_t wanted):
-        """A place behind `wanted` that reading cannot but come to, if it comes that far: see above.
+        """A place behind `wanted` where a record starts, found from there: see above.
 
         Returns
         -------
@@ -164,13 +171,25 @@ cdef class RecordBoundaries(_Pieces):
         return found or None
 
     cdef uint64_t _next(self, uint64_t at) noexcept nogil:
-        """Where the record behind that at `at` would start; 0 if `at` cannot be the start of one."""
+        """Where the record behind that at `at` starts; 0 if reading ends there."""
         cdef const uint8_t* p = self._look(at, self._layout.header_len)
         cdef PcapRecordHeader h
         if p is NULL:
             return 0
         read_record(&self._layout, p, &h)
         return at + self._layout.header_len + h.caplen if h.caplen <= self._layout.most_caplen else 0
+
+    cdef inline uint64_t _next_sound(self, uint64_t at) noexcept nogil:
+        """As `_next`; 0 also if the header at `at` is not as it should be."""
+        cdef const uint8_t* p = self._look(at, self._layout.header_len)
+        cdef PcapRecordHeader h
+        if p is NULL:
+            return 0
+        read_record(&self._layout, p, &h)
+        if (h.caplen > self._layout.most_caplen or h.caplen > h.len or h.len > MOST_LEN
+                or h.fraction >= self._second):
+            return 0
+        return at + self._layout.header_len + h.caplen
 
     cdef uint64_t _walk(self, uint64_t at, uint64_t wanted) noexcept nogil:
         """From record to record, up to the first from `wanted` on; 0 if it ends before."""
@@ -179,7 +198,7 @@ cdef class RecordBoundaries(_Pieces):
         return at if at < self._size else 0
 
     cdef uint64_t _prove(self, uint64_t wanted) noexcept nogil:
-        """The only place that is left of all ways from the window at `wanted`; 0 if there is none in reach."""
+        """Where the way is that alone is left of all from the window at `wanted`; 0 if there is none."""
         cdef uint64_t behind = wanted + self._layout.header_len + self._layout.most_caplen
         cdef uint64_t limit = min(behind + MOST_SWEPT, self._size)
         cdef uint64_t at
@@ -195,14 +214,19 @@ cdef class RecordBoundaries(_Pieces):
             self._drop(at)
             live += self._step(at, behind)
             at = self._next_live(at + 1, limit)
-        if live != 1 or at >= limit:
-            return 0
-        at = self._next(at)
-        return at if at < self._size else 0
+        return at if live == 1 and self._goes_on(at) else 0
+
+    cdef bint _goes_on(self, uint64_t at) noexcept nogil:
+        """Whether a way does not end soon."""
+        for _ in range(CONFIRMING):
+            at = self._next_sound(at)
+            if at == 0:
+                return False
+        return True
 
     cdef inline uint32_t _step(self, uint64_t at, uint64_t behind) noexcept nogil:
         """Walk on from `at`; 1 if that leads to a place behind the window that no way led to yet."""
-        cdef uint64_t to = self._next(at)
+        cdef uint64_t to = self._next_sound(at)
         cdef uint64_t* word = self._word(to)
         cdef uint64_t bit = <uint64_t> 1 << to % WORD
         if to < behind or word[0] & bit:

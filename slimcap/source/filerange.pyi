@@ -4,4 +4,6 @@ from slimcap.source.input import Input
 
 @final
 class FileRange(Input):
-    def __init__(self, fd: int, name: str, preamble: bytes, start: int, stop: int) -> None: ...
+    def __init__(
+        self, fd: int, name: str, preamble: bytes, start: int, stop: int, extent: str = "the file"
+    ) -> None: ...

@@ -27,6 +27,8 @@ cdef class FileRange(Input):
         What comes first: a file header, descriptions of interfaces.
     start, stop : int
         The part; the file has it.
+    extent : str
+        What to call the part where it ends in a packet.
 
     Raises
     ------
@@ -41,13 +43,15 @@ cdef class FileRange(Input):
     def __cinit__(self, *args, **kwargs):
         self._fd = -1
 
-    def __init__(self, int fd, str name, bytes preamble not None, uint64_t start, uint64_t stop):
+    def __init__(self, int fd, str name, bytes preamble not None, uint64_t start, uint64_t stop,
+                 str extent="the file"):
         if self._fd >= 0:
             raise TypeError("a range of a file is opened once")
         if start > stop:
             raise ValueError(f"a range from {start} to {stop}")
         self._fd, self.name, self._preamble, self._start, self._stop = fd, name, preamble, start, stop
         self.size = len(preamble) + (stop - start)
+        self.extent = extent
 
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
         cdef uint64_t first = len(self._preamble)

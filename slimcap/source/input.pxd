@@ -9,6 +9,7 @@ cdef class Input:
     cdef readonly uint64_t position
     cdef readonly object size
     cdef readonly str name
+    cdef readonly str extent    # what its end is the end of, in words
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1
     cdef uint64_t place(self, uint64_t at) noexcept
     cdef void close(self) noexcept

@@ -30,6 +30,9 @@ cdef enum:
 cdef class Input:
     """Bytes in order. `read_into` is for decoders, `read` for decompressors on top."""
 
+    def __cinit__(self, *args, **kwargs):
+        self.extent = "the file"
+
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
         """Read up to `size` > 0 bytes to `block[at:]`: as many as are there, at least one; 0 at the end."""
         raise NotImplementedError

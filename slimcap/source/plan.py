@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias, Unpack, cast
 
 import numpy as np
@@ -23,7 +23,8 @@ from slimcap.source.pcapng import PcapngDecoder
 
 Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
-_LONGEST_PCAP_HEADER = 28
+_LONGEST_PCAP_HEADER: Final = 28
+_EXTENT: Final = "this part of the file (plan it with exact=True)"
 _MOST_PREAMBLE: Final = 1 << 20
 """Bytes of section headers and interface descriptions up to which a pcapng file is cut: each task has a copy."""
 
@@ -46,7 +47,7 @@ class FileIdentity(NamedTuple):
     inode: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ReadTask:
     """A part of a capture file, to be read by anybody who can open it: it can be pickled. `slimcap.plan` makes it.
 
@@ -71,11 +72,11 @@ class ReadTask:
     path: str
     start: int
     stop: int
-    preamble: bytes = field(repr=False)
+    preamble: bytes
     snaplen: int | None
     filter: Filter | None
     compression: str | None
-    identity: FileIdentity = field(repr=False)
+    identity: FileIdentity
 
     def open(self, **options: Unpack[PcapOptions]) -> PcapSource:
         """Open it as a source.
@@ -106,7 +107,8 @@ class ReadTask:
             if self.compression is not None:
                 return PcapSource(self.path, **options)
             os.posix_fadvise(fd, self.start, self.stop - self.start, os.POSIX_FADV_SEQUENTIAL)
-            part = FileRange(os.dup(fd), self.path, self.preamble, self.start, self.stop)
+            extent = "the file" if self.stop == self.identity.size else _EXTENT
+            part = FileRange(os.dup(fd), self.path, self.preamble, self.start, self.stop, extent)
             return PcapSource(part, **options)
         finally:
             os.close(fd)
@@ -153,6 +155,11 @@ class ReadTask:
         with self.open(**options) as source:
             yield from source.batches()
 
+    def __repr__(self) -> str:
+        of = f", {self.compression}" if self.compression else ""
+        part = f"bytes {self.start:,} to {self.stop:,} of {self.identity.size:,}"
+        return f"<ReadTask {self.path!r}{of}: {part}>"
+
     def _check(self, fd: int) -> None:
         now = _identity(os.fstat(fd))
         if now != self.identity:
@@ -169,6 +176,7 @@ def plan(
     chunk_bytes: int = 64 << 20,
     snaplen: int | None = None,
     filter: Filter | None = None,
+    exact: bool = False,
 ) -> list[ReadTask]:
     """Cut capture files into parts that can be read by themselves, by threads, processes or other machines.
 
@@ -183,6 +191,11 @@ def plan(
         Bytes of a file for each task, about. A compressed file is one task.
     snaplen, filter : optional
         As `PcapSource` takes them; the filter is an expression or a program.
+    exact : bool
+        Look at every record of a classic pcap file. Without, a cut is proven from the bytes behind it, which
+        takes for granted that the headers of the records there are as the format has them: caplen <= len, less
+        than a second of microseconds, no packet of 16 MiB. If they are not, and the proof goes wrong by that,
+        the task before the cut raises FileFormatError at its end.
 
     Returns
     -------
@@ -209,11 +222,11 @@ def plan(
     return [
         task
         for path in paths
-        for task in _plan_file(os.fsdecode(path), chunk_bytes, {"snaplen": snaplen, "filter": filter})
+        for task in _plan_file(os.fsdecode(path), chunk_bytes, exact, {"snaplen": snaplen, "filter": filter})
     ]
 
 
-def _plan_file(path: str, chunk_bytes: int, options: PcapOptions) -> Iterator[ReadTask]:
+def _plan_file(path: str, chunk_bytes: int, exact: bool, options: PcapOptions) -> Iterator[ReadTask]:
     status = os.stat(path)  # before it is opened: that of a FIFO waits for a writer
     if path == "-" or not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{path!r} is no regular file: it cannot be read in parts")
@@ -223,9 +236,10 @@ def _plan_file(path: str, chunk_bytes: int, options: PcapOptions) -> Iterator[Re
         with PcapSource(path, **options) as source:
             compression, is_pcapng = source.compression, source.format == "pcapng"
         parts = [(0, b"")]
-        if compression is None:
-            cut = _cut_pcapng if is_pcapng else _cut_pcap
-            parts += cut(fd, identity.size, path, chunk_bytes)
+        if compression is None and is_pcapng:
+            parts += _cut_pcapng(fd, identity.size, path, chunk_bytes)
+        elif compression is None:
+            parts += _cut_pcap(fd, identity.size, path, chunk_bytes, exact)
     finally:
         os.close(fd)
     stops = [start for start, _ in parts[1:]] + [identity.size]
@@ -237,7 +251,7 @@ def _identity(status: os.stat_result) -> FileIdentity:
     return FileIdentity(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def _cut_pcap(fd: int, size: int, path: str, chunk_bytes: int) -> Iterator[tuple[int, bytes]]:
+def _cut_pcap(fd: int, size: int, path: str, chunk_bytes: int, exact: bool) -> Iterator[tuple[int, bytes]]:
     """Where the parts of a classic pcap file start, but for the first; and their preambles, its header."""
     header = os.pread(fd, _LONGEST_PCAP_HEADER, 0)
     decoder = PcapDecoder(header)
@@ -245,7 +259,7 @@ def _cut_pcap(fd: int, size: int, path: str, chunk_bytes: int) -> Iterator[tuple
     boundaries = RecordBoundaries(fd, size, path, decoder)
     start: int | None = decoder.header_len
     while start is not None and start + chunk_bytes < size:
-        start = boundaries.find(start, start + chunk_bytes)
+        start = boundaries.find(start, start + chunk_bytes, exact)
         if start is not None:
             yield start, header
 
