@@ -1,25 +1,26 @@
 """Where a capture file can be cut in two, between packets: for readers that start in the middle of it.
 
-Neither format has marks to look for: the length of a record or block is all that leads to the next. In pcapng,
-what says how to read packets may come anywhere, too, so that its blocks are walked from the first on. Of a
-classic pcap file, most need not be looked at:
+Neither format has marks to look for: the length of a record or block is all that leads to the next. In
+pcapng, what says how to read packets may come anywhere, so that its blocks are walked from the first on. Of
+a classic pcap file, most need not be looked at:
 
     w                        w + R
     ├─ a candidate each byte ─┤            y
     ╰──►──────►───────►───────┼──►───►─────►    the way of reading: where it comes to is not known …
       ╰─►─╳       ╰──►────────┼────────────╯    … until all others have ended, or met with it
 
-Reading is a walk from a record at x to the next at x + header + caplen. No step is longer than R, so that a way
-that is before w has a record in [w, w + R). All bytes of that are walked from at once, in increasing order; ways
-that meet are one from then on. A way ends at a header that no record has: with caplen > len, a fraction of a
-second or more, a length out of all reason (draft-ietf-opsawg-pcap, section 5). When the window is behind and a
-single way is left, reading is on it: proven, whatever the packets' bytes are, if the records that reading comes to
-from w on have headers as they should. Whether they have is not left open: who reads up to y comes to y exactly if
-so, and else to an error. Packets that are captures themselves may keep ways apart; then the file is walked.
+Reading is a walk from a record at x to the next at x + header + caplen. No step is longer than R, so that a
+way that is before w has a record in [w, w + R). All bytes of that are walked from at once, in increasing
+order; ways that meet are one from then on. A way ends at a header that no record has: with caplen > len, a
+second or more of fraction, a length out of all reason (draft-ietf-opsawg-pcap, section 5). When the window
+is behind and a single way is left, reading is on it: proven, whatever the packets' bytes are, if the records
+that reading comes to from w on have headers as they should. Whether they have is not left open: who reads up
+to y comes to y exactly, or to an error. Packets that are captures themselves may keep ways apart; then the
+file is walked.
 
-Without that condition there is no proof that is cheaper than a walk through all records before w. In a file whose
-packets are whole, len follows caplen, and is the same. So 4 bytes behind each record's start there is another that
-a reader would take, which leads to 4 bytes behind the next: nothing from w on contradicts it.
+Without that condition no proof is cheaper than a walk through all records before w. Where packets are whole,
+caplen and len are the same: four bytes behind the start of each record is another that a reader would take,
+and it leads to four bytes behind the start of the next. Nothing from w on contradicts it but its form.
 """
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

@@ -26,7 +26,8 @@ cdef class PcapDecoder(Decoder):
         self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) noexcept nogil
 
 
-cdef inline void read_record(const RecordLayout* layout, const uint8_t* p, PcapRecordHeader* h) noexcept nogil:
+cdef inline void read_record(
+        const RecordLayout* layout, const uint8_t* p, PcapRecordHeader* h) noexcept nogil:
     """The header of the record at `p` (draft-ietf-opsawg-pcap, section 5), as this machine would write it."""
     memcpy(h, p, sizeof(PcapRecordHeader))
     if layout.swapped:

@@ -210,7 +210,8 @@ cdef class PcapSource(ZeroCopySource):
             return False
         raise self._bad(
             TruncatedFileError,
-            f"{self._file.extent} ends in a packet's record: {self._stop - self._start} of {self._decoder.needed} bytes",
+            f"{self._file.extent} ends in a packet's record: "
+            f"{self._stop - self._start} of {self._decoder.needed} bytes",
             self._start)
 
     cdef int _read_more(self, Py_ssize_t needed) except -1:

@@ -26,7 +26,8 @@ Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _LONGEST_PCAP_HEADER: Final = 28
 _EXTENT: Final = "this part of the file (plan it with exact=True)"
 _MOST_PREAMBLE: Final = 1 << 20
-"""Bytes of section headers and interface descriptions up to which a pcapng file is cut: each task has a copy."""
+"""Bytes of section headers and interface descriptions, of which each task of a pcapng file has a copy: with
+more, the rest of the file is one task."""
 
 
 class FileIdentity(NamedTuple):
@@ -49,7 +50,7 @@ class FileIdentity(NamedTuple):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ReadTask:
-    """A part of a capture file, to be read by anybody who can open it: it can be pickled. `slimcap.plan` makes it.
+    """A part of a capture file, for anybody to read who can open it. `plan` makes it; it can be pickled.
 
     Attributes
     ----------
@@ -180,8 +181,8 @@ def plan(
 ) -> list[ReadTask]:
     """Cut capture files into parts that can be read by themselves, by threads, processes or other machines.
 
-    The tasks of a file, one after the other, give the packets that `PcapSource` gives of it. They can be pickled,
-    and cost little: of a classic pcap file hardly anything is read, of a pcapng file the heads of its blocks.
+    The tasks of a file, one after the other, give the packets that `PcapSource` gives of it. To cut a classic
+    pcap file takes hardly any reading, to cut a pcapng file about as much as to read it.
 
     Parameters
     ----------
@@ -192,10 +193,10 @@ def plan(
     snaplen, filter : optional
         As `PcapSource` takes them; the filter is an expression or a program.
     exact : bool
-        Look at every record of a classic pcap file. Without, a cut is proven from the bytes behind it, which
-        takes for granted that the headers of the records there are as the format has them: caplen <= len, less
-        than a second of microseconds, no packet of 16 MiB. If they are not, and the proof goes wrong by that,
-        the task before the cut raises FileFormatError at its end.
+        Cut a classic pcap file by a walk through all of its records. Without, a cut is proven from the bytes
+        behind it, if the records there have headers as the format has them: caplen <= len, less than a second
+        of microseconds, no packet of 16 MiB. If they have not, and the proof goes wrong by that, the task
+        before the cut does not end where it should, and raises TruncatedFileError there.
 
     Returns
     -------
@@ -209,9 +210,9 @@ def plan(
     TypeError
         The filter is a Machine, which cannot be pickled.
     FileFormatError, FilterError, OSError, ImportError
-        As `PcapSource` does when it opens one of the files. A file that is damaged further on has tasks all the
-        same: the one with the damage gives all good packets of its part before it, then raises. So do not take
-        what comes after it for what was in the file: stop at the first task that raises.
+        As `PcapSource` does when it opens one of the files. A file that is damaged further on has tasks all
+        the same: the one with the damage gives all good packets of its part before it, then raises. What the
+        tasks behind it give may be packets or none: stop at the first that raises.
     """
     if chunk_bytes < 1:
         raise ValueError(f"chunk_bytes is a number of bytes from 1 on, not {chunk_bytes}")
