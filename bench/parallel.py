@@ -13,6 +13,7 @@ import argparse
 import multiprocessing
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -112,7 +113,7 @@ def main() -> None:
     add("--files", nargs="+", default=("a", "b"), choices=("a", "b"), help="which packets")
     add("--chunk", type=int, default=16 << 20, help="bytes of a task (16 MiB)")
     add("--exact", action="store_true", help="plan by a walk through all records")
-    add("--dir", type=common.Path, default=common.FOLDER, help="where files are kept")
+    add("--dir", type=Path, default=common.FOLDER, help="where files are kept")
     common.add_results(parser)
     common.finish(parser.parse_args(), run, render, "parallel")
 

@@ -480,6 +480,10 @@ def test_no_descriptor_is_left(data_path, tmp_path):
 def test_tasks_are_values(data_path):
     task = plan(data_path / "mixed.pcap", chunk_bytes=5000)[1]
     assert pickle.loads(pickle.dumps(task)) == task
+    program = [(6, 0, 0, 0xFFFF)]
+    (filtered,) = plan(data_path / "mixed.pcap", filter=program)
+    assert len(pickle.loads(pickle.dumps(filtered)).read()) == len(slimcap.read(data_path / "mixed.pcap"))
+    assert hash(filtered) != hash(task)
     assert hash(task) == hash(pickle.loads(pickle.dumps(task)))
     with pytest.raises(AttributeError):
         task.start = 3

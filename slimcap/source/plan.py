@@ -220,21 +220,23 @@ def plan(
         raise TypeError("a Machine cannot be pickled: give the expression or the program")
     if isinstance(paths, (str, bytes, os.PathLike)):
         paths = [paths]
+    if filter is not None and not isinstance(filter, str):
+        filter = tuple(filter)
     return [
-        task
-        for path in paths
-        for task in _plan_file(os.fsdecode(path), chunk_bytes, exact, {"snaplen": snaplen, "filter": filter})
+        task for path in paths for task in _plan_file(os.fsdecode(path), chunk_bytes, snaplen, filter, exact)
     ]
 
 
-def _plan_file(path: str, chunk_bytes: int, exact: bool, options: PcapOptions) -> Iterator[ReadTask]:
+def _plan_file(
+    path: str, chunk_bytes: int, snaplen: int | None, filter: Filter | None, exact: bool
+) -> Iterator[ReadTask]:
     status = os.stat(path)  # before it is opened: that of a FIFO waits for a writer
     if path == "-" or not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{path!r} is no regular file: it cannot be read in parts")
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         identity = _identity(os.fstat(fd))
-        with PcapSource(path, **options) as source:
+        with PcapSource(path, snaplen=snaplen, filter=filter) as source:
             compression, is_pcapng = source.compression, source.format == "pcapng"
         parts = [(0, b"")]
         if compression is None and is_pcapng:
@@ -243,9 +245,9 @@ def _plan_file(path: str, chunk_bytes: int, exact: bool, options: PcapOptions) -
             parts += _cut_pcap(fd, identity.size, path, chunk_bytes, exact)
     finally:
         os.close(fd)
-    stops = [start for start, _ in parts[1:]] + [identity.size]
+    stops = [*(start for start, _ in parts[1:]), identity.size]
     for (start, preamble), stop in zip(parts, stops, strict=True):
-        yield ReadTask(path, start, stop, preamble, compression=compression, identity=identity, **options)
+        yield ReadTask(path, start, stop, preamble, snaplen, filter, compression, identity)
 
 
 def _identity(status: os.stat_result) -> FileIdentity:
