@@ -215,7 +215,7 @@ cdef class RecordBoundaries(_Pieces):
             self._drop(at)
             live += self._step(at, behind)
             at = self._next_live(at + 1, limit)
-        return at if live == 1 and self._goes_on(at) else 0
+        return at if live == 1 and at < limit and self._goes_on(at) else 0
 
     cdef bint _goes_on(self, uint64_t at) noexcept nogil:
         """Whether a way does not end soon."""

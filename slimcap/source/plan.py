@@ -56,8 +56,10 @@ class ReadTask:
     ----------
     path : str
         The file.
-    start, stop : int
-        Its part of the file's bytes, which starts and ends between packets; all of it if it is compressed.
+    start : int
+        Where its part of the file's bytes starts, with a packet but for the first.
+    stop : int
+        Where it ends, behind a packet. A compressed file is one part.
     preamble : bytes
         What it takes to understand them: the file's header, section headers and interface descriptions.
     snaplen : int or None
