@@ -3,10 +3,10 @@
     python bench/parallel.py --json results.json      measure, and print the tables
     python bench/parallel.py --render results.json    write them into bench/README.md
 
-The files `a` and `b` of `captures`, in the tasks of `slimcap.plan`, one after the other and by two threads
-or two processes, four times over; the workers are there before, planning counts. "Sum" adds up `total_len`; "headers" asks
-each batch for addresses, ports, protocol and `flow_hash` as well. All run in turns, on all CPUs: the machine
-has to be quiet.
+The files `a` and `b` of `captures`, each four times, in the tasks of `slimcap.plan`: one after the other, and
+by two threads or two processes. The workers are there before, planning counts. "Sum" adds up `total_len`;
+"headers" asks each batch for addresses, ports, protocol and `flow_hash` as well. All run in turns, on all
+CPUs: the machine has to be quiet.
 """
 
 import argparse
