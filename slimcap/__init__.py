@@ -38,6 +38,7 @@ from slimcap.source.livebase import LiveSource
 from slimcap.source.merge import MergedSource
 from slimcap.source.mock import MockRingSource, MockSocketSource
 from slimcap.source.pcapfile import PcapSource
+from slimcap.source.plan import ReadTask, plan
 from slimcap.source.replay import Jitter, Replay
 from slimcap.source.rotated import RotatedSource
 from slimcap.source.rtnetlink import LinkDrops
@@ -77,6 +78,7 @@ __all__ = [
     "PcapNgWriter",
     "PcapSource",
     "PcapWriter",
+    "ReadTask",
     "RecordFlag",
     "Replay",
     "RingExhausted",
@@ -101,5 +103,6 @@ __all__ = [
     "open_files",
     "open_live",
     "open_writer",
+    "plan",
     "read",
 ]

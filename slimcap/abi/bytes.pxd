@@ -17,6 +17,7 @@ cdef extern from * nogil:
     uint16_t bswap16 "__builtin_bswap16"(uint16_t value) noexcept
     uint32_t bswap32 "__builtin_bswap32"(uint32_t value) noexcept
     uint64_t bswap64 "__builtin_bswap64"(uint64_t value) noexcept
+    int trailing_zeros "__builtin_ctzll"(uint64_t value) noexcept  # which is not 0
 
 
 cdef inline uint16_t load16(const void* p) noexcept nogil:

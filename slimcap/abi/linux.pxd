@@ -14,6 +14,7 @@ cdef extern from "fcntl.h" nogil:
 cdef extern from "unistd.h" nogil:
     int c_close "close"(int fd)
     ssize_t c_read "read"(int fd, void* buffer, size_t size)
+    ssize_t c_pread "pread"(int fd, void* buffer, size_t size, long long offset)
     ssize_t c_write "write"(int fd, const void* buffer, size_t size)
     int c_getpid "getpid"()
 

@@ -131,5 +131,10 @@ def read(file: File, **options: Unpack[FilesOptions]) -> Batch:
         damage.
     """
     with PcapSource(file, **options) as source:
-        batch = concat(source.batches())
-        return batch if len(batch) else Batch([], b"", source.links)
+        return read_all(source)
+
+
+def read_all(source: PcapSource) -> Batch:
+    """All packets that are left in an open file, in memory of their own."""
+    batch = concat(source.batches())
+    return batch if len(batch) else Batch([], b"", source.links)

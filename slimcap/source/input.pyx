@@ -1,7 +1,7 @@
 """Where the bytes of a capture file come from: a path, standard input, a Python file object,
 a decompressor."""
 cimport cython
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.abi.linux cimport (
@@ -32,6 +32,9 @@ cdef enum:
 cdef class Input:
     """Bytes in order. `read_into` is for decoders, `read` for decompressors on top."""
 
+    def __cinit__(self, *args, **kwargs):
+        self.extent = "the file"
+
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
         """Read up to `size` > 0 bytes to `block[at:]`: as many as are there, at least one; 0 at the end."""
         raise NotImplementedError
@@ -47,6 +50,10 @@ cdef class Input:
     def shut(self):
         """`close`, for the thread that reads ahead."""
         self.close()
+
+    cdef uint64_t place(self, uint64_t at) noexcept:
+        """Where in the file the byte is that was read as number `at`."""
+        return at
 
     cdef void close(self) noexcept:
         pass
@@ -155,9 +162,11 @@ cdef object _copy(object data, Block block, Py_ssize_t at, Py_ssize_t size):
 
 
 cdef Input open_input(object source, Event event, Watch watch=None):
-    """Open a path, "-" (standard input) or a binary file object; with a watch, one that grows."""
+    """Open a path, "-" (standard input) or a binary file object, with a watch one that grows; an Input is open."""
     cdef Input opened
-    if isinstance(source, (str, bytes, os.PathLike)):
+    if isinstance(source, Input):
+        opened = source
+    elif isinstance(source, (str, bytes, os.PathLike)):
         opened = _open_path(os.fsdecode(source), watch)
     elif watch is not None:
         raise ValueError("a file object does not tell when it grows: give its path to follow it")

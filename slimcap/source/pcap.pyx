@@ -66,18 +66,20 @@ cdef class PcapDecoder(Decoder):
         self.snaplen = h.snaplen
         self.linktype = h.linktype & LINKTYPE_MASK
         self.resolution = 1 if h.magic == PCAP_NANO else 1000
-        self._record_len = sizeof(PcapRecordHeader) + (PCAP_MODIFIED_EXTRA if h.magic == PCAP_MODIFIED else 0)
         self.header_len = sizeof(h) + (PCAP_IXIA_EXTRA if _is_ixia(h.magic) else 0)
-        self._most_caplen = most_caplen(self.linktype)
-        self._lengths = _length_order(h.version_major, h.version_minor)
-        self.needed = self._record_len
-        self._cut = snaplen if 0 < snaplen < self._most_caplen else self._most_caplen
+        self._layout = RecordLayout(
+            sizeof(PcapRecordHeader) + (PCAP_MODIFIED_EXTRA if h.magic == PCAP_MODIFIED else 0),
+            most_caplen(self.linktype),
+            _length_order(h.version_major, h.version_minor),
+            self.swapped)
+        self.needed = self._layout.header_len
+        self._cut = snaplen if 0 < snaplen < self._layout.most_caplen else self._layout.most_caplen
         self.links = (Link(name, 0, self.linktype, named=False),)
         self.interfaces.append(InterfaceInfo(self.links[0], h.snaplen, NANOSECONDS // self.resolution))
         self.sections.append(SectionInfo(self._byte_order(), (h.version_major, h.version_minor)))
 
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1:
-        if self._record_len == 0:
+        if self._layout.header_len == 0:
             raise ValueError("this decoder was never made: use PcapDecoder(header)")
         cdef uint64_t size = data.shape[0]
         cdef const uint8_t* p = &data[0] if size else NULL
@@ -90,24 +92,20 @@ cdef class PcapDecoder(Decoder):
         self.fault = None
         if self._bad_caplen:
             self.fault = (
-                f"a packet of {self._bad_caplen} captured bytes: there can be {self._most_caplen}")
+                f"a packet of {self._bad_caplen} captured bytes: there can be {self._layout.most_caplen}")
         return count
 
     cdef Py_ssize_t _walk(
             self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) noexcept nogil:
         cdef uint64_t at = self.position
-        cdef uint32_t header = self._record_len
+        cdef uint32_t header = self._layout.header_len
         cdef Py_ssize_t count = 0
         cdef PcapRecordHeader h
         cdef Record* row
         self.needed = header
         while count < room and size - at >= header:
-            memcpy(&h, data + at, sizeof(h))
-            if self.swapped:
-                _swap(&h)
-            if self._lengths != LENGTHS_NORMAL and (self._lengths == LENGTHS_SWAPPED or h.caplen > h.len):
-                h.caplen, h.len = h.len, h.caplen
-            if h.caplen > self._most_caplen:
+            read_record(&self._layout, data + at, &h)
+            if h.caplen > self._layout.most_caplen:
                 self._bad_caplen = h.caplen
                 break
             if size - at - header < h.caplen:
@@ -122,13 +120,6 @@ cdef class PcapDecoder(Decoder):
             count += 1
         self.position = at
         return count
-
-
-cdef inline void _swap(PcapRecordHeader* h) noexcept nogil:
-    h.seconds = bswap32(h.seconds)
-    h.fraction = bswap32(h.fraction)
-    h.caplen = bswap32(h.caplen)
-    h.len = bswap32(h.len)
 
 
 cdef inline bint _is_magic(uint32_t magic) noexcept nogil:

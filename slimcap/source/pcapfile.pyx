@@ -225,7 +225,8 @@ cdef class PcapSource(ZeroCopySource):
             return False  # or where stop() found it, perhaps half-written
         raise self._bad(
             TruncatedFileError,
-            f"the file ends in a packet's record: {self._stop - self._start} of {self._decoder.needed} bytes",
+            f"{self._file.extent} ends in a packet's record: "
+            f"{self._stop - self._start} of {self._decoder.needed} bytes",
             self._start)
 
     cdef int _read_more(self, Py_ssize_t needed) except -1:
@@ -273,7 +274,7 @@ cdef class PcapSource(ZeroCopySource):
         What is kept is how to make it: with its traceback it would keep the caller's variables alive.
         """
         before = self._left_out + self._earlier + self._end
-        self._error = (kind, reason, self._file.name, self._base + at, before)
+        self._error = (kind, reason, self._file.name, self._file.place(self._base + at), before)
         return kind(*self._error[1:])
 
     def stop(self):

@@ -5,6 +5,11 @@ from slimcap.abi.ticks cimport Clock
 from slimcap.packet.record cimport Record
 from slimcap.source.decoder cimport Decoder
 
+cdef enum:
+    LENGTH_SIZE = sizeof(uint32_t)      # the length again, at the end of a block
+    MIN_BLOCK = sizeof(PcapngBlock) + LENGTH_SIZE
+    MAX_BLOCK = 128 << 20               # as Wireshark has it
+
 cdef enum Halt:
     HALT_NOT
     HALT_DATA       # more bytes are needed, or more rows

@@ -57,9 +57,6 @@ from slimcap.source.about import InterfaceInfo, SectionInfo
 from slimcap.source.link import Link
 
 cdef enum:
-    LENGTH_SIZE = sizeof(uint32_t)                      # the length again, at the end of a block
-    MIN_BLOCK = sizeof(PcapngBlock) + LENGTH_SIZE
-    MAX_BLOCK = 128 << 20                               # as Wireshark has it
     MAX_INTERFACES = 65535                              # a record's `interface` has 16 bits
     DROPS_UNKNOWN = 0xffff
     INBOUND = 1
