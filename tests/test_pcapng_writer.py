@@ -50,6 +50,12 @@ def values(batch, *without):
     return batch.records[[n for n in RECORD_DTYPE.names if n not in ("offset", *without)]].tolist()
 
 
+def told_of(batch):
+    """Each packet's link, without the name of a file that stands in where an interface has none."""
+    links = [(link.name if link.named else None, link.type, link.description) for link in batch.links]
+    return [links[number] for number in batch["interface"].tolist()]
+
+
 def written(*batches, **options):
     file = io.BytesIO()
     with PcapNgWriter(file, **options) as writer:
@@ -92,13 +98,7 @@ def test_every_sample(data_path, tmp_path):
         after = again(data)
         assert values(after, "interface") == values(before, "interface"), name
         assert payloads_of(after) == payloads_of(before), name
-        assert [before.links[number] for number in before["interface"].tolist()] == [
-            Link(link.name, before.links.index(before_link), link.type, description=link.description)
-            for link, before_link in (
-                (after.links[a], before.links[b])
-                for a, b in zip(after["interface"].tolist(), before["interface"].tolist(), strict=True)
-            )
-        ]
+        assert told_of(after) == told_of(before), name
         assert written(after) == data
 
 

@@ -227,7 +227,7 @@ cdef extern from "net/if.h" nogil:
         short ifr_flags
 
 cdef extern from "sys/ioctl.h" nogil:
-    enum: SIOCGIFNAME, SIOCGIFFLAGS
+    enum: SIOCGIFNAME, SIOCGIFFLAGS, FIONREAD
     int ioctl(int fd, unsigned long request, ...)
 
 cdef extern from "sys/mman.h" nogil:

@@ -10,6 +10,7 @@ cdef class Input:
     cdef readonly uint64_t position
     cdef readonly object size
     cdef readonly str name
+    cdef bint stopped           # what was there at stop() is its end, which may be in the middle of something
     cdef Block _room            # what `read` reads to: kept, as fresh memory costs page faults
     cdef readonly str extent    # what its end is the end of, in words
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1

@@ -7,6 +7,7 @@ from libc.string cimport memcpy
 from slimcap.abi.linux cimport (
     EAGAIN,
     EINTR,
+    FIONREAD,
     POLLIN,
     S_ISREG,
     c_close,
@@ -14,6 +15,7 @@ from slimcap.abi.linux cimport (
     c_read,
     c_stat,
     errno,
+    ioctl,
 )
 from slimcap.packet.lease cimport Block, Borrowed, borrow, new_block, new_window
 from slimcap.source.event cimport SIGNAL_END, Event, duplicate, raise_errno
@@ -68,8 +70,7 @@ cdef class _Descriptor(Input):
 
     cdef int _fd
     cdef bint _regular
-    cdef bint _stopped      # stop() was called,
-    cdef uint64_t _stop     # when there were so many bytes
+    cdef uint64_t _stop     # once stopped: where that is
     cdef Watch _watch       # of a file that is followed, or None
     cdef int _watched       # our number there
 
@@ -82,11 +83,13 @@ cdef class _Descriptor(Input):
         if self._fd < 0:
             raise ValueError(f"{self.name} is closed")
         while True:
-            if not self._regular and not self.event.wait(self._fd, POLLIN, self.deadline):
-                return 0  # stop()
+            if not self._regular:
+                self.event.wait(self._fd, POLLIN, self.deadline)
             over = self._is_over()  # first: what was written until then is read
-            if self._stopped:
+            if self.stopped:
                 size = min(size, <Py_ssize_t> (max(self._stop, self.position) - self.position))
+                if size == 0:
+                    return 0
             with nogil:
                 got = c_read(self._fd, block.ptr + at, size)
             if got > 0 or (got == 0 and over):
@@ -103,16 +106,25 @@ cdef class _Descriptor(Input):
         """Whether where a read finds nothing is the end."""
         cdef c_stat status
         cdef bint stopped = self.event.signal & SIGNAL_END
-        if not self._regular or (self._watch is None and not stopped) or self._stopped:
+        if not self._regular:
+            if stopped and not self.stopped:
+                self.stopped, self._stop = True, self.position + self._ready()
             return True
+        if self._watch is None or self.stopped:
+            return True  # a file that is not followed has an end of its own
         if c_fstat(self._fd, &status) < 0:
             raise_errno("fstat", self.name)
         self.size = status.st_size
         if <uint64_t> status.st_size < self.position:
             raise StreamError(f"the file was cut to {status.st_size} bytes while it was read")
         if stopped:
-            self._stopped, self._stop = True, status.st_size
+            self.stopped, self._stop = True, status.st_size
         return stopped or status.st_nlink == 0 or self._watch.is_over()
+
+    cdef int _ready(self) noexcept:
+        """Bytes that lie ready in a FIFO or the like; 0 if there is no telling."""
+        cdef int size = 0
+        return size if ioctl(self._fd, FIONREAD, &size) == 0 else 0
 
     cdef void close(self) noexcept:
         if self._watch is not None:
@@ -162,7 +174,10 @@ cdef object _copy(object data, Block block, Py_ssize_t at, Py_ssize_t size):
 
 
 cdef Input open_input(object source, Event event, Watch watch=None):
-    """Open a path, "-" (standard input) or a binary file object, with a watch one that grows; an Input is open."""
+    """Open a path, "-" (standard input) or a binary file object; with a watch, one that grows.
+
+    An Input is open already.
+    """
     cdef Input opened
     if isinstance(source, Input):
         opened = source

@@ -124,7 +124,7 @@ cdef class MergedSource(FilesSource):
                 if not self._go_on(part, deadline):
                     self._leave_out()
                 sift_down(self._heap, self._count, 0)
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):
                 raise
             except (FileFormatError, FilterError, OSError, ImportError):
                 self._leave_out()

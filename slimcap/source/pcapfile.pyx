@@ -221,7 +221,7 @@ cdef class PcapSource(ZeroCopySource):
         return kept
 
     cdef bint _end_of_file(self) except -1:
-        if self._start == self._stop or self._signal[0] & SIGNAL_END:
+        if self._start == self._stop or self._file.stopped:
             return False  # or where stop() found it, perhaps half-written
         raise self._bad(
             TruncatedFileError,
@@ -238,7 +238,7 @@ cdef class PcapSource(ZeroCopySource):
         try:
             got = self._input.read_into(self._block, self._stop, self._block.size - self._stop)
         except StreamError as error:
-            if error.cut and self._signal[0] & SIGNAL_END:
+            if error.cut and self._file.stopped:
                 return 0
             raise self._bad(
                 TruncatedFileError if error.cut else FileFormatError, error.reason, self._stop) from None
@@ -280,7 +280,8 @@ cdef class PcapSource(ZeroCopySource):
     def stop(self):
         """End after what is in the file now: loops then end, and reads raise EOFError. From any thread.
 
-        For a file that is followed, or a FIFO. A packet that is there in part is left out.
+        For a file that is followed, or a FIFO. A packet that is there in part is left out. Any other file is
+        read to its end.
         """
         self._event.raise_signal(SIGNAL_END)
 

@@ -112,7 +112,7 @@ cdef class RotatedSource(FilesSource):
             try:
                 if self._read_on(deadline):
                     return True
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):
                 raise
             except TruncatedFileError:
                 self._end_file()
