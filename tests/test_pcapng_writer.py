@@ -102,6 +102,11 @@ def test_every_sample(data_path, tmp_path):
         assert written(after) == data
 
 
+def test_a_file_name_is_no_interface_name(data_path):
+    (one,) = again(written(read(data_path / "mixed.pcap"))).links
+    assert (one.named, one.name, one.description) == (False, "<BytesIO>", "")
+
+
 def test_packet_types():
     types = [0, 1, 2, 3, 4, 5, 6, 7, 254, 255]
     batch = batch_of([bytes(n) for n in range(10)], pkt_type=types)

@@ -548,9 +548,8 @@ cdef bytes _interface(object link, object link_type, uint32_t snaplen, object co
     """An interface description block (section 4.2)."""
     cdef PcapngInterface h
     cdef bytes options
-    name, description = (None, None) if link is None else (link.name, link.description)
-    if not link.named:
-        name = None
+    name = link.name if link is not None and link.named else None
+    description = None if link is None else link.description
     if not 0 <= link_type <= MAX_LINK_TYPE:
         raise ValueError(f"{name!r} has link type {link_type}, and a file has them from 0 to {MAX_LINK_TYPE}")
     options = _ended(b"".join([
