@@ -180,6 +180,14 @@ def test_twins_of_classic_pcap(twin, data_path):
 # ---- what the file says
 
 
+def test_ticks_of_every_resolution(data_path):
+    with PcapSource(data_path / "resolutions.pcapng") as source:
+        concat(source.batches())
+        ticks = [interface.ticks_per_second for interface in source.interfaces]
+    expected = [2 ** (power & 0x7F) if power & 0x80 else 10**power for power in RESOLUTIONS]
+    assert ticks[::2] == ticks[1::2] == expected  # without an offset, and with one
+
+
 def test_interfaces_are_links(data_path):
     with PcapSource(data_path / "interfaces.pcapng") as source:
         assert source.link.name == "eth0"

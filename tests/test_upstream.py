@@ -457,7 +457,7 @@ def test_reader(sample_of):
     """Packets to the end, each method says so there, and the counters tell."""
     sample = sample_of("mixed.pcap")
     with open_file(sample.path) as source:
-        assert source.link == Link(source.link.name, 0, 1)
+        assert source.link == Link(source.link.name, 0, 1, named=False)
         for row in sample.rows:
             packet = source.next_packet()
             assert (bytes(packet.payload), packet.total_len) == (row.data, row.total_len)

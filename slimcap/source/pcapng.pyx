@@ -353,10 +353,10 @@ cdef class PcapngDecoder(Decoder):
         link = Link(
             name or description or self._name, self._count, interface.linktype, description=description,
             named=bool(name))
-        ticks = 1 << (tsresol & 0x7f) if tsresol & 0x80 else 10 ** tsresol
+        cdef object base = 2 if tsresol & 0x80 else 10, power = tsresol & 0x7f  # 10^19 is no C integer
         self._links.append(link)
         self.interfaces.append(
-            InterfaceInfo(link, interface.snaplen, ticks, interface.clock.seconds, **texts))
+            InterfaceInfo(link, interface.snaplen, base ** power, interface.clock.seconds, **texts))
         if self._count == 0:
             self.snaplen = interface.snaplen
             self.resolution = tick
