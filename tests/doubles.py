@@ -1,10 +1,15 @@
-"""What several test modules import: a file that trickles, and calls in other processes."""
+"""What several test modules import: a file that trickles, calls in other processes, how to run peers."""
 
 from __future__ import annotations
 
 import io
 import os
 import warnings
+
+
+def peer_environment():
+    """The environment for other programs: those that are set up with LD_PRELOAD=libasan hang at their start."""
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
 class Trickle(io.RawIOBase):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from doubles import peer_environment
 
 from slimcap import FileFormatError, PcapSource
 
@@ -101,7 +102,7 @@ def as_wireshark_reads(editcap: str, tshark: str, path: Path) -> tuple[list[Fact
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(command, capture_output=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, timeout=120, check=False, env=peer_environment())
 
 
 def as_we_read(path: Path) -> tuple[list[Fact], FileFormatError | None]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import make_samples
 import numpy as np
 import pytest
+from doubles import peer_environment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_samples import pcap_header, pcap_record
@@ -101,7 +102,9 @@ def test_as_mergecap(tmp_path, need_tool, readable):
     odd = {"odd_times.pcap", "resolutions.pcapng", "sections.pcapng", "interfaces.pcapng"}
     files = [path for path in readable if path.name not in odd]
     theirs = tmp_path / "merged.pcapng"
-    subprocess.run([mergecap, "-F", "pcapng", "-w", theirs, *files], check=True, timeout=60)
+    subprocess.run(
+        [mergecap, "-F", "pcapng", "-w", theirs, *files], check=True, timeout=60, env=peer_environment()
+    )
     with open_file(theirs) as source:
         wanted = facts(source)
     with open_files(files[::-1]) as source:

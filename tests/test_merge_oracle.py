@@ -14,6 +14,7 @@ import sys
 import make_samples
 import numpy as np
 import pytest
+from doubles import peer_environment
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from make_samples import pcap_header, pcap_record
@@ -61,7 +62,11 @@ def mergecap(need_tool, tmp_path, drain):
     def run(*paths):
         out = tmp_path / "merged.by.mergecap"
         subprocess.run(
-            [need_tool("mergecap"), "-w", out, *paths], check=True, capture_output=True, timeout=60
+            [need_tool("mergecap"), "-w", out, *paths],
+            check=True,
+            capture_output=True,
+            timeout=60,
+            env=peer_environment(),
         )
         with open_file(out) as source:
             return drain(source)

@@ -10,6 +10,7 @@ import threading
 
 import numpy as np
 import pytest
+from doubles import peer_environment
 
 from slimcap import (
     RECORD_DTYPE,
@@ -72,7 +73,7 @@ def again(data, **options):
 
 
 def output_of(*command):
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False, env=peer_environment())
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()
 
