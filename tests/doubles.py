@@ -8,7 +8,7 @@ import warnings
 
 
 def peer_environment():
-    """The environment for other programs: those that are set up with LD_PRELOAD=libasan hang at their start."""
+    """The environment for other programs: some hang when libasan is preloaded."""
     return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
