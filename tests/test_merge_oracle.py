@@ -346,7 +346,8 @@ def test_many_files_with_few_descriptors(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 48 << 20
+    if "libasan" not in os.environ.get("LD_PRELOAD", ""):  # which keeps what was freed for a while
+        assert int(done.stdout) < 48 << 20
 
 
 def test_overlapping_files_share_the_memory(tmp_path):
