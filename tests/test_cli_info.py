@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import subprocess
+import sysconfig
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
@@ -216,8 +216,7 @@ def test_several_files_and_bad_ones(
 
 
 def test_standard_input(data_path: Path) -> None:
-    program = shutil.which("slimcap")
-    assert program is not None
+    program = Path(sysconfig.get_path("scripts")) / "slimcap"
     with (
         open(data_path / "mixed.pcapng", "rb") as file,
         subprocess.Popen(["cat"], stdin=file, stdout=-1) as cat,
