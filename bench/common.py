@@ -196,6 +196,16 @@ def _rule(widths: Sequence[int]) -> str:
     return f"| {' | '.join(('-' * widths[0], *('-' * (width - 1) + ':' for width in widths[1:])))} |"
 
 
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of benchmarks that read the files of `captures` on one CPU; see also `finish`."""
+    add = parser.add_argument
+    add("--rounds", type=int, default=5, help="how often everything runs (5)")
+    add("--files", nargs="+", default=("a", "b"), choices=("a", "b"), help="which files")
+    add("--dir", type=Path, default=FOLDER, help="where files and programs are made and kept")
+    add("--cpu", type=int, default=default_cpu(), help="the CPU to run on")
+    add_results(parser)
+
+
 def add_results(parser: argparse.ArgumentParser) -> None:
     """Add what every benchmark can do with its results; see `finish`."""
     add = parser.add_argument

@@ -214,11 +214,6 @@ def render(results: Results) -> str:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    names = ("a", "b")
-    add("--rounds", type=int, default=5, help="how often everything runs (5)")
-    add("--files", nargs="+", default=names, choices=names, help="which files")
-    add("--dir", type=Path, default=common.FOLDER, help="where files are made")
-    add("--cpu", type=int, default=common.default_cpu(), help="the CPU to run on")
     add(
         "--big",
         type=float,
@@ -226,7 +221,7 @@ def arguments() -> argparse.Namespace:
         metavar="BYTES",
         help="see what memory a file this big takes as Parquet",
     )
-    common.add_results(parser)
+    common.add_reading(parser)
     add("--child", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 

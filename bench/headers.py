@@ -89,12 +89,7 @@ def render(results: Results) -> str:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    add = parser.add_argument
-    add("--rounds", type=int, default=5, help="how often each runs (5)")
-    add("--files", nargs="+", default=("a", "b"), choices=("a", "b"), help="which files")
-    add("--dir", type=Path, default=common.FOLDER, help="where files are")
-    add("--cpu", type=int, default=common.default_cpu(), help="the CPU that they run on")
-    common.add_results(parser)
+    common.add_reading(parser)
     return parser.parse_args()
 
 

@@ -121,13 +121,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    add = parser.add_argument
-    add("--rounds", type=int, default=5, help="how often every reader runs (5)")
-    add("--files", nargs="+", default=("a", "b"), choices=("a", "b"), help="which packets")
-    add("--dir", type=Path, default=common.FOLDER, help="where files are kept")
-    add("--cpu", type=int, default=common.default_cpu(), help="the CPU for files that are not compressed")
-    common.add_results(parser)
-    add("--alone", metavar="FILE", help=argparse.SUPPRESS)
+    common.add_reading(parser)
+    parser.add_argument("--alone", metavar="FILE", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

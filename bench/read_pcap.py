@@ -212,14 +212,9 @@ def render(results: Results) -> str:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    names = ("a", "b")
-    add("--rounds", type=int, default=5, help="how often every reader runs (5)")
-    add("--files", nargs="+", default=names, choices=names, help="which files")
     add("--only", nargs="+", default=[], metavar="PART", help="only readers with this in their names")
-    add("--dir", type=Path, default=common.FOLDER, help="where files and programs are made and kept")
-    add("--cpu", type=int, default=common.default_cpu(), help="the CPU that the readers run on")
     add("--big", type=float, default=0, metavar="BYTES", help="see what memory a file this big takes")
-    common.add_results(parser)
+    common.add_reading(parser)
     return parser.parse_args()
 
 

@@ -3,7 +3,7 @@
 Classic pcap: draft-ietf-opsawg-pcap, sections 4 (file header) and 5 (packet record).
 pcapng: draft-ietf-opsawg-pcapng, section 3 (blocks and options) and 4 (block types).
 """
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 cdef extern from * nogil:
     """
@@ -212,3 +212,11 @@ cdef enum:
     STATISTICS_INTERFACE_DROPS = 5
     STATISTICS_FILTER_ACCEPTED = 6
     STATISTICS_SYSTEM_DROPS = 7
+
+cdef enum:
+    LENGTH_SIZE = sizeof(uint32_t)  # of a block, which is there again at its end
+
+
+cdef inline uint64_t padded(uint64_t size) noexcept nogil:
+    """To a multiple of 4, as packets and the values of options are."""
+    return (size + 3) & ~<uint64_t> 3

@@ -24,6 +24,7 @@ cdef enum:
     FLAG_LOSING = 32
     FLAG_GSO = 64
     NO_IP_OFFSET = 0xffff
+    MAX_INTERFACES = 65535      # that `interface` can tell apart
 
 
 cdef inline void set_pkt_type(Record* row, uint8_t pkt_type) noexcept nogil:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from slimcap.source.deflate import fastest_zlib
+from slimcap.source.stream import lz4_library, zstd_library
 
 Compression = Literal["gzip", "zstd", "xz", "lz4", "bzip2"]
 """What a file can be compressed with."""
@@ -96,20 +97,14 @@ def _gzip(level: int) -> Encoder:
 
 
 def _zstd(level: int) -> Encoder:
-    try:
-        zstandard = importlib.import_module("zstandard")
-    except ImportError:
-        return _standard_zstd(level)
-    stream = zstandard.ZstdCompressor(level, write_checksum=True).compressobj()
-    return _Flushing(stream, zstandard.COMPRESSOBJ_FLUSH_BLOCK, zstandard.COMPRESSOBJ_FLUSH_FINISH)
+    library = zstd_library()
+    if library.__name__ != "zstandard":
+        return _standard_zstd(library, level)
+    stream = library.ZstdCompressor(level, write_checksum=True).compressobj()
+    return _Flushing(stream, library.COMPRESSOBJ_FLUSH_BLOCK, library.COMPRESSOBJ_FLUSH_FINISH)
 
 
-def _standard_zstd(level: int) -> Encoder:
-    """The standard library's, from Python 3.14 on."""
-    try:
-        zstd = importlib.import_module("compression.zstd")
-    except ImportError:
-        raise ImportError("zstd takes the package zstandard: pip install 'slimcap[zstd]'") from None
+def _standard_zstd(zstd: Any, level: int) -> Encoder:
     options = {zstd.CompressionParameter.compression_level: level, zstd.CompressionParameter.checksum_flag: 1}
     stream = zstd.ZstdCompressor(options=options)
     return _Flushing(stream, stream.FLUSH_BLOCK, stream.FLUSH_FRAME)
@@ -126,10 +121,7 @@ def _bzip2(level: int) -> Encoder:
 
 
 def _lz4(level: int) -> Encoder:
-    try:
-        lz4 = importlib.import_module("lz4.frame")
-    except ImportError:
-        raise ImportError("lz4 takes the package lz4: pip install 'slimcap[lz4]'") from None
+    lz4 = lz4_library()
     return _Concatenated(lambda: lz4.LZ4FrameCompressor(compression_level=level, content_checksum=True))
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from typing import Final
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 
 class PartialFile:
@@ -39,6 +42,27 @@ class PartialFile:
         if self.target != self.path:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.target)
+
+
+class Finished:
+    """A context manager that closes what it is if all went well, and discards it if not."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def discard(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
 
 
 def _name_meanwhile(path: str) -> str:

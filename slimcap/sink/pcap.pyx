@@ -8,11 +8,11 @@ from slimcap.packet.batch cimport Batch
 from slimcap.packet.packet cimport Packet
 from slimcap.packet.record cimport Record
 from slimcap.packet.view cimport View
-from slimcap.sink.writer cimport LINKTYPE_ETHERNET, Frame, Writer, check_link_type, frame_of, put_frame
+from slimcap.sink.writer cimport SNAPLEN, Frame, Writer, check_link_type, frame_of, put_frame
+from slimcap.wire.linktype cimport LINKTYPE_ETHERNET
 
 cdef enum:
     NANOSECONDS = 1_000_000_000
-    SNAPLEN = 262144            # libpcap's MAXIMUM_SNAPLEN: readers take a longer packet for damage
 
 # Seconds have 32 bits and no sign (draft-ietf-opsawg-pcap, section 5): up to 2106.
 cdef int64_t TIME_END = <int64_t> NANOSECONDS << 32
@@ -68,25 +68,16 @@ cdef class PcapWriter(Writer):
         check_link_type(link_type)
         self._open(file, snaplen, compression, level, atomic)
         self._link_type = link_type
-        self._busy = True
-        try:
-            self._put_header()
-            self._out.drain()
-        except BaseException:
-            self._out.discard()
-            self._out = None
-            raise
-        finally:
-            self._busy = False
+        self._begin_file()
 
-    cdef int _put_header(self) except -1:
+    cdef int _begin_file(self) except -1:
         cdef PcapFileHeader h
         h.magic = PCAP_NANO
         h.version_major, h.version_minor = 2, 4
         h.thiszone = h.sigfigs = 0
         h.snaplen = self._snaplen
         h.linktype = self._link_type
-        return self._put(&h, sizeof(h))
+        return self._begin(&h, sizeof(h))
 
     def write_batch(self, Batch batch not None):
         """Write all packets of a batch.

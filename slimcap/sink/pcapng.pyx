@@ -17,6 +17,7 @@ from slimcap.abi.capfile cimport (
     INTERFACE_FILTER,
     INTERFACE_NAME,
     INTERFACE_TIME_RESOLUTION,
+    LENGTH_SIZE,
     OPTION_COMMENT,
     OPTION_END,
     OPTION_MOST,
@@ -40,21 +41,23 @@ from slimcap.abi.capfile cimport (
     PcapngPacket,
     PcapngSection,
     PcapngStatistics,
+    padded,
 )
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.lease cimport Block, new_block
 from slimcap.packet.packet cimport Packet
-from slimcap.packet.record cimport Record
+from slimcap.packet.record cimport MAX_INTERFACES, Record
 from slimcap.packet.view cimport View
 from slimcap.sink.writer cimport (
-    LINKTYPE_ETHERNET,
     MAX_LINK_TYPE,
+    SNAPLEN,
     Frame,
     Writer,
     check_link_type,
     frame_of,
     put_frame,
 )
+from slimcap.wire.linktype cimport LINKTYPE_ETHERNET, LINKTYPE_LINUX_SLL, LINKTYPE_LINUX_SLL2
 from slimcap.wire.sll cimport SLL2_LEN, SLL2_TYPE, SLL_LEN, SLL_TYPE
 
 import time
@@ -63,15 +66,10 @@ from operator import index as as_index
 from slimcap.packet.types import PacketType
 
 cdef enum:
-    SNAPLEN = 262144            # libpcap's MAXIMUM_SNAPLEN: readers take a longer packet for damage
     NANOSECONDS = 9             # if_tsresol: 10^-9
-    LENGTH_SIZE = sizeof(uint32_t)
     PADDING = 4
     FLAGS_SIZE = sizeof(PcapngOption) + sizeof(uint32_t)
-    MAX_INTERFACES = 65535      # a record's `interface` has 16 bits
     UNDESCRIBED = -1            # an interface that has no block yet
-    LINKTYPE_SLL = 113
-    LINKTYPE_SLL2 = 276
     INBOUND = 1
     OUTBOUND = 2
     PKT_TYPES = 5
@@ -145,17 +143,8 @@ cdef class PcapNgWriter(Writer):
         self._link_type = link_type
         self._numbers, self._kinds = {}, []
         self._last = -1
-        self._busy = True
-        try:
-            self._learn(())
-            self._put(<const char*> head, len(head))
-            self._out.drain()
-        except BaseException:
-            self._out.discard()
-            self._out = None
-            raise
-        finally:
-            self._busy = False
+        self._learn(())
+        self._begin(<const char*> head, len(head))
 
     @property
     def interfaces(self):
@@ -460,19 +449,14 @@ cdef class PcapNgWriter(Writer):
         return self._put(<const char*> block, len(block))
 
 
-cdef inline uint64_t _padded(uint64_t size) noexcept nogil:
-    """To a multiple of 4, as packets and the values of options are."""
-    return (size + 3) & ~<uint64_t> 3
-
-
 cdef inline uint32_t _flags(uint8_t pkt_type, uint32_t link_type, const Frame* frame) noexcept nogil:
     """epb_flags of a packet; 0 if nothing is known, or the link layer says as much."""
     cdef uint32_t told = PKT_TYPES
     if pkt_type >= PKT_TYPES:
         return 0
-    if link_type == LINKTYPE_SLL and frame.cap_len >= SLL_LEN:
+    if link_type == LINKTYPE_LINUX_SLL and frame.cap_len >= SLL_LEN:
         told = be16(frame.payload + SLL_TYPE)
-    elif link_type == LINKTYPE_SLL2 and frame.cap_len >= SLL2_LEN:
+    elif link_type == LINKTYPE_LINUX_SLL2 and frame.cap_len >= SLL2_LEN:
         told = frame.payload[SLL2_TYPE]
     return 0 if told == pkt_type else FLAGS[pkt_type]
 
@@ -484,8 +468,8 @@ cdef inline uint64_t _block_length(const Frame* frame, uint32_t flags, const Tex
         if flags:
             options += FLAGS_SIZE
         if text.at is not NULL:
-            options += sizeof(PcapngOption) + _padded(text.size)
-    return sizeof(PcapngPacket) + _padded(frame.cap_len) + options + LENGTH_SIZE
+            options += sizeof(PcapngOption) + padded(text.size)
+    return sizeof(PcapngPacket) + padded(frame.cap_len) + options + LENGTH_SIZE
 
 
 cdef inline void _put_packet(
@@ -500,9 +484,9 @@ cdef inline void _put_packet(
     memcpy(end, &length, LENGTH_SIZE)
     out += sizeof(PcapngPacket)
     if frame.cap_len:
-        memset(out + _padded(frame.cap_len) - PADDING, 0, PADDING)  # of which the packet may take most again
+        memset(out + padded(frame.cap_len) - PADDING, 0, PADDING)  # of which the packet may take most again
     put_frame(out, frame)
-    out += _padded(frame.cap_len)
+    out += padded(frame.cap_len)
     if out == end:
         return
     if flags:
@@ -521,8 +505,8 @@ cdef inline uint8_t* _put_option(
     out += sizeof(h)
     if size:
         memcpy(out, value, size)
-        memset(out + size, 0, _padded(size) - size)
-    return out + _padded(size)
+        memset(out + size, 0, padded(size) - size)
+    return out + padded(size)
 
 
 cdef str _bad_time(str what, int64_t timestamp):
@@ -576,7 +560,7 @@ cdef bytes _ended(bytes options):
 cdef bytes _option(int code, bytes value):
     cdef PcapngOption h
     h.code, h.length = code, len(value)
-    return (<const char*> &h)[:sizeof(h)] + value + bytes(_padded(len(value)) - len(value))
+    return (<const char*> &h)[:sizeof(h)] + value + bytes(padded(len(value)) - len(value))
 
 
 cdef bytes _text_option(int code, object text, str what):

@@ -9,15 +9,14 @@ import os
 import string
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from slimcap.sink.files import Format, stem_and_endings, writer_class
+from slimcap.sink.partial import Finished
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from slimcap.packet.batch import Batch
     from slimcap.sink.pcap import PcapWriter
     from slimcap.sink.pcapng import PcapNgWriter
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 _SECOND: Final = 1_000_000_000
 
 
-class RotatingWriter:
+class RotatingWriter(Finished):
     """Capture files to write packets to, one after the other.
 
     A file begins with a packet: a writer that got none leaves no file. Each has another name in the same
@@ -233,17 +232,6 @@ class RotatingWriter:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
 
 
 def _with_index(template: str) -> str:

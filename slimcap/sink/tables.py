@@ -6,15 +6,13 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from slimcap.sink.arrow import ArrowStream, batch_layout
 from slimcap.sink.frames import library
-from slimcap.sink.partial import PartialFile
+from slimcap.sink.partial import Finished, PartialFile
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from slimcap.packet.batch import Batch, _Payload
 
 GROUP_SIZE: Final = 64 << 20
@@ -32,7 +30,7 @@ Compression = Literal["zstd", "snappy", "gzip", "lz4", "none"]
 """What a Parquet file is compressed with."""
 
 
-class TableFile:
+class TableFile(Finished):
     """A table to write batches to. The file has another name until `close()`: it is whole, or not there.
 
     Parameters
@@ -158,17 +156,6 @@ class TableFile:
             with contextlib.suppress(Exception):  # it writes its last bytes, for which there may be no room
                 writer.close()
         self._file.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
 
 
 def format_of(path: str | os.PathLike[str]) -> str:

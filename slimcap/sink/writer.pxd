@@ -8,7 +8,7 @@ from slimcap.sink.output cimport Output
 from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
 
 cdef enum:
-    LINKTYPE_ETHERNET = 1
+    SNAPLEN = 262144                # libpcap's MAXIMUM_SNAPLEN: readers take a longer packet for damage
     TAGGED = VLAN_AT + VLAN_LEN     # bytes up to the end of the tag
     MAX_LINK_TYPE = 0xffff          # above it: FCS length and reserved bits
     MAX_LEN = 0xffffffff
@@ -28,6 +28,8 @@ cdef class Writer:
     cdef bint _atomic
     cdef bint _busy                 # a writer is inside
     cdef int _open(self, object file, object snaplen, object compression, object level, bint atomic) except -1
+    cdef int _begin(self, const void* head, Py_ssize_t size) except -1
+    cdef int _end(self, bint whole) except -1
     cdef int _enter(self) except -1
     cdef int _put(self, const void* data, Py_ssize_t size) except -1
     cdef int _write_rows(

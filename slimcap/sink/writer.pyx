@@ -26,6 +26,20 @@ cdef class Writer:
         self._name = self._out.name
         return 0
 
+    cdef int _begin(self, const void* head, Py_ssize_t size) except -1:
+        """Write what comes before the packets; if that fails, the writer is closed."""
+        self._busy = True
+        try:
+            self._put(head, size)
+            self._out.drain()
+        except BaseException:
+            self._out.discard()
+            self._out = None
+            raise
+        finally:
+            self._busy = False
+        return 0
+
     def flush(self):
         """Write out what is in the buffer, and flush the file object if there is one.
 
@@ -58,14 +72,7 @@ cdef class Writer:
         RuntimeError
             Another thread is writing.
         """
-        if self._out is None:
-            return
-        self._enter()
-        try:
-            self._out.close()
-        finally:
-            self._out = None
-            self._busy = False
+        self._end(True)
 
     def discard(self):
         """Close without writing what is in the buffer; after `close()` this does nothing.
@@ -78,14 +85,21 @@ cdef class Writer:
         RuntimeError
             Another thread is writing.
         """
+        self._end(False)
+
+    cdef int _end(self, bint whole) except -1:
         if self._out is None:
-            return
+            return 0
         self._enter()
         try:
-            self._out.discard()
+            if whole:
+                self._out.close()
+            else:
+                self._out.discard()
         finally:
             self._out = None
             self._busy = False
+        return 0
 
     @property
     def name(self):

@@ -24,13 +24,12 @@ and it leads to four bytes behind the start of the next. Nothing from w on contr
 """
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
-from slimcap.abi.bytes cimport bswap32, load32, trailing_zeros
+from slimcap.abi.bytes cimport trailing_zeros
 from slimcap.abi.capfile cimport (
     PCAPNG_INTERFACE,
     PCAPNG_OLD_PACKET,
-    PCAPNG_ORDER,
     PCAPNG_PACKET,
     PCAPNG_SECTION,
     PCAPNG_SIMPLE,
@@ -42,7 +41,7 @@ from slimcap.packet.lease cimport Block, new_block
 from slimcap.source.decoder cimport MAX_CAPLEN
 from slimcap.source.event cimport raise_errno
 from slimcap.source.pcap cimport PcapDecoder, RecordLayout, read_record
-from slimcap.source.pcapng cimport MAX_BLOCK, MIN_BLOCK
+from slimcap.source.pcapng cimport MIN_BLOCK, is_block_length, read_block_head
 
 cdef enum:
     PIECE = 1 << 20             # bytes to read at a time
@@ -171,31 +170,24 @@ cdef class RecordBoundaries(_Pieces):
         self._check()
         return found or None
 
-    cdef uint64_t _next(self, uint64_t at) noexcept nogil:
-        """Where the record behind that at `at` starts; 0 if reading ends there."""
+    cdef inline uint64_t _next(self, uint64_t at, bint sound) noexcept nogil:
+        """Where the record behind that at `at` starts; 0 if reading ends there, and if `sound`, also if the
+        header there is not as it should be."""
         cdef const uint8_t* p = self._look(at, self._layout.header_len)
         cdef PcapRecordHeader h
         if p is NULL:
             return 0
         read_record(&self._layout, p, &h)
-        return at + self._layout.header_len + h.caplen if h.caplen <= self._layout.most_caplen else 0
-
-    cdef inline uint64_t _next_sound(self, uint64_t at) noexcept nogil:
-        """As `_next`; 0 also if the header at `at` is not as it should be."""
-        cdef const uint8_t* p = self._look(at, self._layout.header_len)
-        cdef PcapRecordHeader h
-        if p is NULL:
+        if h.caplen > self._layout.most_caplen:
             return 0
-        read_record(&self._layout, p, &h)
-        if (h.caplen > self._layout.most_caplen or h.caplen > h.len or h.len > MOST_LEN
-                or h.fraction >= self._second):
+        if sound and (h.caplen > h.len or h.len > MOST_LEN or h.fraction >= self._second):
             return 0
         return at + self._layout.header_len + h.caplen
 
     cdef uint64_t _walk(self, uint64_t at, uint64_t wanted) noexcept nogil:
         """From record to record, up to the first from `wanted` on; 0 if it ends before."""
         while 0 < at < wanted:
-            at = self._next(at)
+            at = self._next(at, False)
         return at if at < self._size else 0
 
     cdef uint64_t _prove(self, uint64_t wanted) noexcept nogil:
@@ -220,14 +212,14 @@ cdef class RecordBoundaries(_Pieces):
     cdef bint _goes_on(self, uint64_t at) noexcept nogil:
         """Whether a way does not end soon."""
         for _ in range(CONFIRMING):
-            at = self._next_sound(at)
+            at = self._next(at, True)
             if at == 0:
                 return False
         return True
 
     cdef inline uint32_t _step(self, uint64_t at, uint64_t behind) noexcept nogil:
         """Walk on from `at`; 1 if that leads to a place behind the window that no way led to yet."""
-        cdef uint64_t to = self._next_sound(at)
+        cdef uint64_t to = self._next(at, True)
         cdef uint64_t* word = self._word(to)
         cdef uint64_t bit = <uint64_t> 1 << to % WORD
         if to < behind or word[0] & bit:
@@ -327,17 +319,6 @@ cdef class BlockBoundaries(_Pieces):
     cdef bint _head(self, uint64_t at, PcapngBlock* block) noexcept nogil:
         """The head of the block at `at` (draft-ietf-opsawg-pcapng, section 3.1), if all of it is there."""
         cdef const uint8_t* p = self._look(at, MIN_BLOCK)
-        cdef uint32_t order
-        if p is NULL:
-            return False
-        memcpy(block, p, sizeof(PcapngBlock))
-        if block.type == PCAPNG_SECTION:
-            order = load32(p + sizeof(PcapngBlock))
-            if order != PCAPNG_ORDER and bswap32(order) != PCAPNG_ORDER:
-                return False
-            self._swapped = order != PCAPNG_ORDER
-        if self._swapped:
-            block.type, block.length = bswap32(block.type), bswap32(block.length)
         return (
-            block.length % 4 == 0 and MIN_BLOCK <= block.length <= MAX_BLOCK
-            and block.length <= self._size - at)
+            p is not NULL and read_block_head(p, &self._swapped, block)
+            and is_block_length(block.length) and block.length <= self._size - at)

@@ -24,6 +24,8 @@ cdef class Decoder:
     cdef str _byte_order(self)
     cdef object _dropped(self)
 
+cdef dict numbered_comments(uint64_t first, object comments)
+
 
 cdef inline uint32_t most_caplen(uint32_t linktype) noexcept nogil:
     """Most captured bytes that a packet of a link type may have, as in libpcap."""

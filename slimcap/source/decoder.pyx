@@ -47,3 +47,11 @@ cdef class Decoder:
     cdef object _dropped(self):
         """Packets that were lost while capturing, as far as the file says so."""
         return 0
+
+
+cdef dict numbered_comments(uint64_t first, object comments):
+    """Comments, given as (row, text), by the number of their packet, where that of row 0 is `first`."""
+    found = {}
+    for row, text in comments or ():
+        found.setdefault(first + row, []).append(text)
+    return {number: "\n".join(texts) for number, texts in found.items()}

@@ -9,11 +9,10 @@ more than a block holds, and where a frame is cut shows.
 
 from __future__ import annotations
 
-import importlib
 import mmap
 from typing import Any, ClassVar, Final
 
-from slimcap.source.stream import CHUNK, KEPT, Piece, Read, StreamError
+from slimcap.source.stream import CHUNK, KEPT, Piece, Read, StreamError, lz4_library, zstd_library
 
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 LZ4_MAGIC: Final = b"\x04\x22\x4d\x18"
@@ -106,11 +105,10 @@ class _ZstdFrame(_Frame):
             self.done = self._place == self._checksum_size or bool(piece[0] & 1)
 
     def _library(self, room: _Room) -> tuple[Any, Any]:
-        try:
-            zstandard = importlib.import_module("zstandard")
-        except ImportError:
-            return _standard_zstd()
-        return _ZstdStream(zstandard, room), zstandard.ZstdError
+        library = zstd_library()
+        if library.__name__ != "zstandard":
+            return library.ZstdDecompressor(), library.ZstdError
+        return _ZstdStream(library, room), library.ZstdError
 
 
 class _ZstdStream:
@@ -170,15 +168,6 @@ class _Room:
         self._at += size
 
 
-def _standard_zstd() -> tuple[Any, Any]:
-    """The standard library's, from Python 3.14 on."""
-    try:
-        zstd = importlib.import_module("compression.zstd")
-    except ImportError:
-        raise ImportError("zstd takes the package zstandard: pip install 'slimcap[zstd]'") from None
-    return zstd.ZstdDecompressor(), zstd.ZstdError
-
-
 class _Lz4Frame(_Frame):
     """Magic (4)  flags (1)  block size (1)  content size (0, 8)  dictionary (0, 4)  checksum (1)."""
 
@@ -213,11 +202,7 @@ class _Lz4Frame(_Frame):
             self.done = not self._flags & 4
 
     def _library(self, room: _Room) -> tuple[Any, Any]:
-        try:
-            lz4 = importlib.import_module("lz4.frame")
-        except ImportError:
-            raise ImportError("lz4 takes the package lz4: pip install 'slimcap[lz4]'") from None
-        return lz4.LZ4FrameDecompressor(), RuntimeError
+        return lz4_library().LZ4FrameDecompressor(), RuntimeError
 
 
 class FrameReader:

@@ -4,10 +4,11 @@ from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.packet.lease cimport Block, Pool, new_block
-from slimcap.packet.record cimport Record
+from slimcap.packet.record cimport MAX_INTERFACES, Record
+from slimcap.source.decoder cimport numbered_comments
 from slimcap.source.base cimport ZeroCopySource
 from slimcap.source.event cimport SIGNAL_END, deadline_after
-from slimcap.source.pcapfile cimport PcapSource, check_options, open_part
+from slimcap.source.pcapfile cimport BYTES_A_ROW, PcapSource, check_options, open_part
 from slimcap.source.watch cimport Watch
 
 import glob
@@ -18,9 +19,7 @@ from slimcap.errors import FileFormatError
 from slimcap.source.base import Stats
 
 cdef enum:
-    MAX_INTERFACES = 65535      # a record's `interface` has 16 bits
     MIN_ROWS = 64
-    BYTES_A_ROW = 32            # of a block, as in PcapSource
 
 cdef tuple COUNTERS = ("received", "interface_dropped", "os_dropped")
 
@@ -213,10 +212,7 @@ cdef class FilesSource(ZeroCopySource):
         read that goes on in the files: collect them batch by batch. Several on one packet are parted by
         newlines.
         """
-        found = {}
-        for row, text in self._comments or ():
-            found.setdefault(self._first + row, []).append(text)
-        return {number: "\n".join(texts) for number, texts in found.items()}
+        return numbered_comments(self._first, self._comments)
 
 
 cdef object replace_index(object link, Py_ssize_t index):

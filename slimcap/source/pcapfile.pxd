@@ -9,6 +9,9 @@ from slimcap.source.event cimport Event
 from slimcap.source.input cimport Input
 from slimcap.source.watch cimport Watch
 
+cdef enum:
+    BYTES_A_ROW = 32            # of a block: fewer than any packet with a link-layer header takes
+
 cdef class PcapSource(ZeroCopySource):
     cdef Decoder _decoder
     cdef Input _file, _input            # what was opened; what is decoded, perhaps decompressed from it

@@ -8,6 +8,7 @@ from slimcap.abi.capfile cimport PCAPNG_SECTION, PcapFileHeader
 from slimcap.filter.match cimport Matcher
 from slimcap.packet.lease cimport Block, Pool, new_block
 from slimcap.packet.record cimport Record
+from slimcap.source.decoder cimport numbered_comments
 from slimcap.source.event cimport SIGNAL_END, Event, deadline_after
 from slimcap.source.input cimport open_input, wrap_input
 from slimcap.source.pcap cimport PcapDecoder
@@ -23,7 +24,6 @@ cdef enum:
     BLOCK_SIZE = 1 << 20
     MIN_BLOCK_SIZE = 64
     MAX_BLOCK_SIZE = 1 << 30
-    BYTES_A_ROW = 32            # of a block: fewer than any packet with a link-layer header takes
     MAGIC_LEN = 4
 
 
@@ -356,10 +356,7 @@ cdef class PcapSource(ZeroCopySource):
         read that goes on in the file: collect them batch by batch. Several on one packet are parted by
         newlines.
         """
-        found = {}
-        for row, text in self._comments or ():
-            found.setdefault(self._first + row, []).append(text)
-        return {number: "\n".join(texts) for number, texts in found.items()}
+        return numbered_comments(self._first, self._comments)
 
     @property
     def progress(self):

@@ -1,12 +1,13 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
-from slimcap.abi.capfile cimport PcapngBlock
+from slimcap.abi.bytes cimport bswap32, load32
+from slimcap.abi.capfile cimport LENGTH_SIZE, PCAPNG_ORDER, PCAPNG_SECTION, PcapngBlock
 from slimcap.abi.ticks cimport Clock
 from slimcap.packet.record cimport Record
 from slimcap.source.decoder cimport Decoder
 
 cdef enum:
-    LENGTH_SIZE = sizeof(uint32_t)      # the length again, at the end of a block
     MIN_BLOCK = sizeof(PcapngBlock) + LENGTH_SIZE
     MAX_BLOCK = 128 << 20               # as Wireshark has it
 
@@ -63,3 +64,24 @@ cdef class PcapngDecoder(Decoder):
     cdef str _add_interface(self, Interface interface, uint8_t tsresol, dict texts)
     cdef int _grow(self) except -1
     cdef str _explain(self)
+
+
+cdef inline bint read_block_head(const uint8_t* p, bint* swapped, PcapngBlock* block) noexcept nogil:
+    """The head of the block at `p`, of which MIN_BLOCK bytes are there, as this machine would write it.
+
+    A section header says whether all blocks are `swapped` from there on; False if it says neither.
+    """
+    cdef uint32_t order
+    memcpy(block, p, sizeof(PcapngBlock))
+    if block.type == PCAPNG_SECTION:
+        order = load32(p + sizeof(PcapngBlock))
+        if order != PCAPNG_ORDER and bswap32(order) != PCAPNG_ORDER:
+            return False
+        swapped[0] = order != PCAPNG_ORDER
+    if swapped[0]:
+        block.type, block.length = bswap32(block.type), bswap32(block.length)
+    return True
+
+
+cdef inline bint is_block_length(uint32_t length) noexcept nogil:
+    return length % 4 == 0 and MIN_BLOCK <= length <= MAX_BLOCK

@@ -22,6 +22,7 @@ from slimcap.abi.capfile cimport (
     INTERFACE_OS,
     INTERFACE_TIME_OFFSET,
     INTERFACE_TIME_RESOLUTION,
+    LENGTH_SIZE,
     OPTION_COMMENT,
     OPTION_END,
     PACKET_DROPS,
@@ -47,9 +48,10 @@ from slimcap.abi.capfile cimport (
     PcapngSection,
     PcapngSimplePacket,
     PcapngStatistics,
+    padded,
 )
 from slimcap.abi.ticks cimport MICROSECONDS, nanoseconds, set_resolution
-from slimcap.packet.record cimport Record, set_pkt_type
+from slimcap.packet.record cimport MAX_INTERFACES, Record, set_pkt_type
 from slimcap.source.decoder cimport MAX_CAPLEN, MAX_SECTIONS, Decoder, fill_row, most_caplen
 
 from slimcap.packet.types import PacketType
@@ -57,7 +59,6 @@ from slimcap.source.about import InterfaceInfo, SectionInfo
 from slimcap.source.link import Link
 
 cdef enum:
-    MAX_INTERFACES = 65535                              # a record's `interface` has 16 bits
     DROPS_UNKNOWN = 0xffff
     INBOUND = 1
     OUTBOUND = 2
@@ -179,21 +180,15 @@ cdef class PcapngDecoder(Decoder):
 
     cdef Halt _next_block(self, const uint8_t* p, uint64_t left, PcapngBlock* block) noexcept nogil:
         """The head of the block at `p`, all of which is there."""
-        cdef uint32_t order, again
+        cdef uint32_t again
         self.needed = MIN_BLOCK
         if left < MIN_BLOCK:
             return HALT_DATA
-        memcpy(block, p, sizeof(PcapngBlock))
-        if block.type == PCAPNG_SECTION:
-            order = load32(p + sizeof(PcapngBlock))
-            if order != PCAPNG_ORDER and bswap32(order) != PCAPNG_ORDER:
-                return self._fail(FAULT_ORDER, order, PCAPNG_ORDER)
-            self.swapped = order != PCAPNG_ORDER
-        elif not self._in_section:
-            return self._fail(FAULT_NO_SECTION, block.type, PCAPNG_SECTION)
-        if self.swapped:
-            block.type, block.length = bswap32(block.type), bswap32(block.length)
-        if block.length % 4 or block.length < MIN_BLOCK or block.length > MAX_BLOCK:
+        if not self._in_section and load32(p) != PCAPNG_SECTION:
+            return self._fail(FAULT_NO_SECTION, load32(p), PCAPNG_SECTION)
+        if not read_block_head(p, &self.swapped, block):
+            return self._fail(FAULT_ORDER, load32(p + sizeof(PcapngBlock)), PCAPNG_ORDER)
+        if not is_block_length(block.length):
             return self._fail(FAULT_LENGTH, block.length, MAX_BLOCK)
         if left < block.length:
             self.needed = block.length
@@ -243,10 +238,10 @@ cdef class PcapngDecoder(Decoder):
         fill_row(row, interface.linktype, p + header, h.caplen, h.len, self._wanted)
         if block.type == PCAPNG_OLD_PACKET and old.drops != DROPS_UNKNOWN:
             _add_drops(interface, bswap16(old.drops) if self.swapped else old.drops)
-        options.left -= _padded(h.caplen)
+        options.left -= padded(h.caplen)
         if options.left == 0 or block.type == PCAPNG_SIMPLE:
             return HALT_NOT
-        options.at = p + header + _padded(h.caplen)
+        options.at = p + header + padded(h.caplen)
         options.swapped = self.swapped
         return self._read_options(&options, interface, row)
 
@@ -435,11 +430,6 @@ cdef inline void _swap(PcapngPacket* h) noexcept nogil:
     h.len = bswap32(h.len)
 
 
-cdef inline uint64_t _padded(uint64_t size) noexcept nogil:
-    """To a multiple of 4, as packets and the values of options are."""
-    return (size + 3) & ~<uint64_t> 3
-
-
 cdef inline Options _options_behind(
         const uint8_t* p, uint32_t header, uint32_t length, bint swapped) noexcept nogil:
     """The options of the block at `p`, behind its header."""
@@ -462,7 +452,7 @@ cdef inline bint _next_option(
     if option.code == OPTION_END:
         options.left = 0
         return False
-    size = sizeof(PcapngOption) + _padded(option.length)
+    size = sizeof(PcapngOption) + padded(option.length)
     if size > options.left:
         return False
     value[0] = options.at + sizeof(PcapngOption)

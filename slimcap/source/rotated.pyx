@@ -8,6 +8,7 @@ A file is over when a newer one is there, since its writer closes it before it g
 cimport cython
 from libc.stdint cimport int64_t
 
+from slimcap.source.decoder cimport MAX_CAPLEN
 from slimcap.source.event cimport SIGNAL_END
 from slimcap.source.parts cimport FilesSource, Part, list_files, new_part
 from slimcap.source.watch cimport Watch
@@ -18,9 +19,6 @@ import re
 import stat
 
 from slimcap.errors import FileFormatError, FilterError, TruncatedFileError
-
-cdef enum:
-    SNAPLEN = 262144            # libpcap's MAXIMUM_SNAPLEN
 
 
 @cython.final
@@ -92,7 +90,7 @@ cdef class RotatedSource(FilesSource):
 
     def __init__(self, files, *, snaplen=None, filter=None, Py_ssize_t block_size=1 << 20, timeout=None):
         self._set_up(snaplen, filter, block_size, timeout)
-        self._most = snaplen or SNAPLEN
+        self._most = snaplen or MAX_CAPLEN
         cdef Rotation rotation = Rotation()
         rotation.queue, rotation.seen = [], {}
         if isinstance(files, (str, bytes, os.PathLike)):

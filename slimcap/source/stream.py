@@ -1,9 +1,11 @@
-"""What decompressors have in common."""
+"""What decompressors have in common, and compressors with them."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from collections.abc import Callable
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 CHUNK: Final = 1 << 17
 """Compressed bytes to read at a time."""
@@ -16,6 +18,34 @@ Read: TypeAlias = Callable[[int], bytes]
 
 Piece: TypeAlias = bytes | memoryview
 """Some of what a stream was decompressed to."""
+
+
+def zstd_library() -> Any:
+    """zstandard if it is installed, else from Python 3.14 on the standard library's module.
+
+    Raises
+    ------
+    ImportError
+        There is neither.
+    """
+    for name in ("zstandard", "compression.zstd"):
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    raise ImportError("zstd takes the package zstandard: pip install 'slimcap[zstd]'")
+
+
+def lz4_library() -> Any:
+    """lz4.frame.
+
+    Raises
+    ------
+    ImportError
+        It is not installed.
+    """
+    try:
+        return importlib.import_module("lz4.frame")
+    except ImportError:
+        raise ImportError("lz4 takes the package lz4: pip install 'slimcap[lz4]'") from None
 
 
 class StreamError(Exception):
