@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import mmap
 import multiprocessing
 import os
 import pickle
@@ -510,3 +512,33 @@ def test_processes_and_threads(data_path):
     whole = slimcap.concat(parts)
     assert (whole.records[COLUMNS] == slimcap.read(path).records[COLUMNS]).all()
     assert whole["timestamp"][0] >= make_samples.START
+
+
+@pytest.fixture
+def memory_with_a_hole():
+    """16 MiB of a capture file at an address of this process, and where in it no page is."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    size, hole = 16 << 20, 6 << 20
+    start = libc.mmap(
+        None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0
+    )
+    packet = make_samples.pcap_record(b"0123456789", 1)
+    ctypes.memmove(start, packet * (size // len(packet)), size // len(packet) * len(packet))
+    assert libc.munmap(start + hole, mmap.PAGESIZE) == 0
+    yield start, size, hole
+    libc.munmap(start, hole)
+    libc.munmap(start + hole + mmap.PAGESIZE, size - hole - mmap.PAGESIZE)
+
+
+def test_a_read_that_failed_is_told_whatever_is_read_later(memory_with_a_hole):
+    """Ways that end where nothing could be read prove nothing: here in the window, with more behind it."""
+    start, size, hole = memory_with_a_hole
+    with open("/proc/self/mem", "rb", buffering=0) as file:
+        finder = RecordBoundaries(file.fileno(), start + size, "memory", PcapDecoder(START))
+        assert finder.prove(start + hole + (1 << 20)) is not None
+        with pytest.raises(OSError, match="pread") as raised:
+            finder.prove(start + hole - (1 << 17))
+    assert (raised.value.errno, raised.value.filename) == (errno.EIO, "memory")

@@ -60,7 +60,7 @@ cdef class _Pieces:
     cdef int _fd
     cdef str _name
     cdef uint64_t _size
-    cdef bint _failed           # the last read
+    cdef bint _failed           # a read
     cdef Block _piece           # keeps _bytes alive
     cdef uint8_t* _bytes        # the file's bytes from _first on, _have of them
     cdef uint64_t _first, _have
@@ -79,9 +79,11 @@ cdef class _Pieces:
 
     @cython.final
     cdef bint _read(self, uint64_t at) noexcept nogil:
-        """Read a piece from `at` on."""
+        """Read a piece from `at` on; never again once that failed, so that errno still says why."""
         cdef Py_ssize_t got = 0
         cdef uint64_t have = 0
+        if self._failed:
+            return False
         while at < self._size and have < PIECE:
             got = c_pread(self._fd, self._bytes + have, PIECE - have, <long long> (at + have))
             if got < 0 and errno == EINTR:
@@ -95,7 +97,7 @@ cdef class _Pieces:
 
     @cython.final
     cdef int _check(self) except -1:
-        """Raise what the last read met with; nothing was done since."""
+        """Raise what a read met with; nothing was done since."""
         if self._failed:
             raise_errno("pread", self._name)
         return 0
