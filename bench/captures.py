@@ -2,7 +2,8 @@
 
 Classic pcap, little-endian, microseconds: UDP over IPv4 in Ethernet with varied addresses and ports,
 payloads of zeros. `a` is the smallest packets there are, where the cost of a packet counts; `b` is
-IMIX, where the cost of a byte counts too. To compress, there is `b` with payloads that are half random.
+IMIX, where the cost of a byte counts too. To compress, there is `b` with payloads of words: zstd and zlib-ng
+decompress them as fast as they did captures of real traffic, about 1.8 and 0.45 GB/s.
 """
 
 import os
@@ -42,7 +43,7 @@ class Capture:
     title: str
     path: Path
     lengths: NDArray[np.int64]
-    half_random: bool = False
+    text: bool = False
 
     @property
     def packets(self) -> int:
@@ -57,8 +58,8 @@ class Capture:
         return int(self.lengths[:packets].sum())
 
 
-def capture(name: str, folder: Path, half_random: bool = False) -> Capture:
-    """Describe one of the files; `write` makes it. The first half of each payload may be random."""
+def capture(name: str, folder: Path, text: bool = False) -> Capture:
+    """Describe one of the files; `write` makes it. Payloads of text are for compressing."""
     if name == "a":
         title, lengths = "2 M packets of 64 bytes", np.full(2_000_000, 64, np.int64)
     elif name == "b":
@@ -67,8 +68,8 @@ def capture(name: str, folder: Path, half_random: bool = False) -> Capture:
         np.random.default_rng(1).shuffle(lengths)
     else:
         raise ValueError(f"no capture is called {name!r}; there are a and b")
-    path = folder / f"{name}{'-half-random' if half_random else ''}.pcap"
-    return Capture(name, title, path, lengths, half_random)
+    path = folder / f"{name}{'-text' if text else ''}.pcap"
+    return Capture(name, title, path, lengths, text)
 
 
 def write(file: Capture) -> None:
@@ -79,7 +80,7 @@ def write(file: Capture) -> None:
     unfinished = file.path.with_suffix(".unfinished")
     with unfinished.open("wb") as out:
         out.write(FILE_HEADER)
-        for chunk in _chunks(file.lengths, file.half_random):
+        for chunk in _chunks(file.lengths, file.text):
             out.write(chunk.data)
     unfinished.replace(file.path)
 
@@ -113,27 +114,23 @@ def warm(path: Path) -> None:
             pass
 
 
-def _chunks(lengths: NDArray[np.int64], half_random: bool) -> Iterator[NDArray[np.uint8]]:
+def _chunks(lengths: NDArray[np.int64], text: bool) -> Iterator[NDArray[np.uint8]]:
     rng = np.random.default_rng(2)
     for first in range(0, len(lengths), CHUNK):
         part = lengths[first : first + CHUNK]
         starts = np.cumsum(RECORD_HEADER + part) - part - RECORD_HEADER
         size = int((RECORD_HEADER + part).sum())
-        chunk = _noise(starts, part, size, rng) if half_random else np.zeros(size, np.uint8)
+        chunk = _text(size, rng) if text else np.zeros(size, np.uint8)
         head = heads(part, first).view(np.uint8).reshape(len(part), HEAD.itemsize)
         chunk[starts[:, np.newaxis] + np.arange(HEAD.itemsize)] = head
         yield chunk
 
 
-def _noise(
-    starts: NDArray[np.int64], lengths: NDArray[np.int64], size: int, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """Random bytes in the first half of each payload, and zeros."""
-    edges = np.zeros(size + 1, np.int8)
-    begin = starts + HEAD.itemsize
-    edges[begin] += 1
-    edges[begin + (RECORD_HEADER + lengths - HEAD.itemsize) // 2] -= 1
-    return rng.integers(0, 256, size, np.uint8) * np.cumsum(edges[:-1], dtype=np.uint8)
+def _text(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Words of 16 letters, few of them frequent (Zipf's law)."""
+    vocabulary = np.random.default_rng(3).integers(ord("a"), ord("z") + 1, (4096, 16), np.uint8)
+    ranks = np.minimum(rng.zipf(1.3, size // 16 + 1), len(vocabulary)) - 1
+    return vocabulary[ranks].ravel()[:size]
 
 
 def heads(lengths: NDArray[np.int64], first: int) -> NDArray[Any]:

@@ -4,7 +4,7 @@
     python bench/read_formats.py --render results.json    write it into bench/README.md
 
 The packets of the files `a` and `b` of `captures`, as pcap and pcapng, and `b` compressed, with payloads
-that are half random: zeros compress as no packets do. Every reader runs once a round in a process of its own:
+of words: zeros compress as no packets do. Every reader runs once a round in a process of its own:
 files as they are on one CPU, compressed ones on all, since they are decompressed on a thread of their own; so
 the machine has to be quiet. "Alone" is the decoder in the fastest loop that we know of, nothing reads what it
 makes: for zstd that is one `readinto` after the other, for gzip and lz4 it is slimcap's own.
@@ -43,7 +43,7 @@ def make(file: Capture, folder: Path, missing: common.Missing) -> dict[str, Path
     if not made["pcapng"].exists():
         write_pcapng(file, made["pcapng"])
     for kind in COMPRESSED if file.name == "b" else ():
-        noisy = capture(file.name, folder, half_random=True)
+        noisy = capture(file.name, folder, text=True)
         path = noisy.path.with_suffix(f".pcap.{kind}")
         try:
             if not path.exists():

@@ -18,6 +18,10 @@ cdef extern from * nogil:
 
     static inline int64_t slimcap_nanoseconds(const struct slimcap_clock *clock, uint64_t ticks)
     {
+        uint64_t plain;     /* what nearly all are: in 64 bits, which takes half the time */
+        if (clock->divide == 1 && clock->shift == 0 && clock->seconds == 0
+                && !__builtin_mul_overflow(ticks, clock->multiply, &plain) && plain <= INT64_MAX)
+            return (int64_t)plain;
         __int128 ns = clock->divide != 1
             ? (__int128)(ticks / clock->divide)
             : (__int128)(((unsigned __int128)ticks * clock->multiply) >> clock->shift);

@@ -14,7 +14,7 @@ from slimcap.source.stream import KEPT, Piece, Reader
 MOST_AHEAD: Final = KEPT // 2
 """Bytes that may lie ready before the thread waits; one piece more may come."""
 
-_WAKE = 1 << 19  # bytes that are worth waking the reader for
+_WAKE = 1 << 20  # bytes that are worth waking the reader for
 _JOIN = 1.0  # seconds: only a disk that hangs keeps the thread longer
 
 

@@ -212,7 +212,10 @@ cdef class PcapngDecoder(Decoder):
         if block.length < header + LENGTH_SIZE:
             return self._fail(FAULT_SHORT, block.length, header + LENGTH_SIZE)
         options.left = block.length - header - LENGTH_SIZE
-        memcpy(&h, p, header)
+        if block.type == PCAPNG_SIMPLE:
+            memcpy(&h, p, sizeof(PcapngSimplePacket))
+        else:
+            memcpy(&h, p, sizeof(PcapngPacket))
         if self.swapped:
             _swap(&h)
         if block.type == PCAPNG_SIMPLE:

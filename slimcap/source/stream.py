@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TypeAlias
 CHUNK: Final = 1 << 17
 """Compressed bytes to read at a time."""
 
-KEPT: Final = 1 << 21
+KEPT: Final = 1 << 22
 """What a `Reader` gave stays as it is until it gave so many bytes more."""
 
 Read: TypeAlias = Callable[[int], bytes]
