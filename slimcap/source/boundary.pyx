@@ -44,7 +44,7 @@ from slimcap.source.pcap cimport PcapDecoder, RecordLayout, read_record
 from slimcap.source.pcapng cimport MIN_BLOCK, is_block_length, read_block_head
 
 cdef enum:
-    PIECE = 1 << 20             # bytes to read at a time
+    PIECE = 1 << 19             # bytes to read at a time
     RING = 1 << 19              # places that may be alive at once: more than a step is long
     WORD = 64
     MOST_SWEPT = 4 << 20        # bytes in which ways have to end or to meet
@@ -176,9 +176,11 @@ cdef class RecordBoundaries(_Pieces):
         """Where the record behind that at `at` starts; 0 if reading ends there, and if `sound`, also if the
         header there is not as it should be."""
         cdef const uint8_t* p = self._look(at, self._layout.header_len)
+        return 0 if p is NULL else self._behind(p, at, sound)
+
+    cdef inline uint64_t _behind(self, const uint8_t* p, uint64_t at, bint sound) noexcept nogil:
+        """`_next`, of what was read to `p`."""
         cdef PcapRecordHeader h
-        if p is NULL:
-            return 0
         read_record(&self._layout, p, &h)
         if h.caplen > self._layout.most_caplen:
             return 0
@@ -197,17 +199,16 @@ cdef class RecordBoundaries(_Pieces):
         cdef uint64_t behind = wanted + self._layout.header_len + self._layout.most_caplen
         cdef uint64_t limit = min(behind + MOST_SWEPT, self._size)
         cdef uint64_t at
-        cdef uint32_t live = 0
+        cdef uint32_t live
         if behind >= self._size:
             return 0
         memset(self._live, 0, RING // 8)
-        for at in range(wanted, behind):
-            live += self._step(at, behind)
+        live = self._start_all(wanted, behind)
         at = self._next_live(behind, limit)
         while live > 1 and at < limit:
             live -= 1
             self._drop(at)
-            live += self._step(at, behind)
+            live += self._add(self._next(at, True), behind)
             at = self._next_live(at + 1, limit)
         return at if live == 1 and at < limit and self._goes_on(at) else 0
 
@@ -219,9 +220,27 @@ cdef class RecordBoundaries(_Pieces):
                 return False
         return True
 
-    cdef inline uint32_t _step(self, uint64_t at, uint64_t behind) noexcept nogil:
-        """Walk on from `at`; 1 if that leads to a place behind the window that no way led to yet."""
-        cdef uint64_t to = self._next(at, True)
+    cdef uint32_t _start_all(self, uint64_t at, uint64_t behind) noexcept nogil:
+        """Go a step from each place of the window; to how many places behind it that leads.
+
+        A step that ends in the window ends where another way starts.
+        """
+        cdef uint32_t live = 0
+        cdef uint64_t end
+        cdef const uint8_t* p
+        while at < behind:
+            p = self._look(at, self._layout.header_len)
+            if p is NULL:
+                break
+            end = min(behind, self._first + self._have - self._layout.header_len + 1)
+            while at < end:
+                live += self._add(self._behind(p, at, True), behind)
+                p += 1
+                at += 1
+        return live
+
+    cdef inline uint32_t _add(self, uint64_t to, uint64_t behind) noexcept nogil:
+        """1 if `to` is a place behind the window that no way led to yet."""
         cdef uint64_t* word = self._word(to)
         cdef uint64_t bit = <uint64_t> 1 << to % WORD
         if to < behind or word[0] & bit:
