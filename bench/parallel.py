@@ -112,7 +112,7 @@ def main() -> None:
     add = parser.add_argument
     add("--rounds", type=int, default=11, help="how often all run (11)")
     add("--files", nargs="+", default=("a", "b"), choices=("a", "b"), help="which packets")
-    add("--chunk", type=int, default=16 << 20, help="bytes of a task (16 MiB)")
+    add("--chunk", type=int, default=64 << 20, help="bytes of a task (64 MiB, as for `plan`)")
     add("--exact", action="store_true", help="plan by a walk through all records")
     add("--dir", type=Path, default=common.FOLDER, help="where files are kept")
     common.add_results(parser)
