@@ -2,8 +2,8 @@
 
 Classic pcap, little-endian, microseconds: UDP over IPv4 in Ethernet with varied addresses and ports,
 payloads of zeros. `a` is the smallest packets there are, where the cost of a packet counts; `b` is
-IMIX, where the cost of a byte counts too. To compress, there is `b` with payloads of words: zstd and zlib-ng
-decompress them as fast as they did captures of real traffic, about 1.8 and 0.45 GB/s.
+IMIX, where the cost of a byte counts too. To compress, there is `b` with payloads of words: zstd makes 1.6 GB/s of
+them, and of zeros or random bytes as much as memory takes.
 """
 
 import os
@@ -130,7 +130,8 @@ def _text(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Words of 16 letters, few of them frequent (Zipf's law)."""
     vocabulary = np.random.default_rng(3).integers(ord("a"), ord("z") + 1, (4096, 16), np.uint8)
     ranks = np.minimum(rng.zipf(1.3, size // 16 + 1), len(vocabulary)) - 1
-    return vocabulary[ranks].ravel()[:size]
+    text: NDArray[np.uint8] = vocabulary[ranks].ravel()[:size]
+    return text
 
 
 def heads(lengths: NDArray[np.int64], first: int) -> NDArray[Any]:
