@@ -214,6 +214,7 @@ cdef class PcapngDecoder(Decoder):
         options.left = block.length - header - LENGTH_SIZE
         if block.type == PCAPNG_SIMPLE:
             memcpy(&h, p, sizeof(PcapngSimplePacket))
+            h.time_high = h.time_low = h.caplen = 0
         else:
             memcpy(&h, p, sizeof(PcapngPacket))
         if self.swapped:
