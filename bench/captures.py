@@ -2,8 +2,8 @@
 
 Classic pcap, little-endian, microseconds: UDP over IPv4 in Ethernet with varied addresses and ports,
 payloads of zeros. `a` is the smallest packets there are, where the cost of a packet counts; `b` is
-IMIX, where the cost of a byte counts too. To compress, there is `b` with payloads of words: zstd makes 1.6 GB/s of
-them, and of zeros or random bytes as much as memory takes.
+IMIX, where the cost of a byte counts too. To compress, there is `b` with payloads of words: zstd makes
+1.6 GB/s of them, and of zeros or random bytes as much as memory takes.
 """
 
 import os
