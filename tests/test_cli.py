@@ -179,6 +179,8 @@ def test_version() -> None:
         ("capture", ["IFACE", "--snaplen", "SIGTERM", "141"]),
         ("links", ["may_capture"]),
         ("bench", ["--seconds", "--plot"]),
+        ("convert", ["IN OUT", "--split-seconds", "{index:05}", "Ctrl-C"]),
+        ("merge", ["-w OUT", "--after TIME", "{index:05}"]),
     ],
 )
 def test_help(command: str, words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,6 +213,10 @@ def test_help(command: str, words: Sequence[str], capsys: pytest.CaptureFixture[
         ["capture", "lo", "--snaplen", "262145"],
         ["capture", "lo", "--snaplen", "all"],
         ["links", "lo"],
+        ["convert", "x"],
+        ["convert", "x", "y", "z"],
+        ["merge", "x"],
+        ["merge", "-w", "x"],
     ],
 )
 def test_wrong_arguments(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -792,6 +798,15 @@ def test_every_option_is_tried_here() -> None:
         "--to",  # in tests/test_tables.py, as is
         "--columns",
         "--hash",  # in tests/test_cli_info.py
+        # in tests/test_cli_convert.py:
+        "--after",
+        "--before",
+        "--format",
+        "--compression",
+        "--level",
+        "--split-packets",
+        "--split-bytes",
+        "--split-seconds",
         # in tests/test_cli_bench.py:
         "--seconds",
         "--plot",

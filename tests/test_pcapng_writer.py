@@ -255,6 +255,28 @@ def test_interfaces_that_are_added():
     assert (source.interfaces[0].comment, source.interfaces[0].filter) == ("lines\nof text", "tcp port 80")
 
 
+def test_what_is_said_of_an_interface(tmp_path, need_tool):
+    path = tmp_path / "out.pcapng"
+    told = {"snaplen": 96, "comment": "a\nb", "filter": "udp", "hardware": "a card", "os": "Linux"}
+    with PcapNgWriter(path) as writer:
+        writer.add_interface(ETHERNET, **told)
+        writer.add_interface(TUNNEL, snaplen=0)
+        for name, value in told.items():
+            with pytest.raises(ValueError, match="described already"):
+                writer.add_interface(ETHERNET, **{name: value})
+        for wrong in (-1, 1 << 32):
+            with pytest.raises(ValueError, match="snaplen is a number of bytes from 0 to 4294967295"):
+                writer.add_interface(Link("other", 9, 1), snaplen=wrong)
+        writer.write_batch(batch_of([b"x" * 200]))
+    with PcapSource(path) as source:
+        assert source.next_batch()["cap_len"].tolist() == [200]
+        assert {name: getattr(source.interfaces[0], name) for name in told} == told
+        assert source.interfaces[1].snaplen == 0
+    capinfos = output_of(need_tool("capinfos"), "-I", path)
+    for line in ("Hardware = a card", "Operating system = Linux", "Capture length = 96", "Comment = a"):
+        assert line in capinfos
+
+
 def test_a_section_that_says_something():
     options = {"comment": "one\ntwo", "hardware": "a machine", "os": "Linux", "application": "a test"}
     with PcapSource(io.BytesIO(written(batch_of(PAYLOADS), **options))) as source:

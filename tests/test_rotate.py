@@ -10,7 +10,17 @@ import re
 import numpy as np
 import pytest
 
-from slimcap import RECORD_DTYPE, Batch, Link, RotatingWriter, open_writer, read
+from slimcap import (
+    RECORD_DTYPE,
+    Batch,
+    Link,
+    Packet,
+    PacketType,
+    RotatingWriter,
+    open_file,
+    open_writer,
+    read,
+)
 
 SECOND = 10**9
 FORMATS = ["pcap", "pcapng"]
@@ -191,6 +201,119 @@ def test_a_batch_in_many_files(tmp_path):
     batch = batch_of(2000)
     files = rotated(tmp_path / "a.pcapng", batch, max_packets=2)
     assert sizes_of(files) == [2] * 1000
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_one_by_one(format, tmp_path):
+    batch = batch_of(100, size=np.arange(60, 160), seconds=np.arange(100) // 2)
+    limits = {"format": format, "max_bytes": 3000, "max_seconds": 10}
+    want = rotated(tmp_path / "batch", batch, **limits)
+    with RotatingWriter(tmp_path / "packet", **limits) as writer:
+        for number in range(50):
+            writer.write_packet(batch[number], interface=LINKS[0])
+        for number in range(50, 100):
+            writer.write_packet(batch[number].copy(), interface=LINKS[0])
+        assert writer.packets_written == 100
+    assert len(want) > 3
+    for ours, theirs in zip(writer.files, want, strict=True):
+        with open(ours, "rb") as a, open(theirs, "rb") as b:
+            assert a.read() == b.read()
+
+
+def test_a_packet_keeps_what_is_known_of_it(tmp_path):
+    frame = bytes(12) + b"\x08\0" + b"E" + bytes(59)
+    packet = Packet.from_payload(frame, PacketType.OUTGOING, 1000, 14, 5 * SECOND + 1)
+    with RotatingWriter(tmp_path / "a.pcapng", link_type=1) as writer:
+        writer.write_packet(packet, comment="here")
+        with pytest.raises(ValueError, match="a comment of 65536 bytes"):
+            writer.write_packet(packet, comment="x" * 65536)
+    with open_file(writer.files[0]) as source:
+        (got,) = source
+        assert source.comments == {0: "here"}
+    told = ["timestamp", "total_len", "cap_len", "type", "ip_layer_offset"]
+    assert [getattr(got, name) for name in told] == [getattr(packet, name) for name in told]
+    assert bytes(got.payload) == bytes(packet.payload)
+
+
+# ---- what is said besides packets
+
+
+def comments_in(file):
+    with open_file(file) as source:
+        for _ in source.batches():
+            pass
+        return source.comments
+
+
+def test_comments_go_where_their_packets_go(tmp_path):
+    comments = {0: "first", 6: "lines\nof it", 7: "next", 19: "last"}
+    with RotatingWriter(tmp_path / "a.pcapng", max_packets=7) as writer:
+        writer.write_batch(batch_of(20), comments)
+    assert [comments_in(file) for file in writer.files] == [
+        {0: "first", 6: "lines\nof it"},
+        {0: "next"},
+        {5: "last"},
+    ]
+
+
+def test_comments_count_as_bytes(tmp_path):
+    batch = batch_of(50)
+    with RotatingWriter(tmp_path / "a.pcapng", max_bytes=5000) as writer:
+        writer.write_batch(batch, dict.fromkeys(range(0, 50, 2), "x" * 1000))
+    sizes = [os.path.getsize(file) for file in writer.files]
+    assert max(sizes) <= 5000
+    assert min(sizes[:-1]) > 5000 - 1200
+    assert [packet for file in writer.files for packet in packets_of(read(file))] == packets_of(batch)
+    assert sum([len(comments_in(file)) for file in writer.files]) == 25
+
+
+def test_comments_on_no_packet(tmp_path):
+    with RotatingWriter(tmp_path / "a.pcapng", max_packets=1) as writer:
+        for wrong in (-1, 3, 2**70):
+            with pytest.raises(ValueError, match="a comment on packet"):
+                writer.write_batch(batch_of(3), {1: "x", wrong: "y"})
+        assert writer.packets_written == 0
+    assert writer.files == ()
+
+
+def test_interfaces_that_are_added_are_in_every_file(tmp_path):
+    with RotatingWriter(tmp_path / "a.pcapng", max_packets=1) as writer:
+        writer.add_interface(LINKS[2], comment="spare")
+        writer.write_batch(batch_of(1, interfaces=1))
+        writer.add_interface(LINKS[2])
+        writer.add_interface(LINKS[0], filter="tcp", snaplen=9)
+        for told in ({"comment": "more"}, {"filter": "udp"}):
+            with pytest.raises(ValueError, match="is described already"):
+                writer.add_interface(LINKS[0], **told)
+        writer.write_batch(batch_of(1, interfaces=1))
+    found = []
+    for file in writer.files:
+        with open_file(file) as source:
+            assert len(source.next_batch()) == 1
+            found.append([(info.link.name, info.comment, info.filter) for info in source.interfaces])
+    assert found == [
+        [("eth1", "spare", ""), ("tun0", "", ""), ("eth0", "", "tcp")],
+        [("eth1", "spare", ""), ("eth0", "", "tcp"), ("tun0", "", "")],
+    ]
+
+
+def test_an_interface_that_cannot_be_described_is_none(tmp_path):
+    with RotatingWriter(tmp_path / "a.pcapng") as writer:
+        writer.add_interface(LINKS[0], comment="x" * 65536)
+        with pytest.raises(ValueError, match="comment of 65536 bytes"):
+            writer.write_batch(batch_of(1))
+        assert writer.path is None
+    assert os.listdir(tmp_path) == []
+
+
+def test_pcap_has_no_place_for_that(tmp_path):
+    with RotatingWriter(tmp_path / "a.pcap") as writer:
+        with pytest.raises(ValueError, match="pcap files have no comments: write pcapng"):
+            writer.write_batch(batch_of(1), {0: "x"})
+        with pytest.raises(ValueError, match="pcap files have no interfaces: write pcapng"):
+            writer.add_interface(LINKS[0])
+        writer.write_batch(batch_of(1), {})
+    assert sizes_of(writer.files) == [1]
 
 
 # ---- which files stay

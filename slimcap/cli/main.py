@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Final
 
 import slimcap
-from slimcap.cli import bench, capture, info, links, read
+from slimcap.cli import bench, capture, convert, info, links, merge, read
 from slimcap.cli.output import OutputError, complain, drop_output, write
 
 FAILED: Final = 1
 INTERRUPTED: Final = 128 + 2  # as shells say SIGINT
 BROKEN_PIPE: Final = 128 + 13  # as shells say SIGPIPE
 
-COMMANDS: Final = (read, info, capture, links, bench)
+COMMANDS: Final = (read, info, convert, merge, capture, links, bench)
 """The modules of the commands, in the order of `--help`: each adds its parser, which says what to run."""
 
 

@@ -11,9 +11,11 @@ from contextlib import contextmanager, suppress
 
 
 class OutputError(Exception):
-    """What we write to takes no more; the cause is an OSError."""
+    """What we write to takes no more: a message says why, or the cause, an OSError."""
 
     def __str__(self) -> str:
+        if self.args:
+            return super().__str__()
         text = reason(self.__cause__)
         return text if getattr(self.__cause__, "filename", None) else f"write error: {text}"
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from slimcap.source.merge import MergedSource
 from slimcap.source.pcapfile import PcapSource
 
 DELAY = 0.5
@@ -29,7 +30,7 @@ def _is_pipe(descriptor: int) -> bool:
 
 
 @contextmanager
-def progress_bar(source: PcapSource, *, shown: bool) -> Iterator[Callable[[], object]]:
+def progress_bar(source: PcapSource | MergedSource, *, shown: bool) -> Iterator[Callable[[], object]]:
     """Show how far the source has come; gives the function that moves the bar."""
     if shown:
         try:
@@ -39,8 +40,9 @@ def progress_bar(source: PcapSource, *, shown: bool) -> Iterator[Callable[[], ob
     if not shown:
         yield lambda: None
         return
+    name = source.name if isinstance(source, PcapSource) else None
     size = source.progress[1]
     with tqdm(
-        desc=source.name, total=size, unit="B", unit_scale=True, unit_divisor=1024, delay=DELAY, leave=False
+        desc=name, total=size, unit="B", unit_scale=True, unit_divisor=1024, delay=DELAY, leave=False
     ) as bar:
         yield lambda: bar.update(source.progress[0] - bar.n)

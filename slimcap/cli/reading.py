@@ -14,6 +14,7 @@ from slimcap.cli.progress import progress_bar
 from slimcap.errors import FilterError, SlimcapError
 from slimcap.packet.batch import Batch
 from slimcap.source.files import PcapOptions, open_file
+from slimcap.source.merge import MergedSource
 from slimcap.source.pcapfile import PcapSource
 
 
@@ -30,14 +31,21 @@ def noting(file: str, failures: list[str]) -> Iterator[None]:
 
 def open_input(file: str, **options: Unpack[PcapOptions]) -> PcapSource:
     """Open a capture file; "-" is standard input."""
-    # If it was closed from the start, descriptor 0 may be anything by now.
-    if file == "-" and sys.stdin is None:
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "<stdin>")
+    check_input(file)
     return open_file(file, **options)
 
 
-def batches_of(source: PcapSource, *, bar: bool, most: int | None = None) -> Iterator[Batch]:
-    """A file's batches, up to `most` packets in all; with a progress bar if that is wanted."""
+def check_input(file: str) -> None:
+    """Raise OSError if a file is standard input, and that is none.
+
+    If it was closed from the start, descriptor 0 may be anything by now.
+    """
+    if file == "-" and sys.stdin is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "<stdin>")
+
+
+def batches_of(source: PcapSource | MergedSource, *, bar: bool, most: int | None = None) -> Iterator[Batch]:
+    """A source's batches, up to `most` packets in all; with a progress bar if that is wanted."""
     left = sys.maxsize if most is None else min(most, sys.maxsize)
     with progress_bar(source, shown=bar) as move:
         while left:

@@ -7,7 +7,6 @@ from slimcap.abi.capfile cimport PCAP_NANO, PcapFileHeader, PcapRecordHeader
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.packet cimport Packet
 from slimcap.packet.record cimport Record
-from slimcap.packet.view cimport View
 from slimcap.sink.writer cimport SNAPLEN, Frame, Writer, check_link_type, frame_of, put_frame
 from slimcap.wire.linktype cimport LINKTYPE_ETHERNET
 
@@ -98,15 +97,7 @@ cdef class PcapWriter(Writer):
         RuntimeError
             Another thread is writing.
         """
-        cdef View view
-        self._enter()
-        try:
-            view = batch._open()  # and nobody can exchange the rows, either
-            self._check(batch)
-            self._write_rows(batch._rows, 0, batch._count, view._ptr, view._len)
-            self._out.drain()
-        finally:
-            self._busy = False
+        self._write_batch(batch, None)
 
     def write_packet(self, Packet packet not None):
         """Write one packet, which is taken to be of the writer's link type.

@@ -15,7 +15,9 @@ from slimcap.abi.bytes cimport be16
 from slimcap.abi.capfile cimport (
     INTERFACE_DESCRIPTION,
     INTERFACE_FILTER,
+    INTERFACE_HARDWARE,
     INTERFACE_NAME,
+    INTERFACE_OS,
     INTERFACE_TIME_RESOLUTION,
     LENGTH_SIZE,
     OPTION_COMMENT,
@@ -47,7 +49,6 @@ from slimcap.packet.batch cimport Batch
 from slimcap.packet.lease cimport Block, new_block
 from slimcap.packet.packet cimport Packet
 from slimcap.packet.record cimport MAX_INTERFACES, Record
-from slimcap.packet.view cimport View
 from slimcap.sink.writer cimport (
     MAX_LINK_TYPE,
     SNAPLEN,
@@ -152,15 +153,18 @@ cdef class PcapNgWriter(Writer):
         one without a name."""
         return tuple(self._numbers or ())
 
-    def add_interface(self, link, *, comment=None, filter=None):
+    def add_interface(self, link, *, snaplen=None, comment=None, filter=None, hardware=None, os=None):
         """Describe an interface, which packets may be of from now on.
 
         Parameters
         ----------
         link : Link
             Its name, description and link type.
-        comment, filter : str, optional
-            Anything, and the capture filter.
+        snaplen : int, optional
+            Most bytes that were to be captured of a packet, 0 for all; by default what the writer cuts at. It
+            is only told: packets may be longer.
+        comment, filter, hardware, os : str, optional
+            Anything; the capture filter; what it was captured on.
 
         Returns
         -------
@@ -174,11 +178,13 @@ cdef class PcapNgWriter(Writer):
         OSError, RuntimeError
             As of `write_packet`.
         """
+        texts = {
+            OPTION_COMMENT: comment, INTERFACE_FILTER: filter, INTERFACE_HARDWARE: hardware, INTERFACE_OS: os}
         self._enter()
         try:
             if link not in self._numbers:
-                return self._describe(link, comment, filter)
-            if comment is not None or filter is not None:
+                return self._describe(link, self._snaplen if snaplen is None else snaplen, texts)
+            if snaplen is not None or any([text is not None for text in texts.values()]):
                 raise ValueError(f"{link.name!r} is described already: interface {self._numbers[link]}")
             return self._numbers[link]
         finally:
@@ -205,17 +211,7 @@ cdef class PcapNgWriter(Writer):
         RuntimeError
             Another thread is writing.
         """
-        cdef View view
-        self._enter()
-        try:
-            view = batch._open()  # and nobody can exchange the rows, either
-            self._check(batch)
-            self._take_comments(comments, batch._count)
-            self._write_rows(batch._rows, 0, batch._count, view._ptr, view._len)
-            self._out.drain()
-        finally:
-            self._texts = self._encoded = None
-            self._busy = False
+        self._write_batch(batch, comments)
 
     def write_packet(self, Packet packet not None, *, interface=0, comment=None):
         """Write one packet.
@@ -246,7 +242,7 @@ cdef class PcapNgWriter(Writer):
             self._take_comments({} if comment is None else {0: comment}, 1)
             self._write_one(packet)
         finally:
-            self._texts = self._encoded = None
+            self._take_comments(None, 0)
             self._busy = False
 
     def write_statistics(
@@ -283,14 +279,14 @@ cdef class PcapNgWriter(Writer):
 
     # Interfaces.
 
-    cdef int _describe(self, object link, object comment, object filter) except -1:
+    cdef int _describe(self, object link, object snaplen, dict texts) except -1:
         """Write the block of an interface, and give its number."""
         cdef bytes block
         number = len(self._kinds)
         if number == MAX_INTERFACES:
             raise ValueError(f"a file has up to {MAX_INTERFACES} interfaces")
         kind = self._link_type if link is None else link.type
-        block = _interface(link, kind, self._snaplen, comment, filter)
+        block = _interface(link, kind, snaplen, texts)
         self._put(<const char*> block, len(block))
         self._numbers[link] = number
         self._kinds.append(kind)
@@ -318,7 +314,7 @@ cdef class PcapNgWriter(Writer):
         """All rows are of the interface of that number, for now."""
         number = as_index(interface)
         if number == 0 and not self._kinds:
-            self._describe(None, None, None)
+            self._describe(None, self._snaplen, {})
         if not 0 <= number < len(self._kinds):
             raise ValueError(f"interface {number}, where the file has {len(self._kinds)}")
         if self._links is not None or (<int32_t*> self._map.ptr)[0] != <int32_t> number:
@@ -333,14 +329,14 @@ cdef class PcapNgWriter(Writer):
         cdef object links = self._links
         if not self._is_new(row):
             return False
-        self._describe(self._link_of(row), None, None)
+        self._describe(self._link_of(row), self._snaplen, {})
         self._learn(links)
         return True
 
     cdef Py_ssize_t _size_before(self, const Record* row) except -1:
         link = self._link_of(row)
         kind = self._link_type if link is None else link.type
-        return len(_interface(link, kind, self._snaplen, None, None))
+        return len(_interface(link, kind, self._snaplen, {}))
 
     cdef bint _is_new(self, const Record* row) noexcept nogil:
         """Whether the row's interface has no block yet."""
@@ -375,9 +371,9 @@ cdef class PcapNgWriter(Writer):
         return 0
 
     cdef int _take_comments(self, object comments, Py_ssize_t count) except -1:
-        """Keep the comments for the rows that will be packed next."""
         cdef Text* texts
         cdef bytes text
+        self._texts = self._encoded = None
         if not comments:
             return 0
         encoded, block = [], new_block(count * sizeof(Text))
@@ -528,20 +524,26 @@ cdef bytes _section(object comment, object hardware, object os, object applicati
     return _closed((<const char*> &h)[:sizeof(h)] + options, h.length)
 
 
-cdef bytes _interface(object link, object link_type, uint32_t snaplen, object comment, object filter):
-    """An interface description block (section 4.2)."""
+cdef bytes _interface(object link, object link_type, object snaplen, dict texts):
+    """An interface description block (section 4.2), with `texts` by the codes of their options."""
     cdef PcapngInterface h
     cdef bytes options
     name = link.name if link is not None and link.named else None
     description = None if link is None else link.description
     if not 0 <= link_type <= MAX_LINK_TYPE:
         raise ValueError(f"{name!r} has link type {link_type}, and a file has them from 0 to {MAX_LINK_TYPE}")
+    if not 0 <= snaplen <= UINT32_MAX:
+        raise ValueError(f"snaplen is a number of bytes from 0 to {UINT32_MAX}, not {snaplen}")
+    filter = texts.get(INTERFACE_FILTER)
     options = _ended(b"".join([
-        _text_option(OPTION_COMMENT, comment, "comment"), _text_option(INTERFACE_NAME, name, "name"),
+        _text_option(OPTION_COMMENT, texts.get(OPTION_COMMENT), "comment"),
+        _text_option(INTERFACE_NAME, name, "name"),
         _text_option(INTERFACE_DESCRIPTION, description, "description"),
         _option(INTERFACE_TIME_RESOLUTION, bytes([NANOSECONDS])),
         # Behind a byte that says what it is: 0, an expression.
-        b"" if not filter else _text_option(INTERFACE_FILTER, "\0" + filter, "filter")]))
+        b"" if not filter else _text_option(INTERFACE_FILTER, "\0" + filter, "filter"),
+        _text_option(INTERFACE_OS, texts.get(INTERFACE_OS), "os"),
+        _text_option(INTERFACE_HARDWARE, texts.get(INTERFACE_HARDWARE), "hardware")]))
     h.type, h.linktype, h.reserved, h.snaplen = PCAPNG_INTERFACE, link_type, 0, snaplen
     h.length = <uint32_t> (sizeof(h) + len(options) + LENGTH_SIZE)
     return _closed((<const char*> &h)[:sizeof(h)] + options, h.length)

@@ -7,21 +7,28 @@ import datetime
 import errno
 import os
 import string
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from operator import index as as_index
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from slimcap.packet.batch import Batch
+from slimcap.packet.record import RECORD_DTYPE
 from slimcap.sink.files import Format, stem_and_endings, writer_class
 from slimcap.sink.partial import Finished
+from slimcap.sink.pcapng import PcapNgWriter
 
 if TYPE_CHECKING:
-    from slimcap.packet.batch import Batch
+    from slimcap.packet.packet import Packet
     from slimcap.sink.pcap import PcapWriter
-    from slimcap.sink.pcapng import PcapNgWriter
+    from slimcap.source.link import Link
 
 _SECOND: Final = 1_000_000_000
+_LEAST: Final = 16  # bytes that a packet takes in any file
+_OF_A_PACKET: Final = ("timestamp", "total_len", "cap_len", "vlan_tci", "vlan_tpid", "flags")
 
 
 class RotatingWriter(Finished):
@@ -92,6 +99,7 @@ class RotatingWriter(Finished):
         self._interval = None if max_seconds is None else max_seconds * _SECOND
         self._overwrite, self._on_file = overwrite, on_file
         self._link_type, self._options = link_type, options
+        self._interfaces: dict[Link, dict[str, Any]] = {}  # those every file has, and what is said of them
         self._writer: PcapWriter | PcapNgWriter | None = None
         self._path = ""
         self._until = 0  # the end of the file's interval
@@ -120,20 +128,44 @@ class RotatingWriter(Finished):
         """Packets so far, in all files; some may still be in the buffer."""
         return self._packets + (self._writer.packets_written if self._writer is not None else 0)
 
-    def write_batch(self, batch: Batch) -> None:
+    def add_interface(self, link: Link, **told: Any) -> None:
+        """Describe an interface in all files from the one on that is being written; only in pcapng.
+
+        Parameters
+        ----------
+        link, **told
+            As `PcapNgWriter.add_interface` takes them.
+
+        Raises
+        ------
+        ValueError
+            The files are pcap; otherwise as of that.
+        OSError, RuntimeError
+            As of `write_batch`.
+        """
+        self._check_pcapng("interfaces")
+        if isinstance(self._writer, PcapNgWriter):
+            self._writer.add_interface(link, **told)
+        elif link in self._interfaces and told:
+            raise ValueError(f"{link.name!r} is described already")
+        self._interfaces.setdefault(link, told)
+
+    def write_batch(self, batch: Batch, comments: Mapping[int, str] | None = None) -> None:
         """Write all packets of a batch, to as many files as that takes.
 
         Parameters
         ----------
         batch : Batch
             Needed only during the call.
+        comments : mapping of int to str, optional
+            What to say of packets, by their index in the batch; only in pcapng.
 
         Raises
         ------
         FileExistsError
             A file of that name is there, which nobody said may be replaced.
         ValueError
-            As the writer of the format does, or the writer is closed.
+            As the writer of the format does; comments in pcap files; the writer is closed.
         OSError
             A write failed. `packets_written` says how far it came.
         RuntimeError
@@ -141,30 +173,69 @@ class RotatingWriter(Finished):
         """
         if self._closed:
             raise ValueError("the writer is closed")
+        if comments:
+            self._check_pcapng("comments")
+        pieces = _Pieces(batch, comments or {})
         # The times that count: who is late does not end a file.
         times = np.maximum.accumulate(batch["timestamp"]) if self._interval is not None else None
         start = 0
         while start < len(batch):
             if self._writer is not None:
-                count = self._fitting(self._writer, batch, start, times)
+                count = self._fitting(self._writer, pieces, start, times)
                 if count:
-                    self._writer.write_batch(batch[start : start + count])
+                    self._writer.write_batch(*pieces.cut(start, start + count))
                     start += count
                     continue
                 self._end_file()
             self._begin_file(int(batch["timestamp"][start]))
 
+    def write_packet(
+        self, packet: Packet, *, interface: Link | None = None, comment: str | None = None
+    ) -> None:
+        """Write one packet, which is handed over to its file at once: batches are much faster.
+
+        Parameters
+        ----------
+        packet : Packet or PacketView
+            Needed only during the call.
+        interface : Link, optional
+            Which it is of; by default one without a name, of `link_type`.
+        comment : str, optional
+            What to say of it; only in pcapng.
+
+        Raises
+        ------
+        FileExistsError, ValueError, OSError, RuntimeError
+            As `write_batch` does.
+        """
+        row = np.zeros(1, RECORD_DTYPE)
+        for name in _OF_A_PACKET:
+            row[name] = getattr(packet, name)
+        row["pkt_type"], row["ip_offset"] = packet.type, packet.ip_layer_offset
+        batch = Batch(row, packet.payload, () if interface is None else (interface,))
+        self.write_batch(batch, None if comment is None else {0: comment})
+
+    def _check_pcapng(self, what: str) -> None:
+        if self._class is not PcapNgWriter:
+            raise ValueError(f"pcap files have no {what}: write pcapng")
+
     def _fitting(
-        self, writer: PcapWriter | PcapNgWriter, batch: Batch, start: int, times: np.ndarray[Any, Any] | None
+        self,
+        writer: PcapWriter | PcapNgWriter,
+        pieces: _Pieces,
+        start: int,
+        times: np.ndarray[Any, Any] | None,
     ) -> int:
         """How many packets from `start` on the file takes; 0 if it is to end before them."""
-        stop = len(batch)
+        stop = len(pieces.batch)
         if times is not None:
             stop = start + int(np.searchsorted(times[start:], self._until))
         if self._max_packets is not None:
             stop = min(stop, start + self._max_packets - writer.packets_written)
         if self._max_bytes is not None and stop > start:
-            count: int = writer._fitting(batch[start:stop], self._max_bytes - writer.bytes_written)
+            room = max(0, self._max_bytes - writer.bytes_written)
+            batch, *comments = pieces.cut(start, min(stop, start + room // _LEAST + 1))
+            count: int = writer._fitting(batch, room, *comments)
             stop = start + (count or int(writer.packets_written == 0))
         return stop - start
 
@@ -173,7 +244,15 @@ class RotatingWriter(Finished):
         path = _named(self._template, self._opened, time)
         if path in self._files or (os.path.lexists(path) and not self._overwrite):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-        self._writer = self._class(path, self._link_type, atomic=True, **self._options)
+        writer = self._class(path, self._link_type, atomic=True, **self._options)
+        try:
+            for link, told in self._interfaces.items():
+                assert isinstance(writer, PcapNgWriter)
+                writer.add_interface(link, **told)
+        except BaseException:
+            writer.discard()
+            raise
+        self._writer = writer
         self._path = path
         self._opened += 1
         if self._interval is not None:
@@ -232,6 +311,26 @@ class RotatingWriter(Finished):
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.discard()
+
+
+class _Pieces:
+    """A batch and the comments on its packets, to cut."""
+
+    def __init__(self, batch: Batch, comments: Mapping[int, str]) -> None:
+        self.batch = batch
+        self._texts = {as_index(place): text for place, text in comments.items()}
+        self._places = sorted(self._texts)
+        for place in self._places[:1] + self._places[-1:]:
+            if not 0 <= place < len(batch):
+                raise ValueError(f"a comment on packet {place} of {len(batch)}")
+
+    def cut(self, start: int, stop: int) -> tuple[Any, ...]:
+        """The packets from `start` to `stop`, and the comments on them if there are any in all."""
+        batch = self.batch[start:stop]
+        if not self._places:
+            return (batch,)
+        places = self._places[bisect_left(self._places, start) : bisect_left(self._places, stop)]
+        return batch, {place - start: self._texts[place] for place in places}
 
 
 def _with_index(template: str) -> str:

@@ -35,8 +35,10 @@ cdef class Writer:
     cdef int _write_rows(
         self, const Record* rows, Py_ssize_t index, Py_ssize_t count, const uint8_t* data,
         Py_ssize_t size) except -1
+    cdef int _write_batch(self, Batch batch, object comments) except -1
     cdef int _write_one(self, Packet packet) except -1
     cdef int _prepare(self, const Record* row) except -1
+    cdef int _take_comments(self, object comments, Py_ssize_t count) except -1
     cdef int _check(self, Batch batch) except -1
     cdef bint _is_new(self, const Record* row) noexcept nogil
     cdef Py_ssize_t _size_before(self, const Record* row) except -1

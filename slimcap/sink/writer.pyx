@@ -168,13 +168,28 @@ cdef class Writer:
             if not self._prepare(&rows[index]):
                 out.reserve(self._size_of(rows, index, data, size))
 
+    cdef int _write_batch(self, Batch batch, object comments) except -1:
+        """Write all packets of a batch, or raise before the first."""
+        cdef View view
+        self._enter()
+        try:
+            view = batch._open()  # and nobody can exchange the rows, either
+            self._check(batch)
+            self._take_comments(comments, batch._count)
+            self._write_rows(batch._rows, 0, batch._count, view._ptr, view._len)
+            self._out.drain()
+        finally:
+            self._take_comments(None, 0)
+            self._busy = False
+        return 0
+
     cdef int _write_one(self, Packet packet) except -1:
         """Append one packet, which was checked."""
         cdef Record row = packet._row
         row.offset = 0  # a view's bytes are at its pointer, too
         return self._write_rows(&row, 0, 1, packet._ptr, row.cap_len)
 
-    def _fitting(self, Batch batch not None, int64_t room):
+    def _fitting(self, Batch batch not None, int64_t room, comments=None):
         """How many packets, from the first on, add no more than `room` bytes to the file, or some of them.
 
         Nothing is written. Asked again after these were written, it tells of the next ones.
@@ -184,8 +199,10 @@ cdef class Writer:
         try:
             view = batch._open()
             self._check(batch)
+            self._take_comments(comments, batch._count)
             return self._count_fitting(batch._rows, batch._count, view._ptr, view._len, room)
         finally:
+            self._take_comments(None, 0)
             self._busy = False
 
     cdef Py_ssize_t _count_fitting(
@@ -213,6 +230,10 @@ cdef class Writer:
     cdef int _prepare(self, const Record* row) except -1:
         """Whether something that the packet takes was missing, and is there now."""
         return False
+
+    cdef int _take_comments(self, object comments, Py_ssize_t count) except -1:
+        """Keep comments, by the row they are on, for the `count` rows that are packed next; None: forget them."""
+        return 0
 
     cdef int _check(self, Batch batch) except -1:
         """Raise if the file cannot have one of the rows."""
