@@ -232,7 +232,7 @@ cdef class Writer:
         return False
 
     cdef int _take_comments(self, object comments, Py_ssize_t count) except -1:
-        """Keep comments, by the row they are on, for the `count` rows that are packed next; None: forget them."""
+        """Keep comments, by the row they are on, for the `count` rows packed next; None: forget them."""
         return 0
 
     cdef int _check(self, Batch batch) except -1:
