@@ -30,6 +30,7 @@ GOOD = [name for name in make_samples.SAMPLES if not name.startswith("bad/")]
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "slimcap")
 SECOND = 10**9
 TICKS = START // 1000  # microseconds, as interfaces have them that do not say
+TIMES = ((2, TICKS - 1), (3, TICKS + 4 * 10**6))  # isb_starttime, isb_endtime
 MIXED = 195  # packets
 # Files that tcpdump 4.99 takes for others than they are: it does not know one number of raw IP, cuts at the
 # snaplen that the file states, shows a fraction of more than a second as it is, and refuses packets with more
@@ -169,7 +170,8 @@ def described() -> bytes:
     data += ng.interface(101, 0, "tun0")
     data += ng.packet(b"\2" * 60, TICKS + 2 * 10**6, options=[(1, b"and there")])
     data += ng.packet(b"\3" * 60, TICKS + 3 * 10**6)
-    data += ng.statistics(0, [ng.count(4, 7), ng.count(5, 2), ng.count(7, 3)])
+    times = [(code, ng.number(ticks >> 32) + ng.number(ticks & 0xFFFFFFFF)) for code, ticks in TIMES]
+    data += ng.statistics(0, [*times, ng.count(4, 7), ng.count(5, 2), ng.count(7, 3)])
     return data
 
 
@@ -187,6 +189,7 @@ def test_what_is_said_stays(
     after = told(out, capsys)
     assert after["interfaces"] == [one | {"ticks_per_second": SECOND} for one in before["interfaces"]]
     assert [one["snaplen"] for one in after["interfaces"]] == [96, 0]
+    assert after["interfaces"][0]["start_ns"] == START - 1000
     assert after["comments"] == before["comments"] == 2
     assert after["dropped"] == before["dropped"] == 5
     (section,) = after["sections"]
@@ -231,6 +234,31 @@ def test_lost_packets_that_packets_tell_of(
     file = tmp_path / "in.pcapng"
     file.write_bytes(ng.section() + ng.interface(1) + ng.packet(b"0" * 60, options=[ng.count(4, 9)]))
     assert told(convert(file, "out.pcapng"), capsys)["dropped"] == 9
+
+
+def test_the_same_again(described_file: Path, convert: Convert) -> None:
+    once = convert(described_file, "once.pcapng")
+    assert once.read_bytes() == convert(described_file, "twice.pcapng").read_bytes()
+    assert once.read_bytes() == convert(once, "thrice.pcapng").read_bytes()
+
+
+def test_numbers_that_do_not_fit(
+    tmp_path: Path, convert: Convert, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ng = Ng()
+    file = tmp_path / "in.pcapng"
+    largest = [ng.count(code, 2**64 - 1) for code in (4, 5, 7)]
+    file.write_bytes(
+        ng.section([(1, b"x" * 65535), (1, b"y" * 9)])
+        + ng.interface(1, offset=-1, options=[(1, b"x" * 65535), (1, b"y" * 65535)])
+        + ng.packet(b"0" * 60, options=[(1, b"x" * 65535), (1, b"y" * 65535)])
+        + ng.statistics(0, [(2, bytes(8)), *largest])
+    )
+    before, after = told(file, capsys), told(convert(file, "out.pcapng"), capsys)
+    for key in ("received", "interface_dropped", "os_dropped", "comment"):
+        assert after["interfaces"][0][key] == before["interfaces"][0][key]
+    assert (before["interfaces"][0]["start_ns"], after["interfaces"][0]["start_ns"]) == (-SECOND, 0)
+    assert after["sections"][0]["comment"] == before["sections"][0]["comment"]
 
 
 def test_comments_stay_with_their_packets(described_file: Path, convert: Convert) -> None:

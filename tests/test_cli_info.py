@@ -120,7 +120,8 @@ def described() -> bytes:
         )
         data += ng.interface(101, options=[(11, b"\1\0\0\0\6\0\0\0\0\0\0\0\0")])
         data += ng.packet(b"0123", interface=0) * 2
-        data += ng.statistics(0, [ng.count(4, 7), ng.count(5, 2), ng.count(7, 3)])
+        times = [(code, ng.number(1) + ng.number(seconds << 10)) for code, seconds in ((2, 6), (3, 7))]
+        data += ng.statistics(0, [*times, ng.count(4, 7), ng.count(5, 2), ng.count(7, 3)])
     return data
 
 
@@ -157,6 +158,10 @@ def test_what_a_file_says_of_itself(tmp_path: Path, tell: Tell) -> None:
         "received": 7,
         "interface_dropped": 2,
         "os_dropped": 3,
+        "start": "1970-02-18T13:05:05.000000000Z",
+        "start_ns": (2**22 + 1) * 10**9,
+        "end": "1970-02-18T13:05:06.000000000Z",
+        "end_ns": (2**22 + 2) * 10**9,
     }
     other = dict.fromkeys(one, "") | {
         "name": str(file),
@@ -169,6 +174,7 @@ def test_what_a_file_says_of_itself(tmp_path: Path, tell: Tell) -> None:
         "received": None,
         "interface_dropped": None,
         "os_dropped": None,
+        **dict.fromkeys(["start", "start_ns", "end", "end_ns"]),
     }
     assert ours["interfaces"] == [one, other] * 2
 
@@ -189,6 +195,7 @@ def test_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("time", "unit       1/1,024 s"),
         ("comment", "uplink"),
         ("lost", "by system  3"),
+        ("end", "1970-02-18 13:05:06.000000000 UTC"),
     ]:
         assert line in lines, out
 

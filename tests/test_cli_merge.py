@@ -91,7 +91,9 @@ def noted(link: str, at: list[int], dropped: int) -> bytes:
         ng.section()
         + ng.interface(1, 0, link, options=[(1, b"about " + link.encode())])
         + b"".join(packets)
-        + ng.statistics(0, [ng.count(7, dropped)])
+        + ng.statistics(
+            0, [(2, ng.number(0) + ng.number(at[0])), ng.count(7, dropped), ng.count(5, 2**64 - 1)]
+        )
     )
 
 
@@ -106,10 +108,12 @@ def test_what_files_say_besides_packets(merge: Merge, tmp_path: Path) -> None:
     with slimcap.open_file(out) as source:
         rows = [row for batch in source.batches() for row in batch["interface"].tolist()]
         comments = list(source.comments.values())
-        told = [(info.link.name, info.comment, info.os_dropped) for info in source.interfaces]
+        told = [(info.link.name, info.comment, info.os_dropped, info.start) for info in source.interfaces]
+        lost = [info.interface_dropped for info in source.interfaces]
     assert comments == ["eth0 1", "eth1 2", "eth1 3", "eth0 4", "eth0 5", "eth1 6", "eth0 7"]
     assert rows == [0, 1, 1, 0, 0, 1, 0]
-    assert told == [("eth0", "about eth0", 6), ("eth1", "about eth1", 3)]
+    assert told == [("eth0", "about eth0", 6, 1000), ("eth1", "about eth1", 3, 2000)]
+    assert lost == [2**64 - 1] * 2  # there is no larger number
 
 
 def test_some_of_them(data_path: Path, merge: Merge) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -305,6 +306,27 @@ def test_statistics():
         assert source.stats().packets_dropped == 10
         told = source.interfaces[0]
     assert (told.received, told.interface_dropped, told.os_dropped) == (100, 3, 7)
+    assert (told.start, told.end) == (1, 2**40)
+
+
+def test_when_statistics_were_taken():
+    def block_of(**times):
+        file = io.BytesIO()
+        with PcapNgWriter(file) as writer:
+            before = writer.bytes_written
+            writer.write_statistics(**times)
+        data = file.getvalue()[-(len(file.getvalue()) - before) :]
+        high, low = np.frombuffer(data[data.index(b"\5\0\0\0") + 12 :][:8], np.uint32).tolist()
+        return high << 32 | low
+
+    assert block_of(at=2**33 + 5) == 2**33 + 5
+    assert block_of(end=7) == 7
+    assert block_of(end=7, at=6) == 6
+    now = time.time_ns()
+    assert now <= block_of() <= time.time_ns()
+    for wrong in (-1, 2**64):
+        with pytest.raises(ValueError, match="64 bits"):
+            block_of(at=wrong)
 
 
 # ---- comments
@@ -339,6 +361,35 @@ def test_comments_that_do_not_fit():
         assert len(file.getvalue()) == size
         writer.write_batch(batch)
     assert payloads_of(again(file.getvalue())) == PAYLOADS
+
+
+@pytest.mark.parametrize("sizes", [[65535, 1], [65535] * 3, [0, 65535, 0, 70, 65464, 65535], [1] * 100_000])
+def test_comments_that_take_several_options(sizes, tmp_path, need_tool):
+    path = tmp_path / "out.pcapng"
+    text = "\n".join("x" * size for size in sizes)
+    with PcapNgWriter(path, comment=text) as writer:
+        writer.add_interface(ETHERNET, comment=text)
+        writer.write_batch(batch_of([b"abc"] * 3, (ETHERNET,)), comments={1: text})
+        assert writer.bytes_written > 3 * len(text)
+    with PcapSource(path) as source:
+        assert len(concat(source.batches())) == 3
+        assert source.comments == {1: text}
+        assert source.sections[0].comment == source.interfaces[0].comment == text
+    output_of(need_tool("tshark"), "-r", path)
+
+
+def test_lines_of_comments_that_do_not_fit():
+    with PcapNgWriter(io.BytesIO()) as writer:
+        for text in ("a\n" + "x" * 65536, "x" * 65536 + "\nb", "a\n" + "x" * 70000 + "\nb"):
+            with pytest.raises(
+                ValueError, match=r"a comment of (65536|70000) bytes, where there can be 65535"
+            ):
+                writer.write_batch(batch_of(PAYLOADS), {0: text})
+        with pytest.raises(
+            ValueError, match="a comment of 67108865 bytes, where there can be 67108864 in all"
+        ):
+            writer.write_batch(batch_of(PAYLOADS), {0: "\n" * (1 + (64 << 20))})
+        assert writer.packets_written == 0
 
 
 # ---- as others read it

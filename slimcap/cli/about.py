@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from slimcap.cli.output import printable
-from slimcap.cli.report import counts, line
+from slimcap.cli.report import counts, line, utc
 
 _UNLIMITED: Final = 1 << 31  # a snaplen from there on is none, as libpcap has it
 
@@ -76,6 +76,9 @@ def _interface(number: int, interface: Mapping[str, Any]) -> Iterator[str]:
     for label, key in _COUNTERS.items():
         if interface[key] is not None:
             yield line(label, f"{interface[key]:,}")
+    for label in ("start", "end"):
+        if interface[label] is not None:
+            yield line(label, utc(interface[label]))
 
 
 def _unit(ticks: int) -> str:

@@ -15,7 +15,7 @@ from slimcap.cli.arguments import Commands, add_command
 from slimcap.cli.output import complain, write
 from slimcap.cli.progress import wanted
 from slimcap.cli.reading import batches_of, noting, open_input
-from slimcap.cli.totals import Totals
+from slimcap.cli.totals import Totals, iso
 from slimcap.packet.batch import Batch
 from slimcap.source.about import InterfaceInfo, SectionInfo
 from slimcap.source.pcapfile import PcapSource
@@ -191,4 +191,8 @@ def _interface(interface: InterfaceInfo, packets: int) -> dict[str, Any]:
         "link_type_number": link.type,
         "packets": packets,
         **told,
+        "start": iso(interface.start),
+        "start_ns": interface.start,
+        "end": iso(interface.end),
+        "end_ns": interface.end,
     }

@@ -22,8 +22,8 @@ def counts(report: Mapping[str, Any]) -> Iterator[str]:
     yield line("bytes", f"{report['bytes']:,}")
     yield line("captured bytes", f"{report['captured_bytes']:,}")
     if report["packets"]:
-        yield line("first packet", _time(report["first"]))
-        yield line("last packet", _time(report["last"]))
+        yield line("first packet", utc(report["first"]))
+        yield line("last packet", utc(report["last"]))
         yield line("duration", _seconds(report["last_ns"] - report["first_ns"]))
         yield line("average size", f"{report['bytes'] / report['packets']:,.1f} bytes")
     if report["packets_per_second"] is not None:
@@ -52,7 +52,7 @@ def line(label: str, text: str) -> str:
     return f"{label:<{_WIDTH}}{text}"
 
 
-def _time(iso: str) -> str:
+def utc(iso: str) -> str:
     """An ISO time as the packets' lines have it."""
     return iso.replace("T", " ").replace("Z", " UTC")
 

@@ -52,9 +52,9 @@ class Totals:
         """From the earliest packet to the latest, and the rates over that time, as `--json` shows them."""
         duration = None if self.first is None or self.last is None else self.last - self.first
         return {
-            "first": _iso(self.first),
+            "first": iso(self.first),
             "first_ns": self.first,
-            "last": _iso(self.last),
+            "last": iso(self.last),
             "last_ns": self.last,
             "duration": None if duration is None else duration / SECOND,
             "packets_per_second": self.packets * SECOND / duration if duration else None,
@@ -62,5 +62,6 @@ class Totals:
         }
 
 
-def _iso(ns: int | None) -> str | None:
+def iso(ns: int | None) -> str | None:
+    """A time in nanoseconds since 1970, as ISO 8601."""
     return None if ns is None else f"{np.datetime64(ns, 'ns')}Z"

@@ -28,6 +28,8 @@ DBUS: Final = 231
 SNAPLEN: Final = 262144
 MOST_SNAPLEN: Final = 128 << 20  # only packets of D-Bus may be as long, and readers take no longer ones
 
+_MOST: Final = (1 << 64) - 1  # of a counter
+
 CapturedFiles: TypeAlias = PcapSource | MergedSource
 _Writer: TypeAlias = PcapWriter | PcapNgWriter | RotatingWriter
 
@@ -161,6 +163,7 @@ class Output:
         self._writer = writer
         self._link = source.link
         self._described = 0  # interfaces, of the source's
+        self._latest = 0  # time of a packet
         self.is_pcapng = writer_class(args.out, args.format) is PcapNgWriter
 
     def add(self, batch: Batch, comments: Comments, source: CapturedFiles) -> None:
@@ -169,6 +172,8 @@ class Output:
             self._describe(source)
         elif len(batch):
             self._check_link_types(batch)
+        if len(batch):
+            self._latest = max(self._latest, int(batch["timestamp"].max()))
         try:
             if comments and not isinstance(self._writer, PcapWriter):
                 self._writer.write_batch(batch, comments)
@@ -213,17 +218,22 @@ class Output:
         self._describe(source)
         if isinstance(self._writer, PcapNgWriter):
             for number, info in enumerate(source.interfaces):
-                counters = _counters(info)
-                if len(source.links) == 1:  # packets may tell of drops, too, and which interface's is known
-                    counters.setdefault("dropped", source.total_stats.packets_dropped or None)
-                if any(value is not None for value in counters.values()):
-                    self._writer.write_statistics(number, **counters)
+                told = _statistics(info)
+                dropped = source.total_stats.packets_dropped
+                if dropped and not told and len(source.links) == 1:  # as its packets say
+                    told["dropped"] = dropped
+                if told:
+                    limited = {name: min(max(value, 0), _MOST) for name, value in told.items()}
+                    self._writer.write_statistics(number, at=self._latest, **limited)
 
 
-def _counters(info: InterfaceInfo) -> dict[str, int | None]:
+def _statistics(info: InterfaceInfo) -> dict[str, int]:
+    """What a file tells of an interface in the end, as `write_statistics` takes it."""
     told = {
         "received": info.received,
         "dropped": info.os_dropped,
         "interface_dropped": info.interface_dropped,
+        "start": info.start,
+        "end": info.end,
     }
     return {name: value for name, value in told.items() if value is not None}

@@ -48,4 +48,5 @@ class PcapNgWriter(Writer):
         filter_accepted: int | None = None,
         start: int | None = None,
         end: int | None = None,
+        at: int | None = None,
     ) -> None: ...

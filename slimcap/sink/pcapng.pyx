@@ -74,6 +74,7 @@ cdef enum:
     INBOUND = 1
     OUTBOUND = 2
     PKT_TYPES = 5
+    MAX_COMMENTS = 64 << 20     # bytes of those on one packet: Wireshark reads blocks of up to 128 MiB
 
 # epb_flags by packet type: direction in bits 0 and 1, reception type in 2 to 4 (section 4.3.1).
 cdef uint32_t[PKT_TYPES] FLAGS
@@ -84,9 +85,9 @@ FLAGS[<int> PacketType.OTHER_HOST] = INBOUND | 4 << 2
 FLAGS[<int> PacketType.OUTGOING] = OUTBOUND
 
 cdef struct Text:
-    # A packet's comment; `at` is NULL if it has none.
+    # A packet's comment, as options; `at` is NULL if it has none.
     const char* at
-    uint32_t size
+    uint64_t size
 
 cdef Text NO_TEXT
 NO_TEXT.at, NO_TEXT.size = NULL, 0
@@ -133,7 +134,6 @@ cdef class PcapNgWriter(Writer):
     cdef Py_ssize_t _known      # how many links these are
     cdef Block _texts           # a Text for each row of the batch that is being written, or None
     cdef object _encoded        # keeps the texts alive
-    cdef int64_t _last          # time of the last packet; -1: none
 
     def __init__(
             self, file, link_type=1, *, snaplen=SNAPLEN, compression="infer", level=None, atomic=False,
@@ -143,7 +143,6 @@ cdef class PcapNgWriter(Writer):
         self._open(file, snaplen, compression, level, atomic)
         self._link_type = link_type
         self._numbers, self._kinds = {}, []
-        self._last = -1
         self._learn(())
         self._begin(<const char*> head, len(head))
 
@@ -198,13 +197,14 @@ cdef class PcapNgWriter(Writer):
         batch : Batch
             Needed only during the call.
         comments : mapping of int to str, optional
-            What to say of packets, by their index in the batch. Several lines stay one comment.
+            What to say of packets, by their index in the batch. Several lines are one comment, up to 65535
+            bytes; more of them are several.
 
         Raises
         ------
         ValueError
-            A time before 1970; a comment on no packet, or of more than 65535 bytes; too many interfaces; the
-            batch was released, or the writer is closed. Nothing of the batch was written.
+            A time before 1970; a comment on no packet, or with a line of more than 65535 bytes; too many
+            interfaces; the batch was released, or the writer is closed. Nothing of the batch was written.
         OSError
             A write failed. `packets_written` says how far it came: those packets will be written by a later
             call, the others will not.
@@ -228,7 +228,8 @@ cdef class PcapNgWriter(Writer):
         Raises
         ------
         ValueError
-            A time before 1970; no such interface; a comment of more than 65535 bytes; the writer is closed.
+            A time before 1970; no such interface; a comment with a line of more than 65535 bytes; the writer
+            is closed.
         OSError
             A write failed. If `packets_written` counts the packet, it will be written by a later call.
         RuntimeError
@@ -247,7 +248,7 @@ cdef class PcapNgWriter(Writer):
 
     def write_statistics(
             self, interface=0, *, received=None, dropped=None, interface_dropped=None, filter_accepted=None,
-            start=None, end=None):
+            start=None, end=None, at=None):
         """Write what is known of an interface's packets: those before, up to now.
 
         Parameters
@@ -258,7 +259,9 @@ cdef class PcapNgWriter(Writer):
             Packets that came in; that were lost for want of memory, as `Stats.packets_dropped` counts; that
             the interface lost before; that the filter took.
         start, end : int, optional
-            When the capture began and ended, in nanoseconds.
+            When the capture began and ended, in nanoseconds since 1970.
+        at : int, optional
+            When these were the numbers, likewise; by default `end`, or now.
 
         Raises
         ------
@@ -273,7 +276,7 @@ cdef class PcapNgWriter(Writer):
             counters = {
                 STATISTICS_RECEIVED: received, STATISTICS_INTERFACE_DROPS: interface_dropped,
                 STATISTICS_FILTER_ACCEPTED: filter_accepted, STATISTICS_SYSTEM_DROPS: dropped}
-            self._put_statistics(as_index(interface), start, end, counters)
+            self._put_statistics(as_index(interface), start, end, end if at is None else at, counters)
         finally:
             self._busy = False
 
@@ -382,7 +385,7 @@ cdef class PcapNgWriter(Writer):
             number = as_index(index)
             if not 0 <= number < count:
                 raise ValueError(f"a comment on packet {number} of {count}")
-            text = _encoded_text(comment, "a comment")
+            text = _comments(comment, "a comment")
             encoded.append(text)
             texts[<Py_ssize_t> number].at, texts[<Py_ssize_t> number].size = text, len(text)
         self._encoded, self._texts = encoded, block
@@ -430,10 +433,10 @@ cdef class PcapNgWriter(Writer):
     # Statistics.
 
     cdef int _put_statistics(
-            self, uint32_t interface, object start, object end, dict counters) except -1:
+            self, uint32_t interface, object start, object end, object at, dict counters) except -1:
         cdef PcapngStatistics h
         cdef bytes options, block
-        cdef uint64_t now = _unsigned(time.time_ns() if end is None else end, "end")
+        cdef uint64_t now = _unsigned(time.time_ns() if at is None else at, "at")
         h.type, h.interface_id = PCAPNG_STATISTICS, interface
         h.time_high, h.time_low = <uint32_t> (now >> 32), <uint32_t> now
         options = b"".join(
@@ -464,7 +467,7 @@ cdef inline uint64_t _block_length(const Frame* frame, uint32_t flags, const Tex
         if flags:
             options += FLAGS_SIZE
         if text.at is not NULL:
-            options += sizeof(PcapngOption) + padded(text.size)
+            options += text.size
     return sizeof(PcapngPacket) + padded(frame.cap_len) + options + LENGTH_SIZE
 
 
@@ -488,7 +491,8 @@ cdef inline void _put_packet(
     if flags:
         out = _put_option(out, PACKET_FLAGS, &flags, sizeof(flags))
     if text.at is not NULL:
-        out = _put_option(out, OPTION_COMMENT, text.at, text.size)
+        memcpy(out, text.at, text.size)
+        out += text.size
     _put_option(out, OPTION_END, NULL, 0)
 
 
@@ -513,7 +517,7 @@ cdef bytes _section(object comment, object hardware, object os, object applicati
     """A section header block (section 4.1), of a length that is not known."""
     cdef PcapngSection h
     cdef bytes options = _ended(b"".join([
-        _text_option(OPTION_COMMENT, comment, "comment"),
+        _comments(comment, "comment") if comment else b"",
         _text_option(SECTION_HARDWARE, hardware, "hardware"),
         _text_option(SECTION_OS, os, "os"),
         _text_option(SECTION_APPLICATION, _this() if application is None else application, "application")]))
@@ -534,9 +538,9 @@ cdef bytes _interface(object link, object link_type, object snaplen, dict texts)
         raise ValueError(f"{name!r} has link type {link_type}, and a file has them from 0 to {MAX_LINK_TYPE}")
     if not 0 <= snaplen <= UINT32_MAX:
         raise ValueError(f"snaplen is a number of bytes from 0 to {UINT32_MAX}, not {snaplen}")
-    filter = texts.get(INTERFACE_FILTER)
+    comment, filter = texts.get(OPTION_COMMENT), texts.get(INTERFACE_FILTER)
     options = _ended(b"".join([
-        _text_option(OPTION_COMMENT, texts.get(OPTION_COMMENT), "comment"),
+        _comments(comment, "comment") if comment else b"",
         _text_option(INTERFACE_NAME, name, "name"),
         _text_option(INTERFACE_DESCRIPTION, description, "description"),
         _option(INTERFACE_TIME_RESOLUTION, bytes([NANOSECONDS])),
@@ -565,8 +569,25 @@ cdef bytes _option(int code, bytes value):
     return (<const char*> &h)[:sizeof(h)] + value + bytes(padded(len(value)) - len(value))
 
 
+cdef bytes _comments(object text, str what):
+    """Options of a comment; of several, parted at the ends of lines, if one cannot have all of it."""
+    cdef bytes encoded = _encoded(text, what)
+    cdef list options = []
+    cdef Py_ssize_t start = 0, end, size = len(encoded)
+    if size > MAX_COMMENTS:
+        raise ValueError(f"{what} of {size} bytes, where there can be {MAX_COMMENTS} in all")
+    while size - start > OPTION_MOST:
+        end = encoded.rfind(b"\n", start, start + OPTION_MOST + 1)
+        if end < 0:
+            _checked(encoded[start:].partition(b"\n")[0], what)  # raises: it is too long
+        options.append(_option(OPTION_COMMENT, encoded[start:end]))
+        start = end + 1
+    options.append(_option(OPTION_COMMENT, encoded[start:]))
+    return b"".join(options)
+
+
 cdef bytes _text_option(int code, object text, str what):
-    return _option(code, _encoded_text(text, what)) if text else b""
+    return _option(code, _checked(_encoded(text, what), what)) if text else b""
 
 
 cdef bytes _counter_option(int code, object value):
@@ -595,14 +616,16 @@ cdef object _unsigned(object value, str what):
     return number
 
 
-cdef bytes _encoded_text(object text, str what):
-    cdef bytes encoded
+cdef bytes _encoded(object text, str what):
     if not isinstance(text, str):
         raise TypeError(f"{what} is a text, not {type(text).__name__}")
-    encoded = text.encode("utf-8", "surrogateescape")
-    if len(encoded) > OPTION_MOST:
-        raise ValueError(f"{what} of {len(encoded)} bytes, where there can be {OPTION_MOST}")
-    return encoded
+    return text.encode("utf-8", "surrogateescape")
+
+
+cdef bytes _checked(bytes value, str what):
+    if len(value) > OPTION_MOST:
+        raise ValueError(f"{what} of {len(value)} bytes, where there can be {OPTION_MOST}")
+    return value
 
 
 cdef str _this():

@@ -30,6 +30,8 @@ class InterfaceInfo(NamedTuple):
         What somebody wrote about it, several comments on lines of their own.
     received, interface_dropped, os_dropped : int or None
         Packets, as the last statistics say: that came in; lost by the interface, and by the operating system.
+    start, end : int or None
+        When the capture began and ended, as they say, in nanoseconds since 1970.
     """
 
     link: Link
@@ -43,6 +45,8 @@ class InterfaceInfo(NamedTuple):
     received: int | None = None
     interface_dropped: int | None = None
     os_dropped: int | None = None
+    start: int | None = None
+    end: int | None = None
 
 
 class SectionInfo(NamedTuple):

@@ -14,6 +14,7 @@ from slimcap.source.watch cimport Watch
 import glob
 import os
 from dataclasses import replace
+from operator import add
 
 from slimcap.errors import FileFormatError
 from slimcap.source.base import Stats
@@ -21,7 +22,8 @@ from slimcap.source.base import Stats
 cdef enum:
     MIN_ROWS = 64
 
-cdef tuple COUNTERS = ("received", "interface_dropped", "os_dropped")
+# What statistics say, and what that of several files is of theirs.
+cdef dict COUNTERS = {"received": add, "interface_dropped": add, "os_dropped": add, "start": min, "end": max}
 
 
 @cython.final
@@ -233,9 +235,10 @@ cdef int add_counters(list infos, Part part) except -1:
     for index in range(part.known):
         number = (<const uint16_t*> part.numbers.ptr)[index]
         told = {name: getattr(theirs[index], name) for name in COUNTERS}
+        ours = infos[number]
         more = {
-            name: count + (getattr(infos[number], name) or 0)
+            name: count if getattr(ours, name) is None else COUNTERS[name](count, getattr(ours, name))
             for name, count in told.items() if count is not None}
         if more:
-            infos[number] = infos[number]._replace(**more)
+            infos[number] = ours._replace(**more)
     return 0

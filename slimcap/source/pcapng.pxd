@@ -61,6 +61,7 @@ cdef class PcapngDecoder(Decoder):
     cdef str _read_section(self, const uint8_t* p, uint32_t length)
     cdef str _read_interface(self, const uint8_t* p, uint32_t length)
     cdef str _read_statistics(self, const uint8_t* p, uint32_t length)
+    cdef object _time_of(self, uint32_t number, uint32_t high, uint32_t low)
     cdef str _add_interface(self, Interface interface, uint8_t tsresol, dict texts)
     cdef int _grow(self) except -1
     cdef str _explain(self)

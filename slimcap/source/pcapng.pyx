@@ -37,8 +37,10 @@ from slimcap.abi.capfile cimport (
     SECTION_APPLICATION,
     SECTION_HARDWARE,
     SECTION_OS,
+    STATISTICS_END,
     STATISTICS_INTERFACE_DROPS,
     STATISTICS_RECEIVED,
+    STATISTICS_START,
     STATISTICS_SYSTEM_DROPS,
     PcapngBlock,
     PcapngInterface,
@@ -81,6 +83,7 @@ cdef dict INTERFACE_TEXTS = {
 cdef dict COUNTERS = {
     STATISTICS_RECEIVED: "received", STATISTICS_INTERFACE_DROPS: "interface_dropped",
     STATISTICS_SYSTEM_DROPS: "os_dropped"}
+cdef dict TIMES = {STATISTICS_START: "start", STATISTICS_END: "end"}
 
 
 @cython.final
@@ -378,7 +381,8 @@ cdef class PcapngDecoder(Decoder):
         cdef Options options
         cdef PcapngOption option
         cdef const uint8_t* value
-        cdef dict counters = {}
+        cdef uint32_t number
+        cdef dict counters = {}, times = {}
         if length < sizeof(h) + LENGTH_SIZE:
             return f"interface statistics of {length} bytes"
         memcpy(&h, p, sizeof(h))
@@ -386,16 +390,24 @@ cdef class PcapngDecoder(Decoder):
             h.interface_id = bswap32(h.interface_id)
         if h.interface_id >= self._count - self._section:
             return None  # it has no packets, and says nothing of any
+        number = self._section + h.interface_id
         options = _options_behind(p, sizeof(h), length, self.swapped)
         while _next_option(&options, &option, &value):
             if option.length == 8 and option.code in COUNTERS:
                 counters[COUNTERS[option.code]] = bswap64(load64(value)) if self.swapped else load64(value)
-        number = self._section + h.interface_id
+            elif option.length == 8 and option.code in TIMES:
+                times[TIMES[option.code]] = self._time_of(number, load32(value), load32(value + 4))
         if len(counters) > ("received" in counters):
             # They may count the same packets: what these statistics do not tell, earlier ones do not, either.
             counters = {"interface_dropped": None, "os_dropped": None, **counters}
-        self.interfaces[number] = self.interfaces[number]._replace(**counters)
+        self.interfaces[number] = self.interfaces[number]._replace(**counters, **times)
         return None
+
+    cdef object _time_of(self, uint32_t number, uint32_t high, uint32_t low):
+        """A time in ticks of an interface, in nanoseconds."""
+        if self.swapped:
+            high, low = bswap32(high), bswap32(low)
+        return nanoseconds(&self._interfaces[number].clock, <uint64_t> high << 32 | low)
 
     cdef object _dropped(self):
         # Both may tell of the same packets.
