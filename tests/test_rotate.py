@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -369,6 +370,31 @@ def test_other_files_stay(tmp_path):
 def test_no_file_of_ours_is_replaced(tmp_path):
     with pytest.raises(FileExistsError, match="00"):
         rotated(tmp_path / "{time:%S}", batch_of(2, [0, 0]), max_packets=1, overwrite=True)
+
+
+def test_one_thread_at_a_time(tmp_path, background):
+    inside, go_on = threading.Event(), threading.Event()
+
+    def wait(file):
+        inside.set()
+        assert go_on.wait(10)
+
+    writer = RotatingWriter(tmp_path / "a.pcapng", max_packets=1, on_file=wait)
+    writing = background(lambda: writer.write_batch(batch_of(2)))
+    assert inside.wait(10)
+    for call in (
+        lambda: writer.write_batch(batch_of(1)),
+        lambda: writer.add_interface(LINKS[0]),
+        writer.flush,
+        writer.close,
+        writer.discard,
+    ):
+        with pytest.raises(RuntimeError, match="one at a time"):
+            call()
+    go_on.set()
+    writing.result()
+    writer.close()
+    assert sizes_of(writer.files) == [1, 1]
 
 
 def test_closed(tmp_path):

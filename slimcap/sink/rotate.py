@@ -7,9 +7,10 @@ import datetime
 import errno
 import os
 import string
+import threading
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from operator import index as as_index
 from typing import TYPE_CHECKING, Any, Final
 
@@ -107,6 +108,7 @@ class RotatingWriter(Finished):
         self._packets = 0  # of the files before
         self._files: deque[str] = deque()
         self._closed = False
+        self._lock = threading.Lock()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -144,11 +146,12 @@ class RotatingWriter(Finished):
             As of `write_batch`.
         """
         self._check_pcapng("interfaces")
-        if isinstance(self._writer, PcapNgWriter):
-            self._writer.add_interface(link, **told)
-        elif link in self._interfaces and told:
-            raise ValueError(f"{link.name!r} is described already")
-        self._interfaces.setdefault(link, told)
+        with self._alone():
+            if isinstance(self._writer, PcapNgWriter):
+                self._writer.add_interface(link, **told)
+            elif link in self._interfaces and told:
+                raise ValueError(f"{link.name!r} is described already")
+            self._interfaces.setdefault(link, told)
 
     def write_batch(self, batch: Batch, comments: Mapping[int, str] | None = None) -> None:
         """Write all packets of a batch, to as many files as that takes.
@@ -171,11 +174,13 @@ class RotatingWriter(Finished):
         RuntimeError
             Another thread is writing.
         """
-        if self._closed:
-            raise ValueError("the writer is closed")
         if comments:
             self._check_pcapng("comments")
-        pieces = _Pieces(batch, comments or {})
+        with self._alone():
+            self._write_pieces(_Pieces(batch, comments or {}))
+
+    def _write_pieces(self, pieces: _Pieces) -> None:
+        batch = pieces.batch
         # The times that count: who is late does not end a file.
         times = np.maximum.accumulate(batch["timestamp"]) if self._interval is not None else None
         start = 0
@@ -214,6 +219,18 @@ class RotatingWriter(Finished):
         row["pkt_type"], row["ip_offset"] = packet.type, packet.ip_layer_offset
         batch = Batch(row, packet.payload, () if interface is None else (interface,))
         self.write_batch(batch, None if comment is None else {0: comment})
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads out; a writer that is closed is of no use to any."""
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError("another thread is writing with this writer: one at a time")
+        try:
+            if self._closed:
+                raise ValueError("the writer is closed")
+            yield
+        finally:
+            self._lock.release()
 
     def _check_pcapng(self, what: str) -> None:
         if self._class is not PcapNgWriter:
@@ -284,11 +301,12 @@ class RotatingWriter(Finished):
             The writer is closed.
         OSError
             A write failed; what it left will be written by a later call.
+        RuntimeError
+            Another thread is writing.
         """
-        if self._closed:
-            raise ValueError("the writer is closed")
-        if self._writer is not None:
-            self._writer.flush()
+        with self._alone():
+            if self._writer is not None:
+                self._writer.flush()
 
     def close(self) -> None:
         """End the last file. A second call does nothing.
@@ -297,16 +315,30 @@ class RotatingWriter(Finished):
         ------
         OSError
             A write failed; the last file is discarded.
+        RuntimeError
+            Another thread is writing.
         """
         if self._closed:
             return
-        try:
-            self._end_file()
-        finally:
-            self.discard()
+        with self._alone():
+            try:
+                self._end_file()
+            finally:
+                self._discard()
 
     def discard(self) -> None:
-        """Leave the last file out; those that are whole stay. After `close()` this does nothing."""
+        """Leave the last file out; those that are whole stay. After `close()` this does nothing.
+
+        Raises
+        ------
+        RuntimeError
+            Another thread is writing.
+        """
+        if not self._closed:
+            with self._alone():
+                self._discard()
+
+    def _discard(self) -> None:
         self._closed = True
         writer, self._writer = self._writer, None
         if writer is not None:
