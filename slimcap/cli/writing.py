@@ -170,10 +170,12 @@ class Output:
         """Write packets, of which there may be none."""
         if self.is_pcapng:
             self._describe(source)
-        elif len(batch):
-            self._check_link_types(batch)
-        if len(batch):
+        if not len(batch):
+            return
+        if self.is_pcapng:
             self._latest = max(self._latest, int(batch["timestamp"].max()))
+        else:
+            self._check_link_types(batch)
         try:
             if comments and not isinstance(self._writer, PcapWriter):
                 self._writer.write_batch(batch, comments)

@@ -1,0 +1,150 @@
+"""What does it cost to write a capture file anew, next to C and to editcap?
+
+    python bench/write.py --json write.json      measure, and print the table
+    python bench/write.py --render write.json    write it into bench/README.md
+
+The files `a` and `b` of `captures` are read, and written with nanoseconds to /dev/null, as pcap and as
+pcapng. "C" is c/write_pcap.c; "batches" are those of `open_file`, given to a writer; "slimcap convert" is
+the command without its start, "editcap" with it. That C and we write the packets that were read is checked.
+Every one runs once a round in a process of its own, on one CPU.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib import import_module
+from statistics import median
+from time import perf_counter
+from typing import Any, Final
+
+import common
+from captures import Capture, capture, warm, write
+
+FORMATS: Final = {"pcap": "nsecpcap", "pcapng": "pcapng"}  # and what editcap calls them
+WRITERS: Final = ("C", "batches", "slimcap convert", "editcap")
+
+
+def write_anew(how: str, kind: str, path: str, to: str) -> None:
+    """Write a file anew in one of the ways."""
+    slimcap = import_module("slimcap")
+    if how == "batches":
+        with slimcap.open_file(path) as source, slimcap.open_writer(to, format=kind) as writer:
+            for batch in source.batches():
+                writer.write_batch(batch)
+    elif how == "slimcap convert":
+        if import_module("slimcap.cli.main").main(["convert", "--format", kind, path, to]):
+            raise SystemExit(1)
+    else:
+        program = shutil.which(how)
+        if program is None:
+            print(f"{how} is not installed", file=sys.stderr)
+            raise SystemExit(common.SKIPPED)
+        subprocess.run([program, "-F", FORMATS[kind], path, to], check=True)
+
+
+def child(how: str, kind: str, path: str) -> None:
+    """Measure one of them, and print what it took."""
+    if how == "slimcap convert":
+        import_module("slimcap.cli.main")
+    import_module("slimcap")
+    start = perf_counter()
+    write_anew(how, kind, path, "/dev/null")
+    print(json.dumps({"seconds": perf_counter() - start}))
+
+
+def digests(path: str) -> list[bytes]:
+    """Of the packets of a file, whatever its format: of times, lengths and first bytes."""
+    slimcap = import_module("slimcap")
+    found = [hashlib.sha256() for _ in range(3)]
+    with slimcap.open_file(path) as source:
+        for batch in source.batches():
+            for part, column in zip(
+                found, (batch["timestamp"], batch["total_len"], batch.gather(64)), strict=True
+            ):
+                part.update(column.tobytes())
+    return [part.digest() for part in found]
+
+
+def check(commands: dict[str, list[str]], file: Capture) -> None:
+    """Raise if what a command writes has other packets than the file."""
+    wanted = digests(str(file.path))
+    for how, command in commands.items():
+        with tempfile.NamedTemporaryFile(dir=file.path.parent) as to:
+            subprocess.run([*command, to.name], check=True, stdout=subprocess.DEVNULL)
+            if digests(to.name) != wanted:
+                raise AssertionError(f"{how} of {file.name}: other packets")
+
+
+def measure(file: Capture, options: argparse.Namespace, missing: common.Missing) -> dict[str, Any]:
+    """Nanoseconds a packet, by format and by what writes it."""
+    write(file)
+    warm(file.path)
+    program = str(common.build_c("write_pcap", options.dir))
+    found: dict[str, Any] = {}
+    for kind in FORMATS:
+        commands = {
+            how: [program, kind, str(file.path), "/dev/null"]
+            if how == "C"
+            else [sys.executable, __file__, "--child", how, kind, str(file.path)]
+            for how in WRITERS
+        }
+        check({"C": commands["C"][:-1]}, file)
+        ours = [sys.executable, __file__, "--write", "slimcap convert", kind, str(file.path)]
+        check({"slimcap convert": ours}, file)
+        runs = common.rounds(commands, options.rounds, [options.cpu], missing)
+        found[kind] = {
+            how: [run["seconds"] / file.packets * 1e9 for run in times] for how, times in runs.items()
+        }
+    return found
+
+
+def render(results: dict[str, Any]) -> str:
+    parts = [f"{common.describe(results['machine'])} Rounds: {results['rounds']}."]
+    for title, kinds in results["files"].items():
+        rows = []
+        for kind, ns in kinds.items():
+            for how, times in ns.items():
+                ratios = common.ratio_of_medians(times, ns["C"]), common.median_of_ratios(times, ns["C"])
+                rows.append([f"{kind}: {how}", f"{median(times):.1f}", *(f"{ratio:.2f}" for ratio in ratios)])
+        parts += [f"**{title}**", common.table(["", "ns a packet", "x C", "by round"], rows)]
+    parts += [f"Left out: {', '.join(names)} ({reason})." for reason, names in results["missing"].items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    options.dir.mkdir(parents=True, exist_ok=True)
+    missing: common.Missing = {}
+    files = [capture(name, options.dir) for name in options.files]
+    return {
+        "question": (__doc__ or "").partition("\n")[0],
+        "machine": common.machine("numpy", "Cython", "slimcap"),
+        "rounds": options.rounds,
+        "files": {file.title: measure(file, options, missing) for file in files},
+        "missing": missing,
+    }
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    common.add_reading(parser)
+    parser.add_argument("--child", nargs=3, metavar=("HOW", "FORMAT", "FILE"), help=argparse.SUPPRESS)
+    parser.add_argument("--write", nargs=4, metavar=("HOW", "FORMAT", "FILE", "TO"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    if options.child:
+        child(*options.child)
+    elif options.write:
+        write_anew(*options.write)
+    else:
+        common.finish(options, run, render, "write")
+
+
+if __name__ == "__main__":
+    main()
