@@ -16,6 +16,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from captures import Capture, capture
+
 HERE = Path(__file__).resolve().parent
 C_SOURCES = HERE / "c"
 README = HERE / "README.md"
@@ -127,6 +129,25 @@ def progress(text: str) -> None:
     """Say on a terminal what is being done."""
     if sys.stderr.isatty():
         print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
+
+
+def measure_files(
+    question: str | None,
+    options: argparse.Namespace,
+    measure: Callable[[Capture, argparse.Namespace, Missing], Mapping[str, Any]],
+    *packages: str,
+) -> dict[str, Any]:
+    """Measure each of the files that `options` name; `question` is a docstring that begins with it."""
+    options.dir.mkdir(parents=True, exist_ok=True)
+    missing: Missing = {}
+    files = [capture(name, options.dir) for name in options.files]
+    return {
+        "question": (question or "").partition("\n")[0],
+        "machine": machine(*packages),
+        "rounds": options.rounds,
+        "files": {file.title: measure(file, options, missing) for file in files},
+        "missing": missing,
+    }
 
 
 def ratio_of_medians(ours: Sequence[float], theirs: Sequence[float]) -> float:

@@ -23,7 +23,7 @@ from typing import Any
 
 import common
 import numpy as np
-from captures import FILE_HEADER, RECORD_HEADER, Capture, capture, warm, write
+from captures import FILE_HEADER, RECORD_HEADER, Capture, warm, write
 
 COUNTS = (2, 8)
 RUNS = {"one by one": 1, "runs of 5,000": 5000}
@@ -108,16 +108,7 @@ def render(results: dict[str, Any]) -> str:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    options.dir.mkdir(parents=True, exist_ok=True)
-    missing: common.Missing = {}
-    files = [capture(name, options.dir) for name in options.files]
-    return {
-        "question": (__doc__ or "").partition("\n")[0],
-        "machine": common.machine("numpy", "Cython", "slimcap"),
-        "rounds": options.rounds,
-        "files": {file.title: measure(file, options, missing) for file in files},
-        "missing": missing,
-    }
+    return common.measure_files(__doc__, options, measure, "numpy", "Cython", "slimcap")
 
 
 def arguments() -> argparse.Namespace:

@@ -107,16 +107,9 @@ def render(results: dict[str, Any]) -> str:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    options.dir.mkdir(parents=True, exist_ok=True)
-    missing: common.Missing = {}
-    files = [capture(name, options.dir) for name in options.files]
-    return {
-        "question": (__doc__ or "").partition("\n")[0],
-        "machine": common.machine("numpy", "Cython", "slimcap", "zlib-ng", "zstandard", "lz4"),
-        "rounds": options.rounds,
-        "files": {file.title: measure(file, options, missing) for file in files},
-        "missing": missing,
-    }
+    return common.measure_files(
+        __doc__, options, measure, "numpy", "Cython", "slimcap", "zlib-ng", "zstandard", "lz4"
+    )
 
 
 def arguments() -> argparse.Namespace:

@@ -22,7 +22,7 @@ from time import perf_counter
 from typing import Any, Final
 
 import common
-from captures import Capture, capture, warm, write
+from captures import Capture, warm, write
 
 FORMATS: Final = {"pcap": "nsecpcap", "pcapng": "pcapng"}  # and what editcap calls them
 WRITERS: Final = ("C", "batches", "slimcap convert", "editcap")
@@ -116,16 +116,7 @@ def render(results: dict[str, Any]) -> str:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    options.dir.mkdir(parents=True, exist_ok=True)
-    missing: common.Missing = {}
-    files = [capture(name, options.dir) for name in options.files]
-    return {
-        "question": (__doc__ or "").partition("\n")[0],
-        "machine": common.machine("numpy", "Cython", "slimcap"),
-        "rounds": options.rounds,
-        "files": {file.title: measure(file, options, missing) for file in files},
-        "missing": missing,
-    }
+    return common.measure_files(__doc__, options, measure, "numpy", "Cython", "slimcap")
 
 
 def arguments() -> argparse.Namespace:
