@@ -600,7 +600,9 @@ def test_pipe_that_closes_early(mode: list[str], changes: dict[str, str], long_f
         assert process.wait(PATIENCE) == 128 + signal.SIGPIPE
 
 
-@pytest.mark.parametrize("args", [["--version"], ["read", "--summary", path("mixed.pcap")]])
+@pytest.mark.parametrize(
+    "args", [["--version"], ["read", "--summary", path("mixed.pcap")], ["convert", path("mixed.pcap"), "-"]]
+)
 def test_pipe_that_nobody_reads(args: list[str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)

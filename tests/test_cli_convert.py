@@ -375,6 +375,11 @@ def test_count(count: int, data_path: Path, convert: Convert) -> None:
     assert packets_of(convert(data_path / "mixed.pcap", "out.pcap", "-n", count)) == packets[:count]
 
 
+def test_none_are_not_waited_for(tmp_path: Path, convert: Convert, fifo: Any) -> None:
+    fifo.write(make_samples.pcap_header())
+    assert packets_of(convert(fifo.path, "out.pcap", "-n", 0)) == []
+
+
 def test_count_is_of_what_the_others_leave(data_path: Path, convert: Convert) -> None:
     args = ["--filter", "tcp", "--after", "2024-03-01T12:00:01"]
     wanted = packets_of(convert(data_path / "mixed.pcap", "all.pcap", *args))
@@ -453,6 +458,12 @@ def test_a_filter_that_is_none(data_path: Path, convert: Convert, tmp_path: Path
 
 def test_where_nothing_can_be_written(data_path: Path, convert: Convert) -> None:
     convert(data_path / "mixed.pcap", "no/out.pcap", code=1, says="no/out.pcap: No such file")
+
+
+def test_onto_a_folder(data_path: Path, convert: Convert, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    convert(data_path / "mixed.pcap", "folder", code=1, says="folder: Is a directory")
+    assert os.listdir(tmp_path) == ["folder"]
 
 
 def test_a_full_disk(data_path: Path) -> None:

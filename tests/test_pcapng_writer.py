@@ -386,9 +386,9 @@ def test_lines_of_comments_that_do_not_fit():
             ):
                 writer.write_batch(batch_of(PAYLOADS), {0: text})
         with pytest.raises(
-            ValueError, match="a comment of 67108865 bytes, where there can be 67108864 in all"
+            ValueError, match="a comment of 134217729 bytes, where there can be 134217728 in all"
         ):
-            writer.write_batch(batch_of(PAYLOADS), {0: "\n" * (1 + (64 << 20))})
+            writer.write_batch(batch_of(PAYLOADS), {0: "\n" * (1 + (128 << 20))})
         assert writer.packets_written == 0
 
 

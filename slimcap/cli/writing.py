@@ -80,6 +80,8 @@ def add_output(command: argparse.ArgumentParser) -> None:
 def transfer(source: CapturedFiles, batches: Iterable[Batch], output: Output, choice: Choice) -> None:
     """Write what is wanted of a source's batches, which are all that it gives."""
     given = 0
+    if choice.done:
+        return
     for batch in batches:
         comments = _comments_on(batch, source.comments, given) if output.is_pcapng else {}
         given += len(batch)

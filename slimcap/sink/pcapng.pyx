@@ -74,7 +74,7 @@ cdef enum:
     INBOUND = 1
     OUTBOUND = 2
     PKT_TYPES = 5
-    MAX_COMMENTS = 64 << 20     # bytes of those on one packet: Wireshark reads blocks of up to 128 MiB
+    MAX_COMMENTS = 128 << 20    # bytes of one thing's: Wireshark reads no larger blocks
 
 # epb_flags by packet type: direction in bits 0 and 1, reception type in 2 to 4 (section 4.3.1).
 cdef uint32_t[PKT_TYPES] FLAGS
