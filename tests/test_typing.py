@@ -71,6 +71,8 @@ def is_of(value: object, kind: Any) -> bool:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return True
+    if kind is None:
+        return value is None
     if kind is float:
         return isinstance(value, (int, float))
     if origin is None:
@@ -97,6 +99,8 @@ def test_is_of() -> None:
     assert is_of(1, int | None)
     assert is_of(None, int | None)
     assert not is_of("1", int | None)
+    assert is_of(None, None)
+    assert not is_of(0, None)
     assert is_of((1, "2"), tuple[int, str])
     assert not is_of((1, 2), tuple[int, str])
     assert not is_of((1,), tuple[int, str])
@@ -169,6 +173,12 @@ def test_values_are_of_the_types_that_are_stated(checks: dict[str, Callable[...,
         slimcap.Link,
         slimcap.Batch,
         slimcap.Lease,
+        slimcap.PcapWriter,
+        slimcap.PcapNgWriter,
+        slimcap.RotatingWriter,
+        slimcap.ReadTask,
+        slimcap.InterfaceInfo,
+        slimcap.SectionInfo,
         slimcap.PacketView,
         slimcap.IPLayer,
     ],
