@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 
+import fuzz_convert
 import fuzz_pcap
 import make_samples
 import pytest
@@ -121,6 +122,23 @@ def test_mutated_pcapng_samples(name, changes, block_size, snaplen):
     fuzz_pcap.check(mutated(name, changes), block_size, snaplen)
 
 
+@settings(quick, max_examples=1000)
+@given(st.sampled_from(SEEDS), mutations)
+def test_mutated_samples_written_as_pcapng(name, changes):
+    fuzz_convert.check(mutated(name, changes))
+
+
+@settings(quick, max_examples=300)
+@given(st.sampled_from(SEEDS), mutations)
+def test_mutated_samples_written_as_pcap(name, changes):
+    fuzz_convert.check(mutated(name, changes), "pcap")
+
+
+def test_most_samples_come_through():
+    found = [fuzz_convert.check(data) for data in FILES.values()]
+    assert sum(map(bool, found)) > len(FILES) // 2
+
+
 NUMBERS = st.sampled_from([*CLAIMS, 4, 12, 20, 28, 32, 65534])
 BLOCK_KINDS = [0x0A0D0D0A, 1, 2, 3, 4, 5, 6, 10, 0xBAD, 0x40000BAD, 99]
 some_options = st.lists(
@@ -128,27 +146,36 @@ some_options = st.lists(
 )
 
 
-@settings(quick, max_examples=1500)
-@given(
-    st.booleans(),
-    st.lists(
-        st.tuples(
-            st.sampled_from(BLOCK_KINDS),
-            st.lists(NUMBERS | st.integers(0, 3), max_size=8),
-            some_options,
-            st.none() | NUMBERS,
-        )
-    ),
-    block_sizes,
+some_blocks = st.lists(
+    st.tuples(
+        st.sampled_from(BLOCK_KINDS),
+        st.lists(NUMBERS | st.integers(0, 3), max_size=8),
+        some_options,
+        st.none() | NUMBERS,
+    )
 )
-def test_pcapng_blocks_that_lie(big_endian, blocks, block_size):
+
+
+def lying(big_endian, blocks):
     """A sound beginning, then blocks of any type, full of numbers that are near a limit."""
     ng = make_samples.Ng(big_endian=big_endian)
     data = ng.section() + ng.interface() + ng.interface(101, resolution=9) + ng.packet(bytes(60))
     for kind, numbers, options, length in blocks:
         body = b"".join(map(ng.number, numbers))
         data += ng.block(kind, body, options, length=length)
-    assert fuzz_pcap.check(data, block_size) >= 1
+    return data
+
+
+@settings(quick, max_examples=1500)
+@given(st.booleans(), some_blocks, block_sizes)
+def test_pcapng_blocks_that_lie(big_endian, blocks, block_size):
+    assert fuzz_pcap.check(lying(big_endian, blocks), block_size) >= 1
+
+
+@settings(quick, max_examples=500)
+@given(st.booleans(), some_blocks)
+def test_pcapng_blocks_that_lie_are_written_anew(big_endian, blocks):
+    assert fuzz_convert.check(lying(big_endian, blocks)) >= 1
 
 
 @settings(quick, max_examples=800)

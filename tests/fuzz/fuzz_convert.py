@@ -1,0 +1,63 @@
+"""Fuzz writing files anew: the packets before any damage come through, or the command says why not.
+
+`run.py` runs it long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+
+import slimcap
+from slimcap.cli.main import main
+
+FORMATS = "pcap", "pcapng"
+Packet = tuple[int, int, int, int, bytes]
+
+
+def check(data: bytes, format: str = "pcapng") -> int:
+    """Convert a file of these bytes, and compare; gives the number of packets that came through."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, out = Path(folder, "in"), Path(folder, "out")
+        file.write_bytes(data)
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            code = main(["convert", "--format", format, str(file), str(out)])
+        assert code in (0, 1)
+        assert bool(said.getvalue()) == code
+        if not out.exists():
+            assert code == 1
+            return 0
+        wanted, is_bad = read(file)
+        assert is_bad == code
+        got, is_bad = read(out)
+        assert not is_bad
+        assert got == wanted
+        return len(got)
+
+
+def read(file: Path) -> tuple[list[Packet], bool]:
+    """What a file has of each packet, up to its end or to damage."""
+    found: list[Packet] = []
+    try:
+        with slimcap.open_file(file) as source:
+            for batch in source.batches():
+                found += [
+                    (
+                        packet.timestamp,
+                        packet.total_len,
+                        packet.type,
+                        batch.links[packet.interface].type,
+                        bytes(packet.payload),
+                    )
+                    for packet in batch
+                ]
+    except slimcap.FileFormatError:
+        return found, True
+    return found, False
+
+
+def test_one_input(data: bytes) -> None:
+    """What atheris calls. The length picks the format, so that a capture file is an input as it is."""
+    check(data, FORMATS[len(data) % 2])
