@@ -122,13 +122,13 @@ def test_mutated_pcapng_samples(name, changes, block_size, snaplen):
     fuzz_pcap.check(mutated(name, changes), block_size, snaplen)
 
 
-@settings(quick, max_examples=1000)
+@settings(quick, max_examples=600)
 @given(st.sampled_from(SEEDS), mutations)
 def test_mutated_samples_written_as_pcapng(name, changes):
     fuzz_convert.check(mutated(name, changes))
 
 
-@settings(quick, max_examples=300)
+@settings(quick, max_examples=200)
 @given(st.sampled_from(SEEDS), mutations)
 def test_mutated_samples_written_as_pcap(name, changes):
     fuzz_convert.check(mutated(name, changes), "pcap")
@@ -172,7 +172,7 @@ def test_pcapng_blocks_that_lie(big_endian, blocks, block_size):
     assert fuzz_pcap.check(lying(big_endian, blocks), block_size) >= 1
 
 
-@settings(quick, max_examples=500)
+@settings(quick, max_examples=300)
 @given(st.booleans(), some_blocks)
 def test_pcapng_blocks_that_lie_are_written_anew(big_endian, blocks):
     assert fuzz_convert.check(lying(big_endian, blocks)) >= 1
