@@ -15,6 +15,7 @@ cdef class Input:
     cdef readonly str extent    # what its end is the end of, in words
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1
     cdef uint64_t place(self, uint64_t at) noexcept
+    cdef int fileno(self) noexcept
     cdef void close(self) noexcept
 
 cdef Input open_input(object source, Event event, Watch watch=*)

@@ -57,6 +57,10 @@ cdef class Input:
         """Where in the file the byte is that was read as number `at`."""
         return at
 
+    cdef int fileno(self) noexcept:
+        """The file's descriptor; -1 if there is none."""
+        return -1
+
     cdef void close(self) noexcept:
         pass
 
@@ -120,6 +124,9 @@ cdef class _Descriptor(Input):
         if stopped:
             self.stopped, self._stop = True, status.st_size
         return stopped or status.st_nlink == 0 or self._watch.is_over()
+
+    cdef int fileno(self) noexcept:
+        return self._fd
 
     cdef int _ready(self) noexcept:
         """Bytes that lie ready in a FIFO or the like; 0 if there is no telling."""

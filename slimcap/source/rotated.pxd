@@ -8,9 +8,11 @@ cdef class Rotation(Watch):
     cdef list queue         # paths that come next
     cdef dict seen          # of files that match: path → (device, inode, time of the last change)
     cdef object reading     # device and inode of the file that is read
+    cdef object done        # (device, inode, time of the last change) of those that were read last
     cdef bint complete      # nothing is to be added any more
     cdef int look(self) except -1
     cdef bint is_new(self, str path, object mark, object read)
+    cdef int note_done(self, Part part) except -1
 
 cdef class RotatedSource(FilesSource):
     cdef Rotation _rotation

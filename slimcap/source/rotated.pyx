@@ -17,8 +17,12 @@ import glob
 import os
 import re
 import stat
+from collections import deque
 
 from slimcap.errors import FileFormatError, FilterError, TruncatedFileError
+
+cdef enum:
+    REMEMBERED = 1000       # files that are known to be read, though the folder does not have them any more
 
 
 @cython.final
@@ -46,7 +50,16 @@ cdef class Rotation(Watch):
         before = self.seen.get(path)
         if before is not None and before[:2] == mark[:2]:
             return False
-        return mark not in read and mark[:2] != self.reading
+        return mark not in read and mark not in self.done and mark[:2] != self.reading
+
+    cdef int note_done(self, Part part) except -1:
+        """A file was read: it is not new, also if a look does not find it, as when it is renamed just then."""
+        cdef int fd = -1 if part.source is None else part.source._file.fileno()
+        mark = self.seen.get(part.file) if fd < 0 else _mark_of(os.fstat(fd))
+        if mark is not None:
+            self.done.append(mark)
+        self.reading = None
+        return 0
 
     cdef bint is_over(self) except -1:
         self.look()
@@ -92,7 +105,7 @@ cdef class RotatedSource(FilesSource):
         self._set_up(snaplen, filter, block_size, timeout)
         self._most = snaplen or MAX_CAPLEN
         cdef Rotation rotation = Rotation()
-        rotation.queue, rotation.seen = [], {}
+        rotation.queue, rotation.seen, rotation.done = [], {}, deque(maxlen=REMEMBERED)
         if isinstance(files, (str, bytes, os.PathLike)):
             rotation.pattern = os.fsdecode(files)
             folder = os.path.dirname(rotation.pattern)
@@ -128,8 +141,9 @@ cdef class RotatedSource(FilesSource):
         cdef bint stopped
         while True:
             stopped = self._signal[0] & SIGNAL_END
+            self._rotation.changed |= stopped  # perhaps, unheard
             self._rotation.look()
-            self._rotation.complete = self._rotation.complete or stopped
+            self._rotation.complete |= stopped
             if self._rotation.queue:
                 break
             if stopped or self._rotation.pattern is None:
@@ -152,8 +166,9 @@ cdef class RotatedSource(FilesSource):
 
     cdef int _end_file(self) except -1:
         cdef Part part = self._part
-        self._part = self._rotation.reading = None
+        self._part = None
         self._done += 1
+        self._rotation.note_done(part)
         return self._finish(part)
 
     def __repr__(self):
@@ -177,7 +192,11 @@ def _regular_files(pattern):
         except OSError:
             continue  # it is gone again
         if stat.S_ISREG(status.st_mode):
-            yield path, (status.st_dev, status.st_ino, status.st_mtime_ns)
+            yield path, _mark_of(status)
+
+
+def _mark_of(status):
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def _natural_order(path):
