@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import gc
 import gzip
+import io
 import itertools
 import lzma
 import os
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import make_samples
 import pytest
+from doubles import in_child
 from make_samples import pcap_header, pcap_record
 
 from slimcap import (
@@ -29,22 +32,39 @@ from slimcap import (
     open_files,
 )
 
-DATA = Path(__file__).parent / "data"
 FRAME = make_samples.ethernet(make_samples.packet4())
 SOON = 0.05  # seconds in which a packet that was written arrives
 
 
-def records(*seconds):
-    return b"".join(pcap_record(FRAME, second) for second in seconds)
+def frame(number):
+    return FRAME + number.to_bytes(4, "big")
 
 
-def capture(*seconds):
-    return pcap_header() + records(*seconds)
+def records(*numbers):
+    """Packets that tell their number twice: in their bytes, and by the second of their time."""
+    return b"".join(pcap_record(frame(number), number) for number in numbers)
 
 
-def seconds_of(source):
-    """The times of all packets that come, to the end."""
-    return [packet.timestamp // 10**9 for packet in source]
+def capture(*numbers):
+    return pcap_header() + records(*numbers)
+
+
+def number_of(payload):
+    number = int.from_bytes(payload[-4:], "big")
+    assert payload == frame(number)
+    return number
+
+
+def next_number(source, **options):
+    return number_of(source.next_payload(**options)[0])
+
+
+def numbers(source):
+    """Of all packets that come, to the end."""
+    for packet in source:
+        number = number_of(packet.payload)
+        assert packet.timestamp == number * 10**9
+        yield number
 
 
 class Growing:
@@ -74,14 +94,51 @@ def growing(tmp_path):
     return lambda data=b"", name="growing": Growing(tmp_path / name, data)
 
 
-# ---- one file
+@pytest.fixture
+def reading(background):
+    """`reading(source)` reads it in a thread, to its end."""
+
+    class Reader:
+        def __init__(self, source) -> None:
+            self.source = source
+            self.numbers: list[int] = []
+            self._call = background(self._read)
+
+        def _read(self) -> list[int]:
+            for number in numbers(self.source):
+                self.numbers.append(number)
+            return self.numbers
+
+        def wait_for(self, count, within=5) -> None:
+            """Until so many packets have come."""
+            end = time.monotonic() + within
+            while len(self.numbers) < count and self._call.is_alive() and time.monotonic() < end:
+                time.sleep(0.002)
+            if not self._call.is_alive():
+                self._call.result()  # tells the error, if there was one
+            assert len(self.numbers) >= count
+
+        def end(self, within=5) -> list[int]:
+            """All packets, when the source has ended by itself."""
+            return self._call.result(within)
+
+        def finish(self, within=5) -> list[int]:
+            """All packets, when the source is told to stop."""
+            time.sleep(0.02)
+            self.source.stop()
+            return self.end(within)
+
+    return Reader
+
+
+# ---- what is written arrives
 
 
 @pytest.mark.parametrize("name", ["mixed.pcap", "mixed_be.pcap", "sections.pcapng", "interfaces.pcapng"])
 @pytest.mark.parametrize("step", [1, 5, 1000])
-def test_written_in_pieces(growing, background, name, step):
+def test_written_in_pieces(growing, background, data_path, name, step):
     """From nothing on, the header included."""
-    data = (DATA / name).read_bytes()[:3000]
+    data = (data_path / name).read_bytes()[:3000]
     file = growing()
     writer = file.write_slowly(data[at : at + step] for at in range(0, len(data), step))
     with open_file(file.path, follow=True, timeout=10) as source:
@@ -91,24 +148,31 @@ def test_written_in_pieces(growing, background, name, step):
         source.stop()
         payloads = got.result()
         assert source.progress == (len(data), len(data))
-    with open_file(DATA / name) as source:
+    with open_file(data_path / name) as source:
         whole = [bytes(packet.payload) for packet in source]
     assert payloads == whole[: len(payloads)]
     assert len(payloads) > 2
     assert len(data) == 3000 or len(payloads) == len(whole)
 
 
-def test_a_packet_comes_soon(growing, background):
+@pytest.mark.parametrize("step", [1, 1000])
+@pytest.mark.parametrize("held", [False, True])
+def test_a_packet_comes_soon(growing, background, step, held):
+    """Whether the writer keeps the file open, or opens it for each piece."""
     file = growing(capture())
-    with open_file(file.path, follow=True) as source:
+    with open_file(file.path, follow=True) as source, file.path.open("ab", buffering=0) as opened:
+        write = opened.write if held else file.write
         late = []
         for number in range(20):
-            waits = background(source.next_packet)
+            data = records(number)
+            waits = background(lambda: (next_number(source), time.monotonic()))
             time.sleep(0.005)
-            written = time.monotonic()
-            file.write(records(number))
-            assert waits.result(1).timestamp == number * 10**9
-            late.append(time.monotonic() - written)
+            for at in range(0, len(data), step):
+                written = time.monotonic()
+                write(data[at : at + step])
+            came, when = waits.result(1)
+            assert came == number
+            late.append(when - written)
     assert sorted(late)[len(late) // 2] < SOON
 
 
@@ -118,78 +182,125 @@ def test_waiting_takes_no_time(growing):
         source.next_packet()
         before = time.process_time()
         with pytest.raises(TimeoutError):
-            source.next_packet(timeout=0.5)
+            source.next_packet(timeout=1)
         assert time.process_time() - before < 0.1
 
 
-@pytest.mark.parametrize("cut", [1, 10, 23])
-def test_a_header_that_does_not_come(growing, cut):
+@pytest.mark.parametrize("cut", [0, 1, 10, 23])
+@pytest.mark.parametrize("opened", [open_file, PcapSource])
+def test_a_header_that_does_not_come(growing, opened, cut):
     file = growing(capture()[:cut])
     with pytest.raises(TimeoutError):
-        open_file(file.path, follow=True, timeout=0.02)
+        opened(file.path, follow=True, timeout=0.02)
+
+
+def test_what_cannot_be_followed(tmp_path, data_path):
+    with pytest.raises(ValueError, match="path"):
+        PcapSource(io.BytesIO(capture()), follow=True)
+    with (data_path / "mixed.pcap").open("rb") as file, pytest.raises(ValueError, match="path"):
+        PcapSource(file, follow=True)
+    with pytest.raises(FileNotFoundError):
+        PcapSource(tmp_path / "missing", follow=True)
+
+
+# ---- what ends a wait
 
 
 @pytest.mark.parametrize("end", ["close", "unblock"])
-def test_what_ends_a_wait(growing, background, end):
-    file = growing(capture(1))
+@pytest.mark.parametrize("half", [0, 20])
+def test_close_and_unblock(growing, background, end, half):
+    """Between packets, and in the middle of one."""
+    file = growing(capture(1) + records(2)[:half])
     with open_file(file.path, follow=True) as source:
         source.next_packet()
         waits = background(source.next_packet)
-        time.sleep(0.02)
+        time.sleep(0.05)
         getattr(source, end)()
         with pytest.raises(CaptureStopped if end == "close" else CaptureUnblocked):
             waits.result(1)
         if end == "unblock":
-            file.write(records(2))
-            assert source.next_packet(timeout=1).timestamp == 2 * 10**9
+            file.write(records(2)[half:])
+            assert next_number(source, timeout=1) == 2
 
 
-def test_stop_ends_after_what_is_there(growing, background):
+@pytest.mark.parametrize(("before", "block_size"), [(0, 1 << 20), (1, 64)])
+def test_stop_ends_after_what_is_there(growing, before, block_size):
     file = growing(capture(1, 2, 3) + records(4)[:-1])
-    with open_file(file.path, follow=True, block_size=64) as source:
-        assert source.next_packet().timestamp == 10**9
+    with open_file(file.path, follow=True, block_size=block_size) as source:
+        got = [next_number(source) for _ in range(before)]
         source.stop()
-        assert seconds_of(source) == [2, 3]
+        assert [*got, *numbers(source)] == [1, 2, 3]
         file.write(records(4)[-1:])
         with pytest.raises(EOFError):
             source.next_packet()
-    file = growing(capture(1), "other")
+
+
+@pytest.mark.parametrize("there", [[], [1]])
+def test_stop_ends_a_wait(growing, reading, there):
+    file = growing(capture(*there))
     with open_file(file.path, follow=True) as source:
-        waits = background(lambda: seconds_of(source))
-        time.sleep(0.02)
-        source.stop()
-        assert waits.result(1) == [1]
+        reader = reading(source)
+        time.sleep(0.05)
+        assert reader.finish(within=0.5) == there
+        with pytest.raises(EOFError):
+            source.next_packet()
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_a_file_that_is_removed(growing, background, half):
+@pytest.mark.parametrize("half", [b"", b"half"])
+@pytest.mark.parametrize("held", [False, True])
+def test_a_file_that_is_removed(growing, reading, half, held):
+    """Whether a writer still has it open or not."""
     file = growing(capture(1))
+    writer = file.path.open("ab") if held else contextlib.nullcontext()
+    with open_file(file.path, follow=True) as source, writer:
+        reader = reading(source)
+        reader.wait_for(1)
+        time.sleep(0.02)
+        file.write(records(2) + half)
+        file.path.unlink()
+        with pytest.raises(TruncatedFileError) if half else contextlib.nullcontext():
+            reader.end(2)
+        assert reader.numbers == [1, 2]
+
+
+def test_a_file_that_was_removed_in_a_packet(growing):
+    file = growing(capture(1) + records(2)[:-1])
     with open_file(file.path, follow=True) as source:
         source.next_packet()
-        waits = background(lambda: seconds_of(source))
-        time.sleep(0.02)
-        file.write(records(2) + (b"half" if half else b""))
         file.path.unlink()
-        if half:
-            with pytest.raises(TruncatedFileError):
-                waits.result(2)
-        else:
-            assert waits.result(2) == [2]
+        with pytest.raises(TruncatedFileError):
+            source.next_packet(timeout=5)
 
 
-def test_a_file_that_is_cut(growing, background):
+def test_a_file_that_is_renamed_is_followed_on(growing, tmp_path):
+    file = growing(capture(1))
+    with open_file(file.path, follow=True, timeout=5) as source:
+        source.next_packet()
+        file.path = file.path.rename(tmp_path / "renamed")
+        file.write(records(2))
+        assert next_number(source) == 2
+
+
+@pytest.mark.parametrize("size", [30, len(capture(1))])
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_file_that_is_cut(growing, background, size, waiting):
     file = growing(capture(1, 2, 3))
-    with open_file(file.path, follow=True) as source:
-        assert [source.next_packet().timestamp // 10**9 for _ in range(3)] == [1, 2, 3]
-        waits = background(source.next_packet)
-        time.sleep(0.02)
-        os.truncate(file.path, len(capture(1)))
-        with pytest.raises(FileFormatError, match="cut to") as raised:
-            waits.result(2)
-        assert raised.value.path == str(file.path)
-        assert raised.value.packet_index == 3
-        with pytest.raises(FileFormatError):
-            source.next_packet()
+    with open_file(file.path, follow=True, timeout=5) as source:
+        assert [next_number(source) for _ in range(3)] == [1, 2, 3]
+        calls = [source.next_packet] * 2
+        if waiting:
+            wait = background(source.next_packet)
+            time.sleep(0.02)
+            calls[0] = lambda: wait.result(2)
+        os.truncate(file.path, size)
+        for call in calls:
+            with pytest.raises(FileFormatError, match="cut to") as raised:
+                call()
+            assert raised.value.path == str(file.path)
+            assert raised.value.packet_index == 3
+
+
+# ---- compressed files
 
 
 def gzip_pieces(pieces):
@@ -219,22 +330,34 @@ PACKERS = {
 
 
 @pytest.mark.parametrize("packer", PACKERS)
-def test_compressed(growing, packer):
+@pytest.mark.parametrize("cut", [9, -3, None])
+def test_compressed(growing, packer, cut):
+    """Each packet comes when its piece is whole, whether that is written at once or in two parts."""
     file = growing()
-    pieces = list(PACKERS[packer]([capture(), *(records(second) for second in range(10))]))
+    pieces = list(PACKERS[packer]([capture(), *(records(number) for number in range(10))]))
     threads = threading.active_count()
     file.write(pieces[0])
     with open_file(file.path, follow=True, timeout=1) as source:
         assert threading.active_count() == threads
-        for second, piece in enumerate(pieces[1:]):
-            file.write(piece[:-3])
-            early = None
-            with contextlib.suppress(TimeoutError):  # some give all that they have, some a whole block only
-                early = source.next_packet(timeout=0.01)
-            file.write(piece[-3:])
-            assert (early or source.next_packet()).timestamp == second * 10**9
+        for number, piece in enumerate(pieces[1:]):
+            came = None
+            file.write(piece[:cut])
+            if cut is not None:
+                with contextlib.suppress(
+                    TimeoutError
+                ):  # some give all that they have, some a whole block only
+                    came = next_number(source, timeout=0.01)
+                file.write(piece[cut:])
+            assert (next_number(source) if came is None else came) == number
+        with pytest.raises(TimeoutError):
+            source.next_packet(timeout=0.05)
         source.stop()
         assert list(source) == []
+        with pytest.raises(EOFError):
+            source.next_packet()
+
+
+# ---- FIFOs, and files that do not grow
 
 
 def test_a_fifo_with_two_writers(tmp_path, background):
@@ -243,67 +366,146 @@ def test_a_fifo_with_two_writers(tmp_path, background):
     waits = background(lambda: open_file(path, follow=True, timeout=5))
     time.sleep(0.02)
     path.write_bytes(capture(1, 2) + records(3)[:7])
-    source = waits.result()
-    assert [source.next_packet().timestamp // 10**9 for _ in range(2)] == [1, 2]
-    path.write_bytes(records(3)[7:])
-    assert source.next_packet().timestamp == 3 * 10**9
-    with pytest.raises(TimeoutError):
-        source.next_packet(timeout=0.01)
-    path.write_bytes(records(4))
-    source.stop()
-    assert seconds_of(source) == [4]
-    source.close()
+    with waits.result() as source:
+        assert [next_number(source) for _ in range(2)] == [1, 2]
+        path.write_bytes(records(3)[7:])
+        assert next_number(source) == 3
+        with pytest.raises(TimeoutError):
+            source.next_packet(timeout=0.05)
+        path.write_bytes(records(4))
+        source.stop()
+        assert list(numbers(source)) == [4]
+        with pytest.raises(EOFError):
+            source.next_packet()
 
 
-def test_what_cannot_be_followed(tmp_path):
-    with (DATA / "mixed.pcap").open("rb") as file, pytest.raises(ValueError, match="path"):
-        PcapSource(file, follow=True)
-    with pytest.raises(FileNotFoundError):
-        PcapSource(tmp_path / "missing", follow=True)
+def test_stop_of_a_fifo(fifo, reading):
+    fifo.write(capture(1, 2))
+    with open_file(fifo.path) as source:
+        reader = reading(source)
+        reader.wait_for(2)
+        assert reader.finish() == [1, 2]
 
 
-# ---- a set of files
+def test_stop_of_a_busy_fifo(fifo, background):
+    """What is written after the stop is not waited for, though there is always more."""
+    fifo.write(capture())
+    ended = threading.Event()
+
+    def write():
+        while not ended.is_set():
+            fifo.write(records(0) * 30)
+
+    writer = background(write)
+    with open_file(fifo.path) as source:
+        source.next_packet()
+        source.stop()
+        background(lambda: list(source.batches())).result(5)
+        ended.set()
+    rest = os.open(fifo.path, os.O_RDONLY | os.O_NONBLOCK)
+    while writer.is_alive():  # it may wait for room
+        with contextlib.suppress(BlockingIOError):
+            os.read(rest, 1 << 16)
+    os.close(rest)
+    writer.result()
+
+
+def test_stop_of_what_does_not_grow(tmp_path):
+    path = tmp_path / "packed"
+    path.write_bytes(gzip.compress(capture(*range(5000))))
+    with open_file(path) as source:
+        source.next_packet()
+        source.stop()
+        assert list(numbers(source)) == list(range(1, 5000))
+    with PcapSource(io.BytesIO(capture(1))) as source:
+        source.stop()
+        assert list(numbers(source)) == [1]
+
+
+@pytest.mark.parametrize("opened", [open_file, lambda path: open_files([path])], ids=["one", "merged"])
+def test_stop_hides_no_damage_of_what_does_not_grow(tmp_path, opened):
+    path = tmp_path / "damaged"
+    path.write_bytes(capture(1, 2)[:-1])
+    with opened(path) as source:
+        source.stop()
+        assert next_number(source) == 1
+        with pytest.raises(TruncatedFileError):
+            source.next_packet()
+
+
+# ---- sets of files
 
 
 @pytest.fixture
-def rotation(tmp_path, background):
-    """`follow(pattern)` reads in a thread what matches; `finish()` stops it and gives the seconds."""
-
-    class Rotation:
-        def __init__(self, pattern="cap*", **options):
-            self.source = open_files(str(tmp_path / pattern), follow=True, timeout=10, **options)
-            self._got = background(lambda: seconds_of(self.source))
-
-        def finish(self):
-            time.sleep(0.02)
-            self.source.stop()
-            return self._got.result(5)
-
-    return Rotation
+def rotation(tmp_path, reading):
+    """`rotation()` reads in a thread the files `cap*` of the folder, as they come."""
+    with contextlib.ExitStack() as opened:
+        yield lambda: reading(
+            opened.enter_context(open_files(str(tmp_path / "cap*"), follow=True, timeout=10))
+        )
 
 
-def test_files_that_appear(tmp_path, rotation):
+def test_files_that_appear(growing, rotation):
     reader = rotation()
     assert isinstance(reader.source, RotatedSource)
     assert "file 0" in repr(reader.source)
-    one = Growing(tmp_path / "cap1", capture(1))
-    time.sleep(0.03)
-    one.write(records(2, 3))
-    Growing(tmp_path / "other", capture(99))
-    two = Growing(tmp_path / "cap2", capture(4))
-    time.sleep(0.03)
-    two.write(records(5))
-    assert reader.finish() == [1, 2, 3, 4, 5]
+    for number in range(8):
+        file = growing(capture(), f"cap{number}")
+        growing(capture(99), f"other{number}")
+        for packet in range(3):
+            file.write(records(3 * number + packet))
+            if number % 2:
+                time.sleep(0.03)
+    reader.wait_for(24)
+    assert reader.finish() == list(range(24))
 
 
-def test_several_at_once(tmp_path, rotation):
+def test_several_at_once(growing, rotation):
     for number in (8, 9):
-        Growing(tmp_path / f"cap{number}", capture(number))
+        growing(capture(number), f"cap{number}")
     reader = rotation()
     time.sleep(0.03)
     for number in range(10, 40):
-        Growing(tmp_path / f"cap{number}", capture(number))
+        growing(capture(number), f"cap{number}")
+    reader.wait_for(32)
     assert reader.finish() == list(range(8, 40))
+
+
+def test_several_are_moved_in(growing, tmp_path, rotation):
+    """In the order in which they were written; the last one is followed."""
+    growing(capture(0), "cap0")
+    reader = rotation()
+    reader.wait_for(1)
+    for number in range(1, 6):
+        file = growing(capture(number), f"hidden{number}")
+        time.sleep(0.01)
+    for number in range(1, 6):
+        file.path = (tmp_path / f"hidden{number}").rename(tmp_path / f"cap{number}")
+    reader.wait_for(6)
+    file.write(records(6))
+    reader.wait_for(7)
+    assert reader.finish() == list(range(7))
+
+
+def test_names_with_numbers(tmp_path, rotation):
+    """By name where the clock of the file system does not tell; all, though the stop comes at once."""
+    names = ["cap", "cap1", "cap2", "cap9", "cap10", "cap100"]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(capture(number))
+    for name in itertools.chain(names, ["."]):
+        os.utime(tmp_path / name, (1, 1))
+    assert rotation().finish() == list(range(len(names)))
+
+
+def test_a_file_without_packets_in_the_middle(growing, rotation):
+    for number, data in enumerate([capture(0), capture(), capture(1)]):
+        file = growing(data, f"cap{number}")
+        time.sleep(0.01)
+    reader = rotation()
+    reader.wait_for(2)
+    file.write(records(2))
+    reader.wait_for(3)
+    assert reader.finish() == [0, 1, 2]
 
 
 def test_atomic_rename_and_old_names(tmp_path, rotation):
@@ -317,29 +519,58 @@ def test_atomic_rename_and_old_names(tmp_path, rotation):
     (tmp_path / "cap.1").rename(tmp_path / "cap.2")
     (tmp_path / "cap").rename(tmp_path / "cap.1")
     (tmp_path / "cap").write_bytes(capture(3))
+    reader.wait_for(3)
     assert reader.finish() == [1, 2, 3]
 
 
-def test_a_ring_of_files(tmp_path, rotation):
+def test_a_ring_of_files(growing, tmp_path, rotation):
     """As dumpcap -b files:2 makes: the oldest is removed, and its inode may be taken by the next."""
     reader = rotation()
     for number in range(20):
-        Growing(tmp_path / f"cap{number}", capture(number))
+        growing(capture(number), f"cap{number}")
         time.sleep(0.02)
+        reader.wait_for(number + 1)
         if number >= 2:
             (tmp_path / f"cap{number - 2}").unlink()
     assert reader.finish() == list(range(20))
 
 
-def test_a_bad_file_is_told_once(tmp_path):
-    (tmp_path / "cap1").write_bytes(capture(1)[:-1])
+def test_tcpdump_rotates(tmp_path, need_tool, rotation):
+    tcpdump = need_tool("tcpdump")
+    count = 60_000
+    (tmp_path / "big").write_bytes(capture(*range(count)))
+    reader = rotation()
+    command = [tcpdump, "-Z", "root", "-r", tmp_path / "big", "-C", "1", "-w", tmp_path / "cap"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    assert len(list(tmp_path.glob("cap*"))) > 4
+    reader.wait_for(count, within=30)
+    assert reader.finish() == list(range(count))
+
+
+def test_a_list_of_paths(growing, reading):
+    """One after the other as they are given, until the last is removed."""
+    first, last = growing(capture(1, 2), "b"), growing(capture(3), "a")
+    with open_files([first.path, last.path], follow=True, timeout=5) as source:
+        reader = reading(source)
+        time.sleep(0.03)
+        last.write(records(4))
+        last.path.unlink()
+        assert reader.end(3) == [1, 2, 3, 4]
+        assert len(source.links) == 2
+        assert source.total_stats.packets_received == 4
+
+
+@pytest.mark.parametrize("good", [[], [1]])
+def test_a_damaged_file_is_told_once(growing, tmp_path, good):
+    damaged = growing(capture(*good, 2)[:-1], "cap1")
     time.sleep(0.01)
-    (tmp_path / "cap2").write_bytes(capture(2))
+    growing(capture(3), "cap2")
     with open_files(str(tmp_path / "cap*"), follow=True, timeout=5) as source:
+        assert [next_number(source) for _ in good] == good
         with pytest.raises(TruncatedFileError) as raised:
             source.next_packet()
-        assert raised.value.path == str(tmp_path / "cap1")
-        assert source.next_packet().timestamp == 2 * 10**9
+        assert raised.value.path == str(damaged.path)
+        assert next_number(source) == 3
         with pytest.raises(TimeoutError):
             source.next_packet(timeout=0.01)
         source.unblock()
@@ -347,65 +578,58 @@ def test_a_bad_file_is_told_once(tmp_path):
             source.next_packet()
 
 
-def test_tcpdump_rotates(tmp_path, need_tool, rotation):
-    tcpdump = need_tool("tcpdump")
-    frame = make_samples.ethernet(bytes(1400))
-    count = 4000
-    big = b"".join(pcap_record(frame, number) for number in range(count))
-    (tmp_path / "big").write_bytes(pcap_header() + big)
-    reader = rotation()
-    command = [tcpdump, "-Z", "root", "-r", tmp_path / "big", "-C", "1", "-w", tmp_path / "cap"]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    assert len(list(tmp_path.glob("cap*"))) > 3
-    assert reader.finish() == list(range(count))
+def test_close_and_unblock_of_a_set(growing, tmp_path, background):
+    source = open_files(str(tmp_path / "cap*"), follow=True)
+    with pytest.raises(TimeoutError):
+        source.next_packet(timeout=0.02)
+    waits = background(source.next_packet)
+    time.sleep(0.03)
+    source.unblock()
+    with pytest.raises(CaptureUnblocked):
+        waits.result()
+    growing(capture(1), "cap1")
+    assert next_number(source, timeout=5) == 1
+    waits = background(source.next_packet)
+    time.sleep(0.03)
+    source.close()
+    with pytest.raises(CaptureStopped):
+        waits.result()
 
 
-def test_a_list_of_paths(tmp_path, background):
-    (tmp_path / "b").write_bytes(capture(1, 2))
-    last = Growing(tmp_path / "a", capture(3))
-    with open_files([tmp_path / "b", tmp_path / "a"], follow=True, timeout=5) as source:
-        waits = background(lambda: seconds_of(source))
-        time.sleep(0.03)
-        last.write(records(4))
-        last.path.unlink()
-        assert waits.result(3) == [1, 2, 3, 4]
-        assert len(source.links) == 2
-        assert source.total_stats.packets_received == 4
-
-
-def test_sets_that_cannot_be_followed(tmp_path):
-    with pytest.raises(ValueError, match="one folder"):
-        open_files(str(tmp_path / "*" / "cap*"), follow=True)
+def test_sets_that_cannot_be_followed(tmp_path, data_path):
+    for name in ("cap*", "cap"):
+        with pytest.raises(ValueError, match="one folder"):
+            open_files(str(tmp_path / "*" / name), follow=True)
     with pytest.raises(FileNotFoundError):
         open_files(str(tmp_path / "missing" / "cap*"), follow=True)
     with pytest.raises(FileNotFoundError):
         open_files([tmp_path / "missing"], follow=True)
-    with (DATA / "mixed.pcap").open("rb") as file, pytest.raises(ValueError, match="path"):
+    with (data_path / "mixed.pcap").open("rb") as file, pytest.raises(ValueError, match="path"):
         open_files([file], follow=True)
     with pytest.raises(ValueError, match="no files"):
         open_files([], follow=True)
 
 
-def test_names_with_numbers(tmp_path, rotation):
-    """By name where the clock of the file system does not tell."""
-    names = ["cap", "cap1", "cap2", "cap9", "cap10", "cap100"]
-    for second, name in enumerate(names):
-        (tmp_path / name).write_bytes(capture(second))
-    for name in itertools.chain(names, ["."]):
-        os.utime(tmp_path / name, (1, 1))
-    assert rotation().finish() == list(range(len(names)))
+# ---- descriptors
 
 
-def test_a_forked_child_may_close_its_copy(tmp_path):
-    (tmp_path / "cap1").write_bytes(capture(1))
+def test_a_forked_child_may_close_its_copy(growing, tmp_path):
+    file = growing(capture(1), "cap1")
     with open_files(str(tmp_path / "cap*"), follow=True, timeout=5) as source:
-        assert source.next_packet().timestamp == 10**9
-        child = os.fork()
-        if child == 0:
-            source.close()
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        file = Growing(tmp_path / "cap1", records(2))
-        assert source.next_packet(timeout=0.5).timestamp == 2 * 10**9
-        file.write(records(3))
-        assert source.next_packet(timeout=0.5).timestamp == 3 * 10**9
+        assert next_number(source) == 1
+        assert in_child(source.close) == "None"
+        for number in (2, 3):
+            file.write(records(number))
+            assert next_number(source, timeout=0.5) == number
+
+
+def test_nothing_is_left_open(growing, tmp_path):
+    file = growing(capture(1), "cap1")
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        with open_files(str(tmp_path / "cap*"), follow=True) as source:
+            source.next_packet()
+        with open_file(file.path, follow=True) as source:
+            source.next_packet()
+    assert len(os.listdir("/proc/self/fd")) == before
