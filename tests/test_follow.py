@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gc
+import glob
 import gzip
 import io
 import itertools
@@ -521,6 +522,75 @@ def test_atomic_rename_and_old_names(tmp_path, rotation):
     (tmp_path / "cap").write_bytes(capture(3))
     reader.wait_for(3)
     assert reader.finish() == [1, 2, 3]
+
+
+def test_renames_while_the_folder_is_looked_into(tmp_path, rotation, monkeypatch):
+    """They fall between finding names and finding out which files these are: one has a name not found."""
+    find, todo = glob.glob, []
+
+    def find_then_rename(pattern):
+        found = find(pattern)
+        while todo:
+            todo.pop(0)()
+        return found
+
+    monkeypatch.setattr(glob, "glob", find_then_rename)
+    (tmp_path / "cap").write_bytes(capture(1))
+    reader = rotation()
+    reader.wait_for(1)
+    (tmp_path / "cap").rename(tmp_path / "cap.1")
+    (tmp_path / "cap").write_bytes(capture(2))
+    reader.wait_for(2)
+    todo += [
+        lambda: (tmp_path / "cap.1").rename(tmp_path / "cap.2"),
+        lambda: (tmp_path / "cap").rename(tmp_path / "cap.1"),
+        lambda: (tmp_path / "cap").write_bytes(capture(3)),
+    ]
+    (tmp_path / "cap0").write_bytes(capture())  # which makes it look
+    reader.wait_for(3)
+    (tmp_path / "cap9").write_bytes(capture(4))
+    reader.wait_for(4)
+    assert reader.finish() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_renamed_before_its_turn(tmp_path, replaced):
+    for number in (1, 2):
+        (tmp_path / f"cap{number}").write_bytes(capture(number))
+    with open_files(str(tmp_path / "cap*"), follow=True, timeout=10) as source:
+        assert next_number(source) == 1
+        (tmp_path / "cap2").rename(tmp_path / "cap2.old")
+        if replaced:
+            time.sleep(0.01)
+            (tmp_path / "cap2").write_bytes(capture(3))
+        source.stop()
+        assert list(numbers(source)) == ([2, 3] if replaced else [2])
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_gone_before_its_turn(tmp_path, replaced):
+    for number in (1, 2):
+        (tmp_path / f"cap{number}").write_bytes(capture(number))
+    with open_files(str(tmp_path / "cap*"), follow=True, timeout=10) as source:
+        assert next_number(source) == 1
+        if replaced:
+            (tmp_path / "new").write_bytes(capture(3))
+            (tmp_path / "new").replace(tmp_path / "cap2")
+        else:
+            (tmp_path / "cap2").unlink()
+        with pytest.raises(FileNotFoundError, match="cap2"):
+            source.next_packet()
+        source.stop()
+        assert list(numbers(source)) == ([3] if replaced else [])
+
+
+def test_stop_leaves_out_no_file_that_is_there(growing, tmp_path):
+    growing(capture(1, 2), "cap1")
+    with open_files(str(tmp_path / "cap*"), follow=True, timeout=10) as source:
+        assert next_number(source) == 1
+        growing(capture(3), "cap2")
+        source.stop()
+        assert list(numbers(source)) == [2, 3]
 
 
 def test_a_ring_of_files(growing, tmp_path, rotation):

@@ -13,6 +13,7 @@ from slimcap.source.event cimport SIGNAL_END
 from slimcap.source.parts cimport FilesSource, Part, list_files, new_part
 from slimcap.source.watch cimport Watch
 
+import errno
 import glob
 import os
 import re
@@ -35,27 +36,53 @@ cdef class Rotation(Watch):
             return 0
         self.changed = False
         found = dict(_regular_files(self.pattern))
-        read = {mark for path, mark in self.seen.items() if path not in self.queue}
-        new = [path for path, mark in found.items() if self.is_new(path, mark, read)]
-        renamed = {found[path][:2] for path in new}
-        self.queue = [path for path in self.queue if path in new or self.seen[path][:2] not in renamed]
+        names = {mark[:2]: path for path, mark in found.items()}
+        self.queue = [(names.get(mark[:2], path), mark) for path, mark in self.queue]
+        queued = {mark[:2] for _, mark in self.queue}
+        read = {mark for mark in self.seen.values() if mark[:2] not in queued}
+        new = [(path, mark) for path, mark in found.items() if self.is_new(path, mark, queued, read)]
         # By name within a tick of the file system's clock.
-        new.sort(key=lambda path: (found[path][2], _natural_order(path)))
-        self.queue += [path for path in new if path not in self.queue]
-        self.seen = {**{path: self.seen[path] for path in self.queue if path not in found}, **found}
+        new.sort(key=lambda file: (file[1][2], _natural_order(file[0])))
+        self.queue += new
+        self.seen = found
         return 0
 
-    cdef bint is_new(self, str path, object mark, object read):
+    cdef bint is_new(self, str path, tuple mark, set queued, set read):
         """Whether a file was not seen before: under this name, nor, since, under another."""
-        before = self.seen.get(path)
-        if before is not None and before[:2] == mark[:2]:
+        if self.seen.get(path, ())[:2] == mark[:2] or mark[:2] in queued:
             return False
-        return mark not in read and mark not in self.done and mark[:2] != self.reading
+        return mark not in read and mark not in self.done and not self.is_reading(mark)
 
-    cdef int note_done(self, Part part) except -1:
-        """A file was read: it is not new, also if a look does not find it, as when it is renamed just then."""
-        cdef int fd = -1 if part.source is None else part.source._file.fileno()
-        mark = self.seen.get(part.file) if fd < 0 else _mark_of(os.fstat(fd))
+    cdef bint is_reading(self, tuple mark):
+        return self.reading is not None and self.reading[:2] == mark[:2]
+
+    cdef str take(self):
+        """The path of the file that is read next."""
+        path, self.reading = self.queue.pop(0)
+        return path
+
+    cdef bint is_there(self, int fd) except -1:
+        """Whether what was opened is the file that was queued: its name may be another one's by now."""
+        return self.reading is None or self.is_reading(_mark_of(os.fstat(fd)))
+
+    cdef bint queue_again(self, str path) except -1:
+        """Look for the file to read under another name; False if it is gone."""
+        cdef bint complete = self.complete
+        mark, self.reading = self.reading, None
+        if mark is None:
+            return False
+        self.queue.insert(0, (path, mark))
+        self.changed, self.complete = True, False
+        self.look()
+        self.complete = complete
+        if self.seen.get(self.queue[0][0], ())[:2] == mark[:2]:
+            return True
+        del self.queue[0]
+        return False
+
+    cdef int note_done(self, int fd) except -1:
+        """A file was read: it is not new, also if a look misses it, as when it is renamed just then."""
+        mark = self.reading if fd < 0 else _mark_of(os.fstat(fd))
         if mark is not None:
             self.done.append(mark)
         self.reading = None
@@ -113,7 +140,7 @@ cdef class RotatedSource(FilesSource):
                 raise ValueError(f"{rotation.pattern!r}: files of one folder can be followed, not of several")
             rotation.add_folder(folder or ".")
         else:
-            rotation.queue = [_path_of(file) for file in list_files(files)]
+            rotation.queue = [(_path_of(file), None) for file in list_files(files)]
         self._rotation = rotation
 
     cdef bint _fill(self, int64_t deadline) except -1:
@@ -121,6 +148,8 @@ cdef class RotatedSource(FilesSource):
             return False
         while self._part is not None or self._next_file(deadline):
             try:
+                if self._part.source is None and not self._open_next(deadline):
+                    continue
                 if self._read_on(deadline):
                     return True
             except (TimeoutError, BlockingIOError):
@@ -149,16 +178,27 @@ cdef class RotatedSource(FilesSource):
             if stopped or self._rotation.pattern is None:
                 return False
             self._rotation.wait(self._event, deadline)
-        path = self._rotation.queue.pop(0)
-        self._rotation.reading = self._rotation.seen.get(path, ())[:2]
-        self._part = new_part(path, self._done)
+        self._part = new_part(self._rotation.take(), self._done)
         return True
+
+    cdef bint _open_next(self, int64_t deadline) except -1:
+        """Open the file; False, and without one, if it has another name by now, under which it is next."""
+        cdef Part part = self._part
+        try:
+            self._open_part(part, self._options, deadline, self._rotation)
+            if self._rotation.is_there(part.source._file.fileno()):
+                return True
+        except FileNotFoundError:
+            pass
+        self._close_part(part)
+        if not self._rotation.queue_again(part.file):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), part.file)
+        self._part = None
+        return False
 
     cdef bint _read_on(self, int64_t deadline) except -1:
         """Show the next packets of the file; False at its end."""
         cdef Part part = self._part
-        if part.source is None:
-            self._open_part(part, self._options, deadline, self._rotation)
         if not self._read_part(part, deadline):
             return False
         self._show_run(part, part.head.end)
@@ -168,7 +208,7 @@ cdef class RotatedSource(FilesSource):
         cdef Part part = self._part
         self._part = None
         self._done += 1
-        self._rotation.note_done(part)
+        self._rotation.note_done(-1 if part.source is None else part.source._file.fileno())
         return self._finish(part)
 
     def __repr__(self):
