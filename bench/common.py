@@ -217,6 +217,20 @@ def _rule(widths: Sequence[int]) -> str:
     return f"| {' | '.join(('-' * widths[0], *('-' * (width - 1) + ':' for width in widths[1:])))} |"
 
 
+def render_ratios(results: Mapping[str, Any], base: str) -> str:
+    """Tables of what `measure_files` gave: nanoseconds a packet by case and way, beside those of `base`."""
+    parts = [f"{describe(results['machine'])} Rounds: {results['rounds']}."]
+    for title, cases in results["files"].items():
+        rows = []
+        for case, ns in cases.items():
+            for how, times in ns.items():
+                ratios = ratio_of_medians(times, ns[base]), median_of_ratios(times, ns[base])
+                rows.append([f"{case}: {how}", f"{median(times):.1f}", *(f"{ratio:.2f}" for ratio in ratios)])
+        parts += [f"**{title}**", table(["", "ns a packet", f"x {base}", "by round"], rows)]
+    parts += [f"Left out: {', '.join(names)} ({reason})." for reason, names in results["missing"].items()]
+    return "\n\n".join(parts) + "\n"
+
+
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of benchmarks that read the files of `captures` on one CPU; see also `finish`."""
     add = parser.add_argument

@@ -16,7 +16,6 @@ import sys
 from importlib import import_module
 from itertools import cycle
 from pathlib import Path
-from statistics import median
 from subprocess import run as run_program
 from time import perf_counter
 from typing import Any
@@ -95,16 +94,7 @@ def measure(file: Capture, options: argparse.Namespace, missing: common.Missing)
 
 
 def render(results: dict[str, Any]) -> str:
-    parts = [f"{common.describe(results['machine'])} Rounds: {results['rounds']}."]
-    for title, cases in results["files"].items():
-        rows = []
-        for case, ns in cases.items():
-            for how, times in ns.items():
-                ratios = common.ratio_of_medians(times, ns[EACH]), common.median_of_ratios(times, ns[EACH])
-                rows.append([f"{case}: {how}", f"{median(times):.1f}", *(f"{ratio:.2f}" for ratio in ratios)])
-        parts += [f"**{title}**", common.table(["", "ns a packet", f"x {EACH}", "by round"], rows)]
-    parts += [f"Left out: {', '.join(names)} ({reason})." for reason, names in results["missing"].items()]
-    return "\n\n".join(parts) + "\n"
+    return common.render_ratios(results, EACH)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 from importlib import import_module
-from statistics import median
 from time import perf_counter
 from typing import Any, Final
 
@@ -103,16 +102,7 @@ def measure(file: Capture, options: argparse.Namespace, missing: common.Missing)
 
 
 def render(results: dict[str, Any]) -> str:
-    parts = [f"{common.describe(results['machine'])} Rounds: {results['rounds']}."]
-    for title, kinds in results["files"].items():
-        rows = []
-        for kind, ns in kinds.items():
-            for how, times in ns.items():
-                ratios = common.ratio_of_medians(times, ns["C"]), common.median_of_ratios(times, ns["C"])
-                rows.append([f"{kind}: {how}", f"{median(times):.1f}", *(f"{ratio:.2f}" for ratio in ratios)])
-        parts += [f"**{title}**", common.table(["", "ns a packet", "x C", "by round"], rows)]
-    parts += [f"Left out: {', '.join(names)} ({reason})." for reason, names in results["missing"].items()]
-    return "\n\n".join(parts) + "\n"
+    return common.render_ratios(results, "C")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
