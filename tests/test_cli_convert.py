@@ -427,6 +427,12 @@ def test_split_by_time(data_path: Path, convert: Convert, tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize("option", ["--split-packets", "--split-bytes", "--split-seconds"])
+def test_limits_that_nothing_reaches(option: str, data_path: Path, convert: Convert, tmp_path: Path) -> None:
+    convert(data_path / "mixed.pcap", "part.pcap", option, 10**17, "-n", 10**30, "--before", 10**17)
+    assert [len(part) for part in parts_of(tmp_path, "part-*")] == [MIXED]
+
+
 def test_a_split_of_nothing(data_path: Path, convert: Convert, tmp_path: Path) -> None:
     convert(data_path / "empty.pcap", "part.pcap", "--split-packets", 1, says="no packets")
     assert os.listdir(tmp_path) == []

@@ -188,6 +188,20 @@ def test_the_first_limit_counts(tmp_path):
     assert sizes_of(files) == [5, 5] * 3
 
 
+@pytest.mark.parametrize("limit", ["max_packets", "max_bytes", "max_seconds", "max_files"])
+def test_limits_that_nothing_reaches(tmp_path, limit):
+    files = rotated(tmp_path / "a.pcapng", batch_of(20), batch_of(20), **{limit: 10**30})
+    assert sizes_of(files) == [40]
+
+
+def test_the_last_time_there_is(tmp_path):
+    batch = batch_of(3)
+    records = batch.records.copy()
+    records["timestamp"] = (1 << 63) - 1
+    files = rotated(tmp_path / "a.pcapng", Batch(records, batch.data, LINKS), max_seconds=1)
+    assert sum(sizes_of(files)) == 3
+
+
 def test_each_file_has_the_interfaces_it_needs(tmp_path):
     batch = batch_of(6, interfaces=[0, 0, 1, 1, 2, 0])
     files = rotated(tmp_path / "a.pcapng", batch, max_packets=2)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from slimcap.source.link import Link
 
 _SECOND: Final = 1_000_000_000
+_LATEST: Final = (1 << 63) - 1  # time, or number of bytes
 _LEAST: Final = 16  # bytes that a packet takes in any file
 _OF_A_PACKET: Final = ("timestamp", "total_len", "cap_len", "vlan_tci", "vlan_tpid", "flags")
 
@@ -250,11 +251,10 @@ class RotatingWriter(Finished):
         if self._max_packets is not None:
             stop = min(stop, start + self._max_packets - writer.packets_written)
         if self._max_bytes is not None and stop > start:
-            room = max(0, self._max_bytes - writer.bytes_written)
+            room = min(max(0, self._max_bytes - writer.bytes_written), _LATEST)
             batch, *comments = pieces.cut(start, min(stop, start + room // _LEAST + 1))
-            count: int = writer._fitting(batch, room, *comments)
-            stop = start + (count or int(writer.packets_written == 0))
-        return stop - start
+            stop = start + writer._fitting(batch, room, *comments)
+        return max(stop - start, int(writer.packets_written == 0))
 
     def _begin_file(self, time: int) -> None:
         """Open the next file, whose first packet is of that time."""
@@ -273,7 +273,7 @@ class RotatingWriter(Finished):
         self._path = path
         self._opened += 1
         if self._interval is not None:
-            self._until = (time // self._interval + 1) * self._interval
+            self._until = min((time // self._interval + 1) * self._interval, _LATEST)
 
     def _end_file(self) -> None:
         """Give the file its name, and remove the oldest if that is one too many."""
