@@ -15,6 +15,7 @@ from pathlib import Path
 
 import bpf_oracles
 import fuzz_bpf
+import fuzz_convert
 import fuzz_expression
 import fuzz_headers
 import fuzz_rtnetlink
@@ -337,7 +338,8 @@ def test_a_reader_that_depends_on_how_it_is_fed_fails(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "target", [fuzz_bpf, fuzz_expression, fuzz_headers, fuzz_rtnetlink, fuzz_streams, fuzz_tpacket]
+    "target",
+    [fuzz_bpf, fuzz_convert, fuzz_expression, fuzz_headers, fuzz_rtnetlink, fuzz_streams, fuzz_tpacket],
 )
 def test_targets_take_any_bytes(target):
     for size in range(0, 300, 3):
@@ -354,5 +356,5 @@ def test_the_runner_names_its_targets():
     named = re.search(r"\{(.*)\}", done.stderr)
     assert named is not None
     assert named[1].split(",") == [
-        "bpf", "expression", "headers", "pcap", "rtnetlink", "streams", "tpacket"
+        "bpf", "convert", "expression", "headers", "pcap", "rtnetlink", "streams", "tpacket"
     ]  # fmt: skip
