@@ -502,10 +502,14 @@ def test_a_file_onto_itself(data_path: Path, convert: Convert, tmp_path: Path) -
 
 
 def test_standard_input_and_output(data_path: Path, need_tool: Need) -> None:
-    out = run(
-        COMMAND, "convert", "--format", "pcapng", "-", "-", input=(data_path / "mixed.pcap").read_bytes()
+    done = subprocess.run(
+        [COMMAND, "convert", "--format", "pcapng", "-", "-"],
+        input=(data_path / "mixed.pcap").read_bytes(),
+        capture_output=True,
+        timeout=60,
+        check=True,
     )
-    listed = run(need_tool("tcpdump"), "-nn", "-r", "-", input=out)
+    listed = run(need_tool("tcpdump"), "-nn", "-r", "-", input=done.stdout)
     assert len(listed.splitlines()) == MIXED
 
 

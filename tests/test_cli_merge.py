@@ -69,6 +69,7 @@ def test_tshark_reads_several_link_types(data_path: Path, merge: Merge, need_too
         check=True,
         capture_output=True,
         timeout=60,
+        env=peer_environment(),
     )
     rows = [line.split("\t") for line in listed.stdout.decode().splitlines()]
     assert {kind for kind, _ in rows} == {"1", "25", "7"}
@@ -169,7 +170,6 @@ def test_standard_input_and_output(data_path: Path, need_tool: Need) -> None:
         capture_output=True,
         timeout=60,
         check=True,
-        env=peer_environment(),
     )
     listed = subprocess.run(
         [need_tool("tcpdump"), "-nn", "-r", "-"],
@@ -177,6 +177,7 @@ def test_standard_input_and_output(data_path: Path, need_tool: Need) -> None:
         capture_output=True,
         timeout=60,
         check=True,
+        env=peer_environment(),
     )
     assert len(listed.stdout.splitlines()) == 390
 
