@@ -91,9 +91,8 @@ def measure(file: Capture, options: argparse.Namespace, missing: common.Missing)
             else [sys.executable, __file__, "--child", how, kind, str(file.path)]
             for how in WRITERS
         }
-        check({"C": commands["C"][:-1]}, file)
         ours = [sys.executable, __file__, "--write", "slimcap convert", kind, str(file.path)]
-        check({"slimcap convert": ours}, file)
+        check({"C": commands["C"][:-1], "slimcap convert": ours}, file)
         runs = common.rounds(commands, options.rounds, [options.cpu], missing)
         found[kind] = {
             how: [run["seconds"] / file.packets * 1e9 for run in times] for how, times in runs.items()

@@ -553,35 +553,37 @@ def test_renames_while_the_folder_is_looked_into(tmp_path, rotation, monkeypatch
     assert reader.finish() == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("replaced", [False, True])
-def test_a_file_that_is_renamed_before_its_turn(tmp_path, replaced):
+@pytest.fixture
+def first_read(tmp_path):
+    """A set of two files, `cap1` and `cap2` with one packet each, of which the first was read."""
     for number in (1, 2):
         (tmp_path / f"cap{number}").write_bytes(capture(number))
     with open_files(str(tmp_path / "cap*"), follow=True, timeout=10) as source:
         assert next_number(source) == 1
-        (tmp_path / "cap2").rename(tmp_path / "cap2.old")
-        if replaced:
-            time.sleep(0.01)
-            (tmp_path / "cap2").write_bytes(capture(3))
-        source.stop()
-        assert list(numbers(source)) == ([2, 3] if replaced else [2])
+        yield source
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_a_file_that_is_gone_before_its_turn(tmp_path, replaced):
-    for number in (1, 2):
-        (tmp_path / f"cap{number}").write_bytes(capture(number))
-    with open_files(str(tmp_path / "cap*"), follow=True, timeout=10) as source:
-        assert next_number(source) == 1
-        if replaced:
-            (tmp_path / "new").write_bytes(capture(3))
-            (tmp_path / "new").replace(tmp_path / "cap2")
-        else:
-            (tmp_path / "cap2").unlink()
-        with pytest.raises(FileNotFoundError, match="cap2"):
-            source.next_packet()
-        source.stop()
-        assert list(numbers(source)) == ([3] if replaced else [])
+def test_a_file_that_is_renamed_before_its_turn(tmp_path, first_read, replaced):
+    (tmp_path / "cap2").rename(tmp_path / "cap2.old")
+    if replaced:
+        time.sleep(0.01)
+        (tmp_path / "cap2").write_bytes(capture(3))
+    first_read.stop()
+    assert list(numbers(first_read)) == ([2, 3] if replaced else [2])
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_gone_before_its_turn(tmp_path, first_read, replaced):
+    if replaced:
+        (tmp_path / "new").write_bytes(capture(3))
+        (tmp_path / "new").replace(tmp_path / "cap2")
+    else:
+        (tmp_path / "cap2").unlink()
+    with pytest.raises(FileNotFoundError, match="cap2"):
+        first_read.next_packet()
+    first_read.stop()
+    assert list(numbers(first_read)) == ([3] if replaced else [])
 
 
 def test_stop_leaves_out_no_file_that_is_there(growing, tmp_path):

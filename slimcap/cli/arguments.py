@@ -9,7 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-_SECOND: Final = 10**9
+from slimcap.cli.totals import SECOND
+
 _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS_OF_1024: Final = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 _SIZE: Final = re.compile(r"(\d{1,18})([kMGT]|[KMGT]i|)B?", re.ASCII)
@@ -89,7 +90,7 @@ def moment(text: str) -> int:
     Without an offset it is UTC.
     """
     if found := _EPOCH_TIME.fullmatch(text):
-        return int(found[1]) * _SECOND + _nanoseconds(found[2])
+        return int(found[1]) * SECOND + _nanoseconds(found[2])
     found = _ISO_TIME.fullmatch(text)
     try:
         if found is None:
@@ -100,7 +101,7 @@ def moment(text: str) -> int:
         raise argparse.ArgumentTypeError(
             f"a time such as 2024-03-01T12:00:00.5Z or 1709294400.5 is needed, not {text!r}"
         ) from None
-    return (when - datetime.fromtimestamp(0, UTC)) // timedelta(seconds=1) * _SECOND + _nanoseconds(found[2])
+    return (when - datetime.fromtimestamp(0, UTC)) // timedelta(seconds=1) * SECOND + _nanoseconds(found[2])
 
 
 def _nanoseconds(fraction: str | None) -> int:

@@ -7,9 +7,8 @@ from typing import Final
 
 from slimcap.cli.arguments import Commands, add_command
 from slimcap.cli.choice import Choice, add_choice
-from slimcap.cli.output import complain
 from slimcap.cli.progress import wanted
-from slimcap.cli.reading import batches_of, noting, open_input
+from slimcap.cli.reading import batches_of, noting, open_input, tell
 from slimcap.cli.writing import EPILOG, add_output, opened_output, transfer
 
 HELP: Final = f"""\
@@ -57,6 +56,4 @@ def run(args: argparse.Namespace) -> int:
         noting(args.file, failures),
     ):
         transfer(source, batches_of(source, bar=wanted(lines=args.out == "-")), output, choice)
-    for failure in failures:
-        complain(failure)
-    return 1 if failures else 0
+    return tell(failures)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from slimcap.cli.about import as_text
 from slimcap.cli.arguments import Commands, add_command
-from slimcap.cli.output import complain, write
+from slimcap.cli.output import write
 from slimcap.cli.progress import wanted
-from slimcap.cli.reading import batches_of, noting, open_input
+from slimcap.cli.reading import batches_of, noting, open_input, tell
 from slimcap.cli.totals import Totals, iso
 from slimcap.packet.batch import Batch
 from slimcap.source.about import InterfaceInfo, SectionInfo
@@ -89,9 +89,7 @@ def run(args: argparse.Namespace) -> int:
             write(json.dumps(report) + "\n")
         elif info.opened:
             write(("\n" if number else "") + as_text(report))
-        for failure in failures:
-            complain(failure)
-            code = 1
+        code |= tell(failures)
     return code
 
 

@@ -8,9 +8,8 @@ from typing import Final
 
 from slimcap.cli.arguments import Commands, add_command
 from slimcap.cli.choice import Choice, add_choice
-from slimcap.cli.output import complain
 from slimcap.cli.progress import wanted
-from slimcap.cli.reading import batches_of, check_input, noting
+from slimcap.cli.reading import batches_of, check_input, noting, tell
 from slimcap.cli.writing import EPILOG, add_output, opened_output, transfer
 from slimcap.packet.batch import Batch
 from slimcap.source.files import open_files
@@ -67,9 +66,7 @@ def run(args: argparse.Namespace) -> int:
     ):
         batches = _batches(source, len(args.files), failures, bar=wanted(lines=args.out == "-"))
         transfer(source, batches, output, choice)
-    for failure in failures:
-        complain(failure)
-    return 1 if failures else 0
+    return tell(failures)
 
 
 def _open(args: argparse.Namespace) -> MergedSource:

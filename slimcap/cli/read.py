@@ -12,7 +12,7 @@ from slimcap.cli.export import Export
 from slimcap.cli.lines import Lines, json_lines, text_lines
 from slimcap.cli.output import complain
 from slimcap.cli.progress import wanted
-from slimcap.cli.reading import batches_of, noting, open_input
+from slimcap.cli.reading import batches_of, noting, open_input, tell
 from slimcap.cli.summary import Summary
 from slimcap.packet.batch import Batch
 from slimcap.packet.headers import HEADER_DTYPE
@@ -188,5 +188,4 @@ class _Reading:
         try:
             self._sink.end()
         finally:
-            for failure in self.failures:
-                complain(failure)
+            tell(self.failures)

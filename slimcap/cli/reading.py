@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Unpack
 
-from slimcap.cli.output import reason
+from slimcap.cli.output import complain, reason
 from slimcap.cli.progress import progress_bar
 from slimcap.errors import FilterError, SlimcapError
 from slimcap.packet.batch import Batch
@@ -27,6 +27,13 @@ def noting(file: str, failures: list[str]) -> Iterator[None]:
         failures.append(f"{file}: {error}")
     except (SlimcapError, OSError, ImportError) as error:
         failures.append(reason(error))
+
+
+def tell(failures: list[str]) -> int:
+    """Tell what went wrong; gives the exit code."""
+    for failure in failures:
+        complain(failure)
+    return 1 if failures else 0
 
 
 def open_input(file: str, **options: Unpack[PcapOptions]) -> PcapSource:

@@ -12,6 +12,7 @@ import numpy as np
 from slimcap.cli.arguments import positive, size
 from slimcap.cli.choice import Choice, Comments
 from slimcap.cli.output import OutputError, complain, printable, writing
+from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.packet.batch import Batch
 from slimcap.sink.compress import Compression, encoder_for
 from slimcap.sink.files import Format, open_writer, writer_class
@@ -19,13 +20,11 @@ from slimcap.sink.pcap import PcapWriter
 from slimcap.sink.pcapng import PcapNgWriter
 from slimcap.sink.rotate import RotatingWriter
 from slimcap.source.about import InterfaceInfo
-from slimcap.source.link import Link
+from slimcap.source.link import ETHERNET, Link
 from slimcap.source.merge import MergedSource
 from slimcap.source.pcapfile import PcapSource
 
-ETHERNET: Final = 1
 DBUS: Final = 231
-SNAPLEN: Final = 262144
 MOST_SNAPLEN: Final = 128 << 20  # only packets of D-Bus may be as long, and readers take no longer ones
 
 _MOST: Final = (1 << 64) - 1  # of a counter
@@ -138,7 +137,7 @@ def _open(args: argparse.Namespace, source: CapturedFiles) -> _Writer:
     if writer_class(args.out, args.format) is PcapNgWriter:
         options |= {"snaplen": args.snaplen or MOST_SNAPLEN, **_about(source)}
     else:
-        options["snaplen"] = args.snaplen or (MOST_SNAPLEN if link_type == DBUS else SNAPLEN)
+        options["snaplen"] = args.snaplen or (MOST_SNAPLEN if link_type == DBUS else MAX_SNAPLEN)
     if not any(split.values()):
         return open_writer(args.out, link_type, format=args.format, atomic=args.out != "-", **options)
     if args.out == "-":
