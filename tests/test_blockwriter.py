@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from traffic import LEFT, PAGE, ethernet, tagged, udp, udp6
+from support.traffic import LEFT, PAGE, ethernet, tagged, udp, udp6
 
 from slimcap import Link, MockRingSource, Packet
 

@@ -16,7 +16,7 @@ from typing import Any
 import make_samples
 import numpy as np
 import pytest
-from doubles import peer_environment
+from support.peers import peer_environment
 from make_samples import START, Ng
 
 import slimcap

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from doubles import peer_environment
+from support.peers import peer_environment
 from make_samples import START, Ng
 
 import slimcap

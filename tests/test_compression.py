@@ -11,7 +11,7 @@ import zlib
 
 import make_samples
 import pytest
-from doubles import Trickle
+from support.files import Trickle
 from make_samples import gzip_member, pcap_file, pcap_header, pcap_record
 
 from slimcap import FileFormatError, PcapSource, TruncatedFileError, read

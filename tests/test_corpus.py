@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from doubles import peer_environment
+from support.peers import peer_environment
 
 from slimcap import FileFormatError, PcapSource
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import make_samples
 import pytest
-from doubles import in_child
+from support.threads import in_child
 from make_samples import pcap_header, pcap_record
 
 from slimcap import (

@@ -13,7 +13,7 @@ import sys
 import zlib
 from pathlib import Path
 
-import bpf_oracles
+from support import bpf_oracles
 import fuzz_bpf
 import fuzz_convert
 import fuzz_expression

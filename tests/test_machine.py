@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from bpf_oracles import KernelMachine, LibpcapMachine, attach, random_packet, random_program
+from support.bpf_oracles import KernelMachine, LibpcapMachine, attach, random_packet, random_program
 
 from slimcap.errors import FilterError
 from slimcap.filter import Machine, accept

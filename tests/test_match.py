@@ -12,7 +12,7 @@ from typing import Any
 import make_samples as made
 import numpy as np
 import pytest
-from bpf_oracles import LibpcapMachine, libpcap_takes
+from support.bpf_oracles import LibpcapMachine, libpcap_takes
 
 from slimcap import (
     RECORD_DTYPE,

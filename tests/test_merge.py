@@ -15,7 +15,7 @@ import sys
 import make_samples
 import numpy as np
 import pytest
-from doubles import peer_environment
+from support.peers import peer_environment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_samples import pcap_header, pcap_record

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from doubles import in_child
-from traffic import (
+from support.threads import in_child
+from support.traffic import (
     ALL,
     GROUP,
     OTHER,

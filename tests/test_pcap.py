@@ -15,7 +15,7 @@ import weakref
 import make_samples
 import numpy as np
 import pytest
-from doubles import Trickle
+from support.files import Trickle
 from make_samples import MICRO, MODIFIED, NANO, pcap_file, pcap_header, pcap_record
 
 from slimcap import (

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import make_samples
 import numpy as np
 import pytest
-from doubles import Trickle
+from support.files import Trickle
 from make_samples import PCAPNG, RESOLUTIONS, START, Ng
 
 import slimcap

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from doubles import peer_environment
+from support.peers import peer_environment
 
 from slimcap import (
     RECORD_DTYPE,

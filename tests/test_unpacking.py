@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import make_samples
 import pytest
-from doubles import Trickle
+from support.files import Trickle
 from make_samples import pcap_file, pcap_header, pcap_record
 
 from slimcap import CaptureStopped, CaptureUnblocked, FileFormatError, PcapSource, TruncatedFileError, read

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import bpf_oracles
+from support import bpf_oracles
 
 from slimcap import FilterError
 from slimcap.filter import Machine

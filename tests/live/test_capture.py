@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from doubles import in_child
-from traffic import (
+from support.threads import in_child
+from support.traffic import (
     ALL,
     GROUP,
     LEFT,

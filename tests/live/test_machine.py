@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bpf_oracles import MOST, attach, random_program
+from support.bpf_oracles import MOST, attach, random_program
 
 from slimcap import Batch, PacketType, RecordFlag, RingSource, concat
 from slimcap.filter import Machine, Program, compile_expression

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from traffic import (
+from support.traffic import (
     ALL,
     GROUP,
     LEFT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from traffic import assert_silent, collect, ethernet, frames_of, payloads, udp
+from support.traffic import assert_silent, collect, ethernet, frames_of, payloads, udp
 
 from slimcap import FilterError, SocketSource, Stats
 

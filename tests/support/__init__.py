@@ -1,0 +1,4 @@
+"""What test modules share: samples, batches, readers, peers, growing files, threads, network namespaces.
+
+`tests/` is on the import path of the tests (`pythonpath` in pyproject.toml): `from support.batches import batch_of`.
+"""
