@@ -1,5 +1,7 @@
 """slimcap: packets from capture files and network interfaces into numpy, a block at a time."""
 
+from slimcap.capfile.pcap_writer import PcapWriter
+from slimcap.capfile.pcapng_writer import PcapNgWriter
 from slimcap.errors import (
     CaptureStopped,
     CaptureUnblocked,
@@ -16,32 +18,31 @@ from slimcap.errors import (
 from slimcap.packet.address import in_network, ip_from_str, ip_to_str
 from slimcap.packet.batch import Batch, concat
 from slimcap.packet.build import build_packet
-from slimcap.packet.headers import HEADER_DTYPE
+from slimcap.packet.enums import NO_IP, PACKET_HDR_OFFSET, HeaderStatus, PacketType, RecordFlag
+from slimcap.packet.headers.columns import HEADER_DTYPE
+from slimcap.packet.interface import InterfaceInfo, SectionInfo
 from slimcap.packet.lease import Lease
+from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet, PacketView
 from slimcap.packet.record import RECORD_DTYPE
-from slimcap.packet.types import NO_IP, PACKET_HDR_OFFSET, HeaderStatus, PacketType, RecordFlag
 from slimcap.packet.view import IPLayer, View
 from slimcap.sink.arrow import ArrowColumns, ArrowStream
-from slimcap.sink.files import open_writer
-from slimcap.sink.pcap import PcapWriter
-from slimcap.sink.pcapng import PcapNgWriter
+from slimcap.sink.open_writer import open_writer
 from slimcap.sink.rotate import RotatingWriter
-from slimcap.source.about import InterfaceInfo, SectionInfo
-from slimcap.source.afpacket import SocketSource
-from slimcap.source.afring import RingSource
 from slimcap.source.base import Source, Stats, ZeroCopySource
-from slimcap.source.files import open_file, open_files, read
-from slimcap.source.link import Link, links
-from slimcap.source.live import open_live
-from slimcap.source.livebase import LiveSource
-from slimcap.source.merge import MergedSource
-from slimcap.source.mock import MockRingSource, MockSocketSource
-from slimcap.source.pcapfile import PcapSource
-from slimcap.source.plan import ReadTask, plan
-from slimcap.source.replay import Jitter, Replay
-from slimcap.source.rotated import RotatedSource
-from slimcap.source.rtnetlink import LinkDrops
+from slimcap.source.file.followed import RotatedSource
+from slimcap.source.file.merged import MergedSource
+from slimcap.source.file.open_files import open_file, open_files, read
+from slimcap.source.file.pcap_source import PcapSource
+from slimcap.source.file.plan import ReadTask, plan
+from slimcap.source.live.interfaces import links
+from slimcap.source.live.live_source import LiveSource
+from slimcap.source.live.open_live import open_live
+from slimcap.source.live.ring_source import RingSource
+from slimcap.source.live.rtnetlink import LinkDrops
+from slimcap.source.live.socket_source import SocketSource
+from slimcap.source.mock.mock_sources import MockRingSource, MockSocketSource
+from slimcap.source.mock.replay import Jitter, Replay
 
 __version__ = "0.1.0"
 

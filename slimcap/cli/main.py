@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 import slimcap
-from slimcap.cli import bench, capture, convert, info, links, merge, read
-from slimcap.cli.output import OutputError, complain, drop_output, write
+from slimcap.cli.commands import bench, capture, convert, info, links, merge, read
+from slimcap.cli.terminal.streams import OutputError, complain, drop_output, write
 
 FAILED: Final = 1
 INTERRUPTED: Final = 128 + 2  # as shells say SIGINT

@@ -1,9 +1,8 @@
 """Capture filters: what the kernel drops before it copies, and how much it copies of the rest."""
 
-from slimcap.filter.choice import Filter, build_program
-from slimcap.filter.default import Direction, ip_only, with_direction, without_vlans
-from slimcap.filter.expression import compile_expression
-from slimcap.filter.machine import Machine
+from slimcap.filter.compile import Filter, build_program
+from slimcap.filter.libpcap import compile_expression
+from slimcap.filter.presets import Direction, ip_only, with_direction, without_vlans
 from slimcap.filter.program import DROP, Instruction, Program, accept, check, pack, with_snaplen
 from slimcap.filter.snaplen import (
     Strategy,
@@ -14,6 +13,7 @@ from slimcap.filter.snaplen import (
     minimal_ipv6_transport,
     resolve,
 )
+from slimcap.filter.vm import Machine
 
 __all__ = [
     "DROP",

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from slimcap.errors import FilterError
-from slimcap.filter.default import LINKTYPE_ETHERNET, LINKTYPE_RAW
+from slimcap.filter.presets import LINKTYPE_ETHERNET, LINKTYPE_RAW
 from slimcap.filter.program import check_snaplen
 
 Strategy: TypeAlias = Callable[[int], int]

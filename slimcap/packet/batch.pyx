@@ -5,7 +5,7 @@ from cpython.number cimport PyIndex_Check, PyNumber_AsSsize_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
-from slimcap.packet.headers cimport header_columns
+from slimcap.packet.headers.columns cimport header_columns
 from slimcap.packet.lease cimport Block, Hold, Lease, lease_block, lease_buffer, new_block
 from slimcap.packet.packet cimport new_packet_view
 from slimcap.packet.record cimport Record, in_bounds, ip_start
@@ -351,7 +351,7 @@ cdef class Batch:
         ValueError
             The batch was released.
         """
-        from slimcap.filter.match import match
+        from slimcap.filter.matcher import match
 
         return match(self, filter)
 
@@ -496,7 +496,7 @@ cdef class Batch:
         ValueError
             There is no such column, or the batch was released.
         """
-        from slimcap.sink.frames import to_arrow
+        from slimcap.sink.dataframes import to_arrow
         return to_arrow(self, columns, payload)
 
     def to_pandas(self, columns=None, *, payload=True):
@@ -517,7 +517,7 @@ cdef class Batch:
         ImportError, ValueError
             As `to_arrow` does.
         """
-        from slimcap.sink.frames import to_pandas
+        from slimcap.sink.dataframes import to_pandas
         return to_pandas(self, columns, payload)
 
     def to_polars(self, columns=None, *, payload=True):
@@ -539,7 +539,7 @@ cdef class Batch:
         ImportError, ValueError
             As `to_arrow` does.
         """
-        from slimcap.sink.frames import to_polars
+        from slimcap.sink.dataframes import to_polars
         return to_polars(self, columns, payload)
 
     def __arrow_c_schema__(self):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from slimcap.packet.enums import PacketType
 from slimcap.packet.packet import Packet
-from slimcap.packet.types import PacketType
 
 _ETHERNET_LEN = 14
 

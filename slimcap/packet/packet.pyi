@@ -2,8 +2,8 @@ from typing import Any, Never
 
 from typing_extensions import disjoint_base
 
+from slimcap.packet.enums import PacketType, RecordFlag
 from slimcap.packet.lease import _Buffer
-from slimcap.packet.types import PacketType, RecordFlag
 from slimcap.packet.view import IPLayer, View
 
 @disjoint_base

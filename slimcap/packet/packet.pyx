@@ -16,7 +16,7 @@ from slimcap.packet.view cimport new_ip_layer, new_view
 
 from operator import index
 
-from slimcap.packet.types import PACKET_HDR_OFFSET, PacketType, RecordFlag
+from slimcap.packet.enums import PACKET_HDR_OFFSET, PacketType, RecordFlag
 
 cdef enum:
     MAX_PAYLOAD = 0x7fffffff

@@ -1,7 +1,7 @@
 """`RECORD_DTYPE`: the numpy dtype of the row struct, spelt from the C layout."""
 import numpy as np
 
-from slimcap.packet.types import NO_IP, RecordFlag
+from slimcap.packet.enums import NO_IP, RecordFlag
 
 
 cdef dict _layout():

@@ -6,10 +6,10 @@ from cpython.object cimport Py_EQ, Py_NE
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from cpython.unicode cimport PyUnicode_FromFormat
 
-from slimcap.packet.lease cimport export_bytes
 cimport slimcap.wire.ipv4 as ipv4
 cimport slimcap.wire.ipv6 as ipv6
-cimport slimcap.wire.ports as ports
+cimport slimcap.wire.transport as transport
+from slimcap.packet.lease cimport export_bytes
 from slimcap.wire.ip cimport bounded, upper_layer
 from slimcap.wire.upper cimport UpperLayer
 
@@ -178,9 +178,9 @@ cdef Ports _ports(IPLayer layer, UpperLayer upper) noexcept:
     """The ports of the upper layer; zeros where there are none or they are cut."""
     cdef const uint8_t* p = layer._ptr + upper.offset
     cdef Py_ssize_t n = bounded(layer._ptr, layer._len) - upper.offset
-    if upper.offset == 0 or not ports.has_ports(upper.protocol):
+    if upper.offset == 0 or not transport.has_ports(upper.protocol):
         return Ports(0, 0)
-    return Ports(ports.source(p, n), ports.destination(p, n))
+    return Ports(transport.source(p, n), transport.destination(p, n))
 
 
 cdef bint _address(IPLayer layer, int ipv4_at, int ipv6_at, char* text) noexcept:

@@ -4,7 +4,7 @@ from typing import Any, TypeAlias, final
 from numpy.typing import NDArray
 
 from slimcap.packet.batch import Batch, _Payload
-from slimcap.sink.columns import Layout
+from slimcap.sink.arrow_columns import Layout
 
 # A PyCapsule, which has no type of its own.
 _Capsule: TypeAlias = object

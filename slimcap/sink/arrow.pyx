@@ -15,7 +15,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset, strcmp
 
-from slimcap.abi.arrow cimport (
+from slimcap.abi.arrow_c_data cimport (
     ECANCELED,
     EINVAL,
     EIO,
@@ -26,7 +26,7 @@ from slimcap.abi.arrow cimport (
 )
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.view cimport View
-from slimcap.sink.columns cimport Layout
+from slimcap.sink.arrow_columns cimport Layout
 
 import signal
 

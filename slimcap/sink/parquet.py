@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from slimcap.packet.batch import Batch
-from slimcap.sink.tables import Compression, TableFile, format_of
+from slimcap.sink.table_file import Compression, TableFile, format_of
 
 if TYPE_CHECKING:
     from slimcap.source.base import Source

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from slimcap.capfile.pcapng_writer import PcapNgWriter
+from slimcap.io.atomic_file import Finished
 from slimcap.packet.batch import Batch
 from slimcap.packet.record import RECORD_DTYPE
-from slimcap.sink.files import Format, stem_and_endings, writer_class
-from slimcap.sink.partial import Finished
-from slimcap.sink.pcapng import PcapNgWriter
+from slimcap.sink.open_writer import Format, stem_and_endings, writer_class
 
 if TYPE_CHECKING:
+    from slimcap.capfile.pcap_writer import PcapWriter
+    from slimcap.packet.link import Link
     from slimcap.packet.packet import Packet
-    from slimcap.sink.pcap import PcapWriter
-    from slimcap.source.link import Link
 
 _SECOND: Final = 1_000_000_000
 _LATEST: Final = (1 << 63) - 1  # time, or number of bytes

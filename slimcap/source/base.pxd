@@ -1,11 +1,11 @@
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from slimcap.io.event cimport Event
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.lease cimport Block, Borrowed, Hold
 from slimcap.packet.record cimport Record
 from slimcap.packet.view cimport View
-from slimcap.source.event cimport Event
 
 cdef class Source:
     # The rows that were decoded and not yet given out are _rows[_next:_end], over the bytes at _data.

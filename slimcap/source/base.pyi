@@ -4,11 +4,11 @@ from typing import NamedTuple, Never, NoReturn, Self, TypeVar, final, overload
 from typing_extensions import disjoint_base
 
 from slimcap.packet.batch import Batch
+from slimcap.packet.enums import PacketType
 from slimcap.packet.lease import _Buffer
+from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet
-from slimcap.packet.types import PacketType
 from slimcap.packet.view import IPLayer, View
-from slimcap.source.link import Link
 
 _T = TypeVar("_T")
 

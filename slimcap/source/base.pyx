@@ -15,12 +15,12 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
 from slimcap.abi.linux cimport nanosleep, timespec
+from slimcap.io.event cimport SIGNAL_STOP, SIGNAL_UNBLOCK, deadline_after, monotonic_ns
 from slimcap.packet.batch cimport Batch, new_batch
 from slimcap.packet.lease cimport Borrowed, Hold, borrow, lease_block
 from slimcap.packet.packet cimport Packet, empty_packet, packet_from, packet_type
 from slimcap.packet.record cimport ip_start
 from slimcap.packet.view cimport View, new_ip_layer, new_view
-from slimcap.source.event cimport SIGNAL_STOP, SIGNAL_UNBLOCK, deadline_after, monotonic_ns
 
 import sys
 from typing import NamedTuple

@@ -4,8 +4,8 @@
 """
 from libc.stdint cimport uint8_t
 
-from slimcap.abi.bytes cimport be16
 cimport slimcap.wire.ipv4 as ipv4
+from slimcap.abi.bytes cimport be16
 
 cdef enum:
     ETHERTYPE = 0x0806

@@ -4,11 +4,11 @@
 """
 from libc.stdint cimport uint8_t, uint32_t
 
-from slimcap.abi.bytes cimport be16
 cimport slimcap.wire.ipv4 as ipv4
 cimport slimcap.wire.ipv6 as ipv6
-from slimcap.wire.ethertype cimport walk_ethertype
-from slimcap.wire.link cimport LinkInfo, set_type
+from slimcap.abi.bytes cimport be16
+from slimcap.wire.walk_ethertype cimport walk_ethertype
+from slimcap.wire.walk_result cimport LinkInfo, set_type
 
 cdef enum:
     ETHERNET_LEN = 14

@@ -7,8 +7,8 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
+from slimcap.abi.branch cimport rarely
 from slimcap.abi.bytes cimport be16
-from slimcap.abi.expect cimport rarely
 from slimcap.wire.upper cimport UPPER_BAD, UPPER_CUT, UPPER_FRAGMENT, UPPER_HERE, UpperLayer
 
 cdef enum:

@@ -6,7 +6,7 @@ those.
 """
 from libc.stdint cimport uint8_t, uint32_t
 
-from slimcap.wire.link cimport LinkInfo, set_ip_by_version
+from slimcap.wire.walk_result cimport LinkInfo, set_ip_by_version
 
 cdef enum:
     MPLS_ETHERTYPE_UNICAST = 0x8847

@@ -6,7 +6,7 @@ so the order tells itself. Every system has its own number for AF_INET6.
 from libc.stdint cimport uint8_t, uint32_t
 
 from slimcap.abi.bytes cimport be32, bswap32
-from slimcap.wire.link cimport LinkInfo, set_ip
+from slimcap.wire.walk_result cimport LinkInfo, set_ip
 
 cdef enum:
     NULL_LEN = 4

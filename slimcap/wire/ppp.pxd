@@ -7,8 +7,8 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from slimcap.abi.bytes cimport be16
-from slimcap.wire.link cimport LinkInfo, set_ip
 from slimcap.wire.mpls cimport walk_mpls
+from slimcap.wire.walk_result cimport LinkInfo, set_ip
 
 cdef enum:
     PPPOE_ETHERTYPE_SESSION = 0x8864

@@ -7,8 +7,8 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from slimcap.abi.bytes cimport be16
-from slimcap.wire.ethertype cimport LLC_MAX_LENGTH, walk_ethertype
-from slimcap.wire.link cimport LinkInfo
+from slimcap.wire.walk_ethertype cimport LLC_MAX_LENGTH, walk_ethertype
+from slimcap.wire.walk_result cimport LinkInfo
 
 cdef enum:
     SLL_LEN = 16

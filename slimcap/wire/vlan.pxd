@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memmove
 
 from slimcap.abi.bytes cimport put_be16
-from slimcap.wire.link cimport INFO_VLAN, LinkInfo
+from slimcap.wire.walk_result cimport INFO_VLAN, LinkInfo
 
 cdef enum:
     VLAN_LEN = 4

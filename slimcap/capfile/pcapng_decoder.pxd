@@ -1,0 +1,88 @@
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from slimcap.abi.bytes cimport bswap32, load32
+from slimcap.abi.clock cimport Clock
+from slimcap.abi.pcap_format cimport LENGTH_SIZE, PCAPNG_ORDER, PCAPNG_SECTION, PcapngBlock
+from slimcap.capfile.decoder cimport Decoder
+from slimcap.packet.record cimport Record
+
+cdef enum:
+    MIN_BLOCK = sizeof(PcapngBlock) + LENGTH_SIZE
+    MAX_BLOCK = 128 << 20               # as Wireshark has it
+
+cdef enum Halt:
+    HALT_NOT
+    HALT_DATA       # more bytes are needed, or more rows
+    HALT_BLOCK      # at a block that says something of the file
+    HALT_COMMENT    # behind a packet that has one
+    HALT_FAULT
+
+cdef enum Fault:
+    FAULT_NO_SECTION
+    FAULT_ORDER
+    FAULT_LENGTH
+    FAULT_TRAILER
+    FAULT_SHORT
+    FAULT_INTERFACE
+    FAULT_CAPLEN
+    FAULT_OVERRUN
+
+cdef struct Interface:
+    Clock clock
+    uint32_t linktype, snaplen
+    uint64_t dropped            # before its packets, as these say
+
+cdef struct Options:
+    const uint8_t* at
+    uint64_t left               # in the end 0, but if an option was longer than what is there
+    bint swapped
+
+cdef class PcapngDecoder(Decoder):
+    cdef str _name
+    cdef uint32_t _wanted               # most bytes to take of a packet
+    cdef Interface* _interfaces         # of all sections, _count of them; ours
+    cdef uint32_t _count, _room
+    cdef uint32_t _section              # where the current section's start
+    cdef bint _in_section
+    cdef list _links
+    cdef bint _busy                     # decoding: the interfaces may move
+    cdef Py_ssize_t _rows               # written by the decode() that is under way
+    cdef Options _commented             # of the packet that stopped the walk
+    cdef Fault _trouble
+    cdef uint64_t _value, _limit        # what is wrong, and what would be right
+    cdef int _run(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) except -1
+    cdef Halt _walk(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) noexcept nogil
+    cdef Halt _next_block(self, const uint8_t* p, uint64_t left, PcapngBlock* block) noexcept nogil
+    cdef Halt _read_packet(self, const uint8_t* p, const PcapngBlock* block, Record* row) noexcept nogil
+    cdef Halt _read_options(self, Options* options, Interface* interface, Record* row) noexcept nogil
+    cdef Halt _fail(self, Fault fault, uint64_t value, uint64_t limit) noexcept nogil
+    cdef bint _read_block(self, const uint8_t* p) except -1
+    cdef str _read_section(self, const uint8_t* p, uint32_t length)
+    cdef str _read_interface(self, const uint8_t* p, uint32_t length)
+    cdef str _read_statistics(self, const uint8_t* p, uint32_t length)
+    cdef object _time_of(self, uint32_t number, uint32_t high, uint32_t low)
+    cdef str _add_interface(self, Interface interface, uint8_t tsresol, dict texts)
+    cdef int _grow(self) except -1
+    cdef str _explain(self)
+
+
+cdef inline bint read_block_head(const uint8_t* p, bint* swapped, PcapngBlock* block) noexcept nogil:
+    """The head of the block at `p`, of which MIN_BLOCK bytes are there, as this machine would write it.
+
+    A section header says whether all blocks are `swapped` from there on; False if it says neither.
+    """
+    cdef uint32_t order
+    memcpy(block, p, sizeof(PcapngBlock))
+    if block.type == PCAPNG_SECTION:
+        order = load32(p + sizeof(PcapngBlock))
+        if order != PCAPNG_ORDER and bswap32(order) != PCAPNG_ORDER:
+            return False
+        swapped[0] = order != PCAPNG_ORDER
+    if swapped[0]:
+        block.type, block.length = bswap32(block.type), bswap32(block.length)
+    return True
+
+
+cdef inline bint is_block_length(uint32_t length) noexcept nogil:
+    return length % 4 == 0 and MIN_BLOCK <= length <= MAX_BLOCK

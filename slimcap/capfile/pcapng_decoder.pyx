@@ -1,0 +1,526 @@
+"""pcapng (draft-ietf-opsawg-pcapng): sections of blocks, whose packets name one of the section's interfaces.
+
+    section header ─ interface ─ interface ─ packet ─ packet ─ statistics ─ section header ─ …
+
+    type   length   …   options   length
+    4      4                      4         bytes; every block is a multiple of 4 long
+
+Packets are read without the GIL. At what says something of the file (sections, interfaces, statistics) the
+walk stops, and Python reads on; all other blocks are passed over.
+"""
+cimport cython
+from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from slimcap.abi.bytes cimport bswap16, bswap32, bswap64, load32, load64
+from slimcap.abi.clock cimport MICROSECONDS, nanoseconds, set_resolution
+from slimcap.abi.pcap_format cimport (
+    INTERFACE_DESCRIPTION,
+    INTERFACE_FILTER,
+    INTERFACE_HARDWARE,
+    INTERFACE_NAME,
+    INTERFACE_OS,
+    INTERFACE_TIME_OFFSET,
+    INTERFACE_TIME_RESOLUTION,
+    LENGTH_SIZE,
+    OPTION_COMMENT,
+    OPTION_END,
+    PACKET_DROPS,
+    PACKET_FLAGS,
+    PCAPNG_INTERFACE,
+    PCAPNG_OLD_PACKET,
+    PCAPNG_ORDER,
+    PCAPNG_PACKET,
+    PCAPNG_SECTION,
+    PCAPNG_SIMPLE,
+    PCAPNG_STATISTICS,
+    SECTION_APPLICATION,
+    SECTION_HARDWARE,
+    SECTION_OS,
+    STATISTICS_END,
+    STATISTICS_INTERFACE_DROPS,
+    STATISTICS_RECEIVED,
+    STATISTICS_START,
+    STATISTICS_SYSTEM_DROPS,
+    PcapngBlock,
+    PcapngInterface,
+    PcapngOldPacket,
+    PcapngOption,
+    PcapngPacket,
+    PcapngSection,
+    PcapngSimplePacket,
+    PcapngStatistics,
+    padded,
+)
+from slimcap.capfile.decoder cimport MAX_CAPLEN, MAX_SECTIONS, Decoder, fill_row, most_caplen
+from slimcap.packet.record cimport MAX_INTERFACES, Record, set_pkt_type
+
+from slimcap.packet.enums import PacketType
+from slimcap.packet.interface import InterfaceInfo, SectionInfo
+from slimcap.packet.link import Link
+
+cdef enum:
+    DROPS_UNKNOWN = 0xffff
+    INBOUND = 1
+    OUTBOUND = 2
+    KEEP_TYPE = 255
+
+# By the reception type in epb_flags, bits 2 to 4 (section 4.3.1); KEEP_TYPE: it says nothing.
+cdef uint8_t[8] PKT_TYPES = [
+    KEEP_TYPE, PacketType.THIS_HOST, PacketType.MULTICAST, PacketType.BROADCAST, PacketType.OTHER_HOST,
+    KEEP_TYPE, KEEP_TYPE, KEEP_TYPE]
+cdef uint8_t THIS_HOST = PacketType.THIS_HOST
+cdef uint8_t OUTGOING = PacketType.OUTGOING
+
+# Fields of SectionInfo, Link and InterfaceInfo, by the code of the option that they come from.
+cdef dict SECTION_TEXTS = {
+    SECTION_HARDWARE: "hardware", SECTION_OS: "os",
+    SECTION_APPLICATION: "application"}
+cdef dict INTERFACE_TEXTS = {
+    INTERFACE_NAME: "name", INTERFACE_DESCRIPTION: "description",
+    INTERFACE_FILTER: "filter", INTERFACE_OS: "os", INTERFACE_HARDWARE: "hardware"}
+cdef dict COUNTERS = {
+    STATISTICS_RECEIVED: "received", STATISTICS_INTERFACE_DROPS: "interface_dropped",
+    STATISTICS_SYSTEM_DROPS: "os_dropped"}
+cdef dict TIMES = {STATISTICS_START: "start", STATISTICS_END: "end"}
+
+
+@cython.final
+cdef class PcapngDecoder(Decoder):
+    """The packets of a pcapng file, from bytes to rows.
+
+    It is given the file from its first byte on, and keeps what it saw of sections and interfaces from one
+    `decode()` to the next. `links` are the interfaces of all sections, and grow.
+
+    Parameters
+    ----------
+    snaplen : int
+        Most bytes to take of a packet; 0 for all that were captured.
+    name : str
+        What to call interfaces for which the file has no name.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        self._links = []
+        self._name = ""
+        self._wanted = self._cut = MAX_CAPLEN
+        self.resolution = 1000
+        self.needed = MIN_BLOCK
+
+    def __init__(self, uint32_t snaplen=0, str name=""):
+        self._name = name
+        self._wanted = snaplen or 0xffffffff
+        self._cut = min(self._wanted, <uint32_t> MAX_CAPLEN)
+
+    def __dealloc__(self):
+        PyMem_RawFree(self._interfaces)
+
+    cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1:
+        cdef uint64_t size = data.shape[0]
+        cdef const uint8_t* p = &data[0] if size else NULL
+        cdef Record* out = &rows[0] if rows.shape[0] else NULL
+        cdef Py_ssize_t room = rows.shape[0]
+        if self._busy:
+            raise RuntimeError("another thread is decoding with this: one at a time")
+        self._busy = True
+        try:
+            self.position = min(start, size)
+            self._rows = 0
+            self.fault = None
+            self.comments = []
+            self._run(p, size, out, room)
+        finally:
+            self._busy = False
+        return self._rows
+
+    cdef int _run(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) except -1:
+        """Walk, read what the walk stops at, walk on."""
+        cdef Halt halt
+        while True:
+            with nogil:
+                halt = self._walk(data, size, rows, room)
+            if halt == HALT_COMMENT:
+                self.comments.extend((self._rows - 1, text) for text in _comments(&self._commented))
+            elif halt != HALT_BLOCK or not self._read_block(data + self.position):
+                break
+        if halt == HALT_FAULT:
+            self.fault = self._explain()
+        if len(self.links) < self._count:
+            self.links = tuple(self._links)
+        return 0
+
+    # Packets, without the GIL.
+
+    cdef Halt _walk(
+            self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) noexcept nogil:
+        """Rows of the packets from `position` on; says what stopped it."""
+        cdef uint64_t at = self.position
+        cdef Py_ssize_t count = self._rows
+        cdef PcapngBlock block
+        cdef Halt halt = HALT_NOT
+        while halt == HALT_NOT:
+            halt = self._next_block(data + at, size - at, &block)
+            if halt != HALT_NOT:
+                break
+            if block.type == PCAPNG_PACKET or block.type == PCAPNG_SIMPLE or block.type == PCAPNG_OLD_PACKET:
+                if count == room:
+                    halt = HALT_DATA
+                    break
+                rows[count].offset = at
+                halt = self._read_packet(data + at, &block, &rows[count])
+                if halt == HALT_FAULT:
+                    break
+                count += 1
+            elif (block.type == PCAPNG_INTERFACE or block.type == PCAPNG_STATISTICS
+                    or block.type == PCAPNG_SECTION):
+                halt = HALT_BLOCK
+                break
+            at += block.length
+        self.position = at
+        self._rows = count
+        return halt
+
+    cdef Halt _next_block(self, const uint8_t* p, uint64_t left, PcapngBlock* block) noexcept nogil:
+        """The head of the block at `p`, all of which is there."""
+        cdef uint32_t again
+        self.needed = MIN_BLOCK
+        if left < MIN_BLOCK:
+            return HALT_DATA
+        if not self._in_section and load32(p) != PCAPNG_SECTION:
+            return self._fail(FAULT_NO_SECTION, load32(p), PCAPNG_SECTION)
+        if not read_block_head(p, &self.swapped, block):
+            return self._fail(FAULT_ORDER, load32(p + sizeof(PcapngBlock)), PCAPNG_ORDER)
+        if not is_block_length(block.length):
+            return self._fail(FAULT_LENGTH, block.length, MAX_BLOCK)
+        if left < block.length:
+            self.needed = block.length
+            return HALT_DATA
+        again = load32(p + block.length - LENGTH_SIZE)
+        if self.swapped:
+            again = bswap32(again)
+        if again != block.length:
+            return self._fail(FAULT_TRAILER, again, block.length)
+        return HALT_NOT
+
+    cdef Halt _read_packet(
+            self, const uint8_t* p, const PcapngBlock* block, Record* row) noexcept nogil:
+        """A row of a packet block, whose `offset` is the block's until now."""
+        cdef PcapngPacket h
+        cdef PcapngOldPacket old
+        cdef uint32_t header = (
+            sizeof(PcapngSimplePacket) if block.type == PCAPNG_SIMPLE else sizeof(PcapngPacket))
+        cdef Interface* interface
+        cdef Options options
+        if block.length < header + LENGTH_SIZE:
+            return self._fail(FAULT_SHORT, block.length, header + LENGTH_SIZE)
+        options.left = block.length - header - LENGTH_SIZE
+        if block.type == PCAPNG_SIMPLE:
+            memcpy(&h, p, sizeof(PcapngSimplePacket))
+            h.time_high = h.time_low = h.caplen = 0
+        else:
+            memcpy(&h, p, sizeof(PcapngPacket))
+        if self.swapped:
+            _swap(&h)
+        if block.type == PCAPNG_SIMPLE:
+            h.len = h.interface_id
+            h.interface_id = 0
+        elif block.type == PCAPNG_OLD_PACKET:
+            memcpy(&old, p, header)
+            h.interface_id = bswap16(old.interface_id) if self.swapped else old.interface_id
+        if h.interface_id >= self._count - self._section:
+            return self._fail(FAULT_INTERFACE, h.interface_id, self._count - self._section)
+        interface = &self._interfaces[self._section + h.interface_id]
+        if block.type == PCAPNG_SIMPLE:
+            h.caplen = min(h.len, interface.snaplen) if interface.snaplen else h.len
+            row.timestamp = 0
+        else:
+            row.timestamp = nanoseconds(&interface.clock, <uint64_t> h.time_high << 32 | h.time_low)
+        if h.caplen > most_caplen(interface.linktype):
+            return self._fail(FAULT_CAPLEN, h.caplen, most_caplen(interface.linktype))
+        if h.caplen > options.left:
+            return self._fail(FAULT_OVERRUN, h.caplen, options.left)
+        row.offset += header
+        row.interface = <uint16_t> (self._section + h.interface_id)
+        fill_row(row, interface.linktype, p + header, h.caplen, h.len, self._wanted)
+        if block.type == PCAPNG_OLD_PACKET and old.drops != DROPS_UNKNOWN:
+            _add_drops(interface, bswap16(old.drops) if self.swapped else old.drops)
+        options.left -= padded(h.caplen)
+        if options.left == 0 or block.type == PCAPNG_SIMPLE:
+            return HALT_NOT
+        options.at = p + header + padded(h.caplen)
+        options.swapped = self.swapped
+        return self._read_options(&options, interface, row)
+
+    cdef Halt _read_options(self, Options* options, Interface* interface, Record* row) noexcept nogil:
+        """What a packet's options add to its row; what is wrong with them is ignored, as in libpcap."""
+        cdef PcapngOption option
+        cdef const uint8_t* value
+        cdef Halt halt = HALT_NOT
+        self._commented = options[0]
+        while _next_option(options, &option, &value):
+            if option.code == PACKET_FLAGS and option.length == 4:
+                _apply_flags(row, bswap32(load32(value)) if options.swapped else load32(value))
+            elif option.code == PACKET_DROPS and option.length == 8:
+                _add_drops(interface, bswap64(load64(value)) if options.swapped else load64(value))
+            elif option.code == OPTION_COMMENT:
+                halt = HALT_COMMENT
+        return halt
+
+    cdef Halt _fail(self, Fault fault, uint64_t value, uint64_t limit) noexcept nogil:
+        self._trouble, self._value, self._limit = fault, value, limit
+        return HALT_FAULT
+
+    # The other blocks, rare, with it.
+
+    cdef bint _read_block(self, const uint8_t* p) except -1:
+        """Take in the block at `position`, and go behind it; False if there is something wrong with it."""
+        cdef PcapngBlock block
+        memcpy(&block, p, sizeof(block))
+        if self.swapped:
+            block.type, block.length = bswap32(block.type), bswap32(block.length)
+        if block.type == PCAPNG_SECTION:
+            self.fault = self._read_section(p, block.length)
+        elif block.type == PCAPNG_INTERFACE:
+            self.fault = self._read_interface(p, block.length)
+        else:
+            self.fault = self._read_statistics(p, block.length)
+        if self.fault is not None:
+            return False
+        self.position += block.length
+        return True
+
+    cdef str _read_section(self, const uint8_t* p, uint32_t length):
+        cdef PcapngSection h
+        cdef Options options
+        if length < sizeof(h) + LENGTH_SIZE:
+            return f"a section header of {length} bytes"
+        memcpy(&h, p, sizeof(h))
+        if self.swapped:
+            h.version_major, h.version_minor = bswap16(h.version_major), bswap16(h.version_minor)
+        if h.version_major != 1 or h.version_minor not in (0, 2):  # 1.2 is an early 1.0
+            return f"pcapng version {h.version_major}.{h.version_minor} is not supported"
+        self.version_major, self.version_minor = h.version_major, h.version_minor
+        self._in_section = True
+        self._section = self._count
+        if len(self.sections) < MAX_SECTIONS:
+            options = _options_behind(p, sizeof(h), length, self.swapped)
+            self.sections.append(SectionInfo(
+                self._byte_order(), (h.version_major, h.version_minor), self._section,
+                **_texts(&options, SECTION_TEXTS)))
+        return None
+
+    cdef str _read_interface(self, const uint8_t* p, uint32_t length):
+        cdef PcapngInterface h
+        cdef Interface interface
+        cdef Options options
+        cdef PcapngOption option
+        cdef const uint8_t* value
+        cdef uint8_t tsresol = MICROSECONDS
+        if length < sizeof(h) + LENGTH_SIZE:
+            return f"an interface description of {length} bytes"
+        memcpy(&h, p, sizeof(h))
+        interface.linktype = bswap16(h.linktype) if self.swapped else h.linktype
+        interface.snaplen = bswap32(h.snaplen) if self.swapped else h.snaplen
+        interface.dropped = 0
+        set_resolution(&interface.clock, MICROSECONDS)
+        interface.clock.seconds = 0
+        options = _options_behind(p, sizeof(h), length, self.swapped)
+        while _next_option(&options, &option, &value):
+            if option.code == INTERFACE_TIME_RESOLUTION:
+                if option.length != 1:
+                    return f"if_tsresol of {option.length} bytes"
+                if not set_resolution(&interface.clock, value[0]):
+                    return f"timestamps in units finer than 64 bits can tell apart (if_tsresol {value[0]})"
+                tsresol = value[0]
+            elif option.code == INTERFACE_TIME_OFFSET:
+                if option.length != 8:
+                    return f"if_tsoffset of {option.length} bytes"
+                interface.clock.seconds = <int64_t> (
+                    bswap64(load64(value)) if self.swapped else load64(value))
+        if options.left:
+            return "an option that is longer than its interface description"
+        options = _options_behind(p, sizeof(h), length, self.swapped)
+        return self._add_interface(interface, tsresol, _texts(&options, INTERFACE_TEXTS))
+
+    cdef str _add_interface(self, Interface interface, uint8_t tsresol, dict texts):
+        cdef uint32_t tick = max(1, <uint32_t> (interface.clock.multiply >> interface.clock.shift))
+        if self._count == MAX_INTERFACES:
+            return f"more than {MAX_INTERFACES} interfaces"
+        if self._count == self._room:
+            self._grow()
+        self._interfaces[self._count] = interface
+        description = texts.pop("description", "")
+        name = texts.pop("name", "")
+        link = Link(
+            name or description or self._name, self._count, interface.linktype, description=description,
+            named=bool(name))
+        cdef object base = 2 if tsresol & 0x80 else 10, power = tsresol & 0x7f  # 10^19 is no C integer
+        self._links.append(link)
+        self.interfaces.append(
+            InterfaceInfo(link, interface.snaplen, base ** power, interface.clock.seconds, **texts))
+        if self._count == 0:
+            self.snaplen = interface.snaplen
+            self.resolution = tick
+        self.resolution = min(self.resolution, tick)
+        self._cut = max(self._cut, min(self._wanted, most_caplen(interface.linktype)))
+        self._count += 1
+        return None
+
+    cdef int _grow(self) except -1:
+        cdef uint32_t room = 2 * self._room + 1
+        cdef void* memory = PyMem_RawRealloc(self._interfaces, room * sizeof(Interface))
+        if memory is NULL:
+            raise MemoryError(f"cannot allocate {room} interfaces")
+        self._interfaces = <Interface*> memory
+        self._room = room
+        return 0
+
+    cdef str _read_statistics(self, const uint8_t* p, uint32_t length):
+        cdef PcapngStatistics h
+        cdef Options options
+        cdef PcapngOption option
+        cdef const uint8_t* value
+        cdef uint32_t number
+        cdef dict counters = {}, times = {}
+        if length < sizeof(h) + LENGTH_SIZE:
+            return f"interface statistics of {length} bytes"
+        memcpy(&h, p, sizeof(h))
+        if self.swapped:
+            h.interface_id = bswap32(h.interface_id)
+        if h.interface_id >= self._count - self._section:
+            return None  # it has no packets, and says nothing of any
+        number = self._section + h.interface_id
+        options = _options_behind(p, sizeof(h), length, self.swapped)
+        while _next_option(&options, &option, &value):
+            if option.length == 8 and option.code in COUNTERS:
+                counters[COUNTERS[option.code]] = bswap64(load64(value)) if self.swapped else load64(value)
+            elif option.length == 8 and option.code in TIMES:
+                times[TIMES[option.code]] = self._time_of(number, load32(value), load32(value + 4))
+        if len(counters) > ("received" in counters):
+            # They may count the same packets: what these statistics do not tell, earlier ones do not, either.
+            counters = {"interface_dropped": None, "os_dropped": None, **counters}
+        self.interfaces[number] = self.interfaces[number]._replace(**counters, **times)
+        return None
+
+    cdef object _time_of(self, uint32_t number, uint32_t high, uint32_t low):
+        """A time in ticks of an interface, in nanoseconds."""
+        if self.swapped:
+            high, low = bswap32(high), bswap32(low)
+        return nanoseconds(&self._interfaces[number].clock, <uint64_t> high << 32 | low)
+
+    cdef object _dropped(self):
+        # Both may tell of the same packets.
+        cdef uint32_t i
+        total = 0
+        for i, told in enumerate(self.interfaces):
+            in_all = min((told.interface_dropped or 0) + (told.os_dropped or 0), 0xffffffffffffffff)
+            total += max(self._interfaces[i].dropped, in_all)
+        return total
+
+    cdef str _explain(self):
+        """What stopped the walk, in words."""
+        value, limit = self._value, self._limit
+        if self._trouble == FAULT_NO_SECTION:
+            return f"not a capture file: 0x{value:08x} where a section header has to be"
+        if self._trouble == FAULT_ORDER:
+            return f"a section header with byte-order magic 0x{value:08x}"
+        if self._trouble == FAULT_LENGTH:
+            return f"a block of {value} bytes: it is a multiple of 4, from {MIN_BLOCK} to {limit}"
+        if self._trouble == FAULT_TRAILER:
+            return f"a block of {limit} bytes that says {value} at its end"
+        if self._trouble == FAULT_SHORT:
+            return f"a packet block of {value} bytes: its header takes {limit}"
+        if self._trouble == FAULT_INTERFACE:
+            return f"a packet of interface {value}, where the section has {limit}"
+        if self._trouble == FAULT_CAPLEN:
+            return f"a packet of {value} captured bytes: there can be {limit}"
+        return f"a packet of {value} captured bytes in a block that has {limit} for it"
+
+
+cdef inline void _swap(PcapngPacket* h) noexcept nogil:
+    h.interface_id = bswap32(h.interface_id)
+    h.time_high = bswap32(h.time_high)
+    h.time_low = bswap32(h.time_low)
+    h.caplen = bswap32(h.caplen)
+    h.len = bswap32(h.len)
+
+
+cdef inline Options _options_behind(
+        const uint8_t* p, uint32_t header, uint32_t length, bint swapped) noexcept nogil:
+    """The options of the block at `p`, behind its header."""
+    cdef Options options
+    options.at = p + header
+    options.left = length - header - LENGTH_SIZE
+    options.swapped = swapped
+    return options
+
+
+cdef inline bint _next_option(
+        Options* options, PcapngOption* option, const uint8_t** value) noexcept nogil:
+    """The next option, whose value is there; False behind the last, or if the value is not."""
+    cdef uint64_t size
+    if options.left < sizeof(PcapngOption):
+        return False
+    memcpy(option, options.at, sizeof(PcapngOption))
+    if options.swapped:
+        option.code, option.length = bswap16(option.code), bswap16(option.length)
+    if option.code == OPTION_END:
+        options.left = 0
+        return False
+    size = sizeof(PcapngOption) + padded(option.length)
+    if size > options.left:
+        return False
+    value[0] = options.at + sizeof(PcapngOption)
+    options.at += size
+    options.left -= size
+    return True
+
+
+cdef inline void _apply_flags(Record* row, uint32_t flags) noexcept nogil:
+    """Who the packet was for, as epb_flags has it: direction in bits 0 and 1, reception type in 2 to 4."""
+    cdef uint8_t pkt_type = PKT_TYPES[flags >> 2 & 7]
+    if flags & 3 == OUTBOUND:
+        pkt_type = OUTGOING
+    elif flags & 3 == INBOUND and pkt_type == KEEP_TYPE:
+        pkt_type = THIS_HOST
+    if pkt_type != KEEP_TYPE:
+        set_pkt_type(row, pkt_type)
+
+
+cdef inline void _add_drops(Interface* interface, uint64_t drops) noexcept nogil:
+    interface.dropped += min(drops, 0xffffffffffffffffULL - interface.dropped)
+
+
+cdef dict _texts(Options* options, dict fields):
+    """What the options say, by the names that `fields` gives their codes: the last of each, all comments."""
+    cdef PcapngOption option
+    cdef const uint8_t* value
+    texts, comments = {}, []
+    while _next_option(options, &option, &value):
+        if option.code == OPTION_COMMENT:
+            comments.append(_text(value, option.length))
+        elif option.code in fields:
+            text = _text(value, option.length)
+            if fields[option.code] == "filter":  # behind a byte that says what it is: 0, an expression
+                text = text[1:] if text.startswith("\0") else ""
+            texts[fields[option.code]] = text
+    if comments:
+        texts["comment"] = "\n".join(comments)
+    return texts
+
+
+cdef list _comments(Options* options):
+    """The texts of all comments."""
+    cdef PcapngOption option
+    cdef const uint8_t* value
+    texts = []
+    while _next_option(options, &option, &value):
+        if option.code == OPTION_COMMENT:
+            texts.append(_text(value, option.length))
+    return texts
+
+
+cdef str _text(const uint8_t* value, uint16_t length):
+    """UTF-8, which may be anything, or end with a NUL that it should not have."""
+    return value[:length].decode("utf-8", "replace").rstrip("\0")

@@ -1,0 +1,52 @@
+from collections.abc import Mapping
+from typing import Literal, final
+
+from slimcap.capfile.writer import Writer
+from slimcap.io.compression.encoders import Compression
+from slimcap.packet.batch import Batch
+from slimcap.packet.link import Link
+from slimcap.packet.packet import Packet
+from slimcap.sink.open_writer import Target
+
+@final
+class PcapNgWriter(Writer):
+    def __init__(
+        self,
+        file: Target,
+        link_type: int = 1,
+        *,
+        snaplen: int = 262144,
+        compression: Compression | Literal["infer"] | None = "infer",
+        level: int | None = None,
+        atomic: bool = False,
+        comment: str | None = None,
+        hardware: str | None = None,
+        os: str | None = None,
+        application: str | None = None,
+    ) -> None: ...
+    @property
+    def interfaces(self) -> tuple[Link | None, ...]: ...
+    def add_interface(
+        self,
+        link: Link,
+        *,
+        snaplen: int | None = None,
+        comment: str | None = None,
+        filter: str | None = None,
+        hardware: str | None = None,
+        os: str | None = None,
+    ) -> int: ...
+    def write_batch(self, batch: Batch, comments: Mapping[int, str] | None = None) -> None: ...
+    def write_packet(self, packet: Packet, *, interface: int = 0, comment: str | None = None) -> None: ...
+    def write_statistics(
+        self,
+        interface: int = 0,
+        *,
+        received: int | None = None,
+        dropped: int | None = None,
+        interface_dropped: int | None = None,
+        filter_accepted: int | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        at: int | None = None,
+    ) -> None: ...

@@ -1,0 +1,638 @@
+"""Writing pcapng (draft-ietf-opsawg-pcapng): one section, of this machine's byte order, with nanoseconds.
+
+    section header ─ interface ─ packet ─ packet ─ interface ─ packet ─ statistics
+
+    type   length   …   options   length
+    4      4                      4         bytes; every block is a multiple of 4 long
+
+Packets are laid out without the GIL; what comes once, from Python.
+"""
+cimport cython
+from libc.stdint cimport UINT32_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from slimcap.abi.bytes cimport be16
+from slimcap.abi.pcap_format cimport (
+    INTERFACE_DESCRIPTION,
+    INTERFACE_FILTER,
+    INTERFACE_HARDWARE,
+    INTERFACE_NAME,
+    INTERFACE_OS,
+    INTERFACE_TIME_RESOLUTION,
+    LENGTH_SIZE,
+    OPTION_COMMENT,
+    OPTION_END,
+    OPTION_MOST,
+    PACKET_FLAGS,
+    PCAPNG_INTERFACE,
+    PCAPNG_ORDER,
+    PCAPNG_PACKET,
+    PCAPNG_SECTION,
+    PCAPNG_STATISTICS,
+    SECTION_APPLICATION,
+    SECTION_HARDWARE,
+    SECTION_OS,
+    STATISTICS_END,
+    STATISTICS_FILTER_ACCEPTED,
+    STATISTICS_INTERFACE_DROPS,
+    STATISTICS_RECEIVED,
+    STATISTICS_START,
+    STATISTICS_SYSTEM_DROPS,
+    PcapngInterface,
+    PcapngOption,
+    PcapngPacket,
+    PcapngSection,
+    PcapngStatistics,
+    padded,
+)
+from slimcap.capfile.writer cimport (
+    MAX_LINK_TYPE,
+    SNAPLEN,
+    Frame,
+    Writer,
+    check_link_type,
+    frame_of,
+    put_frame,
+)
+from slimcap.packet.batch cimport Batch
+from slimcap.packet.lease cimport Block, new_block
+from slimcap.packet.packet cimport Packet
+from slimcap.packet.record cimport MAX_INTERFACES, Record
+from slimcap.wire.sll cimport SLL2_LEN, SLL2_TYPE, SLL_LEN, SLL_TYPE
+from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET, LINKTYPE_LINUX_SLL, LINKTYPE_LINUX_SLL2
+
+import time
+from operator import index as as_index
+
+from slimcap.packet.enums import PacketType
+
+cdef enum:
+    NANOSECONDS = 9             # if_tsresol: 10^-9
+    PADDING = 4
+    FLAGS_SIZE = sizeof(PcapngOption) + sizeof(uint32_t)
+    UNDESCRIBED = -1            # an interface that has no block yet
+    INBOUND = 1
+    OUTBOUND = 2
+    PKT_TYPES = 5
+    MAX_COMMENTS = 128 << 20    # bytes of one thing's: Wireshark reads no larger blocks
+
+# epb_flags by packet type: direction in bits 0 and 1, reception type in 2 to 4 (section 4.3.1).
+cdef uint32_t[PKT_TYPES] FLAGS
+FLAGS[<int> PacketType.THIS_HOST] = INBOUND | 1 << 2
+FLAGS[<int> PacketType.BROADCAST] = INBOUND | 3 << 2
+FLAGS[<int> PacketType.MULTICAST] = INBOUND | 2 << 2
+FLAGS[<int> PacketType.OTHER_HOST] = INBOUND | 4 << 2
+FLAGS[<int> PacketType.OUTGOING] = OUTBOUND
+
+cdef struct Text:
+    # A packet's comment, as options; `at` is NULL if it has none.
+    const char* at
+    uint64_t size
+
+cdef Text NO_TEXT
+NO_TEXT.at, NO_TEXT.size = NULL, 0
+
+
+@cython.final
+cdef class PcapNgWriter(Writer):
+    """A capture file to write packets to: pcapng with nanoseconds, interfaces and comments.
+
+    Interfaces are described by themselves, from `batch.links`, before their first packet. One is
+    known by its `Link`: links that are equal (name, index, type and description) are one interface of the
+    file, whichever batch they come from, and all others are interfaces of their own. A packet without a link
+    is of an interface without a name, of `link_type`.
+
+    What `PcapWriter` says of buffers, failed writes, threads, VLAN tags and closing holds here, too.
+
+    Parameters
+    ----------
+    file, snaplen, compression, level, atomic
+        As `PcapWriter` has them.
+    link_type : int
+        LINKTYPE_ number of packets that come without a Link.
+    comment, hardware, os : str, optional
+        What the file is to say of itself: anything, and what it was captured on.
+    application : str, optional
+        What wrote it; by default slimcap and its version. Empty: not said.
+
+    Raises
+    ------
+    OSError
+        The file cannot be opened or written.
+    ValueError
+        A parameter is out of range, or a text is longer than 65535 bytes.
+    ImportError
+        The compression takes a package that is not installed.
+    """
+
+    cdef uint32_t _link_type
+    cdef dict _numbers          # of the file's interfaces, by their Link; None: the one without a name
+    cdef list _kinds            # their link types
+    cdef object _links          # the links that were looked at last; None if there are none, and
+    cdef Block _map             # an int32_t for each: the interface's number or UNDESCRIBED
+    cdef Block _types           # their link types, uint32_t; both have one more, for packets without a link
+    cdef Py_ssize_t _known      # how many links these are
+    cdef Block _texts           # a Text for each row of the batch that is being written, or None
+    cdef object _encoded        # keeps the texts alive
+
+    def __init__(
+            self, file, link_type=1, *, snaplen=SNAPLEN, compression="infer", level=None, atomic=False,
+            comment=None, hardware=None, os=None, application=None):
+        cdef bytes head = _section(comment, hardware, os, application)
+        check_link_type(link_type)
+        self._open(file, snaplen, compression, level, atomic)
+        self._link_type = link_type
+        self._numbers, self._kinds = {}, []
+        self._learn(())
+        self._begin(<const char*> head, len(head))
+
+    @property
+    def interfaces(self):
+        """The interfaces of the file so far, in the order of their numbers: a tuple of Link; None for the
+        one without a name."""
+        return tuple(self._numbers or ())
+
+    def add_interface(self, link, *, snaplen=None, comment=None, filter=None, hardware=None, os=None):
+        """Describe an interface, which packets may be of from now on.
+
+        Parameters
+        ----------
+        link : Link
+            Its name, description and link type.
+        snaplen : int, optional
+            Most bytes that were to be captured of a packet, 0 for all; by default what the writer cuts at. It
+            is only told: packets may be longer.
+        comment, filter, hardware, os : str, optional
+            Anything; the capture filter; what it was captured on.
+
+        Returns
+        -------
+        int
+            Its number, for `write_packet` and `write_statistics`. Of one that the file has, that.
+
+        Raises
+        ------
+        ValueError
+            The file has the interface, and there is more to say of it; it has 65535; the writer is closed.
+        OSError, RuntimeError
+            As of `write_packet`.
+        """
+        texts = {
+            OPTION_COMMENT: comment, INTERFACE_FILTER: filter, INTERFACE_HARDWARE: hardware, INTERFACE_OS: os}
+        self._enter()
+        try:
+            if link not in self._numbers:
+                return self._describe(link, self._snaplen if snaplen is None else snaplen, texts)
+            if snaplen is not None or any([text is not None for text in texts.values()]):
+                raise ValueError(f"{link.name!r} is described already: interface {self._numbers[link]}")
+            return self._numbers[link]
+        finally:
+            self._busy = False
+
+    def write_batch(self, Batch batch not None, comments=None):
+        """Write all packets of a batch.
+
+        Parameters
+        ----------
+        batch : Batch
+            Needed only during the call.
+        comments : mapping of int to str, optional
+            What to say of packets, by their index in the batch. Several lines are one comment, up to 65535
+            bytes; more of them are several.
+
+        Raises
+        ------
+        ValueError
+            A time before 1970; a comment on no packet, or with a line of more than 65535 bytes; too many
+            interfaces; the batch was released, or the writer is closed. Nothing of the batch was written.
+        OSError
+            A write failed. `packets_written` says how far it came: those packets will be written by a later
+            call, the others will not.
+        RuntimeError
+            Another thread is writing.
+        """
+        self._write_batch(batch, comments)
+
+    def write_packet(self, Packet packet not None, *, interface=0, comment=None):
+        """Write one packet.
+
+        Parameters
+        ----------
+        packet : Packet or PacketView
+            Needed only during the call.
+        interface : int
+            Its number, as `add_interface` gave it. A file without interfaces gets one without a name as 0.
+        comment : str, optional
+            What to say of it.
+
+        Raises
+        ------
+        ValueError
+            A time before 1970; no such interface; a comment with a line of more than 65535 bytes; the writer
+            is closed.
+        OSError
+            A write failed. If `packets_written` counts the packet, it will be written by a later call.
+        RuntimeError
+            Another thread is writing.
+        """
+        self._enter()
+        try:
+            if packet._row.timestamp < 0:
+                raise ValueError(_bad_time("the packet", packet._row.timestamp))
+            self._choose(interface)
+            self._take_comments({} if comment is None else {0: comment}, 1)
+            self._write_one(packet)
+        finally:
+            self._take_comments(None, 0)
+            self._busy = False
+
+    def write_statistics(
+            self, interface=0, *, received=None, dropped=None, interface_dropped=None, filter_accepted=None,
+            start=None, end=None, at=None):
+        """Write what is known of an interface's packets: those before, up to now.
+
+        Parameters
+        ----------
+        interface : int
+            Its number, as `add_interface` gave it, or its place in `interfaces`.
+        received, dropped, interface_dropped, filter_accepted : int, optional
+            Packets that came in; that were lost for want of memory, as `Stats.packets_dropped` counts; that
+            the interface lost before; that the filter took.
+        start, end : int, optional
+            When the capture began and ended, in nanoseconds since 1970.
+        at : int, optional
+            When these were the numbers, likewise; by default `end`, or now.
+
+        Raises
+        ------
+        ValueError
+            There is no such interface, or a number does not fit into 64 bits; the writer is closed.
+        OSError, RuntimeError
+            As of `write_packet`.
+        """
+        self._enter()
+        try:
+            self._choose(interface)
+            counters = {
+                STATISTICS_RECEIVED: received, STATISTICS_INTERFACE_DROPS: interface_dropped,
+                STATISTICS_FILTER_ACCEPTED: filter_accepted, STATISTICS_SYSTEM_DROPS: dropped}
+            self._put_statistics(as_index(interface), start, end, end if at is None else at, counters)
+        finally:
+            self._busy = False
+
+    # Interfaces.
+
+    cdef int _describe(self, object link, object snaplen, dict texts) except -1:
+        """Write the block of an interface, and give its number."""
+        cdef bytes block
+        number = len(self._kinds)
+        if number == MAX_INTERFACES:
+            raise ValueError(f"a file has up to {MAX_INTERFACES} interfaces")
+        kind = self._link_type if link is None else link.type
+        block = _interface(link, kind, snaplen, texts)
+        self._put(<const char*> block, len(block))
+        self._numbers[link] = number
+        self._kinds.append(kind)
+        self._links = None  # the numbers that were looked up are out of date
+        self._learn(())
+        return number
+
+    cdef int _learn(self, object links) except -1:
+        """Look at the links of a batch, whose rows have indices into them."""
+        cdef Py_ssize_t count = len(links), i
+        cdef Block numbers, types
+        if links is self._links:
+            return 0
+        numbers = new_block((count + 1) * sizeof(int32_t))
+        types = new_block((count + 1) * sizeof(uint32_t))
+        for i in range(count):
+            (<int32_t*> numbers.ptr)[i] = self._numbers.get(links[i], UNDESCRIBED)
+            (<uint32_t*> types.ptr)[i] = links[i].type
+        (<int32_t*> numbers.ptr)[count] = self._numbers.get(None, UNDESCRIBED)
+        (<uint32_t*> types.ptr)[count] = self._link_type
+        self._map, self._types, self._known, self._links = numbers, types, count, links
+        return 0
+
+    cdef int _choose(self, object interface) except -1:
+        """All rows are of the interface of that number, for now."""
+        number = as_index(interface)
+        if number == 0 and not self._kinds:
+            self._describe(None, self._snaplen, {})
+        if not 0 <= number < len(self._kinds):
+            raise ValueError(f"interface {number}, where the file has {len(self._kinds)}")
+        if self._links is not None or (<int32_t*> self._map.ptr)[0] != <int32_t> number:
+            self._map, self._types = new_block(sizeof(int32_t)), new_block(sizeof(uint32_t))
+            (<int32_t*> self._map.ptr)[0] = number
+            (<uint32_t*> self._types.ptr)[0] = self._kinds[number]
+            self._known, self._links = 0, None
+        return 0
+
+    cdef int _prepare(self, const Record* row) except -1:
+        """Describe the row's interface, if it is that."""
+        cdef object links = self._links
+        if not self._is_new(row):
+            return False
+        self._describe(self._link_of(row), self._snaplen, {})
+        self._learn(links)
+        return True
+
+    cdef Py_ssize_t _size_before(self, const Record* row) except -1:
+        link = self._link_of(row)
+        kind = self._link_type if link is None else link.type
+        return len(_interface(link, kind, self._snaplen, {}))
+
+    cdef bint _is_new(self, const Record* row) noexcept nogil:
+        """Whether the row's interface has no block yet."""
+        return (<int32_t*> self._map.ptr)[min(<Py_ssize_t> row.interface, self._known)] == UNDESCRIBED
+
+    cdef object _link_of(self, const Record* row):
+        """Its Link, or None."""
+        return self._links[row.interface] if row.interface < self._known else None
+
+    # Packets.
+
+    cdef int _check(self, Batch batch) except -1:
+        cdef const Record* rows = batch._rows
+        cdef Py_ssize_t index = 0, count = batch._count
+        with nogil:
+            while index < count and rows[index].timestamp >= 0:
+                index += 1
+        if index < count:
+            raise ValueError(_bad_time(f"packet {index}", rows[index].timestamp))
+        self._learn(batch._links)
+        if self._known + len(self._kinds) > MAX_INTERFACES:
+            self._check_room(batch)
+        return 0
+
+    cdef int _check_room(self, Batch batch) except -1:
+        """Raise if the packets are of more interfaces than a file can have."""
+        cdef int32_t* numbers = <int32_t*> self._map.ptr
+        places = {min(place, self._known) for place in set(batch.records["interface"].tolist())}
+        more = sum([numbers[<Py_ssize_t> place] == UNDESCRIBED for place in places])
+        if len(self._kinds) + more > MAX_INTERFACES:
+            raise ValueError(f"a file has up to {MAX_INTERFACES} interfaces")
+        return 0
+
+    cdef int _take_comments(self, object comments, Py_ssize_t count) except -1:
+        cdef Text* texts
+        cdef bytes text
+        self._texts = self._encoded = None
+        if not comments:
+            return 0
+        encoded, block = [], new_block(count * sizeof(Text))
+        texts = <Text*> (<Block> block).ptr
+        for index, comment in comments.items():
+            number = as_index(index)
+            if not 0 <= number < count:
+                raise ValueError(f"a comment on packet {number} of {count}")
+            text = _comments(comment, "a comment")
+            encoded.append(text)
+            texts[<Py_ssize_t> number].at, texts[<Py_ssize_t> number].size = text, len(text)
+        self._encoded, self._texts = encoded, block
+        return 0
+
+    cdef Py_ssize_t _size_of(
+            self, const Record* rows, Py_ssize_t index, const uint8_t* data, uint64_t size) noexcept nogil:
+        cdef Py_ssize_t place = min(<Py_ssize_t> rows[index].interface, self._known)
+        cdef uint32_t kind = (<const uint32_t*> self._types.ptr)[place]
+        cdef const Text* text = &NO_TEXT
+        cdef Frame frame
+        if self._texts is not None:
+            text = <const Text*> self._texts.ptr + index
+        frame_of(&rows[index], data, size, self._snaplen, kind == LINKTYPE_ETHERNET, &frame)
+        return _block_length(&frame, _flags(rows[index].pkt_type, kind, &frame), text)
+
+    cdef Py_ssize_t _pack(
+            self, const Record* rows, Py_ssize_t index, Py_ssize_t count, const uint8_t* data, uint64_t size,
+            uint8_t* out, Py_ssize_t* at, Py_ssize_t room) noexcept nogil:
+        cdef Py_ssize_t position = at[0], place, last = self._known
+        cdef const int32_t* numbers = <const int32_t*> self._map.ptr
+        cdef const uint32_t* types = <const uint32_t*> self._types.ptr
+        cdef const Text* texts = <const Text*> self._texts.ptr if self._texts is not None else NULL
+        cdef const Text* text
+        cdef uint32_t snaplen = self._snaplen, flags
+        cdef uint64_t length
+        cdef Frame frame
+        while index < count:
+            place = min(<Py_ssize_t> rows[index].interface, last)
+            if numbers[place] == UNDESCRIBED:
+                break
+            frame_of(&rows[index], data, size, snaplen, types[place] == LINKTYPE_ETHERNET, &frame)
+            flags = _flags(rows[index].pkt_type, types[place], &frame)
+            text = &texts[index] if texts is not NULL else &NO_TEXT
+            length = _block_length(&frame, flags, text)
+            if <uint64_t> (room - position) < length or length > UINT32_MAX:
+                break
+            _put_packet(
+                out + position, <uint32_t> length, numbers[place], rows[index].timestamp, &frame, flags, text)
+            position += length
+            index += 1
+        at[0] = position
+        return index
+
+    # Statistics.
+
+    cdef int _put_statistics(
+            self, uint32_t interface, object start, object end, object at, dict counters) except -1:
+        cdef PcapngStatistics h
+        cdef bytes options, block
+        cdef uint64_t now = _unsigned(time.time_ns() if at is None else at, "at")
+        h.type, h.interface_id = PCAPNG_STATISTICS, interface
+        h.time_high, h.time_low = <uint32_t> (now >> 32), <uint32_t> now
+        options = b"".join(
+            [_time_option(STATISTICS_START, start, "start"), _time_option(STATISTICS_END, end, "end")]
+            + [_counter_option(code, value) for code, value in counters.items()])
+        options = _ended(options)
+        h.length = <uint32_t> (sizeof(h) + len(options) + LENGTH_SIZE)
+        block = _closed((<const char*> &h)[:sizeof(h)] + options, h.length)
+        return self._put(<const char*> block, len(block))
+
+
+cdef inline uint32_t _flags(uint8_t pkt_type, uint32_t link_type, const Frame* frame) noexcept nogil:
+    """epb_flags of a packet; 0 if nothing is known, or the link layer says as much."""
+    cdef uint32_t told = PKT_TYPES
+    if pkt_type >= PKT_TYPES:
+        return 0
+    if link_type == LINKTYPE_LINUX_SLL and frame.cap_len >= SLL_LEN:
+        told = be16(frame.payload + SLL_TYPE)
+    elif link_type == LINKTYPE_LINUX_SLL2 and frame.cap_len >= SLL2_LEN:
+        told = frame.payload[SLL2_TYPE]
+    return 0 if told == pkt_type else FLAGS[pkt_type]
+
+
+cdef inline uint64_t _block_length(const Frame* frame, uint32_t flags, const Text* text) noexcept nogil:
+    cdef uint64_t options = 0
+    if flags or text.at is not NULL:
+        options = sizeof(PcapngOption)
+        if flags:
+            options += FLAGS_SIZE
+        if text.at is not NULL:
+            options += text.size
+    return sizeof(PcapngPacket) + padded(frame.cap_len) + options + LENGTH_SIZE
+
+
+cdef inline void _put_packet(
+        uint8_t* out, uint32_t length, uint32_t interface, uint64_t timestamp, const Frame* frame,
+        uint32_t flags, const Text* text) noexcept nogil:
+    """An enhanced packet block (section 4.3) to `out`, which has room for `length` bytes."""
+    cdef PcapngPacket* h = <PcapngPacket*> out  # aligned: all blocks are multiples of 4, in the buffer, too
+    cdef uint8_t* end = out + length - LENGTH_SIZE
+    h.type, h.length, h.interface_id = PCAPNG_PACKET, length, interface
+    h.time_high, h.time_low = <uint32_t> (timestamp >> 32), <uint32_t> timestamp
+    h.caplen, h.len = frame.cap_len, frame.total_len
+    memcpy(end, &length, LENGTH_SIZE)
+    out += sizeof(PcapngPacket)
+    if frame.cap_len:
+        memset(out + padded(frame.cap_len) - PADDING, 0, PADDING)  # of which the packet may take most again
+    put_frame(out, frame)
+    out += padded(frame.cap_len)
+    if out == end:
+        return
+    if flags:
+        out = _put_option(out, PACKET_FLAGS, &flags, sizeof(flags))
+    if text.at is not NULL:
+        memcpy(out, text.at, text.size)
+        out += text.size
+    _put_option(out, OPTION_END, NULL, 0)
+
+
+cdef inline uint8_t* _put_option(
+        uint8_t* out, uint16_t code, const void* value, uint32_t size) noexcept nogil:
+    """An option (section 3.5) to `out`; gives its end."""
+    cdef PcapngOption h
+    h.code, h.length = code, <uint16_t> size
+    memcpy(out, &h, sizeof(h))
+    out += sizeof(h)
+    if size:
+        memcpy(out, value, size)
+        memset(out + size, 0, padded(size) - size)
+    return out + padded(size)
+
+
+cdef str _bad_time(str what, int64_t timestamp):
+    return f"{what} has the time {timestamp} ns, and a pcapng file has none before 1970"
+
+
+cdef bytes _section(object comment, object hardware, object os, object application):
+    """A section header block (section 4.1), of a length that is not known."""
+    cdef PcapngSection h
+    cdef bytes options = _ended(b"".join([
+        _comments(comment, "comment") if comment else b"",
+        _text_option(SECTION_HARDWARE, hardware, "hardware"),
+        _text_option(SECTION_OS, os, "os"),
+        _text_option(SECTION_APPLICATION, _this() if application is None else application, "application")]))
+    h.type, h.order = PCAPNG_SECTION, PCAPNG_ORDER
+    h.version_major, h.version_minor = 1, 0
+    h.section_length[0] = h.section_length[1] = 0xffffffff
+    h.length = <uint32_t> (sizeof(h) + len(options) + LENGTH_SIZE)
+    return _closed((<const char*> &h)[:sizeof(h)] + options, h.length)
+
+
+cdef bytes _interface(object link, object link_type, object snaplen, dict texts):
+    """An interface description block (section 4.2), with `texts` by the codes of their options."""
+    cdef PcapngInterface h
+    cdef bytes options
+    name = link.name if link is not None and link.named else None
+    description = None if link is None else link.description
+    if not 0 <= link_type <= MAX_LINK_TYPE:
+        raise ValueError(f"{name!r} has link type {link_type}, and a file has them from 0 to {MAX_LINK_TYPE}")
+    if not 0 <= snaplen <= UINT32_MAX:
+        raise ValueError(f"snaplen is a number of bytes from 0 to {UINT32_MAX}, not {snaplen}")
+    comment, filter = texts.get(OPTION_COMMENT), texts.get(INTERFACE_FILTER)
+    options = _ended(b"".join([
+        _comments(comment, "comment") if comment else b"",
+        _text_option(INTERFACE_NAME, name, "name"),
+        _text_option(INTERFACE_DESCRIPTION, description, "description"),
+        _option(INTERFACE_TIME_RESOLUTION, bytes([NANOSECONDS])),
+        # Behind a byte that says what it is: 0, an expression.
+        b"" if not filter else _text_option(INTERFACE_FILTER, "\0" + filter, "filter"),
+        _text_option(INTERFACE_OS, texts.get(INTERFACE_OS), "os"),
+        _text_option(INTERFACE_HARDWARE, texts.get(INTERFACE_HARDWARE), "hardware")]))
+    h.type, h.linktype, h.reserved, h.snaplen = PCAPNG_INTERFACE, link_type, 0, snaplen
+    h.length = <uint32_t> (sizeof(h) + len(options) + LENGTH_SIZE)
+    return _closed((<const char*> &h)[:sizeof(h)] + options, h.length)
+
+
+cdef bytes _closed(bytes block, uint32_t length):
+    """A block with its length behind it."""
+    return block + (<const char*> &length)[:LENGTH_SIZE]
+
+
+cdef bytes _ended(bytes options):
+    """Options with a mark at the end; if there are none, nothing."""
+    return options + _option(OPTION_END, b"") if options else b""
+
+
+cdef bytes _option(int code, bytes value):
+    cdef PcapngOption h
+    h.code, h.length = code, len(value)
+    return (<const char*> &h)[:sizeof(h)] + value + bytes(padded(len(value)) - len(value))
+
+
+cdef bytes _comments(object text, str what):
+    """Options of a comment; of several, parted at the ends of lines, if one cannot have all of it."""
+    cdef bytes encoded = _encoded(text, what)
+    cdef list options = []
+    cdef Py_ssize_t start = 0, end, size = len(encoded)
+    if size > MAX_COMMENTS:
+        raise ValueError(f"{what} of {size} bytes, where there can be {MAX_COMMENTS} in all")
+    while size - start > OPTION_MOST:
+        end = encoded.rfind(b"\n", start, start + OPTION_MOST + 1)
+        if end < 0:
+            _checked(encoded[start:].partition(b"\n")[0], what)  # raises: it is too long
+        options.append(_option(OPTION_COMMENT, encoded[start:end]))
+        start = end + 1
+    options.append(_option(OPTION_COMMENT, encoded[start:]))
+    return b"".join(options)
+
+
+cdef bytes _text_option(int code, object text, str what):
+    return _option(code, _checked(_encoded(text, what), what)) if text else b""
+
+
+cdef bytes _counter_option(int code, object value):
+    return b"" if value is None else _option(code, _eight_bytes(_unsigned(value, "a counter")))
+
+
+cdef bytes _time_option(int code, object value, str what):
+    """A time, whose upper half comes first."""
+    cdef uint64_t number
+    cdef uint32_t[2] halves
+    if value is None:
+        return b""
+    number = _unsigned(value, what)
+    halves[0], halves[1] = <uint32_t> (number >> 32), <uint32_t> number
+    return _option(code, (<const char*> halves)[:sizeof(halves)])
+
+
+cdef bytes _eight_bytes(uint64_t value):
+    return (<const char*> &value)[:sizeof(value)]
+
+
+cdef object _unsigned(object value, str what):
+    number = as_index(value)
+    if not 0 <= number <= 0xffffffffffffffff:
+        raise ValueError(f"{what} of {number}: there are 64 bits for it, and no sign")
+    return number
+
+
+cdef bytes _encoded(object text, str what):
+    if not isinstance(text, str):
+        raise TypeError(f"{what} is a text, not {type(text).__name__}")
+    return text.encode("utf-8", "surrogateescape")
+
+
+cdef bytes _checked(bytes value, str what):
+    if len(value) > OPTION_MOST:
+        raise ValueError(f"{what} of {len(value)} bytes, where there can be {OPTION_MOST}")
+    return value
+
+
+cdef str _this():
+    """The name and version of this package, if it is installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"slimcap {version('slimcap')}"
+    except PackageNotFoundError:
+        return "slimcap"

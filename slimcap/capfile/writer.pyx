@@ -1,0 +1,258 @@
+"""What writers of capture files have in common: packets into a buffer, one thread at a time.
+
+A writer of a format is a subclass. It writes `_check`, which raises if a batch cannot be written, `_size_of`
+and `_pack`, which lay packets out without the GIL, and if it takes that, `_prepare` and `_size_before`.
+"""
+from libc.stdint cimport int64_t
+
+from slimcap.io.output cimport open_output
+from slimcap.packet.view cimport View
+
+cdef enum:
+    MAX_SNAPLEN = 0x7fffffff
+
+
+cdef class Writer:
+    """A capture file to write packets to: see `PcapWriter` and `PcapNgWriter`."""
+
+    cdef int _open(
+            self, object file, object snaplen, object compression, object level, bint atomic) except -1:
+        if self._name is not None:
+            raise TypeError("a writer is opened once")
+        if not 0 < snaplen <= MAX_SNAPLEN:
+            raise ValueError(f"snaplen is a number of bytes from 1 to {MAX_SNAPLEN}, not {snaplen}")
+        self._snaplen, self._atomic = snaplen, atomic
+        self._out = open_output(file, compression, level, atomic)
+        self._name = self._out.name
+        return 0
+
+    cdef int _begin(self, const void* head, Py_ssize_t size) except -1:
+        """Write what comes before the packets; if that fails, the writer is closed."""
+        self._busy = True
+        try:
+            self._put(head, size)
+            self._out.drain()
+        except BaseException:
+            self._out.discard()
+            self._out = None
+            raise
+        finally:
+            self._busy = False
+        return 0
+
+    def flush(self):
+        """Write out what is in the buffer, and flush the file object if there is one.
+
+        What a compressed file holds then can be decompressed, too. That ends a block, and with xz, bzip2 and
+        lz4 a stream: often done it costs compression.
+
+        Raises
+        ------
+        ValueError
+            The writer is closed.
+        OSError
+            A write failed; what it left will be written by a later call.
+        RuntimeError
+            Another thread is writing.
+        """
+        self._enter()
+        try:
+            self._out.flush()
+        finally:
+            self._busy = False
+
+    def close(self):
+        """Flush and close; a second call does nothing. A file object stays open.
+
+        Raises
+        ------
+        OSError
+            The last write failed. The writer is closed all the same, without what was still in the buffer.
+            If it is atomic, there is no file.
+        RuntimeError
+            Another thread is writing.
+        """
+        self._end(True)
+
+    def discard(self):
+        """Close without writing what is in the buffer; after `close()` this does nothing.
+
+        If the writer is atomic, there is no file then, and an older one stays as it is. Other files end where
+        they are.
+
+        Raises
+        ------
+        RuntimeError
+            Another thread is writing.
+        """
+        self._end(False)
+
+    cdef int _end(self, bint whole) except -1:
+        if self._out is None:
+            return 0
+        self._enter()
+        try:
+            if whole:
+                self._out.close()
+            else:
+                self._out.discard()
+        finally:
+            self._out = None
+            self._busy = False
+        return 0
+
+    @property
+    def name(self):
+        """Name of the file as it was given."""
+        return self._name
+
+    @property
+    def closed(self):
+        """Whether `close()` or `discard()` was called."""
+        return self._out is None
+
+    @property
+    def packets_written(self):
+        """Packets so far; some may still be in the buffer."""
+        return self._packets
+
+    @property
+    def bytes_written(self):
+        """Bytes of the file so far, uncompressed, its header included; some may still be in the buffer."""
+        return self._bytes
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if self._atomic and kind is not None:
+            self.discard()
+        else:
+            self.close()
+
+    def __del__(self):
+        if self._atomic:  # nobody said that it is whole
+            self.discard()
+        else:
+            self.close()
+
+    cdef int _enter(self) except -1:
+        if self._busy:
+            raise RuntimeError("another thread is writing with this writer: one at a time")
+        if self._out is None:
+            raise ValueError("the writer is closed")
+        self._busy = True
+        return 0
+
+    cdef int _put(self, const void* data, Py_ssize_t size) except -1:
+        """Append what is no packet."""
+        self._out.put(data, size)
+        self._bytes += size
+        return 0
+
+    cdef int _write_rows(
+            self, const Record* rows, Py_ssize_t index, Py_ssize_t count, const uint8_t* data,
+            Py_ssize_t size) except -1:
+        """Append the packets `rows[index:count]`, which were checked."""
+        cdef Output out = self._out
+        cdef Py_ssize_t first, at
+        while True:
+            first, at = index, out.stop
+            with nogil:
+                index = self._pack(rows, index, count, data, size, out.block.ptr, &at, out.block.size)
+            self._packets += index - first
+            self._bytes += at - out.stop
+            out.stop = at
+            if index == count:
+                return 0
+            if not self._prepare(&rows[index]):
+                out.reserve(self._size_of(rows, index, data, size))
+
+    cdef int _write_batch(self, Batch batch, object comments) except -1:
+        """Write all packets of a batch, or raise before the first."""
+        cdef View view
+        self._enter()
+        try:
+            view = batch._open()  # and nobody can exchange the rows, either
+            self._check(batch)
+            self._take_comments(comments, batch._count)
+            self._write_rows(batch._rows, 0, batch._count, view._ptr, view._len)
+            self._out.drain()
+        finally:
+            self._take_comments(None, 0)
+            self._busy = False
+        return 0
+
+    cdef int _write_one(self, Packet packet) except -1:
+        """Append one packet, which was checked."""
+        cdef Record row = packet._row
+        row.offset = 0  # a view's bytes are at its pointer, too
+        return self._write_rows(&row, 0, 1, packet._ptr, row.cap_len)
+
+    def _fitting(self, Batch batch not None, int64_t room, comments=None):
+        """How many packets, from the first on, add no more than `room` bytes to the file, or some of them.
+
+        Nothing is written. Asked again after these were written, it tells of the next ones.
+        """
+        cdef View view
+        self._enter()
+        try:
+            view = batch._open()
+            self._check(batch)
+            self._take_comments(comments, batch._count)
+            return self._count_fitting(batch._rows, batch._count, view._ptr, view._len, room)
+        finally:
+            self._take_comments(None, 0)
+            self._busy = False
+
+    cdef Py_ssize_t _count_fitting(
+            self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size,
+            int64_t room) except -1:
+        cdef Py_ssize_t index = 0
+        if count and self._is_new(&rows[0]):  # once that is written, there will be telling what others take
+            return self._size_before(&rows[0]) + self._size_of(rows, 0, data, size) <= room
+        with nogil:
+            while index < count and not self._is_new(&rows[index]):
+                room -= self._size_of(rows, index, data, size)
+                if room < 0:
+                    break
+                index += 1
+        return index
+
+    cdef bint _is_new(self, const Record* row) noexcept nogil:
+        """Whether the packet takes something that `_prepare` would append."""
+        return False
+
+    cdef Py_ssize_t _size_before(self, const Record* row) except -1:
+        """Bytes of that."""
+        return 0
+
+    cdef int _prepare(self, const Record* row) except -1:
+        """Whether something that the packet takes was missing, and is there now."""
+        return False
+
+    cdef int _take_comments(self, object comments, Py_ssize_t count) except -1:
+        """Keep comments, by the row they are on, for the `count` rows packed next; None: forget them."""
+        return 0
+
+    cdef int _check(self, Batch batch) except -1:
+        """Raise if the file cannot have one of the rows."""
+        raise NotImplementedError
+
+    cdef Py_ssize_t _size_of(
+            self, const Record* rows, Py_ssize_t index, const uint8_t* data, uint64_t size) noexcept nogil:
+        """Bytes that a packet takes in the file."""
+        return 0
+
+    cdef Py_ssize_t _pack(
+            self, const Record* rows, Py_ssize_t index, Py_ssize_t count, const uint8_t* data, uint64_t size,
+            uint8_t* out, Py_ssize_t* at, Py_ssize_t room) noexcept nogil:
+        """Packets to `out[at[0]:room]`, as many as fit and are prepared; moves `at`, and gives the first row
+        not taken."""
+        return index
+
+
+cdef int check_link_type(object link_type) except -1:
+    if not 0 <= link_type <= MAX_LINK_TYPE:
+        raise ValueError(f"link_type is from 0 to {MAX_LINK_TYPE}, not {link_type}")
+    return 0

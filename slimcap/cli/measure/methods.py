@@ -1,0 +1,255 @@
+"""The ways to read packets, and what each costs a packet: what `slimcap bench` and bench/ measure.
+
+WAYS["next_packet()"] ──prepare(source)──► read(count) ──► how many packets it read: `count`, or a batch more
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice, repeat
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from slimcap.capfile.pcap_writer import PcapWriter
+from slimcap.cli.measure.allocations import count_allocations
+from slimcap.packet.batch import Batch
+from slimcap.packet.record import RECORD_DTYPE
+from slimcap.source.base import ZeroCopySource
+from slimcap.source.file.open_files import open_file
+from slimcap.source.mock.mock_socket import RingMock
+
+PACKET_LEN: Final = 64
+SNAPLEN: Final = 48
+FILE_PACKETS: Final = 500_000
+AT_ONCE: Final = 4096
+"""Packets that are added to a ring at a time."""
+
+PIECES: Final = 5
+"""A measurement is the median of so many."""
+FIRST_TRY: Final = 256
+"""Packets of the first of the runs that find out how many take long enough."""
+COUNTED: Final = 200_000
+"""Packets during which allocations are counted, at most."""
+
+Read = Callable[[int], int]
+Prepare = Callable[[ZeroCopySource], Read]
+
+
+class Ring(NamedTuple):
+    """The shape of a ring."""
+
+    block_size: int
+    num_blocks: int
+
+    def __str__(self) -> str:
+        size = self.block_size
+        return f"{f'{size >> 20} MiB' if size >> 20 else f'{size >> 10} KiB'} x {self.num_blocks}"
+
+
+RINGS: Final = (Ring(10 << 20, 4), Ring(1 << 20, 4), Ring(12 << 10, 512))
+"""Larger than the caches, smaller than most of them, and of blocks that hold few packets."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a packet costs.
+
+    Attributes
+    ----------
+    ns : float
+        Nanoseconds.
+    allocations : float
+        Pieces of memory asked of Python's allocators; what comes off a free list is none.
+    """
+
+    ns: float
+    allocations: float
+
+
+# ---- ways to read
+
+
+def _calls(name: str, argument: Callable[[ZeroCopySource], object] | None = None) -> Prepare:
+    """`source.name()` a packet, or `source.name(argument)`, the argument being made once."""
+
+    def prepare(source: ZeroCopySource) -> Read:
+        call = getattr(source, name)
+
+        def read(count: int) -> int:
+            for _ in repeat(None, count):
+                call()
+            return count
+
+        if argument is None:
+            return read
+        given = argument(source)
+
+        def read_with(count: int) -> int:
+            for _ in repeat(None, count):
+                call(given)
+            return count
+
+        return read_with
+
+    return prepare
+
+
+def _iteration(source: ZeroCopySource) -> Read:
+    def read(count: int) -> int:
+        deque(islice(source, count), 0)  # a loop in C: what it adds is less than a `for` that counts
+        return count
+
+    return read
+
+
+def _batches(use: Callable[[Batch], object] | None = None) -> Prepare:
+    """`next_batch()`, and something done with each batch."""
+
+    def prepare(source: ZeroCopySource) -> Read:
+        def read(count: int) -> int:
+            done = 0
+            while done < count:
+                batch = source.next_batch()
+                if use is not None:
+                    use(batch)
+                done += len(batch)
+                del batch  # its memory is used again, while it is in the cache
+            return done
+
+        return read
+
+    return prepare
+
+
+def _total_len(batch: Batch) -> object:
+    return batch["total_len"].sum()
+
+
+def _callback(_source: object) -> object:
+    def take(payload: object, total_len: int, pkt_type: int, ip_layer_offset: int) -> None:
+        pass
+
+    return take
+
+
+def _ways() -> dict[str, Prepare]:
+    ways = {
+        "next_batch()": _batches(),
+        "next_batch(), total_len summed": _batches(_total_len),
+    }
+    if headers := getattr(Batch, "headers", None):
+        ways["next_batch(), headers()"] = _batches(headers)
+    return ways | {
+        "for packet in source": _iteration,
+        "next_packet(buf)": _calls("next_packet", lambda source: source.new_packet()),
+        "next_packet()": _calls("next_packet"),
+        "next_payload(buf)": _calls("next_payload", lambda _source: bytearray(2048)),
+        "next_payload()": _calls("next_payload"),
+        "next_ip_packet(buf)": _calls("next_ip_packet", lambda _source: bytearray(2048)),
+        "next_ip_packet()": _calls("next_ip_packet"),
+        "next_packet_fn(fn)": _calls("next_packet_fn", _callback),
+        "next_payload_zero_copy()": _calls("next_payload_zero_copy"),
+        "next_ip_packet_zero_copy()": _calls("next_ip_packet_zero_copy"),
+        "next_batch(1)": _calls("next_batch", lambda _source: 1),
+    }
+
+
+WAYS: Final = _ways()
+"""Every way to read, by its name."""
+
+FILE_WAYS: Final = tuple(
+    name
+    for name in WAYS
+    if name.startswith("next_batch()") or name in ("for packet in source", "next_packet(buf)")
+)
+"""What is measured of files, too: the rest differs as it does with rings."""
+
+
+# ---- what is read
+
+
+def packets(first: int, count: int) -> Batch:
+    """UDP over IPv4 in Ethernet, 64 bytes each, from many addresses and ports; numbered from `first` on."""
+    number = first + np.arange(count)
+    frames = np.zeros((count, PACKET_LEN), np.uint8)
+    frames[:, :14] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0]
+    frames[:, 14:24] = [0x45, 0, 0, PACKET_LEN - 14, 0, 0, 0, 0, 64, 17]
+    frames[:, 26:30] = (0x0A000000 + number % 50_021).astype(">u4").view(np.uint8).reshape(count, 4)
+    frames[:, 30:34] = [10, 1, 0, 1]
+    frames[:, 34:36] = (1024 + number % 60_013).astype(">u2").view(np.uint8).reshape(count, 2)
+    frames[:, 36:40] = [0, 53, 0, PACKET_LEN - 34]
+    rows = np.zeros(count, RECORD_DTYPE)
+    rows["timestamp"] = 1_700_000_000_000_000_000 + number * 1000
+    rows["offset"] = np.arange(count) * PACKET_LEN
+    rows["total_len"] = rows["cap_len"] = PACKET_LEN
+    rows["ip_offset"] = 14
+    return Batch(rows, frames.reshape(-1))
+
+
+def full_ring(ring: Ring) -> RingMock:
+    """A ring that was filled and is read again and again, for ever."""
+    # Compiled, as RingSource is: of MockRingSource, a class of Python, a loop looks up `__next__` each time.
+    source = RingMock("mock", snaplen=SNAPLEN, block_size=ring.block_size, num_blocks=ring.num_blocks)
+    source.device.drop_when_full = True
+    some = packets(0, AT_ONCE)
+    while source.device.has_room:
+        source.device.add_batch(some)
+    source._keep()
+    return source
+
+
+def write_file(path: Path) -> None:
+    """A capture file of FILE_PACKETS packets."""
+    with PcapWriter(path) as writer:
+        for first in range(0, FILE_PACKETS, AT_ONCE):
+            writer.write_batch(packets(first, min(AT_ONCE, FILE_PACKETS - first)))
+
+
+# ---- what it costs
+
+
+def ring_cost(source: RingMock, way: str, seconds: float) -> Cost:
+    """What a packet of a ring that has no end costs, measured for about that long."""
+    read = WAYS[way](source)
+    count = _packets_in(read, seconds / (PIECES + 2))
+    _, allocations = count_allocations(read, min(count, COUNTED))
+    ns = median(_ns_per_packet(read, count) for _ in range(PIECES))
+    return Cost(ns, allocations / min(count, COUNTED))
+
+
+def file_cost(path: Path, way: str, seconds: float) -> Cost:
+    """What a packet of a file that `write_file` wrote costs, from opening to the end, again and again."""
+
+    def read(count: int) -> int:
+        with open_file(path) as source:
+            done = WAYS[way](source)(count)
+        if done != FILE_PACKETS:
+            raise AssertionError(f"{way} read {done} packets of {FILE_PACKETS}")
+        return done
+
+    _, allocations = count_allocations(read, FILE_PACKETS)
+    end = perf_counter() + seconds
+    ns = [_ns_per_packet(read, FILE_PACKETS)]
+    while perf_counter() < end:
+        ns.append(_ns_per_packet(read, FILE_PACKETS))
+    return Cost(median(ns), allocations / FILE_PACKETS)
+
+
+def _packets_in(read: Read, seconds: float) -> int:
+    """How many packets take about that long."""
+    count = FIRST_TRY
+    while (spent := _ns_per_packet(read, count) * count / 1e9) < seconds / 2:
+        count *= 2
+    return max(FIRST_TRY, int(count * min(seconds / spent, 2)))
+
+
+def _ns_per_packet(read: Read, count: int) -> float:
+    start = perf_counter()
+    done = read(count)
+    return (perf_counter() - start) / done * 1e9

@@ -1,0 +1,152 @@
+"""Filters for packets that are there already: a block of them is matched at a time, without the GIL.
+
+An expression becomes a program for each link type, compiled as for a file, which has VLAN tags in line. Where
+the kernel took one out, it is put back before the program looks:
+
+    | destination (6) | source (6) | EtherType …       what was captured
+    | destination (6) | source (6) | TPID (2) | TCI (2) | EtherType …
+"""
+cimport cython
+from libc.stdint cimport UINT32_MAX, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from slimcap.abi.bytes cimport load32
+from slimcap.filter.vm cimport Machine, execute
+from slimcap.packet.batch cimport Batch, new_batch
+from slimcap.packet.lease cimport lease_block, lease_buffer, new_block
+from slimcap.packet.record cimport FLAG_VLAN_STRIPPED, in_bounds
+from slimcap.packet.view cimport View
+from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
+
+import functools
+
+from slimcap.errors import FilterError
+from slimcap.filter.libpcap import compile_expression
+
+cdef enum:
+    MOST_FAMILY = 0xffff    # an address family above it is one in the other byte order
+
+# Their packets start with an address family, in the byte order of the machine that wrote it.
+_EITHER_ORDER = frozenset((0, 109))  # LINKTYPE_NULL, LINKTYPE_ENC
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(expression, link_type, swapped):
+    return Machine(compile_expression(expression, link_type, swapped=swapped))
+
+
+@cython.final
+cdef class Matcher:
+    """A filter for rows and their bytes, for one thread.
+
+    Parameters
+    ----------
+    filter : str, Machine or sequence of (code, jt, jf, k)
+        A tcpdump expression or a classic BPF program.
+
+    Raises
+    ------
+    FilterError
+        The program is none.
+    """
+
+    def __cinit__(self, filter):
+        self._machines = []
+        self._programs = new_block(0)
+        self._scratch = new_block(0)
+        self._filter = filter
+        if not isinstance(filter, str):
+            self._any_interface = True
+            self._add(filter if isinstance(filter, Machine) else Machine(filter), None)
+
+    cdef int learn(self, tuple links) except -1:
+        """Get ready for the packets of these interfaces, which are those that are known, and perhaps more."""
+        if self._any_interface:
+            return 0
+        for link in links[self._count:]:
+            swapped = _compiled(self._filter, link.type, True) if link.type in _EITHER_ORDER else None
+            self._add(_compiled(self._filter, link.type, False), swapped)
+        return 0
+
+    cdef int _add(self, object usual, object swapped) except -1:
+        cdef Programs* programs
+        self._programs.resize((self._count + 1) * sizeof(Programs))
+        programs = <Programs*> self._programs.ptr + self._count
+        programs.usual = (<Machine> usual)._steps
+        programs.swapped = NULL if swapped is None else (<Machine> swapped)._steps
+        self._machines += (usual, swapped)
+        self._count += 1
+        return 0
+
+    cdef Py_ssize_t known(self, const Record* rows, Py_ssize_t count) noexcept nogil:
+        """How many packets come before the first of an interface that was not learned."""
+        cdef Py_ssize_t index
+        for index in range(count):
+            if rows[index].interface >= self._count and not self._any_interface:
+                return index
+        return count
+
+    cdef Py_ssize_t keep(
+            self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size,
+            Record* kept) except -1:
+        """Copy the rows that the filter takes to `kept`, which may be `rows`: how many."""
+        with nogil:
+            return self._keep(rows, count, data, size, kept)
+
+    cdef Py_ssize_t _keep(
+            self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size,
+            Record* kept) except -1 nogil:
+        cdef Py_ssize_t index, number = 0
+        for index in range(count):
+            if in_bounds(&rows[index], size) and self._takes(&rows[index], data + rows[index].offset):
+                if &kept[number] != &rows[index]:
+                    memcpy(&kept[number], &rows[index], sizeof(Record))
+                number += 1
+        return number
+
+    cdef int _takes(self, const Record* row, const uint8_t* payload) except -1 nogil:
+        """Whether the filter takes the packet; not if it is of an interface that nobody knows."""
+        cdef uint32_t index = 0 if self._any_interface else row.interface
+        cdef uint32_t cap_len = row.cap_len
+        cdef uint32_t wire_len = row.total_len
+        cdef Programs programs
+        if index >= self._count:
+            return False
+        programs = (<const Programs*> self._programs.ptr)[index]
+        if programs.swapped is not NULL and cap_len >= 4 and load32(payload) > MOST_FAMILY:
+            programs.usual = programs.swapped
+        if row.flags & FLAG_VLAN_STRIPPED and VLAN_AT <= cap_len <= UINT32_MAX - VLAN_LEN:
+            payload = self._put_tag_back(row, payload)
+            cap_len += VLAN_LEN
+            wire_len = max(cap_len, wire_len + VLAN_LEN)
+        return execute(programs.usual, payload, cap_len, wire_len, NULL) != 0
+
+    cdef const uint8_t* _put_tag_back(self, const Record* row, const uint8_t* payload) except NULL nogil:
+        """The packet as it was on the wire, in scratch memory that the next one will use, too."""
+        cdef uint8_t* out
+        if self._scratch.size < <Py_ssize_t> row.cap_len + VLAN_LEN:
+            with gil:
+                self._scratch.resize(max(<Py_ssize_t> row.cap_len + VLAN_LEN, 2 * self._scratch.size))
+        out = self._scratch.ptr
+        memcpy(out + VLAN_LEN, payload, row.cap_len)
+        put_tag(out + VLAN_LEN, row.vlan_tpid, row.vlan_tci)
+        return out
+
+
+def match(Batch batch not None, filter):
+    """The packets of a batch that a filter takes; see `Batch.filter`."""
+    cdef View view = batch._open()
+    cdef Matcher matcher = Matcher(filter)
+    cdef Block rows = new_block(batch._count * sizeof(Record))
+    cdef Py_ssize_t count
+    cdef Batch matched
+    if isinstance(filter, str) and not batch._links:
+        raise FilterError(f"filter {filter!r}: this batch has no links, so there is no telling its link type")
+    matcher.learn(batch._links)
+    count = matcher.keep(batch._rows, batch._count, view._ptr, view._len, <Record*> rows.ptr)
+    rows.resize(count * sizeof(Record))
+    # The new batch's lease borrows from ours: a view like any other.
+    matched = new_batch(
+        <const Record*> rows.ptr, count, lease_block(rows, rows.size).hold, lease_buffer(view), batch._links)
+    matched._lease.scarce = batch._lease.scarce
+    return matched

@@ -1,0 +1,38 @@
+"""Decompressors, told by a file's first bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from slimcap.io.compression.bzip2_xz import BZIP2_MAGIC, XZ_MAGIC, Bzip2Reader, XzReader
+from slimcap.io.compression.gzip import GZIP_MAGIC, GzipReader
+from slimcap.io.compression.stream_reader import Read, Reader
+from slimcap.io.compression.zstd_lz4 import LZ4_MAGIC, ZSTD_MAGIC, FrameReader, is_skippable
+
+SNIFF_LEN: Final = 6
+"""Bytes at the start of a file that tell whether and how it is compressed."""
+
+_READERS: Final[dict[bytes, Callable[[bytes, Read], Reader]]] = {
+    GZIP_MAGIC: GzipReader,
+    BZIP2_MAGIC: Bzip2Reader,
+    XZ_MAGIC: XzReader,
+    ZSTD_MAGIC: FrameReader,
+    LZ4_MAGIC: FrameReader,
+}
+
+
+def decompressor(head: bytes, read: Read) -> Reader | None:
+    """What decompresses a stream that starts with `head`; None if it is not compressed.
+
+    Raises
+    ------
+    ImportError
+        What it takes is not installed.
+    """
+    if is_skippable(head):
+        return FrameReader(head, read)
+    for magic, reader in _READERS.items():
+        if head.startswith(magic):
+            return reader(head, read)
+    return None

@@ -1,0 +1,175 @@
+"""Compressing what is written, so that what was flushed can be read."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import zlib
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple, Protocol
+
+from slimcap.io.compression.gzip import fastest_zlib
+from slimcap.io.compression.stream_reader import lz4_library, zstd_library
+
+Compression = Literal["gzip", "zstd", "xz", "lz4", "bzip2"]
+"""What a file can be compressed with."""
+
+ENDINGS: Final[dict[str, Compression]] = {
+    ".gz": "gzip",
+    ".zst": "zstd",
+    ".xz": "xz",
+    ".lz4": "lz4",
+    ".bz2": "bzip2",
+}
+
+_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
+
+
+class Encoder(Protocol):
+    """A compressor."""
+
+    def compress(self, data: memoryview, /) -> bytes:
+        """Take some more; gives what is ready of it, b"" if it only keeps it."""
+        ...
+
+    def flush(self) -> bytes:
+        """The rest of what it took, so that all of that can be decompressed."""
+        ...
+
+    def finish(self) -> bytes:
+        """The rest, and the end of the stream."""
+        ...
+
+
+class _Flushing:
+    """gzip (RFC 1952) and zstd (RFC 8878): one stream, which can be flushed anywhere."""
+
+    def __init__(self, stream: Any, flush: int, finish: int) -> None:
+        self._stream = stream
+        self._flush, self._finish = flush, finish
+
+    def compress(self, data: memoryview, /) -> bytes:
+        made: bytes = self._stream.compress(data)
+        return made
+
+    def flush(self) -> bytes:
+        made: bytes = self._stream.flush(self._flush)
+        return made
+
+    def finish(self) -> bytes:
+        made: bytes = self._stream.flush(self._finish)
+        return made
+
+
+class _Concatenated:
+    """xz, bzip2 and lz4: a flush ends the stream, and another one follows.
+
+    bzip2 knows nothing else. The others do, but their modules do not pass it on.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._stream: Any = None
+
+    def compress(self, data: memoryview, /) -> bytes:
+        head = b""
+        if self._stream is None:
+            self._stream = self._make()
+            begin = getattr(self._stream, "begin", None)  # lz4
+            head = begin() if begin is not None else b""
+        made: bytes = self._stream.compress(data)
+        return head + made
+
+    def flush(self) -> bytes:
+        if self._stream is None:
+            return b""
+        stream, self._stream = self._stream, None
+        made: bytes = stream.flush()
+        return made
+
+    finish = flush
+
+
+def _gzip(level: int) -> Encoder:
+    library, _ = fastest_zlib()
+    stream = library.compressobj(level, library.DEFLATED, _GZIP_WINDOW)
+    return _Flushing(stream, library.Z_SYNC_FLUSH, library.Z_FINISH)
+
+
+def _zstd(level: int) -> Encoder:
+    library = zstd_library()
+    if library.__name__ != "zstandard":
+        return _standard_zstd(library, level)
+    stream = library.ZstdCompressor(level, write_checksum=True).compressobj()
+    return _Flushing(stream, library.COMPRESSOBJ_FLUSH_BLOCK, library.COMPRESSOBJ_FLUSH_FINISH)
+
+
+def _standard_zstd(zstd: Any, level: int) -> Encoder:
+    options = {zstd.CompressionParameter.compression_level: level, zstd.CompressionParameter.checksum_flag: 1}
+    stream = zstd.ZstdCompressor(options=options)
+    return _Flushing(stream, stream.FLUSH_BLOCK, stream.FLUSH_FRAME)
+
+
+def _xz(level: int) -> Encoder:
+    lzma = importlib.import_module("lzma")
+    return _Concatenated(lambda: lzma.LZMACompressor(preset=level))
+
+
+def _bzip2(level: int) -> Encoder:
+    bz2 = importlib.import_module("bz2")
+    return _Concatenated(lambda: bz2.BZ2Compressor(level))
+
+
+def _lz4(level: int) -> Encoder:
+    lz4 = lz4_library()
+    return _Concatenated(lambda: lz4.LZ4FrameCompressor(compression_level=level, content_checksum=True))
+
+
+class _Kind(NamedTuple):
+    make: Callable[[int], Encoder]
+    levels: range
+    level: int  # if none is asked for: what the command of that name takes
+
+
+_KINDS: Final[dict[str, _Kind]] = {
+    "gzip": _Kind(_gzip, range(10), 6),
+    "zstd": _Kind(_zstd, range(-7, 23), 3),
+    "xz": _Kind(_xz, range(10), 6),
+    "lz4": _Kind(_lz4, range(17), 0),
+    "bzip2": _Kind(_bzip2, range(1, 10), 9),
+}
+
+
+def compression_of(file: object) -> Compression | None:
+    """What a file's name says that it is compressed with; None if it has none, or says nothing."""
+    if not isinstance(file, (str, bytes, os.PathLike)):
+        return None
+    return ENDINGS.get(os.path.splitext(os.fsdecode(file))[1].lower())
+
+
+def encoder_for(file: object, compression: str | None, level: int | None) -> Encoder | None:
+    """The compressor of a file, as a writer's parameters say; None if it has none.
+
+    Raises
+    ------
+    ImportError
+        What it takes is not installed.
+    ValueError
+        There is no such compression or level.
+    """
+    if compression == "infer":
+        compression = compression_of(file)
+    if compression is None:
+        if level is not None:
+            raise ValueError(f"level {level} of no compression")
+        return None
+    if compression not in _KINDS:
+        raise ValueError(f"compression is one of {', '.join(_KINDS)}, infer, or None; not {compression!r}")
+    kind = _KINDS[compression]
+    if level is None:
+        level = kind.level
+    if level not in kind.levels:
+        raise ValueError(
+            f"levels of {compression} are from {kind.levels[0]} to {kind.levels[-1]}, not {level}"
+        )
+    return kind.make(level)

@@ -1,0 +1,97 @@
+"""Part of a capture file, read as if it were all of it."""
+cimport cython
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcpy
+
+from slimcap.abi.linux cimport EINTR, c_close, c_pread, errno
+from slimcap.io.event cimport raise_errno
+from slimcap.io.input cimport Input
+from slimcap.packet.lease cimport Block
+
+import errno as error_numbers
+
+
+@cython.final
+cdef class FileRange(Input):
+    """What it takes to understand a part of a file, then that part.
+
+    Errors name the file, and the place in it.
+
+    Parameters
+    ----------
+    fd : int
+        The file, a regular one. It is closed in the end, and its offset is of no account.
+    name : str
+        Its name.
+    preamble : bytes
+        What comes first: a file header, descriptions of interfaces.
+    start, stop : int
+        The part; the file has it.
+    extent : str
+        What to call the part where it ends in a packet.
+
+    Raises
+    ------
+    OSError
+        From reading, with ESTALE, too, if the file ends before `stop`.
+    """
+
+    cdef int _fd
+    cdef bytes _preamble
+    cdef uint64_t _start, _stop
+
+    def __cinit__(self, *args, **kwargs):
+        self._fd = -1
+
+    def __init__(self, int fd, str name, bytes preamble not None, uint64_t start, uint64_t stop,
+                 str extent="the file"):
+        if self._fd >= 0:
+            raise TypeError("a range of a file is opened once")
+        if start > stop:
+            raise ValueError(f"a range from {start} to {stop}")
+        self._fd, self.name, self._preamble, self._start, self._stop = fd, name, preamble, start, stop
+        self.size = len(preamble) + (stop - start)
+        self.extent = extent
+
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
+        cdef uint64_t first = len(self._preamble)
+        cdef uint64_t left
+        cdef Py_ssize_t got
+        if self.position < first:
+            got = min(<uint64_t> size, first - self.position)
+            memcpy(block.ptr + at, <const uint8_t*> self._preamble + self.position, got)
+        else:
+            left = self._stop - self.place(self.position)
+            got = self._read(block.ptr + at, min(<uint64_t> size, left)) if left else 0
+        self.position += got
+        return got
+
+    cdef Py_ssize_t _read(self, uint8_t* to, size_t size) except -1:
+        """Read up to `size` > 0 bytes that have to be there: at least one."""
+        cdef long long place = self.place(self.position)
+        cdef Py_ssize_t got
+        if self._fd < 0:
+            raise ValueError(f"{self.name} is closed")
+        while True:
+            with nogil:
+                got = c_pread(self._fd, to, size, place)
+            if got > 0:
+                return got
+            if got == 0:
+                raise OSError(error_numbers.ESTALE, "the file was cut while it was read", self.name)
+            if errno != EINTR:
+                raise_errno("pread", self.name)
+            self.event.check()
+
+    cdef uint64_t place(self, uint64_t at) noexcept:
+        cdef uint64_t first = len(self._preamble)
+        return self._start + at - first if at >= first else at
+
+    cdef void close(self) noexcept:
+        if self._fd >= 0:
+            c_close(self._fd)
+            self._fd = -1
+
+    def __dealloc__(self):
+        if self._fd >= 0:
+            c_close(self._fd)

@@ -1,0 +1,308 @@
+"""Where the bytes of a capture file come from: a path, standard input, a Python file object,
+a decompressor."""
+cimport cython
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcpy
+
+from slimcap.abi.linux cimport (
+    EAGAIN,
+    EINTR,
+    FIONREAD,
+    POLLIN,
+    S_ISREG,
+    c_close,
+    c_fstat,
+    c_read,
+    c_stat,
+    errno,
+    ioctl,
+)
+from slimcap.io.event cimport SIGNAL_END, Event, duplicate, raise_errno
+from slimcap.io.watch cimport Watch
+from slimcap.packet.lease cimport Block, Borrowed, borrow, new_block, new_window
+
+import os
+import stat
+
+from slimcap.io.compression.read_ahead import Ahead
+from slimcap.io.compression.stream_reader import StreamError
+
+cdef enum:
+    STDIN = 0
+
+
+cdef class Input:
+    """Bytes in order. `read_into` is for decoders, `read` for decompressors on top."""
+
+    def __cinit__(self, *args, **kwargs):
+        self.extent = "the file"
+
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
+        """Read up to `size` > 0 bytes to `block[at:]`: as many as are there, at least one; 0 at the end."""
+        raise NotImplementedError
+
+    def read(self, Py_ssize_t size):
+        """Up to `size` bytes, at least one; b"" at the end."""
+        cdef Py_ssize_t got
+        if self._room is None or self._room.size < size:
+            self._room = new_block(size)
+        got = self.read_into(self._room, 0, size)
+        return self._room.ptr[:got]
+
+    def shut(self):
+        """`close`, for the thread that reads ahead."""
+        self.close()
+
+    cdef uint64_t place(self, uint64_t at) noexcept:
+        """Where in the file the byte is that was read as number `at`."""
+        return at
+
+    cdef int fileno(self) noexcept:
+        """The file's descriptor; -1 if there is none."""
+        return -1
+
+    cdef void close(self) noexcept:
+        pass
+
+
+@cython.final
+cdef class _Descriptor(Input):
+    """A file descriptor, which this owns: a regular file, or what can be polled.
+
+    One that is followed has a watch: its end is where nothing more can come.
+    """
+
+    cdef int _fd
+    cdef bint _regular
+    cdef uint64_t _stop     # once stopped: where that is
+    cdef Watch _watch       # of a file that is followed, or None
+    cdef int _watched       # our number there
+
+    def __cinit__(self):
+        self._fd = self._watched = -1
+
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
+        cdef Py_ssize_t got
+        cdef bint over
+        if self._fd < 0:
+            raise ValueError(f"{self.name} is closed")
+        while True:
+            if not self._regular:
+                self.event.wait(self._fd, POLLIN, self.deadline)
+            over = self._is_over()  # first: what was written until then is read
+            if self.stopped:
+                size = min(size, <Py_ssize_t> (max(self._stop, self.position) - self.position))
+                if size == 0:
+                    return 0
+            with nogil:
+                got = c_read(self._fd, block.ptr + at, size)
+            if got > 0 or (got == 0 and over):
+                self.position += got
+                return got
+            if got == 0:
+                self._watch.wait(self.event, self.deadline)
+            elif errno != EINTR and errno != EAGAIN:
+                raise_errno("read", self.name)
+            else:
+                self.event.check()
+
+    cdef bint _is_over(self) except -1:
+        """Whether where a read finds nothing is the end."""
+        cdef c_stat status
+        cdef bint stopped = self.event.signal & SIGNAL_END
+        if not self._regular:
+            if stopped and not self.stopped:
+                self.stopped, self._stop = True, self.position + self._ready()
+            return True
+        if self._watch is None or self.stopped:
+            return True  # a file that is not followed has an end of its own
+        if c_fstat(self._fd, &status) < 0:
+            raise_errno("fstat", self.name)
+        self.size = status.st_size
+        if <uint64_t> status.st_size < self.position:
+            raise StreamError(f"the file was cut to {status.st_size} bytes while it was read")
+        if stopped:
+            self.stopped, self._stop = True, status.st_size
+        return stopped or status.st_nlink == 0 or self._watch.is_over()
+
+    cdef int fileno(self) noexcept:
+        return self._fd
+
+    cdef int _ready(self) noexcept:
+        """Bytes that lie ready in a FIFO or the like; 0 if there is no telling."""
+        cdef int size = 0
+        return size if ioctl(self._fd, FIONREAD, &size) == 0 else 0
+
+    cdef void close(self) noexcept:
+        if self._watch is not None:
+            self._watch.forget(self._watched)
+            self._watch = None
+        if self._fd >= 0:
+            c_close(self._fd)
+            self._fd = -1
+
+    def __dealloc__(self):
+        if self._fd >= 0:
+            c_close(self._fd)
+
+
+@cython.final
+cdef class _Object(Input):
+    """A Python object with `readinto1`, `readinto`, or `read`."""
+
+    cdef object _readinto, _read
+
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
+        cdef Py_ssize_t got
+        cdef object count
+        if self._readinto is not None:
+            count = self._readinto(memoryview(new_window(block, at, size, False)))
+        else:
+            count = _copy(self._read(size), block, at, size)
+        if count is None:
+            raise BlockingIOError(f"{self.name} is in non-blocking mode and has no data: make it blocking")
+        got = count
+        if not 0 <= got <= size:
+            raise ValueError(f"{self.name}: the file object read {got} bytes where {size} were asked for")
+        self.position += got
+        return got
+
+
+cdef object _copy(object data, Block block, Py_ssize_t at, Py_ssize_t size):
+    """Copy what a `read` gave, None for nothing yet; how much that was is the caller's to judge."""
+    cdef Borrowed given
+    if data is None:
+        return None
+    if isinstance(data, str):
+        raise TypeError("the file object gives text: open it in binary mode")
+    given = borrow(data, False)
+    memcpy(block.ptr + at, given.buffer.buf, min(given.buffer.len, size))
+    return given.buffer.len
+
+
+cdef Input open_input(object source, Event event, Watch watch=None):
+    """Open a path, "-" (standard input) or a binary file object; with a watch, one that grows.
+
+    An Input is open already.
+    """
+    cdef Input opened
+    if isinstance(source, Input):
+        opened = source
+    elif isinstance(source, (str, bytes, os.PathLike)):
+        opened = _open_path(os.fsdecode(source), watch)
+    elif watch is not None:
+        raise ValueError("a file object does not tell when it grows: give its path to follow it")
+    else:
+        opened = _open_object(source)
+    opened.event = event
+    return opened
+
+
+cdef Input _open_path(str path, Watch watch):
+    cdef _Descriptor opened = _Descriptor()
+    cdef c_stat status
+    opened.name = path
+    if path == "-":
+        opened.name = "<stdin>"
+        opened._fd = duplicate(STDIN, opened.name)
+    else:
+        opened._fd = os.open(path, _mode(path, watch) | os.O_CLOEXEC)
+    if c_fstat(opened._fd, &status) < 0:
+        raise_errno("fstat", opened.name)
+    opened._regular = S_ISREG(status.st_mode)
+    if opened._regular:
+        opened.size = status.st_size
+        opened.position = os.lseek(opened._fd, 0, os.SEEK_CUR)  # standard input may have been read before
+        os.posix_fadvise(opened._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        if watch is not None:
+            opened._watched = watch.add_file(opened._fd, opened.name)
+            opened._watch = watch
+    return opened
+
+
+cdef int _mode(str path, Watch watch) except -1:
+    """How to open a path.
+
+    A FIFO that is followed is opened for writing, too: so it has a writer always, and no end (fifo(7)).
+    """
+    if watch is not None and stat.S_ISFIFO(os.stat(path).st_mode):
+        return os.O_RDWR | os.O_NONBLOCK
+    return os.O_RDONLY
+
+
+cdef Input _open_object(object source):
+    cdef _Object opened = _Object()
+    opened.name = str(getattr(source, "name", f"<{type(source).__name__}>"))
+    # readinto1 and read1 return what a pipe has instead of waiting until all that was asked for is there.
+    opened._readinto = getattr(source, "readinto1", None) or getattr(source, "readinto", None)
+    opened._read = getattr(source, "read1", None) or getattr(source, "read", None)
+    if opened._readinto is None and opened._read is None:
+        raise TypeError(f"a path or a binary file object is needed, not {type(source).__name__}")
+    return opened
+
+
+@cython.final
+cdef class _Unpacked(Input):
+    """What a decompressor makes of another input: of a regular file on a thread of its own.
+
+    Anything else, or a file that grows, may have to be waited for, or may run Python code, and both are for
+    the reader's thread.
+    """
+
+    cdef Input _below
+    cdef object _ahead      # the thread's, or None
+    cdef object _take       # gives the next piece, b"" at the end; the thread's None, if there is none yet
+    cdef Borrowed _piece    # the last that was taken; the rest of it is _piece[_at:]
+    cdef Py_ssize_t _at
+
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
+        cdef Py_ssize_t got = 0
+        if self._at == self._piece.buffer.len:
+            self._piece, self._at = self._next_piece(), 0
+        while True:
+            got += self._copy(block.ptr + at + got, size - got)
+            # What lies ready, too: larger batches.
+            if got == size or self._ahead is None or not self._ahead.ready():
+                self.position += got
+                return got
+            self._piece, self._at = borrow(self._take(), False), 0
+
+    cdef Py_ssize_t _copy(self, uint8_t* to, Py_ssize_t size) noexcept:
+        """Copy what is left of the piece, up to `size` bytes."""
+        cdef const uint8_t* p = <const uint8_t*> self._piece.buffer.buf + self._at
+        size = min(size, self._piece.buffer.len - self._at)
+        with nogil:
+            memcpy(to, p, size)
+        self._at += size
+        return size
+
+    cdef Borrowed _next_piece(self):
+        """The next piece, an empty one at the end."""
+        piece = self._take()
+        while piece is None:
+            self.event.wait(self._ahead.fileno(), POLLIN, self._below.deadline)
+            piece = self._take()
+        return borrow(piece, False)
+
+    cdef void close(self) noexcept:
+        self._piece, self._at = borrow(b"", False), 0
+        if self._ahead is None:
+            self._below.close()
+        else:
+            self._ahead.close()
+
+
+cdef Input wrap_input(Input below, object reader, bint ahead=True):
+    """The same input seen through a decompressor of it, a Reader; `ahead`: on a thread if it may be."""
+    cdef _Unpacked opened = _Unpacked()
+    opened.name = below.name
+    opened.event = below.event
+    opened._below = below
+    opened._piece = borrow(b"", False)
+    if ahead and type(below) is _Descriptor and (<_Descriptor> below)._regular \
+            and (<_Descriptor> below)._watch is None:
+        opened._ahead = Ahead(reader, below.shut)
+        opened._take = opened._ahead.take
+    else:
+        opened._take = reader.read
+    return opened

@@ -1,0 +1,253 @@
+"""Where the bytes of a file go: a buffer in front of a descriptor, a file object, or a compressor.
+
+    writer ── put ──► CompressedOutput ── put ──► PlainOutput ──► descriptor or file object
+                      what is not compressed yet  what is not written yet
+
+What a failed write leaves stays in its buffer, and the next call begins with it.
+"""
+cimport cython
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport uint8_t
+from libc.string cimport memcpy
+
+from slimcap.abi.linux cimport EAGAIN, EINTR, c_close, c_write, errno
+from slimcap.io.event cimport duplicate, raise_errno
+from slimcap.packet.lease cimport Block, Window, new_block, new_window
+
+import os
+import select
+
+from slimcap.io.atomic_file import PartialFile
+from slimcap.io.compression.encoders import encoder_for
+
+cdef enum:
+    BUFFER_SIZE = 1 << 20
+    STDOUT = 1
+
+
+cdef class Output:
+    """A buffer, and what it goes to."""
+
+    def __cinit__(self, *args):
+        self.block = new_block(BUFFER_SIZE)
+
+    cdef int reserve(self, Py_ssize_t size) except -1:
+        """See to it that `size` bytes fit behind `stop`."""
+        if size > self.block.size - self.stop:
+            self.drain()
+            if size > self.block.size:
+                self.block = new_block(size)
+        return 0
+
+    cdef int put(self, const void* data, Py_ssize_t size) except -1:
+        """Put bytes into the buffer, all or none of them."""
+        self.reserve(size)
+        memcpy(self.block.ptr + self.stop, data, size)
+        self.stop += size
+        return 0
+
+    cdef int drain(self) except -1:
+        """Pass on what is in the buffer. What a failure leaves stays in it."""
+        raise NotImplementedError
+
+    cdef int flush(self) except -1:
+        """The same, all the way: what was put in can be read by others."""
+        raise NotImplementedError
+
+    cdef int close(self) except -1:
+        """Flush, and close what was opened here: also if that fails."""
+        raise NotImplementedError
+
+    cdef int discard(self) except -1:
+        """Close without writing what waits; a file that has no name yet is removed."""
+        raise NotImplementedError
+
+
+cdef Output open_output(object file, object compression, object level, bint atomic):
+    """The output of a writer: see the parameters of `PcapWriter`."""
+    encoder = encoder_for(file, compression, level)
+    cdef Output output = PlainOutput(file, atomic)
+    return output if encoder is None else _compressed(output, encoder)
+
+
+@cython.final
+cdef class PlainOutput(Output):
+    """A path, "-" for standard output, or a file object, which stays open."""
+
+    cdef int _fd                # ours; -1 if there is none
+    cdef object _file, _write   # the file object and its `write`, if that is what was given
+    cdef object _partial        # the file that has another name until it is closed, or None
+
+    def __cinit__(self, *args):
+        self._fd = -1
+
+    def __init__(self, file, bint atomic):
+        is_path = isinstance(file, (str, bytes, os.PathLike))
+        self.name = os.fsdecode(file) if is_path else str(getattr(file, "name", f"<{type(file).__name__}>"))
+        if atomic and (not is_path or self.name == "-"):
+            raise ValueError(f"{self.name}: only a file with a path can be atomic")
+        if is_path:
+            self._open(atomic)
+            return
+        self._write = getattr(file, "write", None)
+        if self._write is None:
+            raise TypeError(f"a path or a binary file object is needed, not {type(file).__name__}")
+        self._file = file
+
+    cdef int _open(self, bint atomic) except -1:
+        cdef int flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        path = self.name
+        if path == "-":
+            self.name = "<stdout>"
+            self._fd = duplicate(STDOUT, self.name)
+            return 0
+        if atomic:
+            self._partial = PartialFile(path)
+            path = self._partial.target
+        try:
+            self._fd = os.open(path, flags, 0o666)
+        except OSError as error:  # the name meanwhile says nothing to the caller
+            raise OSError(error.errno, error.strerror, self.name) from None
+        return 0
+
+    def __dealloc__(self):
+        self._close_descriptor()
+
+    cdef int drain(self) except -1:
+        while self.start < self.stop:
+            if self._write is None:
+                self.start += self._write_descriptor()
+            else:
+                self._write_object()
+            if self.start < self.stop:
+                PyErr_CheckSignals()  # a signal may be why it was a part only; the next write may wait
+        self.start = self.stop = 0
+        return 0
+
+    cdef Py_ssize_t _write_descriptor(self) except -1:
+        cdef const uint8_t* p = self.block.ptr + self.start
+        cdef Py_ssize_t wrote, size = self.stop - self.start
+        with nogil:
+            wrote = c_write(self._fd, p, size)
+        if wrote >= 0:
+            return wrote
+        if errno == EAGAIN:  # standard output may be in non-blocking mode: others have it, too
+            poll = select.poll()
+            poll.register(self._fd, select.POLLOUT)
+            poll.poll()
+        elif errno != EINTR:
+            raise_errno("write", self.name)
+        return 0
+
+    cdef int _write_object(self) except -1:
+        cdef Py_ssize_t size = self.stop - self.start
+        cdef Window window = new_window(self.block, self.start, size, True)
+        try:
+            wrote = self._write(memoryview(window))
+        except BlockingIOError as error:
+            self.start += min(max(getattr(error, "characters_written", 0), 0), size)
+            raise
+        finally:
+            if window.exports:
+                self._leave_block()
+        if wrote is None:
+            raise BlockingIOError(
+                f"{self.name}: write() gave None, so it is in non-blocking mode and took nothing: "
+                "make it blocking")
+        if not 0 < wrote <= size:
+            raise OSError(f"{self.name}: the file object wrote {wrote} bytes where {size} were given")
+        self.start += wrote
+        return 0
+
+    cdef int _leave_block(self) except -1:
+        """Go on in another block: the file object keeps a view of this one, which must not change."""
+        cdef Block block = new_block(self.block.size)
+        memcpy(block.ptr + self.start, self.block.ptr + self.start, self.stop - self.start)
+        self.block = block
+        return 0
+
+    cdef int flush(self) except -1:
+        self.drain()
+        flush = getattr(self._file, "flush", None)
+        if flush is not None:
+            flush()
+        return 0
+
+    cdef int close(self) except -1:
+        try:
+            self.flush()
+            if self._fd >= 0 and self._close_descriptor() < 0 and errno != EINTR:  # closed in any case
+                raise_errno("close", self.name)
+            if self._partial is not None:
+                self._partial.finish()
+                self._partial = None
+        finally:
+            self.discard()
+        return 0
+
+    cdef int discard(self) except -1:
+        partial, self._partial = self._partial, None
+        self._close_descriptor()
+        self._file = self._write = None
+        self.start = self.stop = 0
+        if partial is not None:
+            partial.discard()
+        return 0
+
+    cdef int _close_descriptor(self) noexcept:
+        cdef int fd = self._fd
+        self._fd = -1
+        return c_close(fd) if fd >= 0 else 0
+
+
+@cython.final
+cdef class CompressedOutput(Output):
+    """A compressor on top of an output."""
+
+    cdef Output _below
+    cdef object _encoder
+    cdef bint _dirty            # it took something since it was flushed
+
+    cdef int drain(self) except -1:
+        cdef Window window
+        self._below.drain()
+        if self.start < self.stop:
+            window = new_window(self.block, self.start, self.stop - self.start, True)
+            self._dirty = True
+            self._pass_on(self._encoder.compress(memoryview(window)))
+            self.start = self.stop = 0
+        self._below.drain()
+        return 0
+
+    cdef int flush(self) except -1:
+        self.drain()
+        if self._dirty:
+            self._pass_on(self._encoder.flush())
+            self._dirty = False
+        self._below.flush()
+        return 0
+
+    cdef int _pass_on(self, bytes data) except -1:
+        """Into the buffer below, which is empty: that takes memory, but no write that could fail."""
+        self._below.put(<const char*> data, len(data))
+        return 0
+
+    cdef int close(self) except -1:
+        try:
+            self.drain()
+            self._pass_on(self._encoder.finish())
+            self._below.close()
+        finally:
+            self.discard()
+        return 0
+
+    cdef int discard(self) except -1:
+        self.start = self.stop = 0
+        self._below.discard()
+        return 0
+
+
+cdef Output _compressed(Output below, object encoder):
+    cdef CompressedOutput output = CompressedOutput()
+    output.name, output._below, output._encoder = below.name, below, encoder
+    return output

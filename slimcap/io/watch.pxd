@@ -1,0 +1,15 @@
+from libc.stdint cimport int64_t
+
+from slimcap.io.event cimport Event
+
+cdef class Watch:
+    cdef int _fd
+    cdef int _pid           # of the process that made it: a forked one shares the descriptor
+    cdef int _folder        # the number of the folder that is watched, or -1
+    cdef bint changed       # something came into it, perhaps: for who looks into the folder to clear
+    cdef int add_file(self, int fd, str name) except -1
+    cdef int add_folder(self, str path) except -1
+    cdef void forget(self, int watched) noexcept
+    cdef int wait(self, Event event, int64_t deadline) except -1
+    cdef int _read_events(self) except -1
+    cdef bint is_over(self) except -1

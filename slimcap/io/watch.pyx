@@ -1,0 +1,109 @@
+"""Being told that files grow, or appear (inotify(7))."""
+from libc.stdint cimport int64_t, uint8_t
+
+from slimcap.abi.linux cimport (
+    EAGAIN,
+    EINTR,
+    IN_ATTRIB,
+    IN_CLOEXEC,
+    IN_CREATE,
+    IN_MODIFY,
+    IN_MOVED_TO,
+    IN_NONBLOCK,
+    IN_ONLYDIR,
+    IN_Q_OVERFLOW,
+    POLLIN,
+    c_close,
+    c_getpid,
+    c_read,
+    errno,
+    inotify_add_watch,
+    inotify_event,
+    inotify_init1,
+    inotify_rm_watch,
+)
+from slimcap.io.event cimport NEVER, Event, monotonic_ns, raise_errno
+
+import os
+
+cdef enum:
+    # The kernel tells nothing of what other hosts write to a network file system.
+    LOOK_AGAIN = 1_000_000_000  # ns
+    BUFFER_SIZE = 4096          # an event has 16 bytes, and a name of 256 at most
+
+
+cdef class Watch:
+    """What the reader of growing files waits with."""
+
+    def __cinit__(self):
+        self._folder = -1
+        self._pid = c_getpid()
+        self._fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)
+        if self._fd < 0:
+            raise_errno("inotify_init1", None)
+
+    def __dealloc__(self):
+        if self._fd >= 0:
+            c_close(self._fd)
+
+    cdef int add_file(self, int fd, str name) except -1:
+        """Watch an open file; its number. By its descriptor: its path may be another file's by now.
+
+        The number of its links is an attribute: the removal of the last one ends a wait, too.
+        """
+        cdef bytes path = f"/proc/self/fd/{fd}".encode()
+        cdef int watched = inotify_add_watch(self._fd, path, IN_MODIFY | IN_ATTRIB)
+        if watched < 0:
+            raise_errno("inotify_add_watch", name)
+        return watched
+
+    cdef int add_folder(self, str path) except -1:
+        """Watch a folder for files that come into it."""
+        cdef bytes encoded = os.fsencode(path)
+        self._folder = inotify_add_watch(self._fd, encoded, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR)
+        if self._folder < 0:
+            raise_errno("inotify_add_watch", path)
+        self.changed = True
+        return 0
+
+    cdef void forget(self, int watched) noexcept:
+        """Watch a file no more."""
+        if watched >= 0 and c_getpid() == self._pid:
+            inotify_rm_watch(self._fd, watched)
+
+    cdef int wait(self, Event event, int64_t deadline) except -1:
+        """Wait until something happened to what is watched, the end was signalled, or a while went by.
+
+        Raises what `Event.wait` does.
+        """
+        cdef int64_t until = monotonic_ns() + LOOK_AGAIN
+        if deadline != NEVER:
+            until = min(until, deadline)
+        try:
+            event.wait(self._fd, POLLIN, until)
+        except TimeoutError:
+            if until == deadline:
+                raise
+            self.changed = True
+        return self._read_events()
+
+    cdef int _read_events(self) except -1:
+        """Take note of what happened."""
+        cdef uint8_t[BUFFER_SIZE] buffer
+        cdef const inotify_event* happened
+        cdef ssize_t at, got = c_read(self._fd, buffer, BUFFER_SIZE)
+        while got > 0:
+            at = 0
+            while at < got:
+                happened = <const inotify_event*> (<uint8_t*> buffer + at)
+                if happened.wd == self._folder or happened.mask & IN_Q_OVERFLOW:
+                    self.changed = True
+                at += sizeof(inotify_event) + happened.len
+            got = c_read(self._fd, buffer, BUFFER_SIZE)
+        if got < 0 and errno != EAGAIN and errno != EINTR:
+            raise_errno("read", "inotify")
+        return 0
+
+    cdef bint is_over(self) except -1:
+        """Whether the file that is read now will not grow any more. Not known of a single file."""
+        return False

@@ -1,0 +1,206 @@
+"""Header columns: what the headers of a batch's packets say, as a numpy structured array.
+
+A packet's `Header` is filled in by one walk. All columns are the array's rows themselves; for some columns,
+the headers of a few packets at a time are filled in on the stack, and what is asked for is copied from there.
+"""
+cimport numpy as cnp
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy, memset
+
+from slimcap.abi.branch cimport prefetch, rarely
+from slimcap.packet.headers.dissect cimport fill_header
+from slimcap.packet.headers.row cimport (
+    PART_COMMUNITY_ID, PART_HASH, PART_LINK, PART_NETWORK, PART_TRANSPORT, STATUS_ARP, STATUS_FRAGMENT,
+    STATUS_MALFORMED, STATUS_NO_IP, STATUS_OK, STATUS_TRUNCATED, Header, HeaderRow)
+from slimcap.packet.record cimport Record, in_bounds
+from slimcap.packet.view cimport View
+
+import numpy as np
+
+from slimcap.packet.enums import HeaderStatus
+
+cnp.import_array()
+
+cdef enum:
+    AHEAD = 8               # packets whose headers are on their way from memory
+    CHUNK = 64              # headers at a time, so that they stay in the fastest cache
+    MAX_COLUMNS = 64
+    UNKNOWN_LINK = 147      # USER0: nothing is looked for in it
+
+cdef struct Column:
+    size_t at       # in a HeaderRow
+    size_t size
+    size_t to       # in a row of the array
+
+cdef struct Job:
+    const Record* rows
+    const uint8_t* data
+    size_t size
+    const uint32_t* linktypes
+    uint32_t interfaces
+    uint32_t parts
+    bint inner
+    size_t chunk_row    # HeaderRows up to their keys, if these are not asked for
+    Column columns[MAX_COLUMNS]
+    int count
+
+
+cdef dict _layout():
+    """Column → format, offset in a HeaderRow as the C compiler has it, what has to be looked at for it."""
+    cdef HeaderRow row
+    cdef const char* base = <const char*> &row
+    return {
+        "status": ("u1", <const char*> &row.header.status - base, 0),
+        "src_mac": ("V6", <const char*> &row.header.src_mac - base, PART_LINK),
+        "dst_mac": ("V6", <const char*> &row.header.dst_mac - base, PART_LINK),
+        "ethertype": ("u2", <const char*> &row.header.ethertype - base, PART_LINK),
+        "vlan_id": ("u2", <const char*> &row.header.vlan_id - base, PART_LINK),
+        "inner_vlan_id": ("u2", <const char*> &row.header.inner_vlan_id - base, PART_LINK),
+        "ip_version": ("u1", <const char*> &row.header.ip_version - base, 0),
+        "src": ("V16", <const char*> &row.header.src - base, 0),
+        "dst": ("V16", <const char*> &row.header.dst - base, 0),
+        "protocol": ("u1", <const char*> &row.header.protocol - base, 0),
+        "ttl": ("u1", <const char*> &row.header.ttl - base, PART_NETWORK),
+        "tos": ("u1", <const char*> &row.header.tos - base, PART_NETWORK),
+        "flow_label": ("u4", <const char*> &row.header.flow_label - base, PART_NETWORK),
+        "ip_len": ("u4", <const char*> &row.header.ip_len - base, PART_NETWORK),
+        "ip_id": ("u4", <const char*> &row.header.ip_id - base, PART_NETWORK),
+        "frag_offset": ("u2", <const char*> &row.header.frag_offset - base, PART_NETWORK),
+        "more_fragments": ("?", <const char*> &row.header.more_fragments - base, PART_NETWORK),
+        "src_port": ("u2", <const char*> &row.header.src_port - base, 0),
+        "dst_port": ("u2", <const char*> &row.header.dst_port - base, 0),
+        "tcp_flags": ("u2", <const char*> &row.header.tcp_flags - base, PART_TRANSPORT),
+        "tcp_seq": ("u4", <const char*> &row.header.tcp_seq - base, PART_TRANSPORT),
+        "tcp_ack": ("u4", <const char*> &row.header.tcp_ack - base, PART_TRANSPORT),
+        "tcp_window": ("u2", <const char*> &row.header.tcp_window - base, PART_TRANSPORT),
+        "icmp_type": ("u1", <const char*> &row.header.icmp_type - base, PART_TRANSPORT),
+        "icmp_code": ("u1", <const char*> &row.header.icmp_code - base, PART_TRANSPORT),
+        "l4_offset": ("u4", <const char*> &row.header.l4_offset - base, 0),
+        "l7_offset": ("u4", <const char*> &row.header.l7_offset - base, 0),
+        "l7_len": ("u4", <const char*> &row.header.l7_len - base, 0),
+        "tunnels": ("u1", <const char*> &row.header.tunnels - base, 0),
+        "flow_hash": ("u8", <const char*> &row.keys.flow_hash - base, PART_HASH),
+        "flow_hash_symmetric": ("u8", <const char*> &row.keys.flow_hash_symmetric - base, PART_HASH),
+        "community_id": (
+            "S30", <const char*> &row.keys.community_id - base, PART_COMMUNITY_ID | PART_TRANSPORT),
+    }
+
+
+cdef dict _COLUMNS = _layout()
+cdef list _KEYS = ["flow_hash", "flow_hash_symmetric", "community_id"]
+cdef list _OWN = [name for name in _COLUMNS if name not in _KEYS]
+
+HEADER_DTYPE = np.dtype({
+    "names": _OWN,
+    "formats": [_COLUMNS[name][0] for name in _OWN],
+    "offsets": [_COLUMNS[name][1] for name in _OWN],
+    "itemsize": sizeof(Header),
+})
+
+if not (HEADER_DTYPE.itemsize == sizeof(Header) == 104 and len(_COLUMNS) <= MAX_COLUMNS
+        and [int(status) for status in HeaderStatus]
+        == [STATUS_OK, STATUS_NO_IP, STATUS_ARP, STATUS_FRAGMENT, STATUS_TRUNCATED, STATUS_MALFORMED]
+        and sorted(HeaderStatus) == list(HeaderStatus)):
+    raise ImportError("slimcap was built for another layout of Header: build it again")
+
+
+cdef inline void _fill(const Job* job, const Record* row, uint8_t* out) noexcept nogil:
+    """One packet's Header, and Keys behind it if they are among the parts, into memory that is all zeros."""
+    cdef uint32_t linktype = UNKNOWN_LINK
+    if rarely(not in_bounds(row, job.size)):
+        (<Header*> out).status = STATUS_NO_IP
+        return
+    if row.interface < job.interfaces:
+        linktype = job.linktypes[row.interface]
+    fill_header(<HeaderRow*> out, job.data + row.offset, row, linktype, job.parts, job.inner)
+
+
+cdef inline void _copy_strided(
+        const uint8_t* p, size_t stride, uint8_t* out, size_t out_stride, Py_ssize_t count,
+        size_t size) noexcept nogil:
+    for _ in range(count):
+        memcpy(out, p, size)
+        p += stride
+        out += out_stride
+
+
+cdef void _copy(
+        const uint8_t* p, size_t stride, uint8_t* out, size_t out_stride, Py_ssize_t count,
+        size_t size) noexcept nogil:
+    """One column of some rows; a copy of a size that the compiler knows is an instruction."""
+    if size == 1:
+        _copy_strided(p, stride, out, out_stride, count, 1)
+    elif size == 2:
+        _copy_strided(p, stride, out, out_stride, count, 2)
+    elif size == 4:
+        _copy_strided(p, stride, out, out_stride, count, 4)
+    elif size == 8:
+        _copy_strided(p, stride, out, out_stride, count, 8)
+    elif size == 16:
+        _copy_strided(p, stride, out, out_stride, count, 16)
+    else:
+        _copy_strided(p, stride, out, out_stride, count, size)
+
+
+cdef void _walk(const Job* job, Py_ssize_t count, uint8_t* out, size_t stride) noexcept nogil:
+    """The columns of the job, of CHUNK packets at a time; if it names none, all, in place."""
+    cdef HeaderRow memory[CHUNK]
+    cdef uint8_t* chunk
+    cdef Py_ssize_t first = 0, here, index, ahead
+    cdef int column
+    while first < count:
+        here = min(count - first, CHUNK)
+        chunk = <uint8_t*> memory if job.count else out
+        memset(chunk, 0, here * job.chunk_row)
+        for index in range(here):
+            # A packet's headers may have left the cache since its row was made, and where they are no
+            # hardware guesses. Any address will do: it is not read from.
+            ahead = first + index + AHEAD if first + index + AHEAD < count else first + index
+            prefetch(<const void*> (<size_t> job.data + job.rows[ahead].offset + job.rows[ahead].ip_offset))
+            _fill(job, &job.rows[first + index], chunk + index * job.chunk_row)
+        for column in range(job.count):
+            _copy(
+                chunk + job.columns[column].at, job.chunk_row,
+                out + job.columns[column].to, stride, here, job.columns[column].size)
+        out += here * stride
+        first += here
+
+
+cdef object _selected(object columns, Job* job):
+    """The dtype of the columns that are asked for; what to do for them goes into the job."""
+    if isinstance(columns, str):
+        raise TypeError(f"columns is a list of names: [{columns!r}]")
+    names = list(columns)
+    for name in names:
+        if name not in _COLUMNS:
+            raise ValueError(f"there is no header column {name!r}: there are {', '.join(_COLUMNS)}")
+    if not names or len(set(names)) < len(names):
+        raise ValueError("columns names at least one column, and each once")
+    dtype = np.dtype([(name, _COLUMNS[name][0]) for name in names], align=True)
+    job.count, job.parts = len(names), 0
+    for index, name in enumerate(names):
+        field, offset = dtype.fields[name][:2]
+        job.columns[index] = Column(_COLUMNS[name][1], field.itemsize, offset)
+        job.parts |= _COLUMNS[name][2]
+    job.chunk_row = sizeof(HeaderRow) if job.parts & (PART_HASH | PART_COMMUNITY_ID) else sizeof(Header)
+    return dtype
+
+
+cdef object header_columns(
+        const Record* rows, Py_ssize_t count, View data, object links, object columns, bint inner):
+    """The columns of `rows`, whose payloads are in `data`: `Batch.headers`."""
+    cdef Job job
+    memset(&job, 0, sizeof(job))
+    cdef cnp.ndarray linktypes = np.array([link.type for link in links], np.uint32)
+    job.rows, job.data, job.size = rows, data._ptr, data._len
+    job.linktypes, job.interfaces = <const uint32_t*> cnp.PyArray_DATA(linktypes), len(linktypes)
+    job.inner = inner
+    job.parts, job.chunk_row = PART_LINK | PART_NETWORK | PART_TRANSPORT, sizeof(Header)
+    dtype = HEADER_DTYPE if columns is None else _selected(columns, &job)
+    # Zeros, for the bytes between the fields.
+    cdef cnp.ndarray out = np.empty(count, dtype) if columns is None else np.zeros(count, dtype)
+    cdef uint8_t* p = <uint8_t*> cnp.PyArray_DATA(out)
+    cdef size_t stride = dtype.itemsize
+    with nogil:
+        _walk(&job, count, p, stride)
+    return out

@@ -1,0 +1,264 @@
+"""From a packet's bytes to its `Header`: the walk over `wire/` that header columns are made of.
+
+    payload [ link layer | IP header | upper layer ........ | padding ]
+              row          place.p     place.p + upper.offset
+                           |<----------- place.length ------>|
+                           |<-- place.n: captured -->|
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+cimport slimcap.wire.arp as arp
+cimport slimcap.wire.dccp as dccp
+cimport slimcap.wire.icmp as icmp
+cimport slimcap.wire.ip as ip
+cimport slimcap.wire.ipv4 as ipv4
+cimport slimcap.wire.ipv6 as ipv6
+cimport slimcap.wire.sctp as sctp
+cimport slimcap.wire.tcp as tcp
+cimport slimcap.wire.transport as transport
+cimport slimcap.wire.udp as udp
+from slimcap.abi.branch cimport rarely
+from slimcap.abi.bytes cimport be16, be32
+from slimcap.packet.headers.flow_hash cimport fill_keys
+from slimcap.packet.headers.row cimport (
+    PART_COMMUNITY_ID, PART_HASH, PART_LINK, PART_NETWORK, PART_TRANSPORT, STATUS_ARP, STATUS_FRAGMENT,
+    STATUS_MALFORMED, STATUS_NO_IP, STATUS_OK, STATUS_TRUNCATED, Header, HeaderRow)
+from slimcap.packet.record cimport FLAG_VLAN_STRIPPED, Record, ip_start
+from slimcap.wire.upper cimport UPPER_BAD, UPPER_CUT, UPPER_FRAGMENT, UPPER_HERE, UpperLayer
+from slimcap.wire.vlan cimport VID_MASK
+from slimcap.wire.walk_link cimport destination_mac, source_mac, walk_link
+from slimcap.wire.walk_result cimport LinkInfo
+from slimcap.wire.walk_tunnel cimport NO_INNER, inner_ip
+
+cdef enum:
+    MAX_TUNNELS = 8  # in one another, more than any packet has
+
+cdef struct Place:
+    const uint8_t* p    # an IP packet
+    uint32_t n          # bytes of it that were captured
+    uint32_t length     # bytes of it that were on the wire, which are no fewer
+    uint32_t version    # 4 or 6; 0 if its fixed header is cut, or is none
+    UpperLayer upper
+
+
+cdef inline Place enter(const uint8_t* p, uint32_t n, uint32_t length) noexcept nogil:
+    """The IP packet at `p`, without what is behind it, and its upper layer."""
+    cdef Place place
+    cdef uint64_t said = 0
+    place.p = p
+    place.version = 0
+    if ipv4.check(p, n):
+        place.version = 4
+        said = ipv4.length(p)
+        said = said if said >= ipv4.MIN_LEN else 0
+    elif ipv6.check(p, n):
+        place.version = 6
+        said = ipv6.length(p, n)
+    place.length = <uint32_t> said if said and said < length else length
+    place.n = min(n, place.length)
+    if place.version == 4:
+        place.upper = ipv4.upper_layer(p, place.n)
+    elif place.version == 6:
+        place.upper = ipv6.upper_layer(p, place.n)
+    else:
+        place.upper = ip.cut_header(p, place.n)
+    return place
+
+
+cdef inline uint32_t next_ip(
+        const uint8_t* p, uint32_t n, uint32_t state, uint32_t protocol, uint32_t offset) noexcept nogil:
+    """Where in the packet `p[:n]` another one starts whose fixed header is whole; 0 if it carries none."""
+    cdef uint32_t at
+    if state != UPPER_HERE:
+        return 0
+    at = inner_ip(protocol, p + offset, n - offset)
+    if at == NO_INNER:
+        return 0
+    at += offset
+    return at if ipv4.check(p + at, n - at) or ipv6.check(p + at, n - at) else 0
+
+
+cdef inline void fill_addresses(Header* header, const Place* place) noexcept nogil:
+    """Version, protocol, and the addresses of a fixed header that is whole."""
+    header.protocol = <uint8_t> place.upper.protocol
+    header.ip_version = place.p[0] >> 4
+    if place.version == 4:
+        ipv4.put_mapped(header.src, place.p + ipv4.SRC)
+        ipv4.put_mapped(header.dst, place.p + ipv4.DST)
+    elif place.version == 6:
+        memcpy(header.src, place.p + ipv6.SRC, ipv6.ADDRESS_LEN)
+        memcpy(header.dst, place.p + ipv6.DST, ipv6.ADDRESS_LEN)
+
+
+cdef inline void fill_network(Header* header, const Place* place) noexcept nogil:
+    """The other fields of a fixed header that is whole."""
+    cdef const uint8_t* p = place.p
+    if place.version == 4:
+        header.tos = p[ipv4.TOS]
+        header.ttl = p[ipv4.TTL]
+        header.ip_len = ipv4.length(p)
+    else:
+        header.tos = ipv6.traffic_class(p)
+        header.ttl = p[ipv6.HOP_LIMIT]
+        header.flow_label = ipv6.flow_label(p)
+        header.ip_len = <uint32_t> min(ipv6.length(p, place.n), <uint64_t> 0xffffffff)
+    header.ip_id = place.upper.fragment_id
+    header.frag_offset = place.upper.fragment & 0xfff8
+    header.more_fragments = place.upper.fragment & 1
+
+
+cdef inline uint32_t cut(uint32_t n, uint32_t length) noexcept nogil:
+    """The status of a packet whose headers go on past byte `n` of `length`."""
+    return STATUS_TRUNCATED if n < length else STATUS_MALFORMED
+
+
+cdef inline void fill_tcp(Header* header, const uint8_t* p, uint32_t n) noexcept nogil:
+    """TCP's fields, as far as they were captured."""
+    if n < tcp.ACKNOWLEDGEMENT:
+        return
+    header.tcp_seq = be32(p + tcp.SEQUENCE)
+    if n < tcp.OFFSET_AND_FLAGS:
+        return
+    header.tcp_ack = be32(p + tcp.ACKNOWLEDGEMENT)
+    if n < tcp.WINDOW:
+        return
+    header.tcp_flags = tcp.flags(p)
+    if n < tcp.CHECKSUM:
+        return
+    header.tcp_window = be16(p + tcp.WINDOW)
+
+
+cdef inline void fill_ports(Header* header, const uint8_t* p, uint32_t n) noexcept nogil:
+    """The ports of a protocol that has some, as far as they were captured."""
+    header.src_port = transport.source(p, n)
+    header.dst_port = transport.destination(p, n)
+
+
+cdef inline void fill_icmp(Header* header, const uint8_t* p, uint32_t n) noexcept nogil:
+    """Type and code of an ICMP message, as far as they were captured."""
+    header.icmp_type = p[icmp.TYPE] if n > icmp.TYPE else 0
+    header.icmp_code = p[icmp.CODE] if n > icmp.CODE else 0
+
+
+cdef inline uint32_t fill_transport(
+        Header* header, const uint8_t* p, uint32_t n, uint32_t length, uint32_t parts) noexcept nogil:
+    """What the upper layer tells of which `n` of `length` bytes were captured; the packet's status."""
+    cdef uint32_t protocol = header.protocol
+    cdef uint32_t least, own  # of the transport header the shortest there is, and what this one says
+    if protocol == transport.TCP:
+        fill_ports(header, p, n)
+        if parts & PART_TRANSPORT:
+            fill_tcp(header, p, n)
+        least = tcp.MIN_LEN
+        own = tcp.header_len(p) if n >= least else least
+    elif protocol == transport.UDP or protocol == transport.UDP_LITE:
+        fill_ports(header, p, n)
+        least = own = udp.LEN
+    elif protocol == icmp.ICMP or protocol == icmp.ICMPV6:
+        fill_icmp(header, p, n)
+        least = own = icmp.LEN
+    elif protocol == transport.SCTP:
+        fill_ports(header, p, n)
+        least = own = sctp.LEN
+    elif protocol == transport.DCCP:
+        fill_ports(header, p, n)
+        least = dccp.MIN_LEN
+        own = dccp.header_len(p) if n >= least else least
+    else:
+        return STATUS_OK
+    if rarely(own > n):
+        return cut(n, length)
+    if rarely(own < least):
+        return STATUS_MALFORMED
+    header.l7_offset = header.l4_offset + own
+    header.l7_len = length - own
+    if protocol == transport.UDP:
+        return fill_udp_len(header, udp.length(p), length)
+    return STATUS_OK
+
+
+cdef inline uint32_t fill_udp_len(Header* header, uint32_t said, uint32_t length) noexcept nogil:
+    """How much UDP says that it carries; the packet's status."""
+    if rarely(said < udp.LEN):
+        return STATUS_MALFORMED if said else STATUS_OK
+    header.l7_len = min(said, length) - udp.LEN
+    return STATUS_OK
+
+
+cdef inline uint32_t fill_ip(Header* header, const Place* place, uint32_t at, uint32_t parts) noexcept nogil:
+    """The columns from the IP header on, which is at `at` in the payload; the packet's status."""
+    cdef uint32_t offset = place.upper.offset
+    fill_addresses(header, place)
+    if place.version and parts & PART_NETWORK:
+        fill_network(header, place)
+    if place.upper.state == UPPER_HERE:
+        header.l4_offset = at + offset
+        return fill_transport(header, place.p + offset, place.n - offset, place.length - offset, parts)
+    if place.upper.state == UPPER_CUT:
+        return cut(place.n, place.length)
+    return STATUS_FRAGMENT if place.upper.state == UPPER_FRAGMENT else STATUS_MALFORMED
+
+
+cdef inline void fill_ethernet(
+        Header* header, const uint8_t* p, const Record* row, uint32_t linktype,
+        const LinkInfo* info) noexcept nogil:
+    """Addresses, EtherType and VLANs; the kernel may have taken the outermost tag out of the bytes."""
+    cdef const uint8_t* mac = source_mac(linktype, p, row.cap_len)
+    if mac is not NULL:
+        memcpy(header.src_mac, mac, sizeof(header.src_mac))
+    mac = destination_mac(linktype, p, row.cap_len)
+    if mac is not NULL:
+        memcpy(header.dst_mac, mac, sizeof(header.dst_mac))
+    header.ethertype = info.ethertype
+    header.vlan_id = row.vlan_tci & VID_MASK
+    header.inner_vlan_id = (info.vlan_tci if row.flags & FLAG_VLAN_STRIPPED else info.inner_tci) & VID_MASK
+
+
+cdef inline uint32_t fill_arp(
+        Header* header, const uint8_t* p, uint32_t n, const LinkInfo* info) noexcept nogil:
+    """The addresses that an ARP packet is about; the packet's status."""
+    if info.ethertype != arp.ETHERTYPE or not arp.check(p + info.type_offset, n - info.type_offset):
+        return STATUS_NO_IP
+    ipv4.put_mapped(header.src, p + info.type_offset + arp.SENDER_IP)
+    ipv4.put_mapped(header.dst, p + info.type_offset + arp.TARGET_IP)
+    return STATUS_ARP
+
+
+cdef inline void fill_link(
+        Header* header, const uint8_t* p, const Record* row, uint32_t linktype, uint32_t parts,
+        bint no_ip) noexcept nogil:
+    """The link layer's columns; all columns of a packet in which there is no IP header."""
+    cdef LinkInfo info
+    walk_link(linktype, p, row.cap_len, &info)
+    if parts & PART_LINK:
+        fill_ethernet(header, p, row, linktype, &info)
+    if no_ip:
+        header.status = <uint8_t> fill_arp(header, p, row.cap_len, &info)
+
+
+cdef inline void fill_header(
+        HeaderRow* out, const uint8_t* payload, const Record* row, uint32_t linktype, uint32_t parts,
+        bint inner) noexcept nogil:
+    """Fill in what is all zeros from the payload of a row; the keys, too, if they are among the parts."""
+    # Nothing takes the address of `place` but what the compiler inlines: its fields stay in registers.
+    cdef Place place
+    cdef Header* header = &out.header
+    cdef uint32_t at = ip_start(row), n = row.cap_len - at, length = max(row.total_len, row.cap_len) - at
+    if rarely(parts & PART_LINK or n == 0):
+        fill_link(header, payload, row, linktype, parts, n == 0)
+        if n == 0:
+            return
+    while True:
+        place = enter(payload + at, n, length)
+        if not rarely(inner) or header.tunnels == MAX_TUNNELS:
+            break
+        n = next_ip(place.p, place.n, place.upper.state, place.upper.protocol, place.upper.offset)
+        if n == 0:
+            break
+        at, n, length = at + n, place.n - n, place.length - n
+        header.tunnels += 1
+    header.status = <uint8_t> fill_ip(header, &place, at, parts)
+    if rarely(parts & (PART_HASH | PART_COMMUNITY_ID)) and place.version:
+        at = place.upper.offset
+        fill_keys(out, place.n - at if place.upper.state == UPPER_HERE else -1, parts)

@@ -1,0 +1,159 @@
+"""Numbers and names for flows: the 5-tuple hashed, and Community ID version 1.
+
+What is hashed, in network byte order:
+
+    flow_hash       src (16) | dst (16) | src_port (2) | dst_port (2) | protocol (1)         XXH64, seed 0
+    community_id    seed 0 (2) | src (4 or 16) | dst | protocol (1) | 0 (1) | port (2) | port (2)     SHA-1
+
+For flow_hash_symmetric and community_id the smaller of the two ends, address before port, comes first: both
+directions have the same. Community ID (github.com/corelight/community-id-spec) takes the type of an ICMP
+message and that of its answer for ports; of a message without an answer type and code, in this order.
+Protocols that it does not know ports of have none.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+cimport slimcap.wire.icmp as icmp
+cimport slimcap.wire.ipv4 as ipv4
+cimport slimcap.wire.transport as transport
+from slimcap.abi.bytes cimport put_be16
+from slimcap.packet.headers.row cimport PART_COMMUNITY_ID, PART_HASH, Header, HeaderRow
+from slimcap.packet.headers.sha1 cimport SHA1_LEN, sha1
+from slimcap.packet.headers.xxh64 cimport xxh64
+
+cdef enum:
+    KEY_LEN = 16 + 16 + 2 + 2 + 1
+    PORTS_LEN = 4   # so much of an upper layer has its ports, or its ICMP type and code
+    NO_ANSWER = -1
+
+cdef struct Flow:
+    const uint8_t* src
+    const uint8_t* dst
+    uint16_t src_port
+    uint16_t dst_port
+    uint8_t protocol
+
+
+cdef inline Flow flow_of(const Header* header) noexcept nogil:
+    cdef Flow flow
+    flow.src, flow.dst = <const uint8_t*> header.src, <const uint8_t*> header.dst
+    flow.src_port, flow.dst_port = header.src_port, header.dst_port
+    flow.protocol = header.protocol
+    return flow
+
+
+cdef inline Flow ordered(Flow flow) noexcept nogil:
+    """The flow with its smaller end first."""
+    cdef int order = memcmp(flow.src, flow.dst, 16)
+    if order > 0 or (order == 0 and flow.src_port > flow.dst_port):
+        flow.src, flow.dst = flow.dst, flow.src
+        flow.src_port, flow.dst_port = flow.dst_port, flow.src_port
+    return flow
+
+
+cdef inline uint64_t flow_hash(Flow flow) noexcept nogil:
+    cdef uint8_t key[KEY_LEN]
+    memcpy(key, flow.src, 16)
+    memcpy(key + 16, flow.dst, 16)
+    put_be16(key + 32, flow.src_port)
+    put_be16(key + 34, flow.dst_port)
+    key[36] = flow.protocol
+    return xxh64(key, KEY_LEN)
+
+
+cdef inline int icmp_answer(uint32_t kind) noexcept nogil:
+    """The type of the message that answers one, or that it answers; NO_ANSWER if there is none (RFC 792)."""
+    if kind == 0 or kind == 8:          # echo
+        return 8 - kind
+    if kind == 9 or kind == 10:         # router advertisement, solicitation (RFC 1256)
+        return 19 - kind
+    if 13 <= kind <= 18:                # timestamp, information, address mask (RFC 950)
+        return ((kind - 1) ^ 1) + 1
+    return NO_ANSWER
+
+
+cdef inline int icmpv6_answer(uint32_t kind) noexcept nogil:
+    """The same of ICMPv6: echo, listeners (RFC 2710), routers, neighbours (RFC 4861), node information
+    (RFC 4620), home agents (RFC 6275)."""
+    if kind == 128 or kind == 129 or kind == 130 or kind == 131 or kind == 144 or kind == 145:
+        return kind ^ 1
+    if 133 <= kind <= 136 or kind == 139 or kind == 140:
+        return ((kind - 1) ^ 1) + 1
+    return NO_ANSWER
+
+
+cdef inline Flow community_flow(const Header* header) noexcept nogil:
+    """The flow as Community ID sees it, in its order."""
+    cdef Flow flow = flow_of(header)
+    cdef int answer
+    if flow.protocol == icmp.ICMP or flow.protocol == icmp.ICMPV6:
+        answer = (icmp_answer(header.icmp_type) if flow.protocol == icmp.ICMP
+                  else icmpv6_answer(header.icmp_type))
+        flow.src_port = header.icmp_type
+        flow.dst_port = header.icmp_code if answer == NO_ANSWER else <uint16_t> answer
+        return flow if answer == NO_ANSWER else ordered(flow)
+    if not community_ports(flow.protocol):
+        flow.src_port = flow.dst_port = 0
+    return ordered(flow)
+
+
+cdef inline bint community_ports(uint32_t protocol) noexcept nogil:
+    return (protocol == transport.TCP or protocol == transport.UDP or protocol == transport.SCTP
+            or protocol == icmp.ICMP or protocol == icmp.ICMPV6)
+
+
+cdef inline uint32_t community_message(const Header* header, uint8_t* message) noexcept nogil:
+    """What Community ID hashes; its length."""
+    cdef Flow flow = community_flow(header)
+    cdef uint32_t skip = ipv4.MAPPED_AT if header.ip_version == 4 else 0
+    cdef uint32_t at = 2, size = 16 - skip
+    put_be16(message, 0)
+    memcpy(message + at, flow.src + skip, size)
+    memcpy(message + at + size, flow.dst + skip, size)
+    at += 2 * size
+    message[at] = flow.protocol
+    message[at + 1] = 0
+    at += 2
+    if community_ports(flow.protocol):
+        put_be16(message + at, flow.src_port)
+        put_be16(message + at + 2, flow.dst_port)
+        at += 4
+    return at
+
+
+cdef inline void base64(const uint8_t* p, uint32_t n, uint8_t* out) noexcept nogil:
+    """Write RFC 4648's base64 of `p[:n]`, padded."""
+    cdef const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    cdef uint32_t at = 0, bits, there
+    while at < n:
+        there = min(n - at, 3)
+        bits = <uint32_t> p[at] << 16
+        bits |= <uint32_t> p[at + 1] << 8 if there > 1 else 0
+        bits |= p[at + 2] if there > 2 else 0
+        out[0] = digits[bits >> 18]
+        out[1] = digits[bits >> 12 & 63]
+        out[2] = digits[bits >> 6 & 63] if there > 1 else 61  # =
+        out[3] = digits[bits & 63] if there > 2 else 61
+        at += 3
+        out += 4
+
+
+cdef inline void put_community_id(const Header* header, uint8_t* out) noexcept nogil:
+    """Write `1:` and the digest in base64: 30 characters."""
+    cdef uint8_t message[2 + 32 + 2 + 4]
+    cdef uint8_t digest[SHA1_LEN]
+    sha1(message, community_message(header, message), digest)
+    out[0], out[1] = 49, 58
+    base64(digest, SHA1_LEN, out + 2)
+
+
+cdef inline void fill_keys(HeaderRow* row, int64_t upper_len, uint32_t parts) noexcept nogil:
+    """Hash the flow of a packet of which `upper_len` bytes of the upper layer were captured, below 0 if that
+    did not start in it. A Community ID wants the ports, if the protocol has any."""
+    cdef Flow flow
+    if parts & PART_HASH:
+        flow = flow_of(&row.header)
+        row.keys.flow_hash = flow_hash(flow)
+        row.keys.flow_hash_symmetric = flow_hash(ordered(flow))
+    if parts & PART_COMMUNITY_ID and upper_len >= (PORTS_LEN if community_ports(row.header.protocol) else 0):
+        put_community_id(&row.header, row.keys.community_id)

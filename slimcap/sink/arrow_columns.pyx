@@ -1,0 +1,564 @@
+"""Rows and payloads as Arrow columns: what a record batch is made of.
+
+    Layout ── Field, Field …                which columns there are, and of what type
+      ├─ export_schema(out)                 says so, once
+      └─ export_rows(arrays, batch, out)    the rows of structured arrays, the payloads of a batch
+
+Every exported struct owns its memory through `private_data`. Consumers give it back from whatever thread they
+are in, so that takes no Python; but for a column of binary views, which keeps the batch's bytes on loan.
+"""
+cimport cython
+cimport numpy as cnp
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset, strlen
+
+from slimcap.abi.arrow_c_data cimport VIEW_INLINE, ArrowArray, ArrowSchema, BinaryView
+from slimcap.packet.batch cimport Batch
+from slimcap.packet.record cimport Record, in_bounds
+from slimcap.packet.view cimport View
+
+import numpy as np
+
+cnp.import_array()
+
+cdef extern from "Python.h":
+    bint Py_IsInitialized() nogil
+
+cdef extern from "stdlib.h" nogil:
+    void* aligned_alloc(size_t alignment, size_t size)
+
+cdef extern from "arpa/inet.h" nogil:
+    enum: AF_INET, AF_INET6, INET6_ADDRSTRLEN
+    const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
+
+cdef enum:
+    ALIGNMENT = 64          # what the columnar format recommends
+    OWNED = 2               # most buffers that a column has of its own
+    ROWS_AT_ONCE = 1024     # rows that stay in the first cache while their columns are copied
+    WINDOW = 1 << 30        # a view's offset has 31 bits: larger data is shown in windows
+    MAX_VIEW = 0x7fffffff
+    IP_LEN = 16
+    MAC_LEN = 6
+    MAC_STRLEN = 17
+
+# Types as the C data interface spells them.
+cdef dict NUMBERS = {
+    "i1": b"c", "u1": b"C", "i2": b"s", "u2": b"S", "i4": b"i", "u4": b"I", "i8": b"l", "u8": b"L",
+    "f4": b"f", "f8": b"g",
+}
+cdef dict TIMES = {"s": b"tss:UTC", "ms": b"tsm:UTC", "us": b"tsu:UTC", "ns": b"tsn:UTC"}
+cdef bytes TIMESTAMP = TIMES["ns"]
+
+cdef dict PAYLOADS = {
+    "binary_view": (b"vz", Kind.BINARY_VIEW),
+    "large_binary": (b"Z", Kind.LARGE_BINARY),
+    "hex": (b"U", Kind.HEX),
+}
+
+
+cdef struct Memory:         # behind the private_data of an ArrowArray
+    void* owned[OWNED]      # buffers to free
+    PyObject* owner         # keeps the buffers alive that are not ours; NULL if there are none
+    # The pointers to buffers and children follow, then the children.
+
+
+cdef struct Strided:        # a column on its way out of the rows
+    const char* source
+    Py_ssize_t stride, width
+    char* target
+
+
+# ---- which columns there are
+
+@cython.final
+cdef class Field:
+    """A column: its name, its type, and where in a row its value is."""
+
+    def __init__(self, never):
+        raise TypeError("fields are made by layouts")
+
+
+cdef Field _field(str name, bytes format, Kind kind, Py_ssize_t array, Py_ssize_t offset, Py_ssize_t width):
+    cdef Field field = Field.__new__(Field)
+    field.name, field.format, field.kind = name, format, kind
+    field.array, field.offset, field.width = array, offset, width
+    return field
+
+
+@cython.final
+cdef class Layout:
+    """The columns of a record batch, from arrays whose rows belong together.
+
+    Parameters
+    ----------
+    dtypes : tuple of numpy.dtype
+        Of the arrays, which are structured. Of fields that have one name the first counts.
+    columns : iterable of str, optional
+        Names of fields, in this order; all of them by default.
+    payload : {"binary_view", "large_binary", "hex"}, optional
+        What the column "payload" is, which a batch's packets have besides.
+    text : collection of str
+        Fields of bytes to write as text: addresses of 16 (IP) and 6 bytes (MAC), and ASCII (`S30`).
+
+    Raises
+    ------
+    ValueError
+        There is no such column, or it is given twice.
+    TypeError
+        A type that Arrow has not.
+    """
+
+    def __init__(self, dtypes, columns=None, payload=None, text=()):
+        if payload is not None and payload not in PAYLOADS:
+            raise ValueError(f"a payload is {', '.join(PAYLOADS)}, True or False, not {payload!r}")
+        there = _names(dtypes)
+        columns = list(there) if columns is None else list(columns)
+        twice = {name for name in columns if columns.count(name) > 1}
+        if twice:
+            raise ValueError(f"columns given twice: {', '.join(sorted(twice))}")
+        if payload is not None:
+            there["payload"] = None
+        fields = []
+        for name in columns:
+            if name not in there:
+                raise ValueError(f"there is no column {name!r}: there are {', '.join(there)}")
+            place = there[name]
+            fields.append(_payload_field(payload) if place is None else _field_of(name, place, name in text))
+        self.dtypes, self.fields = tuple(dtypes), tuple(fields)
+        self.borrows = payload == "binary_view" and "payload" in columns
+
+    cdef int export_schema(self, ArrowSchema* out) except -1:
+        """Say which columns there are. Nothing of them is ever null."""
+        cdef Field field
+        cdef Py_ssize_t index
+        _start_schema(out, b"+s", b"", len(self.fields))
+        try:
+            for index, field in enumerate(self.fields):
+                _start_schema(out.children[index], field.format, field.name.encode(), 0)
+        except BaseException:
+            out.release(out)
+            raise
+        return 0
+
+    cdef int export_rows(self, tuple arrays, Batch batch, ArrowArray* out) except -1:
+        """The rows of arrays of these dtypes, all of shape (N,), and the payloads of their batch."""
+        cdef Py_ssize_t count = len(arrays[0])
+        self._check(arrays, count)
+        _start_array(out, count, 1, len(self.fields))  # one buffer: which are null, and that is left out
+        try:
+            self._add_fixed(arrays, count, out)
+            self._add_others(arrays, batch, out)
+        except BaseException:
+            out.release(out)
+            raise
+        return 0
+
+    cdef int _check(self, tuple arrays, Py_ssize_t count) except -1:
+        """Raise if the arrays are not those that the fields were looked up in."""
+        for array, dtype in zip(arrays, self.dtypes, strict=True):
+            if array.dtype != dtype or array.shape != (count,):
+                raise ValueError(f"{count} rows of {dtype} are needed, not {array.shape} of {array.dtype}")
+        return 0
+
+    cdef int _add_fixed(self, tuple arrays, Py_ssize_t count, ArrowArray* out) except -1:
+        cdef Strided* columns = <Strided*> PyMem_Malloc(max(1, len(self.fields)) * sizeof(Strided))
+        cdef Py_ssize_t index, found = 0
+        cdef cnp.ndarray array
+        cdef Field field
+        if columns is NULL:
+            raise MemoryError("no memory for the list of columns")
+        try:
+            for index, field in enumerate(self.fields):
+                if field.kind == Kind.FIXED:
+                    array = arrays[field.array]
+                    _start_array(out.children[index], count, 2, 0)
+                    columns[found].source = <const char*> cnp.PyArray_DATA(array) + field.offset
+                    columns[found].stride, columns[found].width = array.strides[0], field.width
+                    columns[found].target = <char*> _own(out.children[index], 0, count, field.width)
+                    out.children[index].buffers[1] = columns[found].target
+                    found += 1
+            with nogil:
+                _copy_columns(columns, found, count)
+        finally:
+            PyMem_Free(columns)
+        return 0
+
+    cdef int _add_others(self, tuple arrays, Batch batch, ArrowArray* out) except -1:
+        cdef Py_ssize_t index
+        cdef Field field
+        for index, field in enumerate(self.fields):
+            if field.kind == Kind.BOOLEAN:
+                _add_booleans(out.children[index], arrays[field.array], field.offset)
+            elif field.kind == Kind.ADDRESS or field.kind == Kind.TEXT:
+                _add_texts(out.children[index], arrays[field.array], field)
+            elif field.kind == Kind.BINARY_VIEW:
+                _add_views(out.children[index], batch)
+            elif field.kind != Kind.FIXED:
+                _add_payloads(out.children[index], batch, field.kind == Kind.HEX)
+        return 0
+
+    def __repr__(self):
+        return f"<Layout: {', '.join([field.name for field in self.fields])}>"
+
+
+cdef dict _names(tuple dtypes):
+    """Where each field is: (type, number of the array, offset)."""
+    found = {}
+    for index, dtype in enumerate(dtypes):
+        if dtype.names is None:
+            raise TypeError(f"a structured array is needed, not one of {dtype}")
+        for name in dtype.names:
+            found.setdefault(name, (dtype.fields[name][0], index, dtype.fields[name][1]))
+    return found
+
+
+cdef Field _payload_field(str payload):
+    format, kind = PAYLOADS[payload]
+    return _field("payload", format, kind, 0, 0, 0)
+
+
+cdef Field _field_of(str name, tuple place, bint text):
+    column, array, offset = place
+    if text and column.kind == "S":
+        return _field(name, b"U", Kind.TEXT, array, offset, column.itemsize)
+    if text:
+        if column.itemsize not in (IP_LEN, MAC_LEN) or not _is_bytes(column):
+            raise TypeError(f"the field {name!r} is {column}: an address has {IP_LEN} or {MAC_LEN} bytes")
+        return _field(name, b"U", Kind.ADDRESS, array, offset, column.itemsize)
+    if column.kind == "b":
+        return _field(name, b"b", Kind.BOOLEAN, array, offset, 1)
+    return _field(name, _format_of(name, column), Kind.FIXED, array, offset, column.itemsize)
+
+
+cdef bytes _format_of(str name, object column):
+    """The Arrow type of a field."""
+    if column.isnative:
+        code = column.str[1:]
+        if name == "timestamp" and code == "i8":
+            return TIMESTAMP
+        if code in NUMBERS:
+            return NUMBERS[code]
+        if column.kind == "M" and np.datetime_data(column)[1] == 1 and np.datetime_data(column)[0] in TIMES:
+            return TIMES[np.datetime_data(column)[0]]
+    if _is_bytes(column):
+        return f"w:{column.itemsize}".encode()
+    raise TypeError(f"the field {name!r} is {column}, which is no type of Arrow")
+
+
+cdef bint _is_bytes(object column) except -1:
+    """Whether it is bytes without more meaning, at least one: V16, S16 or an array of u1."""
+    if column.subdtype is not None:
+        return column.base.str[1:] == "u1" and column.itemsize > 0
+    return column.names is None and column.kind in "SV" and column.itemsize > 0
+
+
+# ---- structs and who frees them
+
+cdef int _start_schema(ArrowSchema* out, bytes format, bytes name, Py_ssize_t children) except -1:
+    """A type, with room for its children; once it is there, only its release() frees it."""
+    cdef Py_ssize_t index, room = children * (sizeof(ArrowSchema*) + sizeof(ArrowSchema))
+    cdef char* memory = <char*> calloc(1, room + len(format) + 1 + len(name) + 1)
+    if memory is NULL:
+        raise MemoryError("no memory for a schema")
+    memset(out, 0, sizeof(ArrowSchema))
+    out.children = <ArrowSchema**> memory
+    for index in range(children):
+        out.children[index] = <ArrowSchema*> (out.children + children) + index
+    memcpy(memory + room, <const char*> format, len(format))
+    memcpy(memory + room + len(format) + 1, <const char*> name, len(name))
+    out.format = memory + room
+    out.name = memory + room + len(format) + 1
+    out.n_children = children
+    out.private_data = memory
+    out.release = _release_schema
+    return 0
+
+
+cdef void _release_schema(ArrowSchema* schema) noexcept nogil:
+    cdef int64_t index
+    for index in range(schema.n_children):
+        if schema.children[index].release is not NULL:  # else somebody took it over
+            schema.children[index].release(schema.children[index])
+    free(schema.private_data)
+    schema.release = NULL
+
+
+cdef int _start_array(ArrowArray* out, int64_t length, int64_t buffers, int64_t children) except -1:
+    """An array whose buffers are still to come; once it is there, only its release() frees it."""
+    cdef int64_t index
+    cdef Memory* memory = <Memory*> calloc(
+        1, sizeof(Memory) + buffers * sizeof(void*) + children * (sizeof(ArrowArray*) + sizeof(ArrowArray)))
+    if memory is NULL:
+        raise MemoryError("no memory for an array")
+    memset(out, 0, sizeof(ArrowArray))
+    out.length, out.n_buffers, out.n_children = length, buffers, children
+    out.buffers = <const void**> (memory + 1)
+    out.children = <ArrowArray**> (out.buffers + buffers)
+    for index in range(children):
+        out.children[index] = <ArrowArray*> (out.children + children) + index
+    out.private_data = memory
+    out.release = _release_array
+    return 0
+
+
+cdef void _release_array(ArrowArray* array) noexcept nogil:
+    cdef Memory* memory = <Memory*> array.private_data
+    cdef int64_t index
+    for index in range(array.n_children):
+        if array.children[index].release is not NULL:  # else somebody took it over
+            array.children[index].release(array.children[index])
+    for index in range(OWNED):
+        free(memory.owned[index])
+    if memory.owner is not NULL and Py_IsInitialized():  # else nobody is left to have it back
+        _drop(memory.owner)
+    free(memory)
+    array.release = NULL
+
+
+cdef void _drop(PyObject* owner) noexcept with gil:
+    Py_DECREF(<object> owner)
+
+
+cdef void* _own(ArrowArray* array, int slot, uint64_t count, uint64_t width) except NULL:
+    """Memory for `count` values, uninitialised, freed with the array."""
+    cdef size_t size = (count * width // ALIGNMENT + 1) * ALIGNMENT
+    cdef void* memory = aligned_alloc(ALIGNMENT, size)
+    if memory is NULL:
+        raise MemoryError(f"cannot allocate {count} values of {width} bytes")
+    (<Memory*> array.private_data).owned[slot] = memory
+    return memory
+
+
+# ---- columns of one width
+
+cdef void _copy_columns(const Strided* columns, Py_ssize_t number, Py_ssize_t count) noexcept nogil:
+    """Some rows at a time, so that they come into the cache only once."""
+    cdef Py_ssize_t index, start = 0
+    while start < count:
+        for index in range(number):
+            _copy_column(columns[index], start, min(<Py_ssize_t> ROWS_AT_ONCE, count - start))
+        start += ROWS_AT_ONCE
+
+
+cdef void _copy_column(Strided column, Py_ssize_t start, Py_ssize_t count) noexcept nogil:
+    column.source += start * column.stride
+    column.target += start * column.width
+    # A width that the compiler knows is one load and one store.
+    if column.width == 1:
+        _copy_values(column, count, 1)
+    elif column.width == 2:
+        _copy_values(column, count, 2)
+    elif column.width == 4:
+        _copy_values(column, count, 4)
+    elif column.width == 8:
+        _copy_values(column, count, 8)
+    elif column.width == 16:
+        _copy_values(column, count, 16)
+    else:
+        _copy_values(column, count, column.width)
+
+
+cdef inline void _copy_values(Strided column, Py_ssize_t count, size_t width) noexcept nogil:
+    cdef Py_ssize_t index
+    for index in range(count):
+        memcpy(column.target + index * width, column.source + index * column.stride, width)
+
+
+# ---- booleans and texts
+
+cdef int _add_booleans(ArrowArray* out, cnp.ndarray array, Py_ssize_t offset) except -1:
+    cdef Py_ssize_t count = array.shape[0], stride = array.strides[0]
+    cdef const uint8_t* source = <const uint8_t*> cnp.PyArray_DATA(array) + offset
+    cdef uint8_t* bits
+    _start_array(out, count, 2, 0)
+    bits = <uint8_t*> _own(out, 0, (count + 7) // 8, 1)
+    out.buffers[1] = bits
+    with nogil:
+        _write_bits(source, stride, count, bits)
+    return 0
+
+
+cdef void _write_bits(const uint8_t* p, Py_ssize_t stride, Py_ssize_t count, uint8_t* bits) noexcept nogil:
+    cdef Py_ssize_t index
+    memset(bits, 0, (count + 7) // 8)
+    for index in range(count):
+        bits[index // 8] |= (p[index * stride] != 0) << index % 8
+
+
+cdef int _add_texts(ArrowArray* out, cnp.ndarray array, Field field) except -1:
+    cdef Py_ssize_t count = array.shape[0], stride = array.strides[0], width = field.width
+    cdef const uint8_t* source = <const uint8_t*> cnp.PyArray_DATA(array) + field.offset
+    cdef Kind kind = field.kind
+    cdef int64_t* ends
+    cdef char* text
+    _start_array(out, count, 3, 0)
+    ends = <int64_t*> _own(out, 0, count + 1, sizeof(int64_t))
+    text = <char*> _own(out, 1, count, max(width, INET6_ADDRSTRLEN if kind == Kind.ADDRESS else 0))
+    out.buffers[1], out.buffers[2] = ends, text
+    with nogil:
+        _write_texts(source, stride, count, width, kind, ends, text)
+    return 0
+
+
+cdef void _write_texts(
+        const uint8_t* p, Py_ssize_t stride, Py_ssize_t count, Py_ssize_t width, Kind kind,
+        int64_t* ends, char* text) noexcept nogil:
+    cdef Py_ssize_t index
+    cdef int64_t at = 0
+    ends[0] = 0
+    for index in range(count):
+        if kind == Kind.TEXT:
+            at += _write_ascii(p, width, text + at)
+        elif width == MAC_LEN:
+            at += _write_mac(p, text + at)
+        else:
+            at += _write_address(p, text + at)
+        ends[index + 1] = at
+        p += stride
+
+
+cdef inline Py_ssize_t _write_ascii(const uint8_t* p, Py_ssize_t width, char* text) noexcept nogil:
+    """What comes before the zeros, as far as that can be UTF-8."""
+    cdef Py_ssize_t length = 0
+    while length < width and p[length]:
+        text[length] = <char> p[length] if p[length] < 0x80 else b"?"
+        length += 1
+    return length
+
+
+cdef inline Py_ssize_t _write_mac(const uint8_t* p, char* text) noexcept nogil:
+    """As 02:00:5e:10:00:01."""
+    cdef Py_ssize_t index
+    for index in range(MAC_LEN):
+        _write_hex(p + index, 1, <uint8_t*> text + 3 * index)
+        text[3 * index + 2] = b":"
+    return MAC_STRLEN
+
+
+cdef Py_ssize_t _write_address(const uint8_t* p, char* text) noexcept nogil:
+    if _is_ipv4_mapped(p):
+        inet_ntop(AF_INET, p + 12, text, INET6_ADDRSTRLEN)
+    else:
+        inet_ntop(AF_INET6, p, text, INET6_ADDRSTRLEN)
+    return strlen(text)
+
+
+cdef inline bint _is_ipv4_mapped(const uint8_t* p) noexcept nogil:
+    """::ffff:0:0/96 (RFC 4291 section 2.5.5.2)."""
+    cdef int index
+    for index in range(10):
+        if p[index]:
+            return False
+    return p[10] == 0xff and p[11] == 0xff
+
+
+# ---- payloads
+
+cdef int _add_views(ArrowArray* out, Batch batch) except -1:
+    """The payloads where they are."""
+    cdef View view = batch._open()
+    cdef uint64_t size = view._len, longest, count = batch._count
+    cdef uint64_t windows = (size + WINDOW - 1) // WINDOW, index
+    cdef int64_t* sizes
+    cdef BinaryView* views
+    with nogil:
+        longest = _longest(batch._rows, count, size)
+    if longest > MAX_VIEW:
+        raise ValueError(f"a payload of {longest} bytes is too long for binary_view: ask for large_binary")
+    _start_array(out, count, 3 + windows, 0)
+    views = <BinaryView*> _own(out, 0, count, sizeof(BinaryView))
+    sizes = <int64_t*> _own(out, 1, windows, sizeof(int64_t))
+    out.buffers[1] = views
+    for index in range(windows):
+        # A payload that starts in a window may end behind it.
+        sizes[index] = min(size - index * WINDOW, WINDOW + longest)
+        out.buffers[2 + index] = view._ptr + index * WINDOW
+    out.buffers[2 + windows] = sizes
+    Py_INCREF(view)
+    (<Memory*> out.private_data).owner = <PyObject*> view
+    with nogil:
+        _write_views(batch._rows, count, view._ptr, size, views)
+    return 0
+
+
+cdef uint64_t _longest(const Record* rows, Py_ssize_t count, uint64_t size) noexcept nogil:
+    cdef Py_ssize_t index
+    cdef uint64_t longest = 0
+    for index in range(count):
+        if rows[index].cap_len > longest and in_bounds(&rows[index], size):
+            longest = rows[index].cap_len
+    return longest
+
+
+cdef void _write_views(
+        const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size,
+        BinaryView* out) noexcept nogil:
+    cdef Py_ssize_t index
+    cdef BinaryView view
+    for index in range(count):
+        memset(&view, 0, sizeof(view))
+        if in_bounds(&rows[index], size):
+            view.length = <int> rows[index].cap_len
+            if view.length > VIEW_INLINE:
+                memcpy(view.prefix, data + rows[index].offset, sizeof(view.prefix))
+                view.buffer = <int> (rows[index].offset // WINDOW)
+                view.offset = <int> (rows[index].offset % WINDOW)
+            elif view.length:
+                memcpy(<uint8_t*> &view + sizeof(view.length), data + rows[index].offset, view.length)
+        memcpy(&out[index], &view, sizeof(view))
+
+
+cdef int _add_payloads(ArrowArray* out, Batch batch, bint as_hex) except -1:
+    """The payloads, copied one behind the other."""
+    cdef View view = batch._open()
+    cdef Py_ssize_t count = batch._count
+    cdef int64_t* ends
+    cdef uint8_t* data
+    _start_array(out, count, 3, 0)
+    ends = <int64_t*> _own(out, 0, count + 1, sizeof(int64_t))
+    with nogil:
+        _write_ends(batch._rows, count, view._len, 1 + as_hex, ends)
+    data = <uint8_t*> _own(out, 1, ends[count], 1)
+    out.buffers[1], out.buffers[2] = ends, data
+    with nogil:
+        _write_payloads(batch._rows, count, view._ptr, as_hex, ends, data)
+    return 0
+
+
+cdef void _write_ends(
+        const Record* rows, Py_ssize_t count, uint64_t size, int64_t width, int64_t* ends) noexcept nogil:
+    """Where each payload ends; one that points out of the data is empty."""
+    cdef Py_ssize_t index
+    cdef int64_t at = 0
+    ends[0] = 0
+    for index in range(count):
+        if in_bounds(&rows[index], size):
+            at += rows[index].cap_len * width
+        ends[index + 1] = at
+
+
+cdef void _write_payloads(
+        const Record* rows, Py_ssize_t count, const uint8_t* data, bint as_hex, const int64_t* ends,
+        uint8_t* out) noexcept nogil:
+    cdef Py_ssize_t index
+    cdef int64_t length
+    for index in range(count):
+        length = ends[index + 1] - ends[index]
+        if length == 0:
+            continue
+        if as_hex:
+            _write_hex(data + rows[index].offset, length // 2, out + ends[index])
+        else:
+            memcpy(out + ends[index], data + rows[index].offset, length)
+
+
+cdef inline void _write_hex(const uint8_t* p, int64_t n, uint8_t* out) noexcept nogil:
+    cdef const char* digits = "0123456789abcdef"
+    cdef int64_t index
+    for index in range(n):
+        out[2 * index] = digits[p[index] >> 4]
+        out[2 * index + 1] = digits[p[index] & 15]

@@ -1,0 +1,21 @@
+from libc.stdint cimport int64_t, uint32_t
+
+from slimcap.packet.lease cimport Pool
+from slimcap.packet.record cimport Record
+from slimcap.source.file.merge_heap cimport Head
+from slimcap.source.file.several cimport FilesSource, Part
+
+cdef class MergedSource(FilesSource):
+    cdef list _parts            # by order; None if a file is done
+    cdef Head** _heap           # of those that are not; ours, and the heads are the parts'
+    cdef Py_ssize_t _count
+    cdef Pool _blocks
+    cdef int _add(self, Part part) except -1
+    cdef int _peek(self, Part part) except -1
+    cdef bint _go_on(self, Part part, int64_t deadline) except -1
+    cdef dict _options_now(self)
+    cdef int _leave_out(self) except -1
+    cdef int _hand_out(self, Part part) except -1
+    cdef Py_ssize_t _gather(self) except -1
+    cdef bint _has_comments(self)
+    cdef list _comments_of(self, list starts, const uint32_t* orders, Py_ssize_t count)

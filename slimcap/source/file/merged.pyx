@@ -1,0 +1,227 @@
+"""`MergedSource`: several capture files as one, in order of time.
+
+    files ──► heap of their next rows ──┬──► a long run of one file: lent as it is
+              (heads.pxd)               └──► packets of several in turn: copied, until a block is full
+
+A file is opened when the merge comes to its first packet, and closed at its end.
+"""
+cimport cython
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from libc.stdint cimport INT64_MIN, int64_t, uint32_t
+
+from slimcap.io.event cimport deadline_after
+from slimcap.packet.lease cimport Block, Pool, new_block
+from slimcap.packet.record cimport Record
+from slimcap.source.file.merge_heap cimport advance, gather, run_length, sift_down
+from slimcap.source.file.several cimport FilesSource, Part, list_files, new_part
+
+import os
+import stat
+
+from slimcap.errors import FileFormatError, FilterError
+
+cdef enum:
+    LONG_RUN = 1024             # packets that are worth a batch of their own
+    SMALL_BLOCK = 1 << 17       # of a file among many
+    PEEK_BLOCK = 1 << 14
+
+
+@cython.final
+cdef class MergedSource(FilesSource):
+    """Several capture files as one Source, in order of time. `slimcap.open_files` opens it.
+
+    The packet that comes next is the earliest of those that come next in each file; of the same time, that of
+    the file that was given first. So the packets of a file keep their order, even where it is not that of
+    time.
+
+    A file is open from its first packet to its last: thousands that follow each other take no more memory, or
+    descriptors, than a few. What cannot be opened twice (standard input, FIFOs, file objects) is open all the
+    time.
+
+    If a file is damaged, or cannot be read on, all packets that come before the bad place are given out; the
+    call that comes to it raises the error, once. The next one goes on with the other files.
+
+    Parameters
+    ----------
+    files : str, os.PathLike or sequence
+        A path or a pattern of `glob.glob`, whose files are taken by name; or what `PcapSource` opens.
+    snaplen, filter, block_size, timeout
+        As for `PcapSource`. With a filter, a file comes in at the time of its first packet, whether it passes
+        or not. Of files that overlap, blocks are smaller, from 128 KiB on.
+
+    Raises
+    ------
+    ValueError
+        There are no files, or an option is out of range.
+    OSError
+        A file cannot be opened; no file matches the pattern.
+    FileFormatError
+        The header of a file is none, or they have more than 65,535 interfaces in all. Also from calls that
+        read, with the path, byte offset and packet number of the file that is damaged.
+    FilterError, TimeoutError, ImportError
+        As `PcapSource` does.
+    """
+
+    def __init__(self, files, *, snaplen=None, filter=None, Py_ssize_t block_size=1 << 20, timeout=None):
+        cdef Part part
+        self._set_up(snaplen, filter, block_size, timeout)
+        self._blocks = Pool(block_size)
+        self._parts = [new_part(file, order) for order, file in enumerate(list_files(files))]
+        self._heap = <Head**> PyMem_RawMalloc(len(self._parts) * sizeof(Head*))
+        if self._heap is NULL:
+            raise MemoryError(f"cannot keep {len(self._parts)} files in order")
+        try:
+            for part in self._parts:
+                self._add(part)
+        except BaseException:
+            self._shut_down()
+            raise
+        sizes = [(<Part> part).size for part in self._parts]
+        self._size = None if None in sizes else sum(sizes)
+        for order in range(self._count // 2 - 1, -1, -1):
+            sift_down(self._heap, self._count, order)
+
+    def __dealloc__(self):
+        PyMem_RawFree(self._heap)
+
+    cdef int _add(self, Part part) except -1:
+        """Look at a file, and put it on the heap, not yet in its place."""
+        part.head.time = INT64_MIN
+        if _is_regular(part.file):
+            self._peek(part)
+        else:
+            self._open_part(part, self._options, deadline_after(self._timeout))
+        self._heap[self._count] = &part.head
+        self._count += 1
+        return 0
+
+    cdef int _peek(self, Part part) except -1:
+        """Note the interfaces of a file, and the time of its first packet."""
+        options = {**self._options, "block_size": min(<Py_ssize_t> self._options["block_size"], PEEK_BLOCK)}
+        self._open_part(part, options, deadline_after(self._timeout), None, False)
+        part.source._matcher = None  # of all packets: it was made to see whether it can be
+        part.size = part.source._file.size
+        try:
+            if part.source._fill(deadline_after(self._timeout)):
+                part.head.time = part.source._rows[0].timestamp
+                self._number(part)
+        except FileFormatError:
+            pass  # that call comes to it which opens the file
+        finally:
+            self._close_part(part)
+        return 0
+
+    # Reading.
+
+    cdef bint _fill(self, int64_t deadline) except -1:
+        cdef Part part
+        while self._count:
+            part = self._parts[self._heap[0].order]
+            if part.head.next < part.head.end:
+                self._hand_out(part)
+                return True
+            try:
+                if not self._go_on(part, deadline):
+                    self._leave_out()
+                sift_down(self._heap, self._count, 0)
+            except (TimeoutError, BlockingIOError):
+                raise
+            except (FileFormatError, FilterError, OSError, ImportError):
+                self._leave_out()
+                sift_down(self._heap, self._count, 0)
+                raise
+        return False
+
+    cdef bint _go_on(self, Part part, int64_t deadline) except -1:
+        """Read more of a file, which is opened if it is not; False at its end."""
+        if part.source is None:
+            self._open_part(part, self._options_now(), deadline)
+        return self._read_part(part, deadline)
+
+    cdef dict _options_now(self):
+        """The options of a file that is opened now: the blocks of all together are to fit in a cache."""
+        cdef Py_ssize_t size = self._options["block_size"]
+        size = max(size // (len(self._open_parts) + 1), min(size, SMALL_BLOCK))
+        return {**self._options, "block_size": size}
+
+    cdef int _leave_out(self) except -1:
+        """Take the first file, which is done, from the heap; the one that takes its place is to be sifted."""
+        cdef Part part = self._parts[self._heap[0].order]
+        self._count -= 1
+        self._heap[0] = self._heap[self._count]
+        self._parts[part.head.order] = None
+        return self._finish(part)
+
+    cdef int _hand_out(self, Part part) except -1:
+        """Show the next packets, of which the first is the part's."""
+        cdef Py_ssize_t run = run_length(self._heap, self._count)
+        if run < LONG_RUN and run < part.source._end and self._gather():
+            return 0
+        self._show_run(part, run)
+        advance(&part.head, run)
+        sift_down(self._heap, self._count, 0)
+        return 0
+
+    cdef Py_ssize_t _gather(self) except -1:
+        """Show packets that are copied together; 0, and nothing, if the first is too large for that."""
+        cdef Block rows = self._row_blocks.take()
+        cdef Block data = self._blocks.take()
+        cdef Py_ssize_t count, room = rows.size // sizeof(Record)
+        cdef size_t used = 0
+        cdef Block orders = None
+        cdef uint32_t* p = NULL
+        starts = None
+        if self._has_comments():
+            orders = new_block(room * sizeof(uint32_t))
+            p = <uint32_t*> orders.ptr
+            starts = [(part, (<Part> part).head.next) for part in self._open_parts]
+        with nogil:
+            count = gather(
+                self._heap, self._count, <Record*> rows.ptr, room, data.ptr, data.size, p, &used)
+        if count:
+            self._show(rows, count, data, used)
+            self._first = self._earlier
+            self._comments = self._comments_of(starts, p, count) if starts else []
+        return count
+
+    cdef bint _has_comments(self):
+        cdef Part part
+        for part in self._open_parts:
+            if part.source._comments:
+                return True
+        return False
+
+    cdef list _comments_of(self, list starts, const uint32_t* orders, Py_ssize_t count):
+        """(row, text) for rows that were gathered from what each file had from its `start` on."""
+        cdef Part part
+        cdef Py_ssize_t start, row, at
+        found = []
+        for part, start in starts:
+            at, row = -1, start - 1
+            for wanted, text in part.source._comments:
+                if not start <= wanted < part.head.next:
+                    continue
+                while row < wanted:
+                    at += 1
+                    row += orders[at] == part.head.order
+                found.append((at, text))
+        return sorted(found, key=_row_of)
+
+    def __repr__(self):
+        state = "closed" if self.closed else f"{self._totals().packets_received:,} packets read"
+        types = ", ".join(dict.fromkeys(link.type_name for link in self._links)) or "no interface"
+        return f"<MergedSource of {len(self._parts or ())} files: {types}, {state}>"
+
+
+cdef bint _is_regular(object file) except -1:
+    """Whether a file can be opened twice."""
+    if not isinstance(file, (str, bytes, os.PathLike)) or os.fsdecode(file) == "-":
+        return False
+    try:
+        return stat.S_ISREG(os.stat(file).st_mode)
+    except OSError:
+        return False  # opening it says what is wrong
+
+
+def _row_of(place):
+    return place[0]

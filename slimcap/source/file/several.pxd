@@ -1,0 +1,43 @@
+from libc.stdint cimport int64_t, uint16_t, uint64_t
+
+from slimcap.io.watch cimport Watch
+from slimcap.packet.lease cimport Block, Pool
+from slimcap.source.base cimport ZeroCopySource
+from slimcap.source.file.merge_heap cimport Head
+from slimcap.source.file.pcap_source cimport PcapSource
+
+cdef class Part:
+    cdef object file            # as it was given
+    cdef str name
+    cdef Head head              # its next rows, which the source owns
+    cdef PcapSource source      # None if it is not open
+    cdef Block numbers          # uint16: for each of its interfaces, ours
+    cdef Py_ssize_t known       # how many these are
+    cdef dict seen              # how often an interface with the same description was seen
+    cdef object size            # bytes on disk, or None
+
+cdef class FilesSource(ZeroCopySource):
+    cdef dict _options          # of each file
+    cdef dict _numbers          # of interfaces, by what is said of them
+    cdef list _infos            # an InterfaceInfo for each of the links
+    cdef set _open_parts
+    cdef Pool _row_blocks
+    cdef list _comments         # (row, text) of the last rows
+    cdef uint64_t _first        # number of the first packet of the last rows
+    cdef uint64_t _left_out     # of files that are done: packets that the filter did not take,
+    cdef object _dropped        # those that were lost while capturing,
+    cdef uint64_t _bytes        # and what was read of them
+    cdef object _size           # of all files together, or None
+    cdef Py_ssize_t _most       # bytes of a packet
+    cdef int _set_up(self, object snaplen, object filter, object block_size, object timeout) except -1
+    cdef int _open_part(
+        self, Part part, dict options, int64_t deadline, Watch watch=*, bint ahead=*) except -1
+    cdef bint _read_part(self, Part part, int64_t deadline) except -1
+    cdef int _number(self, Part part) except -1
+    cdef int _number_as(self, Part part, object info) except -1
+    cdef int _show_run(self, Part part, Py_ssize_t count) except -1
+    cdef void _close_part(self, Part part) noexcept
+    cdef int _finish(self, Part part) except -1
+
+cdef Part new_part(object file, Py_ssize_t order)
+cdef list list_files(object files)

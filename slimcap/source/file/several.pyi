@@ -1,0 +1,19 @@
+from typing import final
+
+from typing_extensions import disjoint_base
+
+from slimcap.packet.interface import InterfaceInfo
+from slimcap.source.base import ZeroCopySource
+
+@final
+class Part: ...
+
+@disjoint_base
+class FilesSource(ZeroCopySource):
+    def stop(self) -> None: ...
+    @property
+    def interfaces(self) -> tuple[InterfaceInfo, ...]: ...
+    @property
+    def progress(self) -> tuple[int, int | None]: ...
+    @property
+    def comments(self) -> dict[int, str]: ...

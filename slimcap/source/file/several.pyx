@@ -1,0 +1,244 @@
+"""What sources of several files have in common: the interfaces as one list, the counters as one sum."""
+cimport cython
+from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.string cimport memcpy
+
+from slimcap.capfile.decoder cimport numbered_comments
+from slimcap.io.event cimport SIGNAL_END, deadline_after
+from slimcap.io.watch cimport Watch
+from slimcap.packet.lease cimport Block, Pool, new_block
+from slimcap.packet.record cimport MAX_INTERFACES, Record
+from slimcap.source.base cimport ZeroCopySource
+from slimcap.source.file.pcap_source cimport BYTES_A_ROW, PcapSource, check_options, open_part
+
+import glob
+import os
+from dataclasses import replace
+from operator import add
+
+from slimcap.errors import FileFormatError
+from slimcap.source.base import Stats
+
+cdef enum:
+    MIN_ROWS = 64
+
+# What statistics say, and what that of several files is of theirs.
+cdef dict COUNTERS = {"received": add, "interface_dropped": add, "os_dropped": add, "start": min, "end": max}
+
+
+@cython.final
+cdef class Part:
+    """One of the files."""
+
+
+cdef Part new_part(object file, Py_ssize_t order):
+    cdef Part part = Part.__new__(Part)
+    part.file = file
+    part.name = os.fsdecode(file) if isinstance(file, (str, bytes, os.PathLike)) else repr(file)
+    part.head.order = order
+    return part
+
+
+cdef list list_files(object files):
+    """The files that a pattern matches, by name, or those of a sequence."""
+    if isinstance(files, (str, bytes, os.PathLike)):
+        pattern = os.fsdecode(files)
+        found = [pattern] if pattern == "-" or os.path.exists(pattern) else sorted(glob.glob(pattern))
+        if not found:
+            raise FileNotFoundError(2, "no file matches", pattern)
+        return found
+    if hasattr(files, "read"):
+        raise TypeError("a pattern or a sequence of files is needed, not a file: put it into a list")
+    found = list(files)
+    if not found:
+        raise ValueError("no files: give at least one")
+    return found
+
+
+cdef class FilesSource(ZeroCopySource):
+    """What sources of several files can do. Use `slimcap.open_files`.
+
+    `links` are the interfaces of all files, one file's behind the other's; those of which several files say
+    the same, as in a rotated set, are one. (One that has no name has its file's.)
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        self._numbers, self._infos, self._open_parts = {}, [], set()
+        self._dropped = 0
+
+    def __init__(self):
+        raise TypeError("FilesSource is what sources of several files have in common: use slimcap.open_files")
+
+    cdef int _set_up(self, object snaplen, object filter, object block_size, object timeout) except -1:
+        if self._options is not None:
+            raise TypeError("a source is opened once")
+        check_options(snaplen, block_size)
+        deadline_after(timeout)
+        self._timeout = timeout
+        self._options = {"snaplen": snaplen, "filter": filter, "block_size": block_size}
+        self._row_blocks = Pool((block_size // BYTES_A_ROW + MIN_ROWS) * sizeof(Record))
+        return 0
+
+    # One file.
+
+    cdef int _open_part(
+            self, Part part, dict options, int64_t deadline, Watch watch=None, bint ahead=True) except -1:
+        part.source = open_part(part.file, options, self._event, deadline, watch, ahead)
+        part.name = part.source._file.name
+        part.numbers, part.known, part.seen = new_block(0), 0, {}
+        self._open_parts.add(part)
+        self._most = max(self._most, part.source._snaplen())
+        return self._number(part)
+
+    cdef bint _read_part(self, Part part, int64_t deadline) except -1:
+        """Read the next rows of an open file, whose interfaces then have our numbers; False at its end."""
+        cdef PcapSource source = part.source
+        source._next = source._end
+        source._drop_rows()
+        part.head.next = part.head.end = 0
+        if not source._fill(deadline):
+            return False
+        self._number(part)
+        renumber(<Record*> source._rows_block.ptr, source._end, <const uint16_t*> part.numbers.ptr)
+        part.head.rows, part.head.data, part.head.end = source._rows, source._data, source._end
+        part.head.time = source._rows[0].timestamp
+        return True
+
+    cdef int _number(self, Part part) except -1:
+        """Give numbers to the interfaces that a file turned out to have."""
+        cdef list infos = part.source._decoder.interfaces
+        cdef Py_ssize_t before = len(self._infos)
+        while part.known < len(infos):
+            if part.numbers.size < <Py_ssize_t> ((part.known + 1) * sizeof(uint16_t)):
+                part.numbers.resize(max(16, 2 * part.numbers.size))
+            (<uint16_t*> part.numbers.ptr)[part.known] = self._number_as(part, infos[part.known])
+            part.known += 1
+        if len(self._infos) > before:
+            self._links += tuple([info.link for info in self._infos[before:]])
+        return 0
+
+    cdef int _number_as(self, Part part, object info) except -1:
+        """Our number of an interface: that of another file's if all that is said of it is the same."""
+        plain = info._replace(link=replace_index(info.link, 0), **dict.fromkeys(COUNTERS))
+        times = part.seen[plain] = part.seen.get(plain, 0) + 1
+        number = self._numbers.setdefault((plain, times), len(self._infos))
+        if number == MAX_INTERFACES:
+            del self._numbers[plain, times]
+            raise FileFormatError(
+                f"with it the files have more than {MAX_INTERFACES:,} interfaces: open fewer at a time",
+                part.name)
+        if number == len(self._infos):
+            self._infos.append(plain._replace(link=replace_index(info.link, number)))
+        return number
+
+    cdef int _show_run(self, Part part, Py_ssize_t count) except -1:
+        """Show the next rows of a file as they are: their bytes are not copied."""
+        cdef PcapSource source = part.source
+        cdef Py_ssize_t first = part.head.next, size = count * sizeof(Record)
+        cdef Block rows = source._rows_block
+        if first > 0 or count < source._end:
+            rows = self._row_blocks.take() if size <= self._row_blocks.size else new_block(size)
+            memcpy(rows.ptr, part.head.rows + first, size)
+        self._show(rows, count, source._data_block, source._data_size)
+        self._first = self._earlier
+        self._comments = [
+            (row - first, text) for row, text in source._comments if first <= row < first + count]
+        return 0
+
+    cdef void _close_part(self, Part part) noexcept:
+        """Close a file, which may be opened again."""
+        if part.source is not None:
+            self._open_parts.discard(part)
+            part.source._drop_rows()
+            part.source._tear_down()
+            part.source = part.numbers = part.seen = None
+        part.head.next = part.head.end = 0
+
+    cdef int _finish(self, Part part) except -1:
+        """Close a file that is done, and keep its counters."""
+        cdef PcapSource source = part.source
+        if source is not None:
+            self._left_out += source._left_out
+            self._dropped += source._decoder._dropped()
+            self._bytes += source._file.position
+            add_counters(self._infos, part)
+        self._close_part(part)
+        return 0
+
+    # Of all files.
+
+    cdef void _tear_down(self) noexcept:
+        for part in list(self._open_parts):
+            self._close_part(part)
+
+    cdef Py_ssize_t _snaplen(self) except -1:
+        return self._most
+
+    cdef object _totals(self):
+        cdef Part part
+        cdef uint64_t received = self._left_out + self._earlier + self._next
+        dropped = self._dropped
+        for part in list(self._open_parts):
+            received += part.source._left_out
+            dropped += part.source._decoder._dropped()
+        return Stats(received, dropped, 0)
+
+    def stop(self):
+        """End after what is in the files now: loops then end, and reads raise EOFError. From any thread.
+
+        For files that are followed, and FIFOs. A packet that is there in part is left out.
+        """
+        self._event.raise_signal(SIGNAL_END)
+
+    @property
+    def interfaces(self):
+        """What the files say of their interfaces, as far as they were read: a tuple of InterfaceInfo, one for
+        each of the links. If several files have the same, its counters are summed."""
+        infos = list(self._infos)
+        for part in list(self._open_parts):
+            add_counters(infos, part)
+        return tuple(infos)
+
+    @property
+    def progress(self):
+        """How far reading is: bytes read of all files (as they are on disk),
+        and their size or None if that is unknown."""
+        now = sum([(<Part> part).source._file.position for part in list(self._open_parts)])
+        return self._bytes + now, self._size
+
+    @property
+    def comments(self):
+        """Comments on the packets that were given out last, by the packet's number in the source, from 0.
+
+        A dict of str. It has those of the batch that `next_batch()` just gave, and changes with the next
+        read that goes on in the files: collect them batch by batch. Several on one packet are parted by
+        newlines.
+        """
+        return numbered_comments(self._first, self._comments)
+
+
+cdef object replace_index(object link, Py_ssize_t index):
+    """The same interface under another number."""
+    return replace(link, index=index)
+
+
+cdef void renumber(Record* rows, Py_ssize_t count, const uint16_t* numbers) noexcept nogil:
+    cdef Py_ssize_t row
+    for row in range(count):
+        rows[row].interface = numbers[rows[row].interface]
+
+
+cdef int add_counters(list infos, Part part) except -1:
+    """Add what a file's statistics say to our interfaces."""
+    cdef Py_ssize_t index
+    theirs = part.source._decoder.interfaces
+    for index in range(part.known):
+        number = (<const uint16_t*> part.numbers.ptr)[index]
+        told = {name: getattr(theirs[index], name) for name in COUNTERS}
+        ours = infos[number]
+        more = {
+            name: count if getattr(ours, name) is None else COUNTERS[name](count, getattr(ours, name))
+            for name, count in told.items() if count is not None}
+        if more:
+            infos[number] = ours._replace(**more)
+    return 0

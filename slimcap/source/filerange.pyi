@@ -1,9 +1,0 @@
-from typing import final
-
-from slimcap.source.input import Input
-
-@final
-class FileRange(Input):
-    def __init__(
-        self, fd: int, name: str, preamble: bytes, start: int, stop: int, extent: str = "the file"
-    ) -> None: ...

@@ -1,0 +1,223 @@
+"""TPACKET_V3 blocks, from the kernel's bytes to rows. No system calls, no sockets.
+
+    block_desc                    tpacket3_hdr           sockaddr_ll    packet
+    | version | priv | hdr_v1 | … | next | … | mac … |48 | pkttype … | … |  tp_mac bytes behind the header
+                       num_pkts     └───────────────────────────────────────► next tpacket3_hdr
+
+The kernel writes them (net/packet/af_packet.c: prb_open_block, prb_fill_curr_block, tpacket_rcv), or a mock
+does. So no length is believed: whatever points out of the block ends the walk.
+"""
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from slimcap.abi.linux cimport (
+    TP_STATUS_VLAN_VALID,
+    sockaddr_ll,
+    tpacket3_hdr,
+    tpacket_block_desc,
+)
+from slimcap.packet.record cimport FLAG_TRUNCATED, Record, set_pkt_type
+from slimcap.source.live.kernel_status cimport add_status, stripped_tpid
+from slimcap.wire.ethernet cimport ETHERNET_LEN, is_plain_ip
+from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
+from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET, walk_link
+from slimcap.wire.walk_result cimport LinkInfo
+
+cdef enum:
+    NANOSECONDS = 1_000_000_000
+    HEADER_LEN = 48                 # TPACKET_ALIGN(sizeof(struct tpacket3_hdr)): asserted in abi/linux.pxd
+    PACKET_MIN = HEADER_LEN + 20    # with the sockaddr_ll behind it
+
+
+@cython.final
+cdef class BlockWalker:
+    """The packets of one block after the other.
+
+    Parameters
+    ----------
+    linktype : int
+        LINKTYPE_ of the interface, which tells where IP is.
+    """
+
+    def __init__(self, uint32_t linktype):
+        self.linktype = linktype
+
+    def start(self, const uint8_t[::1] block):
+        """Begin with a block.
+
+        Parameters
+        ----------
+        block : buffer of uint8, shape (block_size,)
+        """
+        self._start(&block[0] if block.shape[0] else NULL, block.shape[0])
+
+    def walk(self, const uint8_t[::1] block, Record[::1] rows, uint64_t base=0):
+        """Write a row for each packet of the block from `position` on, as many as `rows` has room for.
+
+        Parameters
+        ----------
+        block : buffer of uint8, shape (block_size,)
+            The block that was begun with.
+        rows : array of RECORD_DTYPE, shape (m,)
+            Written to.
+        base : int
+            Offset of the block in the data that the rows' `offset` counts in.
+
+        Returns
+        -------
+        int
+            Number of rows written.
+        """
+        return self._write(block, rows, base)
+
+    cdef Py_ssize_t _write(self, const uint8_t[::1] block, Record[::1] rows, uint64_t base) except -1:
+        cdef Py_ssize_t count = 0
+        if block.shape[0] and rows.shape[0]:
+            with nogil:
+                count = self._walk(&block[0], block.shape[0], base, &rows[0], rows.shape[0])
+        return count
+
+    cdef void _start(self, const uint8_t* block, uint64_t size) noexcept nogil:
+        cdef tpacket_block_desc desc
+        self.position = self.remaining = self.status = 0
+        self.total_bytes = 0
+        self.bad = False
+        if size < sizeof(desc):
+            self.bad = True
+            return
+        memcpy(&desc, block, sizeof(desc))
+        self.status = desc.hdr.bh1.block_status
+        self.remaining = desc.hdr.bh1.num_pkts
+        self.position = desc.hdr.bh1.offset_to_first_pkt
+
+    cdef Py_ssize_t _walk(
+            self, const uint8_t* block, uint64_t size, uint64_t base,
+            Record* rows, Py_ssize_t room) noexcept nogil:
+        cdef const uint8_t* p = block + self.position
+        cdef uint64_t left = size - self.position
+        cdef Py_ssize_t most = min(room, <Py_ssize_t> self.remaining)
+        cdef Py_ssize_t count = 0
+        cdef uint32_t linktype = self.linktype
+        cdef uint64_t step, total_bytes = 0
+        cdef const tpacket3_hdr* header
+        if most and not _may_start(self.position, size):
+            self.bad = True
+            most = 0
+        while count < most:
+            header = <const tpacket3_hdr*> p
+            if not _fits(header, left):
+                self.bad = True
+                break
+            total_bytes += _packet(header, base + (p - block), linktype, &rows[count])
+            count += 1
+            step = header.tp_next_offset
+            # Nothing follows, or nothing that can; a step of 0 would lead to the same packet again and again.
+            # In one comparison: 0 - 1 is more than any room.
+            if step - 1 >= left - PACKET_MIN or step % 8:
+                self.bad = count < self.remaining
+                break
+            p += step
+            left -= step
+        self.total_bytes = self.total_bytes + total_bytes
+        self.remaining = 0 if self.bad else self.remaining - <uint32_t> count
+        self.position = p - block if self.remaining else 0
+        return count
+
+
+def reinsert_tags(uint8_t[::1] block, uint32_t snaplen):
+    """Put the VLAN tags that the kernel took out of a block's packets back in, where they are.
+
+    The kernel leaves 14 bytes free before an Ethernet header (tpacket_rcv: tp_net is 16 bytes and more behind
+    the sockaddr_ll), so the two addresses move to the left by the length of a tag. What points out of the
+    block is left to the walk, which comes after.
+
+    Parameters
+    ----------
+    block : writable buffer of uint8, shape (block_size,)
+    snaplen : int
+        Most bytes of a packet, the tag included.
+    """
+    if block.shape[0]:
+        with nogil:
+            put_tags_back(&block[0], block.shape[0], snaplen)
+
+
+cdef void put_tags_back(uint8_t* block, uint64_t size, uint32_t snaplen) noexcept nogil:
+    cdef const tpacket_block_desc* desc = <const tpacket_block_desc*> block
+    cdef tpacket3_hdr* header
+    cdef uint64_t at
+    cdef uint32_t left
+    if size < sizeof(tpacket_block_desc):
+        return
+    at, left = desc.hdr.bh1.offset_to_first_pkt, desc.hdr.bh1.num_pkts
+    while left and _in_block(block, size, at):
+        header = <tpacket3_hdr*> (block + at)
+        if (header.tp_status & TP_STATUS_VLAN_VALID and header.tp_mac >= PACKET_MIN + VLAN_LEN
+                and header.tp_snaplen >= VLAN_AT):
+            _reinsert_tag(header, snaplen)
+        left -= 1
+        if header.tp_next_offset == 0:
+            break
+        at += header.tp_next_offset
+
+
+cdef inline void _reinsert_tag(tpacket3_hdr* header, uint32_t snaplen) noexcept nogil:
+    put_tag(<uint8_t*> header + header.tp_mac, stripped_tpid(header.tp_status, header.hv1.tp_vlan_tpid),
+            <uint16_t> header.hv1.tp_vlan_tci)
+    header.tp_mac -= VLAN_LEN
+    header.tp_len = max(header.tp_len, header.tp_len + VLAN_LEN)
+    header.tp_snaplen = max(header.tp_snaplen, min(header.tp_snaplen + VLAN_LEN, snaplen))
+    header.tp_status &= ~(<uint32_t> TP_STATUS_VLAN_VALID)
+
+
+cdef inline bint _in_block(const uint8_t* block, uint64_t size, uint64_t at) noexcept nogil:
+    """Whether header, address and captured bytes of a packet lie in the block."""
+    return _may_start(at, size) and _fits(<const tpacket3_hdr*> (block + at), size - at)
+
+
+cdef inline bint _may_start(uint64_t at, uint64_t size) noexcept nogil:
+    """Whether a packet may: 8-aligned, as the kernel has it, or its header could not be read in place."""
+    return sizeof(tpacket_block_desc) <= at and at % 8 == 0 and at <= size and size - at >= PACKET_MIN
+
+
+cdef inline bint _fits(const tpacket3_hdr* header, uint64_t room) noexcept nogil:
+    """Whether the captured bytes are behind the header, and end within `room` bytes from its start."""
+    return header.tp_mac >= PACKET_MIN and <uint64_t> header.tp_mac + header.tp_snaplen <= room
+
+
+cdef inline uint32_t _packet(
+        const tpacket3_hdr* header, uint64_t offset, uint32_t linktype, Record* row) noexcept nogil:
+    """The row of one packet, which lies in its block; gives its total_len."""
+    # All of the header before any of the row: the compiler cannot know that they are not the same memory.
+    cdef const uint8_t* p = <const uint8_t*> header
+    cdef uint64_t mac = header.tp_mac
+    cdef uint32_t snaplen = header.tp_snaplen
+    cdef uint32_t total_len = max(header.tp_len, snaplen)
+    cdef uint32_t status = header.tp_status
+    cdef int64_t timestamp = <int64_t> header.tp_sec * NANOSECONDS + header.tp_nsec
+    cdef uint8_t pkt_type = (<const sockaddr_ll*> (p + HEADER_LEN)).sll_pkttype
+    row.timestamp = timestamp
+    row.offset = offset + mac
+    row.total_len = total_len
+    row.cap_len = snaplen
+    set_pkt_type(row, pkt_type)
+    row.flags = FLAG_TRUNCATED if snaplen < total_len else 0
+    if linktype == LINKTYPE_ETHERNET and is_plain_ip(p + mac, snaplen):
+        row.ip_offset = ETHERNET_LEN
+        row.interface = row.vlan_tci = row.vlan_tpid = 0
+    else:
+        _link(linktype, p + mac, snaplen, row)
+    add_status(row, status, header.hv1.tp_vlan_tci, header.hv1.tp_vlan_tpid)
+    return total_len
+
+
+cdef void _link(uint32_t linktype, const uint8_t* p, uint32_t n, Record* row) noexcept nogil:
+    """What the link-layer header tells, of all but plain IP over Ethernet."""
+    cdef LinkInfo info
+    walk_link(linktype, p, n, &info)
+    row.ip_offset = info.ip_offset
+    row.interface = 0
+    row.vlan_tci = info.vlan_tci
+    row.vlan_tpid = info.vlan_tpid
+    row.flags |= info.flags

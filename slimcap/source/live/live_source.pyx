@@ -1,0 +1,231 @@
+"""What live sources have in common: options, waiting, an interface that goes down or away, counters, the end.
+
+    options ──► socket: filter, _set_up(), promiscuity, bind
+    _fill:      _next_rows() ──► rows
+                     └─ none: wait for packets, the interface, the source's event, the deadline; again
+"""
+from libc.stdint cimport int64_t
+
+from slimcap.abi.linux cimport POLLERR, POLLHUP
+from slimcap.io.event cimport NEVER, SIGNAL_END, deadline_after, monotonic_ns
+from slimcap.source.live.packet_socket cimport LINK_GONE, LINK_UP, PacketSocket
+
+import errno
+import os
+from functools import partial
+
+from slimcap.errors import LinkDown, LinkGone
+from slimcap.filter import DROP, build_program, pack, resolve
+from slimcap.packet.link import ETHERNET, Link
+from slimcap.source.base import Stats
+from slimcap.source.live.rtnetlink import LinkDrops
+
+cdef enum:
+    LOOK_AGAIN = 100_000_000    # ns between two looks whether a link that went down still exists
+
+
+cdef class LiveSource(ZeroCopySource):
+    """What live sources can do. Use RingSource or SocketSource, which are LiveSources.
+
+    It belongs to the process that opened it. In a forked one, reads raise RuntimeError and `close()` leaves
+    the capture alone; views show the ring that both processes share, so what the child wants to keep is to be
+    copied before the fork.
+
+    Attributes
+    ----------
+    reinsert_vlan : bool
+        Whether tags that the kernel took out are put back; on Ethernet only.
+    """
+
+    # What a subclass writes.
+
+    cdef object _look_up(self, link):
+        """The Link of what was given."""
+        return link if isinstance(link, Link) else Link(link)
+
+    cdef CaptureSocket _new_socket(self, link):
+        """What to read from."""
+        return PacketSocket(link)
+
+    cdef int _set_up(self) except -1:
+        """Make the socket ready, with `_most` and `_links` known; it is bound after that."""
+        raise NotImplementedError
+
+    cdef bint _next_rows(self) except -1:
+        """Show the next rows and give True; False if there are none now."""
+        raise NotImplementedError
+
+    cdef int64_t _delay(self) noexcept:
+        """ns that a packet takes from the interface to `_next_rows` at most."""
+        return 0
+
+    # Opening.
+
+    cdef int _open(self, link, dict options) except -1:
+        """Do all that opening takes. The options are those that every live source has."""
+        if self._socket is not None:
+            raise TypeError("a source is opened once")
+        if options["link_down"] not in ("wait", "raise"):
+            raise ValueError(f'link_down is "wait" or "raise", not {options["link_down"]!r}')
+        link = self._look_up(link)
+        deadline_after(options["timeout"])
+        self._timeout = options["timeout"]
+        self._raise_down = options["link_down"] == "raise"
+        self.reinsert_vlan = options["reinsert_vlan"] and link.type == ETHERNET
+        self._counted = Stats(0, 0, 0)
+        self._most = resolve(options["snaplen"], link.type)
+        self._links = (link,)
+        try:
+            self._socket = self._new_socket(link)  # first: whoever may not capture is told so
+            build = partial(
+                build_program, link.type, options["filter"], snaplen=self._most,
+                auto_filter=options["auto_filter"], ignore_vlans=options["ignore_vlans"],
+                direction=options["direction"])
+            self._socket.attach(pack(self._socket.compile(options["filter"], build)))
+            if options["direction"] == "in":
+                self._socket.ignore_outgoing()
+            self._set_up()
+            if options["promiscuous"]:
+                self._socket.set_promiscuous()
+            self._drops = self._socket.count_drops()
+            self._socket.bind()
+        except BaseException:
+            self._shut_down()
+            raise
+        return 0
+
+    # Reading.
+
+    cdef bint _fill(self, int64_t deadline) except -1:
+        if self._socket is None:
+            return False
+        self._check_process()
+        while True:
+            if self._signal[0] & SIGNAL_END:
+                self._signal[0] &= ~SIGNAL_END
+                self._begin_draining()
+            late = self._draining and monotonic_ns() >= self._drained
+            if self._next_rows():
+                return True
+            if self._draining and (late or self._is_drained()):
+                if self._gone:
+                    raise LinkGone(
+                        errno.ENODEV, "the interface is gone: open a new source when it is there again",
+                        self._socket.link.name)
+                return False
+            self._wait(deadline)
+
+    cdef int _check_process(self) except -1:
+        if not self._socket.is_ours():
+            raise RuntimeError(
+                "this capture belongs to the process that this one was forked from: open a source here")
+        return 0
+
+    cdef int _begin_draining(self) except -1:
+        self._socket.attach(pack(DROP))
+        self._draining = True
+        self._drained = monotonic_ns() + self._delay()
+        return 0
+
+    cdef bint _is_drained(self) except -1:
+        """Whether as many packets were given out as the kernel took in. No rows are current now."""
+        self._count()
+        return <int64_t> self._earlier >= self._counted.packets_received - self._counted.packets_dropped
+
+    cdef int _wait(self, int64_t deadline) except -1:
+        """Wait for packets, or for a while if something else has to be looked at meanwhile."""
+        cdef int64_t until = deadline
+        cdef short events
+        if self._doubtful and not self._gone:
+            self._check_link()
+            if self._gone:
+                return 0
+            until = _earlier(until, monotonic_ns() + LOOK_AGAIN)
+        if self._draining:
+            until = _earlier(until, self._drained)
+        try:
+            events = self._socket.wait(self._event, until)
+        except TimeoutError:
+            if until == deadline:
+                raise
+            return 0
+        if events & (POLLERR | POLLHUP):
+            # Unread, it would end every wait at once. Packets that are there come first, all the same.
+            self._on_error(self._socket.take_error())
+        return 0
+
+    cdef int _on_error(self, int pending) except -1:
+        """Act on the socket's error."""
+        if pending == errno.ENETDOWN:
+            self._doubtful = True
+        elif pending:
+            raise OSError(pending, f"capture: {os.strerror(pending)}", self._socket.link.name)
+        return 0
+
+    cdef int _check_link(self) except -1:
+        """Whether a link that was down exists; and is up again, which ends all doubt."""
+        state = self._socket.link_state()
+        if state == LINK_GONE:
+            if not self._gone:
+                self._gone = True
+                self._begin_draining()  # a block that is not full may hold packets
+        elif state == LINK_UP:
+            self._doubtful = False
+        elif self._raise_down:
+            raise LinkDown(
+                errno.ENETDOWN, "the interface is down: `ip link set up` brings it up",
+                self._socket.link.name)
+        return 0
+
+    # The end.
+
+    def stop(self):
+        """Let nothing more in, and end the capture once all is delivered that came before.
+
+        Loops then end, and reads raise EOFError: with a ring after the block is over that the kernel was
+        filling, so about a block timeout later. From any thread. (`close()` ends at once, and what was not
+        read is lost.)
+        """
+        self._event.raise_signal(SIGNAL_END)
+
+    cdef void _tear_down(self) noexcept:
+        if self._socket is not None:
+            try:
+                self._count()
+            except OSError:
+                pass
+            self._socket.detach()
+        if self._drops is not None:
+            self._drops.close()
+
+    # Counters.
+
+    cdef int _count(self) except -1:
+        """Add the kernel's counters, which are cleared by reading them, to ours."""
+        if self._socket is not None and self._socket.is_ours():
+            found = self._socket.read_statistics()
+            self._counted = Stats(*(sum(pair) for pair in zip(self._counted, found, strict=True)))
+        return 0
+
+    cdef object _totals(self):
+        self._count()
+        return self._counted
+
+    @property
+    def link_drops(self):
+        """Packets that the interface lost since the source was opened, before the socket could see them: a
+        LinkDrops. They are beside those of `stats()`."""
+        return LinkDrops(0, 0, 0) if self._drops is None else self._drops.read()
+
+    cdef Py_ssize_t _snaplen(self) except -1:
+        return self._most
+
+    def __repr__(self):
+        name = type(self).__name__
+        if self.link is None:
+            return f"<{name}: never opened>"
+        return f"<{name} {self.link.name!r}: {self.link.type_name}{', closed' if self.closed else ''}>"
+
+
+cdef int64_t _earlier(int64_t deadline, int64_t time) noexcept:
+    return time if deadline == NEVER else min(deadline, time)

@@ -1,0 +1,25 @@
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from slimcap.abi.linux cimport iovec, mmsghdr, sockaddr_ll
+from slimcap.packet.record cimport Record
+from slimcap.source.live.packet_socket cimport CaptureSocket
+
+cdef enum:
+    CONTROL_ROOM = 128          # for the control messages of a packet: 72 bytes, and what else may come
+    CONTROL_WORDS = 16          # of 8 bytes, as a cmsghdr is aligned
+
+cdef struct Envelope:
+    # What recvmmsg() says of a packet.
+    uint64_t control[CONTROL_WORDS]
+    sockaddr_ll address
+
+cdef class MessageReader:
+    cdef readonly Py_ssize_t count, stride
+    cdef readonly uint32_t linktype, snaplen
+    cdef readonly bint reinsert_vlan
+    cdef mmsghdr* _messages
+    cdef iovec* _pieces
+    cdef Envelope* _envelopes
+    cdef Py_ssize_t read(self, CaptureSocket socket, uint8_t* data, Record* rows) except -1
+    cdef void _aim(self, uint8_t* data) noexcept nogil
+    cdef void _write(self, Py_ssize_t index, uint8_t* data, Record* row) noexcept nogil

@@ -1,0 +1,143 @@
+"""Packets by recvmmsg(), as messages: from what the kernel says of each to rows.
+
+    data     | 4 | packet … | 4 | packet … |      a slot a packet; the 4 bytes are for a tag to be put back
+    envelope   sockaddr_ll: pkttype; control messages: PACKET_AUXDATA (lengths, tag, status), SCM_TIMESTAMPNS
+
+packet_recvmsg(), net/packet/af_packet.c, writes them. Rows are what the ring's walker would write.
+"""
+cimport cython
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from slimcap.abi.linux cimport (
+    CMSG_DATA,
+    CMSG_FIRSTHDR,
+    CMSG_LEN,
+    CMSG_NXTHDR,
+    EAGAIN,
+    EINTR,
+    PACKET_AUXDATA,
+    SCM_TIMESTAMPNS,
+    SOL_PACKET,
+    SOL_SOCKET,
+    TP_STATUS_VLAN_VALID,
+    cmsghdr,
+    iovec,
+    mmsghdr,
+    msghdr,
+    sockaddr_ll,
+    timespec,
+    tpacket_auxdata,
+)
+from slimcap.capfile.decoder cimport fill_row
+from slimcap.packet.record cimport Record, set_pkt_type
+from slimcap.source.live.kernel_status cimport add_status, stripped_tpid
+from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
+
+import os
+
+cdef enum:
+    NANOSECONDS = 1_000_000_000
+    CACHE_LINE = 64
+    PAGE = 4096
+
+
+@cython.final
+@cython.no_gc
+cdef class MessageReader:
+    """Receives up to `count` packets at once.
+
+    Parameters
+    ----------
+    count : int
+        Most packets of a call.
+    linktype : int
+        LINKTYPE_ of the interface, which tells where IP is.
+    snaplen : int
+        Most bytes of a packet.
+    reinsert_vlan : bool
+        Put back the VLAN tag that the kernel took out.
+    """
+
+    def __cinit__(self, Py_ssize_t count, uint32_t linktype, uint32_t snaplen, bint reinsert_vlan):
+        self.count, self.linktype, self.snaplen, self.reinsert_vlan = count, linktype, snaplen, reinsert_vlan
+        self.stride = (VLAN_LEN + <Py_ssize_t> snaplen + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE
+        if self.stride % PAGE == 0:
+            self.stride += CACHE_LINE  # or the first lines of all packets would share a few sets of the cache
+        self._messages = <mmsghdr*> PyMem_Calloc(count, sizeof(mmsghdr))
+        self._pieces = <iovec*> PyMem_Calloc(count, sizeof(iovec))
+        self._envelopes = <Envelope*> PyMem_Calloc(count, sizeof(Envelope))
+        if self._messages is NULL or self._pieces is NULL or self._envelopes is NULL:
+            raise MemoryError(f"cannot allocate {count} messages")
+
+    def __dealloc__(self):
+        PyMem_Free(self._messages)
+        PyMem_Free(self._pieces)
+        PyMem_Free(self._envelopes)
+
+    cdef Py_ssize_t read(self, CaptureSocket socket, uint8_t* data, Record* rows) except -1:
+        """Take the packets that are there into `count` slots of `stride` bytes, and a row for each; how many.
+
+        Raises OSError for an error of the socket.
+        """
+        cdef Py_ssize_t index
+        cdef int received
+        with nogil:
+            self._aim(data)
+            received = socket.receive(self._messages, self.count)
+            for index in range(received):
+                self._write(index, data, &rows[index])
+        if received >= 0:
+            return received
+        if received in (-EAGAIN, -EINTR):
+            return 0
+        raise OSError(-received, f"recvmmsg: {os.strerror(-received)}", socket.link.name)
+
+    cdef void _aim(self, uint8_t* data) noexcept nogil:
+        """Point the messages to the slots; the kernel has overwritten the lengths."""
+        cdef Py_ssize_t index
+        cdef msghdr* message
+        for index in range(self.count):
+            self._pieces[index].iov_base = data + index * self.stride + VLAN_LEN
+            self._pieces[index].iov_len = self.snaplen
+            message = &self._messages[index].msg_hdr
+            message.msg_name, message.msg_namelen = &self._envelopes[index].address, sizeof(sockaddr_ll)
+            message.msg_iov, message.msg_iovlen = &self._pieces[index], 1
+            message.msg_control, message.msg_controllen = self._envelopes[index].control, CONTROL_ROOM
+
+    cdef void _write(self, Py_ssize_t index, uint8_t* data, Record* row) noexcept nogil:
+        """The row of a message; its packet gets its tag back if that is wanted."""
+        cdef mmsghdr* message = &self._messages[index]
+        cdef tpacket_auxdata beside
+        cdef uint64_t offset = index * self.stride + VLAN_LEN
+        cdef uint32_t cap_len = min(message.msg_len, self.snaplen)
+        cdef uint32_t total_len
+        memset(&beside, 0, sizeof(beside))
+        row.timestamp = 0
+        _read_control(&message.msg_hdr, &beside, &row.timestamp)
+        total_len = max(beside.tp_len, cap_len)
+        if self.reinsert_vlan and beside.tp_status & TP_STATUS_VLAN_VALID and cap_len >= VLAN_AT:
+            put_tag(data + offset, stripped_tpid(beside.tp_status, beside.tp_vlan_tpid), beside.tp_vlan_tci)
+            beside.tp_status &= ~(<uint32_t> TP_STATUS_VLAN_VALID)
+            offset -= VLAN_LEN
+            cap_len = min(cap_len + VLAN_LEN, self.snaplen)
+            total_len = max(total_len, total_len + VLAN_LEN)
+        row.offset, row.interface = offset, 0
+        fill_row(row, self.linktype, data + offset, cap_len, total_len, cap_len)
+        set_pkt_type(row, self._envelopes[index].address.sll_pkttype)
+        add_status(row, beside.tp_status, beside.tp_vlan_tci, beside.tp_vlan_tpid)
+
+
+cdef void _read_control(msghdr* message, tpacket_auxdata* beside, int64_t* timestamp) noexcept nogil:
+    cdef cmsghdr* control = CMSG_FIRSTHDR(message)
+    cdef timespec time
+    while control is not NULL:
+        if (control.cmsg_level == SOL_PACKET and control.cmsg_type == PACKET_AUXDATA
+                and control.cmsg_len >= CMSG_LEN(sizeof(tpacket_auxdata))):
+            memcpy(beside, CMSG_DATA(control), sizeof(tpacket_auxdata))
+        elif (control.cmsg_level == SOL_SOCKET and control.cmsg_type == SCM_TIMESTAMPNS
+                and control.cmsg_len >= CMSG_LEN(sizeof(timespec))):
+            memcpy(&time, CMSG_DATA(control), sizeof(timespec))
+            timestamp[0] = <int64_t> time.tv_sec * NANOSECONDS + time.tv_nsec
+        control = CMSG_NXTHDR(message, control)

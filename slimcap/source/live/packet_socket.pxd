@@ -1,0 +1,39 @@
+from libc.stdint cimport int64_t
+
+from slimcap.abi.linux cimport mmsghdr, packet_mreq
+from slimcap.io.event cimport Event
+from slimcap.source.live.ring cimport Ring
+
+cdef enum LinkState:
+    LINK_GONE
+    LINK_DOWN
+    LINK_UP
+
+cdef class CaptureSocket:
+    cdef readonly object link
+    cdef object compile(self, object filter, object build)
+    cdef object count_drops(self)
+    cdef int attach(self, bytes program) except -1
+    cdef int ignore_outgoing(self) except -1
+    cdef Ring open_ring(self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms)
+    cdef int set_messages(self, Py_ssize_t buffer_size) except -1
+    cdef int set_promiscuous(self) except -1
+    cdef int bind(self) except -1
+    cdef short wait(self, Event event, int64_t deadline) except -1
+    cdef object read_statistics(self)
+    cdef int take_error(self) except -1
+    cdef int receive(self, mmsghdr* messages, unsigned int count) noexcept nogil
+    cdef LinkState link_state(self) noexcept
+    cdef bint is_ours(self) noexcept
+    cdef void detach(self) noexcept
+
+cdef class PacketSocket(CaptureSocket):
+    cdef readonly int fd
+    cdef int _edges             # with a ring, an epoll that tells of every block once
+    cdef int _pid               # of the process that opened it
+    cdef bint _promiscuous
+    cdef packet_mreq _promiscuity(self) noexcept
+    cdef int _tell_edges(self) except -1
+    cdef int _option(self, int level, int option, const void* value, unsigned int size, str name) except -1
+    cdef int _set_ring(
+        self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms) except -1

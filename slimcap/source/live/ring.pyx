@@ -1,0 +1,119 @@
+"""The memory-mapped TPACKET_V3 ring: blocks that change hands between the kernel and us.
+
+    kernel fills ──(status: USER)──► we lend ──(last view dies, status: KERNEL)──► kernel fills …
+
+The mapping lives as long as the last block on loan, not as long as the socket.
+"""
+cimport cython
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.stdint cimport uint32_t, uint64_t
+
+from slimcap.abi.atomic cimport load_acquire, store_release
+from slimcap.abi.linux cimport (
+    MAP_FAILED,
+    MAP_SHARED,
+    PROT_READ,
+    PROT_WRITE,
+    TP_STATUS_KERNEL,
+    TP_STATUS_USER,
+    c_close,
+    c_getpid,
+    c_mmap,
+    c_munmap,
+    c_write,
+    tpacket_block_desc,
+)
+from slimcap.io.event cimport monotonic_ns, raise_errno
+
+
+@cython.final
+@cython.no_gc
+cdef class Ring(Home):
+    """The blocks of a socket's receive ring."""
+
+    def __cinit__(self, Py_ssize_t block_size, Py_ssize_t num_blocks):
+        self.scarce = True
+        self.block_size = block_size
+        self.num_blocks = num_blocks
+        self.bell = -1
+        self._pid = c_getpid()
+        self._lent = <int64_t*> PyMem_Calloc(num_blocks, sizeof(int64_t))
+        if self._lent is NULL:
+            raise MemoryError(f"cannot keep the books of {num_blocks} blocks")
+
+    cdef int map_socket(self, int fd) except -1:
+        """Map the ring that was set up on a socket."""
+        return self._map(MAP_SHARED, fd)
+
+    cdef int _map(self, int flags, int fd) except -1:
+        cdef Py_ssize_t size = self.block_size * self.num_blocks
+        cdef void* memory = c_mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0)
+        if memory is MAP_FAILED:
+            raise_errno("mmap", None)
+        self._memory, self._mapped = <uint8_t*> memory, size
+        return 0
+
+    cdef uint32_t* _status(self, Py_ssize_t index) noexcept nogil:
+        return &(<tpacket_block_desc*> (self._memory + index * self.block_size)).hdr.bh1.block_status
+
+    cdef bint is_ready(self, Py_ssize_t index) noexcept nogil:
+        """Whether the kernel has filled the block and we have not lent it yet."""
+        return self._lent[index] == 0 and load_acquire(self._status(index)) & TP_STATUS_USER
+
+    cdef Py_ssize_t count_ready(self, Py_ssize_t index, Py_ssize_t most) noexcept nogil:
+        """How many blocks are ready that lie side by side from there on, up to `most`."""
+        cdef Py_ssize_t count = 0
+        most = min(most, self.num_blocks - index)
+        while count < most and self.is_ready(index + count):
+            count += 1
+        return count
+
+    cdef Block lend(self, Py_ssize_t index, Py_ssize_t count):
+        """Ready blocks, side by side, as one; they go back to the kernel at its death."""
+        cdef Block block = Block.__new__(Block)
+        cdef int64_t now = monotonic_ns()
+        cdef Py_ssize_t i
+        block.size = count * self.block_size
+        block.home = self
+        block.ptr = self._memory + index * self.block_size
+        for i in range(index, index + count):
+            self._lent[i] = now
+        self.lent += count
+        return block
+
+    cdef void give(self, void* memory, Py_ssize_t size) noexcept:
+        cdef uint64_t one = 1
+        cdef Py_ssize_t first = (<uint8_t*> memory - self._memory) // self.block_size
+        cdef Py_ssize_t index, count = size // self.block_size
+        cdef bint forked = self._pid != c_getpid()  # the memory is shared: still on loan where it was lent
+        for index in range(first, first + count):
+            self._lent[index] = 0
+            if not forked and not self._keeps:
+                store_release(self._status(index), TP_STATUS_KERNEL)
+        self.lent -= count
+        if not forked and not self._keeps and self.bell >= 0:
+            c_write(self.bell, &one, sizeof(one))
+
+    cdef void forget(self) noexcept:
+        """Give back what is ready, unread."""
+        cdef Py_ssize_t index
+        for index in range(self.num_blocks):
+            if self.is_ready(index):
+                store_release(self._status(index), TP_STATUS_KERNEL)
+
+    cdef void keep(self, Py_ssize_t num_blocks) noexcept:
+        """Be a ring of the first blocks only, which are ready again as soon as they go back."""
+        self.num_blocks = num_blocks
+        self._keeps = True
+
+    cdef double held_for(self, Py_ssize_t index) noexcept:
+        """Seconds since the block was lent."""
+        return (monotonic_ns() - self._lent[index]) / 1e9
+
+    def __dealloc__(self):
+        if self._memory is not NULL:
+            with nogil:  # the last mapping of a closed socket: the kernel waits for its other CPUs
+                c_munmap(self._memory, self._mapped)
+        if self.bell >= 0:
+            c_close(self.bell)
+        PyMem_Free(self._lent)

@@ -1,0 +1,21 @@
+from libc.stdint cimport int64_t, uint8_t
+
+from slimcap.packet.lease cimport Pool
+from slimcap.packet.record cimport Record
+from slimcap.source.live.block_walker cimport BlockWalker
+from slimcap.source.live.live_source cimport LiveSource
+from slimcap.source.live.ring cimport Ring
+
+cdef class RingSource(LiveSource):
+    cdef Ring _ring
+    cdef BlockWalker _walker
+    cdef Pool _row_blocks
+    cdef Py_ssize_t _index      # of the block the kernel fills or filled next
+    cdef Py_ssize_t _blocks_a_batch     # at most
+    cdef int64_t _block_timeout
+    cdef object _ring_options
+    cdef bint _take(self, Py_ssize_t ready) except -1
+    cdef Py_ssize_t _walk_blocks(
+        self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t room,
+        int64_t* total_bytes) noexcept nogil
+    cdef Ring _open_ring(self)

@@ -1,0 +1,291 @@
+"""What the kernel knows of network interfaces, asked of rtnetlink(7).
+
+It answers for the network namespace of the thread that opened the socket and takes an interface's index, so
+that a renamed one is still the same. (/sys shows the namespace that it was mounted in; ioctls go by name.)
+
+    nlmsghdr         ifinfomsg or ifaddrmsg   rtattr                         rtattr …
+    16 bytes         16 or 8 bytes            size type value, 4-aligned
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Iterator
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Final, NamedTuple
+
+from slimcap.errors import LinkError, LinkNotFound
+
+# Numbers of linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h, if.h.
+_NLMSG_ERROR: Final = 2
+_NLMSG_DONE: Final = 3
+_NLM_F_REQUEST: Final = 1
+_NLM_F_DUMP_INTR: Final = 0x10
+_NLM_F_DUMP: Final = 0x300
+_RTM_GETLINK: Final = 18
+_RTM_GETADDR: Final = 22
+_IFLA_IFNAME: Final = 3
+_IFLA_LINKINFO: Final = 18
+_IFLA_STATS64: Final = 23
+_IFLA_INFO_KIND: Final = 1
+_IFA_ADDRESS: Final = 1
+_IFA_LOCAL: Final = 2
+IFF_UP: Final = 1
+_IFNAMSIZ: Final = 16  # with the NUL at its end
+
+_NLMSGHDR: Final = struct.Struct("=IHHII")  # length with this header, type, flags, sequence number, port
+_IFINFOMSG: Final = struct.Struct("=BxHiII")  # family, ARPHRD_, index, flags, mask
+_IFADDRMSG: Final = struct.Struct("=BBBBi")  # family, prefix length, flags, scope, index
+_RTATTR: Final = struct.Struct("=HH")  # length with this header, type
+_DROPS: Final = struct.Struct("=48xQ56xQQ")  # rtnl_link_stats64: rx_dropped, rx_fifo_errors, rx_missed_errors
+
+
+class Interface(NamedTuple):
+    """What RTM_GETLINK tells of an interface."""
+
+    ifindex: int
+    name: str
+    arphrd: int
+    flags: int
+    kind: str  # the driver's name for what it made: vlan, veth, …; "" of hardware
+
+    @property
+    def is_up(self) -> bool:
+        return bool(self.flags & IFF_UP)
+
+
+class LinkDrops(NamedTuple):
+    """Packets that an interface lost before any socket could see them.
+
+    They are counted by the driver and named as in /sys/class/net/*/statistics (rtnl_link_stats64 in
+    linux/if_link.h says what each means).
+
+    Attributes
+    ----------
+    rx_dropped : int
+        Received and then not processed: no memory, or nobody who wants such packets.
+    rx_fifo_errors, rx_missed_errors : int
+        Lost by the device, as its buffers were full.
+    """
+
+    rx_dropped: int
+    rx_fifo_errors: int
+    rx_missed_errors: int
+
+
+class DropCounter:
+    """The drops of an interface since this was made, in the namespace of the thread that made it.
+
+    Parameters
+    ----------
+    index : int
+        Of the interface.
+
+    Raises
+    ------
+    LinkError
+        It is not there.
+    """
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self._socket = _open()
+        self._lock = threading.Lock()
+        try:
+            self._first = self._last = _drops(self._ask())
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _ask(self) -> bytes:
+        return _ask(_RTM_GETLINK, struct.pack("=4xi8x", self._index), self._socket)[0]
+
+    def read(self) -> LinkDrops:
+        """Read the counters; the last that were known, if the interface is gone or `close` was called."""
+        with self._lock, contextlib.suppress(OSError):
+            self._last = _drops(self._ask())
+        return LinkDrops(*(now - then for now, then in zip(self._last, self._first, strict=True)))
+
+    def close(self) -> None:
+        """Read for the last time, and close the socket."""
+        self.read()
+        with self._lock:
+            self._socket.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_socket"):
+            self._socket.close()
+
+
+def find(name: str) -> Interface:
+    """The interface of that name."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of an interface is a str, not {type(name).__name__}")
+    try:
+        encoded = name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        encoded = b""
+    # No interface has another name (dev_valid_name); the kernel reads to a NUL and would find the wrong one.
+    if not 0 < len(encoded) < _IFNAMSIZ or b"\0" in encoded:
+        raise _explained(LinkError(errno.ENODEV, ""), repr(name))
+    size = _RTATTR.size + len(encoded) + 1
+    attribute = _RTATTR.pack(size, _IFLA_IFNAME) + encoded
+    try:
+        return _parse_interface(_ask(_RTM_GETLINK, bytes(16) + attribute.ljust(_aligned(size), b"\0"))[0])
+    except LinkError as error:
+        raise _explained(error, repr(name)) from None
+
+
+def by_index(index: int, name: str) -> Interface:
+    """The interface of that index; errors say its name."""
+    try:
+        return _parse_interface(_ask(_RTM_GETLINK, struct.pack("=4xi8x", index))[0])
+    except LinkError as error:
+        raise _explained(error, f"{name!r} (index {index})") from None
+
+
+def interfaces() -> list[Interface]:
+    """All of the namespace, in the order of their indices."""
+    return sorted(_parse_interface(message) for message in _dump(_RTM_GETLINK, bytes(16)))
+
+
+def addresses(index: int) -> tuple[IPv4Interface | IPv6Interface, ...]:
+    """IP addresses of an interface."""
+    found = (_parse_address(message) for message in _dump(_RTM_GETADDR, bytes(8)))
+    return tuple(address[1] for address in found if address is not None and address[0] == index)
+
+
+def _explained(error: LinkError, name: str) -> LinkError:
+    """The error with the interface's name and what to do."""
+    if error.errno == errno.ENODEV:
+        return LinkNotFound(
+            errno.ENODEV,
+            f"no interface {name} in this network namespace: `ip link` lists those there are",
+        )
+    return LinkError(error.errno, f"interface {name}: {error.strerror}")
+
+
+def _parse_interface(message: bytes) -> Interface:
+    if len(message) < _IFINFOMSG.size:
+        raise _nonsense()
+    _, arphrd, index, flags, _ = _IFINFOMSG.unpack_from(message)
+    attributes = _attributes(message[_IFINFOMSG.size :])
+    info = _attributes(attributes.get(_IFLA_LINKINFO, b""))
+    return Interface(
+        index, _text(attributes.get(_IFLA_IFNAME, b"")), arphrd, flags, _text(info.get(_IFLA_INFO_KIND, b""))
+    )
+
+
+def _drops(message: bytes) -> LinkDrops:
+    """Those of RTM_GETLINK's answer; zeros from a kernel that does not say."""
+    attributes = _attributes(message[_IFINFOMSG.size :])
+    counters = attributes.get(_IFLA_STATS64, b"").ljust(_DROPS.size, b"\0")
+    dropped, fifo, missed = _DROPS.unpack_from(counters)
+    return LinkDrops(dropped, fifo, missed)
+
+
+def _parse_address(message: bytes) -> tuple[int, IPv4Interface | IPv6Interface] | None:
+    """Index of the interface, and an address of it; None if it is not one of IP."""
+    if len(message) < _IFADDRMSG.size:
+        raise _nonsense()
+    family, prefix, _, _, index = _IFADDRMSG.unpack_from(message)
+    attributes = _attributes(message[_IFADDRMSG.size :])
+    # On a point-to-point link IFA_ADDRESS is the other end's.
+    address = attributes.get(_IFA_LOCAL, attributes.get(_IFA_ADDRESS, b""))
+    if family == socket.AF_INET and len(address) == 4 and prefix <= 32:
+        return index, IPv4Interface((address, prefix))
+    if family == socket.AF_INET6 and len(address) == 16 and prefix <= 128:
+        return index, IPv6Interface((address, prefix))
+    return None
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    """The values of attributes by their type; the last of each."""
+    found = {}
+    while len(data) >= _RTATTR.size:
+        size, kind = _RTATTR.unpack_from(data)
+        if not _RTATTR.size <= size <= len(data):
+            raise _nonsense()
+        found[kind & 0x3FFF] = data[_RTATTR.size : size]  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+        data = data[_aligned(size) :]
+    return found
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Type, flags and content of every message of a datagram."""
+    while data:
+        if len(data) < _NLMSGHDR.size:
+            raise _nonsense()
+        size, kind, flags, _, _ = _NLMSGHDR.unpack_from(data)
+        if not _NLMSGHDR.size <= size <= len(data):
+            raise _nonsense()
+        yield kind, flags, data[_NLMSGHDR.size : size]
+        data = data[_aligned(size) :]
+
+
+def _open() -> socket.socket:
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+
+
+def _ask(request: int, body: bytes, netlink: socket.socket | None = None) -> list[bytes]:
+    """What the kernel answers to a request for one thing, on an open socket if one is given."""
+    if netlink is not None:
+        return _exchange(netlink, request, _NLM_F_REQUEST, body)[0]
+    with _open() as netlink:
+        return _exchange(netlink, request, _NLM_F_REQUEST, body)[0]
+
+
+def _dump(request: int, body: bytes) -> list[bytes]:
+    """What the kernel answers to a request for all there are."""
+    for _ in range(10):
+        with _open() as netlink:
+            answers, whole = _exchange(netlink, request, _NLM_F_REQUEST | _NLM_F_DUMP, body)
+        if whole:
+            break
+    return answers
+
+
+def _exchange(netlink: socket.socket, request: int, flags: int, body: bytes) -> tuple[list[bytes], bool]:
+    """What the kernel answers; False if there were changes meanwhile, so that something may be missing."""
+    answers: list[bytes] = []
+    whole = True
+    try:
+        netlink.send(_NLMSGHDR.pack(_NLMSGHDR.size + len(body), request, flags, 1, 0) + body)
+        while True:
+            data, _, how, _ = netlink.recvmsg(1 << 16)
+            if not data or how & socket.MSG_TRUNC:
+                raise _nonsense()
+            for kind, answer_flags, message in _messages(data):
+                whole = whole and not answer_flags & _NLM_F_DUMP_INTR
+                if kind in (_NLMSG_ERROR, _NLMSG_DONE):
+                    code = -int.from_bytes(message[:4], sys.byteorder, signed=True)
+                    if code > 0:
+                        raise OSError(code, os.strerror(code))
+                    if kind == _NLMSG_DONE:
+                        return answers, whole
+                    raise _nonsense()  # an acknowledgement, which was not asked for
+                answers.append(message)
+            if not flags & _NLM_F_DUMP:
+                return answers, whole
+    except LinkError:
+        raise
+    except OSError as error:
+        raise LinkError(error.errno, f"rtnetlink: {error.strerror}") from error
+
+
+def _nonsense() -> LinkError:
+    return LinkError(errno.EBADMSG, "rtnetlink: the kernel's answer is cut short or makes no sense")
+
+
+def _aligned(size: int) -> int:
+    return (size + 3) & ~3
+
+
+def _text(value: bytes) -> str:
+    return value.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")

@@ -1,0 +1,19 @@
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
+
+from slimcap.abi.linux cimport mmsghdr
+from slimcap.source.mock.block_writer cimport Arrival
+
+cdef struct Message:
+    Message* next
+    Arrival packet      # its data is behind this
+
+cdef class MessageQueue:
+    cdef Message* _first
+    cdef Message* _last
+    cdef uint64_t charged, room    # bytes, as the kernel counts them
+    cdef bint keeps                         # what is taken is put at the end again
+    cdef bint is_empty(self) noexcept nogil
+    cdef bint has_room(self) noexcept nogil
+    cdef bint add(self, const Arrival* packet) noexcept nogil
+    cdef void _append(self, Message* message) noexcept nogil
+    cdef int take(self, mmsghdr* messages, unsigned int count, int ifindex, uint16_t hatype) noexcept nogil

@@ -1,0 +1,141 @@
+# cython: nonecheck=False
+# With it, `self.x += 1` needs the GIL.
+"""Packets that wait in a packet socket's receive queue, for a socket that no kernel fills.
+
+packet_rcv() and packet_recvmsg(), net/packet/af_packet.c.
+"""
+cimport cython
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy, memset
+
+from slimcap.abi.linux cimport (
+    CMSG_DATA,
+    CMSG_FIRSTHDR,
+    CMSG_LEN,
+    CMSG_NXTHDR,
+    CMSG_SPACE,
+    EAGAIN,
+    MSG_TRUNC,
+    PACKET_AUXDATA,
+    SCM_TIMESTAMPNS,
+    SOL_PACKET,
+    SOL_SOCKET,
+    TP_STATUS_USER,
+    cmsghdr,
+    msghdr,
+    sockaddr_ll,
+    timespec,
+    tpacket_auxdata,
+)
+from slimcap.source.mock.block_writer cimport write_address
+
+cdef enum:
+    NANOSECONDS = 1_000_000_000
+    OVERHEAD = 768      # what is counted beside the bytes of a small packet: SKB_TRUESIZE(64) is 832
+
+
+@cython.final
+@cython.no_gc
+cdef class MessageQueue:
+    """First in, first out, up to a number of bytes. Calls of two threads must not overlap.
+
+    Parameters
+    ----------
+    buffer_size : int
+        As given to SO_RCVBUF; the kernel doubles it.
+    """
+
+    def __cinit__(self, uint64_t buffer_size):
+        self.room = 2 * buffer_size
+
+    def __dealloc__(self):
+        cdef Message* message
+        while self._first is not NULL:
+            message = self._first
+            self._first = message.next
+            PyMem_RawFree(message)
+
+    cdef bint is_empty(self) noexcept nogil:
+        return self._first is NULL
+
+    cdef bint has_room(self) noexcept nogil:
+        """Whether another would be taken, of any size: the one that goes beyond is (sock_queue_rcv_skb)."""
+        return self.charged < self.room
+
+    cdef bint add(self, const Arrival* packet) noexcept nogil:
+        """Append a copy of a packet; False if there is no room."""
+        cdef Message* message
+        if not self.has_room():
+            return False
+        message = <Message*> PyMem_RawMalloc(sizeof(Message) + packet.cap_len)
+        if message is NULL:
+            return False
+        message.packet = packet[0]
+        message.packet.data = <uint8_t*> (message + 1)
+        memcpy(message + 1, packet.data, packet.cap_len)
+        self.charged += OVERHEAD + packet.cap_len
+        self._append(message)
+        return True
+
+    cdef void _append(self, Message* message) noexcept nogil:
+        message.next = NULL
+        if self._first is NULL:
+            self._first = message
+        else:
+            self._last.next = message
+        self._last = message
+
+    cdef int take(self, mmsghdr* messages, unsigned int count, int ifindex, uint16_t hatype) noexcept nogil:
+        """As recvmmsg(): how many, or the error number, negative."""
+        cdef unsigned int taken = 0
+        cdef Message* message
+        while taken < count and self._first is not NULL:
+            message = self._first
+            _answer(&message.packet, &messages[taken], ifindex, hatype)
+            self._first = message.next
+            taken += 1
+            if self.keeps:
+                self._append(message)
+            else:
+                self.charged -= OVERHEAD + message.packet.cap_len
+                PyMem_RawFree(message)
+        return <int> taken if taken else -EAGAIN
+
+
+cdef void _answer(const Arrival* packet, mmsghdr* answer, int ifindex, uint16_t hatype) noexcept nogil:
+    """What recvmmsg() writes for a packet."""
+    cdef msghdr* message = &answer.msg_hdr
+    cdef uint32_t size = min(packet.cap_len, <uint32_t> message.msg_iov[0].iov_len)
+    memcpy(message.msg_iov[0].iov_base, packet.data, size)
+    answer.msg_len = size
+    message.msg_flags = MSG_TRUNC if size < packet.cap_len else 0
+    if message.msg_namelen >= sizeof(sockaddr_ll):
+        memset(message.msg_name, 0, sizeof(sockaddr_ll))
+        write_address(<sockaddr_ll*> message.msg_name, packet, ifindex, hatype)
+    if message.msg_controllen >= CMSG_SPACE(sizeof(timespec)) + CMSG_SPACE(sizeof(tpacket_auxdata)):
+        _answer_control(packet, message)
+    else:
+        message.msg_controllen = 0
+
+
+cdef void _answer_control(const Arrival* packet, msghdr* message) noexcept nogil:
+    cdef tpacket_auxdata beside
+    cdef timespec time
+    cdef cmsghdr* control
+    memset(&beside, 0, sizeof(beside))
+    beside.tp_status = TP_STATUS_USER | packet.status
+    beside.tp_len, beside.tp_snaplen, beside.tp_net = packet.total_len, packet.cap_len, packet.maclen
+    beside.tp_vlan_tci, beside.tp_vlan_tpid = packet.vlan_tci, packet.vlan_tpid
+    time.tv_sec = packet.timestamp // NANOSECONDS
+    time.tv_nsec = packet.timestamp % NANOSECONDS
+    memset(message.msg_control, 0, message.msg_controllen)
+    control = CMSG_FIRSTHDR(message)
+    control.cmsg_level, control.cmsg_type = SOL_SOCKET, SCM_TIMESTAMPNS
+    control.cmsg_len = CMSG_LEN(sizeof(time))
+    memcpy(CMSG_DATA(control), &time, sizeof(time))
+    control = CMSG_NXTHDR(message, control)
+    control.cmsg_level, control.cmsg_type = SOL_PACKET, PACKET_AUXDATA
+    control.cmsg_len = CMSG_LEN(sizeof(beside))
+    memcpy(CMSG_DATA(control), &beside, sizeof(beside))
+    message.msg_controllen = CMSG_SPACE(sizeof(time)) + CMSG_SPACE(sizeof(beside))
