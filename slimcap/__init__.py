@@ -1,4 +1,4 @@
-"""slimcap: packets from capture files and network interfaces into numpy, a block at a time."""
+"""slimcap: read packets from network interfaces and capture files into numpy arrays, a batch at a time."""
 
 from slimcap.capfile.pcap_writer import PcapWriter
 from slimcap.capfile.pcapng_writer import PcapNgWriter

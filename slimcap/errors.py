@@ -1,22 +1,22 @@
-"""The exceptions slimcap raises. Each says what to do next; none prints anything."""
+"""Exceptions of this package. Nothing is printed by the library."""
 
 from __future__ import annotations
 
 
 class SlimcapError(Exception):
-    """Base of every exception of this package."""
+    """Base class of all exceptions of this package."""
 
 
 class CaptureStopped(SlimcapError):
-    """The source was closed: before the call, or by another thread while it waited."""
+    """The source was closed, before the call or by another thread during it."""
 
 
 class CaptureUnblocked(SlimcapError):
-    """`unblock()` was called: the source is as it was, and reading may go on."""
+    """A read was interrupted by `unblock()`. The source is unchanged: reading may continue."""
 
 
 class RingExhausted(SlimcapError):
-    """Every block of the ring is on loan to views that are still alive."""
+    """All blocks of the ring are held by views that are still alive."""
 
 
 class LinkError(SlimcapError, OSError):
@@ -24,7 +24,7 @@ class LinkError(SlimcapError, OSError):
 
 
 class LinkNotFound(LinkError):
-    """There is no interface of that name."""
+    """No interface with this name or index exists."""
 
 
 class LinkDown(LinkError):
@@ -32,28 +32,38 @@ class LinkDown(LinkError):
 
 
 class LinkGone(LinkError):
-    """The interface vanished while it was captured from."""
+    """The interface was removed during the capture."""
 
 
 class FilterError(SlimcapError, ValueError):
-    """A capture filter cannot be compiled or was refused."""
+    """A capture filter cannot be compiled, is not a valid BPF program, or was rejected by the kernel."""
 
 
 class FileFormatError(SlimcapError, ValueError):
-    """A capture file says something that cannot be true.
+    """A capture file is not valid.
 
-    Raised after every good packet before the bad place was delivered.
+    Raised only after all valid packets before the error were delivered.
 
-    Attributes
+    Parameters
     ----------
     reason : str
         What is wrong.
-    path : str
+    path : str, default ""
         Name of the file, as given.
-    offset : int
-        Byte offset of the bad place in the file; in a compressed file, in what it decompresses to.
-    packet_index : int
-        Number of good packets before it.
+    offset : int, default 0
+        Byte offset of the error in the file; for a compressed file, in the decompressed data.
+    packet_index : int, default 0
+        Number of valid packets before the error.
+
+    Attributes
+    ----------
+    reason, path, offset, packet_index
+        The parameters.
+
+    Examples
+    --------
+    >>> print(slimcap.FileFormatError("bad magic", "trace.pcap"))
+    trace.pcap: bad magic (byte 0, after 0 packets)
     """
 
     def __init__(self, reason: str, path: str = "", offset: int = 0, packet_index: int = 0) -> None:
@@ -68,4 +78,4 @@ class FileFormatError(SlimcapError, ValueError):
 
 
 class TruncatedFileError(FileFormatError):
-    """A capture file ends in the middle of something: it was cut, or is still being written."""
+    """A capture file ends within a header or packet: it was truncated, or is still being written."""

@@ -1,18 +1,18 @@
-"""The structs by which libraries hand Arrow data to each other within a process.
+"""Arrow's C data interface and C stream interface: the structs that exchange Arrow data within a process.
 
-Arrow's C data interface and C stream interface (arrow.apache.org/docs/format/CDataInterface.html). What the
-buffers hold says arrow.apache.org/docs/format/Columnar.html.
+Structs: arrow.apache.org/docs/format/CDataInterface.html. Content of the buffers:
+arrow.apache.org/docs/format/Columnar.html.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 cdef extern from "errno.h" nogil:
-    enum: ECANCELED, EINVAL, EIO, ENOMEM  # what a stream's calls give
+    enum: ECANCELED, EINVAL, EIO, ENOMEM  # return values of a stream's functions
 
 cdef extern from * nogil:
     """
     #include <stdint.h>
 
-    /* The guards are those of the specification: another header may have the same structs. */
+    /* The guards are those of the specification: another header may define the same structs. */
     #ifndef ARROW_C_DATA_INTERFACE
     #define ARROW_C_DATA_INTERFACE
     struct ArrowSchema {
@@ -53,8 +53,8 @@ cdef extern from * nogil:
 
     /* Columnar format, "Variable-size Binary View Layout":
      *
-     *   | length | up to 12 bytes, zeros behind them         |
-     *   | length | first 4 bytes | buffer's number | offset  |     if there are more
+     *   | length | up to 12 bytes, padded with zeros         |
+     *   | length | first 4 bytes | buffer index    | offset  |     if there are more
      */
     struct slimcap_binary_view {
         int32_t length;

@@ -1,4 +1,4 @@
-"""The two ways a ring block's status is touched; it is shared with the kernel, which runs on another core."""
+"""Atomic access to the status of a ring block, which is shared with the kernel on another core."""
 from libc.stdint cimport uint32_t
 
 cdef extern from * nogil:

@@ -1,4 +1,4 @@
-"""The instructions of classic BPF as C spells them: linux/bpf_common.h and linux/filter.h."""
+"""Instructions of classic BPF (linux/bpf_common.h and linux/filter.h)."""
 
 cdef extern from "linux/filter.h" nogil:
     enum: BPF_LD, BPF_LDX, BPF_ST, BPF_STX, BPF_ALU, BPF_JMP, BPF_RET, BPF_MISC
@@ -9,15 +9,15 @@ cdef extern from "linux/filter.h" nogil:
     enum: BPF_K, BPF_X, BPF_A, BPF_TAX, BPF_TXA
     enum: BPF_MEMWORDS
 
-    # What a load from there on gives: what the kernel knows of the packet, its network header, its first
-    # byte. Negative as C has them; as unsigned offsets they are near 2^32.
+    # Bases of special load offsets: the kernel's metadata of the packet, its network header, its first byte.
+    # They are negative in C; as unsigned offsets they are close to 2^32.
     enum: SKF_AD_OFF, SKF_NET_OFF, SKF_LL_OFF
     enum: SKF_AD_PROTOCOL, SKF_AD_PKTTYPE, SKF_AD_IFINDEX, SKF_AD_NLATTR, SKF_AD_NLATTR_NEST, SKF_AD_MARK
     enum: SKF_AD_QUEUE, SKF_AD_HATYPE, SKF_AD_RXHASH, SKF_AD_CPU, SKF_AD_ALU_XOR_X, SKF_AD_VLAN_TAG
     enum: SKF_AD_VLAN_TAG_PRESENT, SKF_AD_PAY_OFFSET, SKF_AD_RANDOM, SKF_AD_VLAN_TPID, SKF_AD_MAX
 
 cdef enum:
-    # Codes of whole instructions.
+    # Opcodes of complete instructions.
     LD_W_ABS = BPF_LD | BPF_W | BPF_ABS
     LD_H_ABS = BPF_LD | BPF_H | BPF_ABS
     LD_B_ABS = BPF_LD | BPF_B | BPF_ABS

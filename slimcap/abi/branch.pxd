@@ -1,5 +1,4 @@
-"""What is expected: of a branch, for the compiler, which keeps rare code and its registers out of a loop; of
-memory, for the cache."""
+"""Hints for the compiler, to keep rare code and its registers out of a loop, and for the cache (prefetch)."""
 
 cdef extern from * nogil:
     """

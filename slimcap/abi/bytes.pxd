@@ -1,7 +1,7 @@
-"""Loads of integers from bytes at any address and of either byte order.
+"""Loads and stores of integers at any address and in either byte order.
 
-`memcpy` of a constant size is how C spells an unaligned load: gcc makes one instruction of it.
-Nothing here checks a length; callers do, before.
+`memcpy` of a constant size is the portable unaligned load in C: gcc compiles it to one instruction.
+No function here checks lengths; the callers must.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -17,52 +17,52 @@ cdef extern from * nogil:
     uint16_t bswap16 "__builtin_bswap16"(uint16_t value) noexcept
     uint32_t bswap32 "__builtin_bswap32"(uint32_t value) noexcept
     uint64_t bswap64 "__builtin_bswap64"(uint64_t value) noexcept
-    int trailing_zeros "__builtin_ctzll"(uint64_t value) noexcept  # which is not 0
+    int trailing_zeros "__builtin_ctzll"(uint64_t value) noexcept  # undefined for 0
 
 
 cdef inline uint16_t load16(const void* p) noexcept nogil:
-    """A 16-bit integer in the byte order of this machine."""
+    """Load a 16-bit integer in machine byte order."""
     cdef uint16_t value
     memcpy(&value, p, 2)
     return value
 
 
 cdef inline uint32_t load32(const void* p) noexcept nogil:
-    """A 32-bit integer in the byte order of this machine."""
+    """Load a 32-bit integer in machine byte order."""
     cdef uint32_t value
     memcpy(&value, p, 4)
     return value
 
 
 cdef inline uint64_t load64(const void* p) noexcept nogil:
-    """A 64-bit integer in the byte order of this machine."""
+    """Load a 64-bit integer in machine byte order."""
     cdef uint64_t value
     memcpy(&value, p, 8)
     return value
 
 
 cdef inline uint16_t network16(uint16_t value) noexcept nogil:
-    """A 16-bit integer from this machine's byte order to the network's, or back: htons(3), ntohs(3)."""
+    """Convert a 16-bit integer between machine and network byte order: htons(3), ntohs(3)."""
     return bswap16(value) if SLIMCAP_LITTLE_ENDIAN else value
 
 
 cdef inline uint16_t be16(const void* p) noexcept nogil:
-    """A 16-bit integer in network byte order."""
+    """Load a 16-bit integer in network byte order."""
     return network16(load16(p))
 
 
 cdef inline uint32_t be32(const void* p) noexcept nogil:
-    """A 32-bit integer in network byte order."""
+    """Load a 32-bit integer in network byte order."""
     return bswap32(load32(p)) if SLIMCAP_LITTLE_ENDIAN else load32(p)
 
 
 cdef inline uint32_t le32(const void* p) noexcept nogil:
-    """A 32-bit integer in little-endian order."""
+    """Load a 32-bit integer in little-endian byte order."""
     return load32(p) if SLIMCAP_LITTLE_ENDIAN else bswap32(load32(p))
 
 
 cdef inline uint64_t le64(const void* p) noexcept nogil:
-    """A 64-bit integer in little-endian order."""
+    """Load a 64-bit integer in little-endian byte order."""
     return load64(p) if SLIMCAP_LITTLE_ENDIAN else bswap64(load64(p))
 
 

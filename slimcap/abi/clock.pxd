@@ -1,6 +1,6 @@
-"""Ticks of any clock to nanoseconds, exact: what does not fit in 64 bits on the way is done in 128.
+"""Exact conversion of clock ticks to nanoseconds, with 128-bit arithmetic where 64 bits do not suffice.
 
-    if_tsresol      0eeeeeee  10^-e seconds a tick      1eeeeeee  2^-e seconds a tick
+    if_tsresol      0eeeeeee  10^-e seconds per tick    1eeeeeee  2^-e seconds per tick
 
 draft-ietf-opsawg-pcapng, section 4.2: if_tsresol and if_tsoffset.
 """
@@ -11,14 +11,14 @@ cdef extern from * nogil:
     #include <stdint.h>
 
     struct slimcap_clock {
-        uint64_t multiply, divide;  /* one of the two is 1 */
+        uint64_t multiply, divide;  /* at least one of the two is 1 */
         unsigned shift;
-        int64_t seconds;            /* at tick 0 */
+        int64_t seconds;            /* seconds since 1970 at tick 0 */
     };
 
     static inline int64_t slimcap_nanoseconds(const struct slimcap_clock *clock, uint64_t ticks)
     {
-        uint64_t plain;     /* what nearly all are: in 64 bits, which takes half the time */
+        uint64_t plain;     /* the common case, in 64 bits: half the time */
         if (clock->divide == 1 && clock->shift == 0 && clock->seconds == 0
                 && !__builtin_mul_overflow(ticks, clock->multiply, &plain) && plain <= INT64_MAX)
             return (int64_t)plain;
@@ -35,18 +35,18 @@ cdef extern from * nogil:
         unsigned int shift
         int64_t seconds
 
-    # Since 1970, rounded down; what int64 does not hold is the nearest that it does.
+    # Nanoseconds since 1970, rounded down, and saturated at the limits of int64.
     int64_t nanoseconds "slimcap_nanoseconds"(const Clock* clock, uint64_t ticks) noexcept
 
 cdef enum:
-    MICROSECONDS = 6        # if_tsresol where none is given
+    MICROSECONDS = 6        # default of if_tsresol
     MOST_DECIMAL = 19       # 10^19 is the largest power of ten in 64 bits
     MOST_BINARY = 63
     NANO = 9
 
 
 cdef inline bint set_resolution(Clock* clock, uint8_t tsresol) noexcept nogil:
-    """Let a tick be what if_tsresol says; False if that is finer than can be told apart in 64 bits."""
+    """Set the length of a tick by if_tsresol; return False if it is too small for 64-bit timestamps."""
     cdef unsigned int power = tsresol & 0x7f
     clock.multiply = clock.divide = 1
     clock.shift = 0

@@ -1,4 +1,4 @@
-"""System calls and the kernel's structs, with a _Static_assert beside each layout relied on."""
+"""System calls and kernel structs, with a _Static_assert for each layout that the code relies on."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from posix.types cimport mode_t
 
@@ -80,7 +80,7 @@ cdef extern from *:
     #ifndef PACKET_IGNORE_OUTGOING
     #define PACKET_IGNORE_OUTGOING 23       /* Linux 4.20 */
     #endif
-    /* linux/if_packet.h, TPACKET_V3; the walker relies on the fixed part of each struct. */
+    /* linux/if_packet.h, TPACKET_V3: the block walker relies on the fixed part of each struct. */
     _Static_assert(offsetof(struct tpacket_block_desc, hdr) == 8, "tpacket_block_desc");
     _Static_assert(sizeof(struct tpacket_hdr_v1) == 40, "tpacket_hdr_v1");
     _Static_assert(sizeof(struct tpacket3_hdr) == 48, "tpacket3_hdr");

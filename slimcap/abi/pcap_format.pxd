@@ -1,7 +1,7 @@
-"""The on-disk structs of capture files, spelt in C.
+"""On-disk structs of capture files, as C structs.
 
 Classic pcap: draft-ietf-opsawg-pcap, sections 4 (file header) and 5 (packet record).
-pcapng: draft-ietf-opsawg-pcapng, section 3 (blocks and options) and 4 (block types).
+pcapng: draft-ietf-opsawg-pcapng, sections 3 (blocks and options) and 4 (block types).
 """
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
@@ -13,16 +13,16 @@ cdef extern from * nogil:
         uint32_t magic;
         uint16_t version_major;
         uint16_t version_minor;
-        uint32_t thiszone;      /* both always written as 0 */
-        uint32_t sigfigs;
+        uint32_t thiszone;      /* always written as 0 */
+        uint32_t sigfigs;       /* always written as 0 */
         uint32_t snaplen;
-        uint32_t linktype;      /* 16 bits of type, above them FCS length and reserved bits */
+        uint32_t linktype;      /* low 16 bits: type; high 16 bits: FCS length and reserved bits */
     };
     _Static_assert(sizeof(struct slimcap_pcap_file) == 24, "pcap file header");
 
     struct slimcap_pcap_record {
         uint32_t seconds;
-        uint32_t fraction;      /* micro- or nanoseconds, as the magic says */
+        uint32_t fraction;      /* micro- or nanoseconds, depending on the magic number */
         uint32_t caplen;
         uint32_t len;
     };
@@ -30,15 +30,15 @@ cdef extern from * nogil:
 
     #define SLIMCAP_PCAP_MICRO    0xa1b2c3d4u
     #define SLIMCAP_PCAP_NANO     0xa1b23c4du
-    #define SLIMCAP_PCAP_MODIFIED 0xa1b2cd34u  /* Linux 2.2's patched libpcap: 8 bytes more a record */
+    #define SLIMCAP_PCAP_MODIFIED 0xa1b2cd34u  /* patched libpcap of Linux 2.2: 8 more bytes per record */
     #define SLIMCAP_PCAP_MODIFIED_EXTRA 8
-    #define SLIMCAP_PCAP_IXIA_HW  0x1c0001acu  /* IXIA's lcap: 4 bytes more of file header, */
-    #define SLIMCAP_PCAP_IXIA_SW  0x1c0001abu  /* the size of all records */
+    #define SLIMCAP_PCAP_IXIA_HW  0x1c0001acu  /* IXIA lcap: 4 more bytes in the file header, */
+    #define SLIMCAP_PCAP_IXIA_SW  0x1c0001abu  /* the total size of all records */
     #define SLIMCAP_PCAP_IXIA_EXTRA 4
 
     struct slimcap_pcapng_block {
         uint32_t type;
-        uint32_t length;        /* of all of the block, which ends with this number again */
+        uint32_t length;        /* of the whole block, which repeats this number at its end */
     };
 
     struct slimcap_pcapng_section {
@@ -75,7 +75,7 @@ cdef extern from * nogil:
         uint32_t type;
         uint32_t length;
         uint16_t interface_id;
-        uint16_t drops;         /* since the packet before; 0xffff: not known */
+        uint16_t drops;         /* packets dropped since the previous packet; 0xffff: not known */
         uint32_t time_high;
         uint32_t time_low;
         uint32_t caplen;
@@ -101,7 +101,7 @@ cdef extern from * nogil:
 
     struct slimcap_pcapng_option {
         uint16_t code;
-        uint16_t length;        /* of the value behind it, which is padded to a multiple of 4 */
+        uint16_t length;        /* of the value after it, without its padding to a multiple of 4 */
     };
 
     #define SLIMCAP_PCAPNG_SECTION    0x0a0d0d0au
@@ -190,9 +190,9 @@ cdef extern from * nogil:
     const uint32_t PCAPNG_PACKET "SLIMCAP_PCAPNG_PACKET"
 
 cdef enum:
-    # Option codes, each of the block it is in (draft-ietf-opsawg-pcapng, sections 3.5, 4.1, 4.2, 4.3, 4.6).
+    # Option codes; their meaning depends on the block (draft-ietf-opsawg-pcapng, 3.5, 4.1, 4.2, 4.3, 4.6).
     OPTION_END = 0
-    OPTION_MOST = 0xffff        # bytes of a value
+    OPTION_MOST = 0xffff        # maximum length of a value in bytes
     OPTION_COMMENT = 1
     SECTION_HARDWARE = 2
     SECTION_OS = 3
@@ -214,9 +214,9 @@ cdef enum:
     STATISTICS_SYSTEM_DROPS = 7
 
 cdef enum:
-    LENGTH_SIZE = sizeof(uint32_t)  # of a block, which is there again at its end
+    LENGTH_SIZE = sizeof(uint32_t)  # size of the block length, which a block repeats at its end
 
 
 cdef inline uint64_t padded(uint64_t size) noexcept nogil:
-    """To a multiple of 4, as packets and the values of options are."""
+    """Round a size up to a multiple of 4, as packets and option values are padded in pcapng."""
     return (size + 3) & ~<uint64_t> 3

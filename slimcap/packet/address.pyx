@@ -1,4 +1,7 @@
-"""Columns of IP addresses: to text and back, and which are in a network. IPv4 is what IPv6 maps it to."""
+"""Arrays of IP addresses: conversion to and from text, membership in a network.
+
+An address is 16 bytes; IPv4 addresses are IPv4-mapped IPv6 addresses (RFC 4291 section 2.5.5.2).
+"""
 cimport numpy as cnp
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
@@ -20,14 +23,14 @@ cdef enum:
     ADDRESS_LEN = 16
     IPV4_TEXT = 15      # 255.255.255.255
     IPV6_TEXT = 39      # eight groups of four
-    MOST_TEXT = 46      # INET6_ADDRSTRLEN, its end included
+    MOST_TEXT = 46      # INET6_ADDRSTRLEN, terminating NUL included
 
 _WIDTH_ERROR = (
     "addresses are 16 bytes each: V16, S16, or uint8 with a last dimension of 16; not {} of shape {}")
 
 
 cdef cnp.ndarray _addresses(object column):
-    """The column as an array of V16, (N,), and without a copy where that can be."""
+    """Return the column as an array of V16 or S16, shape (N,), without a copy if possible."""
     array = np.asarray(column)
     if array.dtype == np.uint8 and array.ndim and array.shape[array.ndim - 1] == ADDRESS_LEN:
         return np.ascontiguousarray(array).view("V16").reshape(-1)
@@ -37,7 +40,7 @@ cdef cnp.ndarray _addresses(object column):
 
 
 cdef tuple _shape(object column):
-    """The shape of what is made of a column: one value an address."""
+    """Return the shape of a result that has one value for each address of a column."""
     array = np.asarray(column)
     return array.shape[:array.ndim - 1] if array.dtype == np.uint8 else array.shape
 
@@ -51,7 +54,7 @@ cdef bint _all_mapped(const uint8_t* p, Py_ssize_t stride, Py_ssize_t count) noe
 
 
 cdef uint32_t* _put_number(uint32_t* out, uint32_t number) noexcept nogil:
-    """Write a number below 1000 in digits, a character in 32 bits; return the place behind it."""
+    """Write a number below 1000 in decimal, as UCS-4 characters; return the position after it."""
     if number >= 100:
         out[0] = 48 + number // 100
         out += 1
@@ -63,7 +66,7 @@ cdef uint32_t* _put_number(uint32_t* out, uint32_t number) noexcept nogil:
 
 
 cdef void _put_text(const uint8_t* address, uint32_t* out) noexcept nogil:
-    """Write an address as text, into zeros, a character in 32 bits."""
+    """Write an address as text, as UCS-4 characters, into zeroed memory."""
     cdef char text[MOST_TEXT]
     cdef int index
     if is_mapped(address):
@@ -81,23 +84,29 @@ cdef void _put_text(const uint8_t* address, uint32_t* out) noexcept nogil:
 
 
 def ip_to_str(column):
-    """Addresses as text.
+    """Convert IP addresses to text.
 
     Parameters
     ----------
-    column : array_like of V16, S16, or of uint8 with a last dimension of 16
-        Addresses in network byte order, as the `src` and `dst` columns of `Batch.headers` have them.
+    column : array_like of V16 or S16, or of uint8 with a last dimension of 16
+        Addresses in network byte order, such as the `src` and `dst` columns of `Batch.headers`; IPv4 ones as
+        IPv4-mapped IPv6 addresses.
 
     Returns
     -------
     ndarray of str
-        IPv4 with dots, IPv6 as inet_ntop(3) writes it; of 15 characters if all are IPv4, else of 39. Of a
-        packet without addresses it is "::", which is what 16 zero bytes are.
+        One text per address: IPv4 in dotted decimal, IPv6 as inet_ntop(3) writes it. The dtype is U15 if all
+        are IPv4, else U39. Sixteen zero bytes, as for a packet without addresses, are "::".
 
     Raises
     ------
     TypeError
-        The column holds no addresses.
+        `column` does not have items of 16 bytes.
+
+    Examples
+    --------
+    >>> slimcap.ip_to_str(slimcap.ip_from_str(["::ffff:10.0.0.1", "fe80:0::1"])).tolist()
+    ['10.0.0.1', 'fe80::1']
     """
     cdef cnp.ndarray addresses = _addresses(column)
     cdef const uint8_t* p = <const uint8_t*> cnp.PyArray_DATA(addresses)
@@ -113,7 +122,7 @@ def ip_to_str(column):
 
 
 cdef bint _read_text(const uint32_t* text, Py_ssize_t width, uint8_t* out) noexcept nogil:
-    """Read an address; False if it is none."""
+    """Parse an address; return False if it is not valid."""
     cdef char narrow[MOST_TEXT]
     cdef uint8_t address[4]
     cdef Py_ssize_t index
@@ -131,24 +140,29 @@ cdef bint _read_text(const uint32_t* text, Py_ssize_t width, uint8_t* out) noexc
 
 
 def ip_from_str(texts):
-    """Addresses from text: the way back from `ip_to_str`.
+    """Convert text to IP addresses, the inverse of `ip_to_str`.
 
     Parameters
     ----------
     texts : array_like of str
-        IPv4 and IPv6 addresses, as inet_pton(3) reads them.
+        IPv4 and IPv6 addresses, in the syntax of inet_pton(3).
 
     Returns
     -------
     ndarray of V16
-        In network byte order, IPv4 as IPv6 maps it; of the shape of `texts`.
+        Addresses in network byte order, IPv4 ones as IPv4-mapped IPv6 addresses. Same shape as `texts`.
 
     Raises
     ------
     ValueError
-        A text is no address.
+        A text is not a valid IP address.
     TypeError
-        They are no text.
+        `texts` is not an array of str.
+
+    Examples
+    --------
+    >>> slimcap.ip_to_str(slimcap.ip_from_str(["10.0.0.1", "2001:db8::1"])).tolist()
+    ['10.0.0.1', '2001:db8::1']
     """
     array = np.asarray(texts)
     if array.dtype.kind not in "UT" and array.size:
@@ -169,7 +183,10 @@ def ip_from_str(texts):
 cdef void _masked(
         const uint8_t* p, Py_ssize_t stride, Py_ssize_t count, const uint8_t* prefix, const uint8_t* mask,
         bint mapped, uint8_t* out) noexcept nogil:
-    """Which addresses have the prefix in the bits of the mask, and are IPv4 as `mapped` says."""
+    """Set `out` to 1 for each address that matches the prefix, and 0 otherwise.
+
+    It matches if the bits of `mask` are those of `prefix`, and it is an IPv4 address if and only if `mapped`.
+    """
     cdef Py_ssize_t index
     cdef int byte
     cdef uint8_t other
@@ -182,26 +199,33 @@ cdef void _masked(
 
 
 def in_network(column, network):
-    """Which addresses are in a network.
+    """Test which IP addresses are in a network.
 
     Parameters
     ----------
-    column : array_like
-        Addresses, as `ip_to_str` takes them.
+    column : array_like of V16 or S16, or of uint8 with a last dimension of 16
+        Addresses in network byte order, as for `ip_to_str`.
     network : str or ipaddress.IPv4Network or ipaddress.IPv6Network
-        As "10.0.0.0/8", "2001:db8::/32", or a single address. No IPv4 address is in an IPv6 network.
+        A network such as "10.0.0.0/8" or "2001:db8::/32", or a single address. An IPv6 network contains no
+        IPv4 address.
 
     Returns
     -------
     ndarray of bool
-        A mask: ``batch[slimcap.in_network(headers["src"], "10.0.0.0/8")]``.
+        One value per address, usable as a mask: ``batch[slimcap.in_network(headers["src"], "10.0.0.0/8")]``.
 
     Raises
     ------
     TypeError
-        The column holds no addresses.
+        `column` does not have items of 16 bytes.
     ValueError
-        It is no network, or has bits set behind its prefix.
+        `network` is not valid, or has bits set after its prefix.
+
+    Examples
+    --------
+    >>> addresses = slimcap.ip_from_str(["10.0.0.1", "2001:db8::1"])
+    >>> slimcap.in_network(addresses, "10.0.0.0/8").tolist()
+    [True, False]
     """
     net = ip_network(network)
     cdef bint mapped = net.version == 4

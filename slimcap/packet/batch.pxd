@@ -9,9 +9,9 @@ cdef class Batch:
     cdef Py_ssize_t _count
     cdef Hold _rows_hold        # keeps _rows alive
     cdef Lease _lease           # keeps the packets' bytes alive
-    cdef int64_t _total_bytes   # of all packets on the wire; -1: not added up yet
+    cdef int64_t _total_bytes   # sum of total_len; -1: not computed yet
     cdef object _links
-    cdef object _records        # numpy arrays, made when asked for
+    cdef object _records        # numpy arrays, made on first access
     cdef object _data
     cdef int _take(self, object rows) except -1
     cdef View _open(self)

@@ -1,4 +1,4 @@
-"""`Batch`: a block of packets as numpy sees it, rows of numbers over bytes on loan."""
+"""`Batch`: a block of packets as numpy arrays, rows of numbers over leased bytes."""
 cimport cython
 cimport numpy as cnp
 from cpython.number cimport PyIndex_Check, PyNumber_AsSsize_t
@@ -32,9 +32,9 @@ cdef extern from "numpy/arrayobject.h":
 
 
 cdef object _array(cnp.dtype dtype, Py_ssize_t count, View view):
-    """An array over the bytes of a view.
+    """Return an array of `count` items over the bytes of a view.
 
-    It stays read-only: numpy asks the view before it lets somebody write.
+    It stays read-only: before numpy makes an array writable, it asks the view, which refuses.
     """
     cdef cnp.npy_intp size = count
     cdef cnp.ndarray array
@@ -47,7 +47,7 @@ cdef object _array(cnp.dtype dtype, Py_ssize_t count, View view):
 
 
 cdef Batch new_batch(const Record* rows, Py_ssize_t count, Hold rows_hold, Lease lease, object links):
-    """A batch over rows that `rows_hold` keeps alive and bytes on loan by `lease`."""
+    """Make a batch of rows that `rows_hold` keeps alive, over the bytes of `lease`."""
     cdef Batch batch = Batch.__new__(Batch)
     batch._rows = rows
     batch._count = count
@@ -61,13 +61,15 @@ cdef Batch new_batch(const Record* rows, Py_ssize_t count, Hold rows_hold, Lease
 cdef void pack_rows(
         const Record* rows, Py_ssize_t count, const unsigned char* data, size_t size,
         Record* out, unsigned char* bytes_out, size_t at) noexcept nogil:
-    """Copy rows and their payloads, one payload behind the other from `at` on;
-    rows out of bounds become empty."""
+    """Copy rows and their payloads, the payloads one after another starting at `at`.
+
+    Rows that are out of bounds get an empty payload.
+    """
     cdef Py_ssize_t index
     cdef Record* row
     for index in range(count):
         row = &out[index]
-        memcpy(row, &rows[index], sizeof(Record))  # the spare bytes, too, which an assignment may leave out
+        memcpy(row, &rows[index], sizeof(Record))  # an assignment need not copy the spare bytes
         if not in_bounds(row, size):
             row.cap_len = 0
             row.offset = 0
@@ -77,7 +79,7 @@ cdef void pack_rows(
 
 
 cdef Py_ssize_t _first_outside(const Record* rows, Py_ssize_t count, size_t size) noexcept nogil:
-    """The first row that points outside `size` bytes of data; `count` if none does."""
+    """Return the index of the first row that points outside `size` bytes of data; `count` if none does."""
     cdef Py_ssize_t index
     for index in range(count):
         if not in_bounds(&rows[index], size):
@@ -86,7 +88,7 @@ cdef Py_ssize_t _first_outside(const Record* rows, Py_ssize_t count, size_t size
 
 
 cdef size_t _payload_size(const Record* rows, Py_ssize_t count, size_t size) noexcept nogil:
-    """Bytes that the payloads of the rows take."""
+    """Return the total size of the rows' payloads in bytes."""
     cdef Py_ssize_t index
     cdef size_t total = 0
     for index in range(count):
@@ -97,7 +99,7 @@ cdef size_t _payload_size(const Record* rows, Py_ssize_t count, size_t size) noe
 
 @cython.final
 cdef class _Packer:
-    """Packets of several batches, brought together in memory that grows by half when it is full."""
+    """Copies the packets of several batches into one, in memory that grows by half when it is full."""
 
     cdef Block rows, data
     cdef Py_ssize_t count, size
@@ -135,22 +137,32 @@ cdef int _grow(Block block, Py_ssize_t needed) except -1:
 
 
 def concat(batches):
-    """The packets of several batches, in memory of their own and without the bytes between them.
+    """Concatenate batches into one, which has its own copy of the packets without the bytes between them.
 
     Parameters
     ----------
     batches : iterable of Batch
-        Of one source, or of sources with the same links. Each is needed only until the next is asked for.
+        Batches of one source, or of sources with the same links. Each batch is used only until the next one
+        is taken from the iterable.
 
     Returns
     -------
     Batch
-        It borrows nothing.
+        All packets, in order. It owns its memory.
 
     Raises
     ------
     ValueError
-        A batch was released, or their links contradict each other.
+        A batch was released, or the batches have different links: of any two, the shorter tuple of links must
+        be a prefix of the longer one.
+    TypeError
+        An item is not a Batch.
+
+    Examples
+    --------
+    >>> copy = slimcap.concat([batch, batch])
+    >>> len(copy) == 2 * len(batch)
+    True
     """
     cdef _Packer packer = _Packer()
     cdef Batch batch
@@ -167,30 +179,49 @@ def concat(batches):
 
 
 @cython.final
-@cython.no_gc_clear  # rows are looked at through a pointer
+@cython.no_gc_clear  # rows are read through a pointer into memory that _rows_hold keeps alive
 @cython.freelist(64)
 cdef class Batch:
-    """Packets: an array of records, and the bytes they describe.
+    """A block of packets: an array of records, and the bytes they describe.
 
-    `batch["total_len"]` is a column, `batch[3]` a packet, `batch[batch["ip_offset"] != NO_IP]` a batch of
-    those rows over the same memory; iterating gives the packets. `len(batch)` is the number of packets.
+    ============================ ==============================================================
+    ``len(batch)``               number of packets
+    ``batch["total_len"]``       a column of `records`, shape (N,)
+    ``batch[3]``, ``batch[-1]``  one packet, a `PacketView`; iterating yields these
+    ``batch[10:20]``             a batch of these rows over the same bytes; also with a boolean
+                                 mask or an array of row numbers
+    ============================ ==============================================================
 
-    Arrays, views and batches made from a batch keep the packets' bytes on loan as long as they live. They are
-    read-only. `copy()` takes the packets into memory of their own, `release()` gives the bytes back early.
+    Columns, packets, payload views and batches of some rows are read-only. Packets, payload views, batches of
+    some rows, and arrays from `data` share the packets' bytes and keep them alive. `copy()` copies
+    the packets into memory of their own, `release()` returns the bytes early. A batch is a context manager
+    that releases them on exit, and an Arrow array and stream (PyCapsule protocol). Pickling copies packets.
 
     Parameters
     ----------
     records : array_like of RECORD_DTYPE, shape (N,)
-        One row a packet. Copied.
+        One row per packet. Copied.
     data : buffer
-        The bytes that `records["offset"]` and `["cap_len"]` point into. Not copied; must not change.
-    links : tuple of Link
-        The interfaces that `records["interface"]` points into.
+        The bytes that `records["offset"]` and `records["cap_len"]` point into. Not copied; must not change.
+    links : iterable of Link, default ()
+        The interfaces that `records["interface"]` is an index into.
 
     Raises
     ------
     ValueError
-        A record that points outside `data`.
+        A record points outside `data`, or `records` has more than one dimension.
+    TypeError, BufferError
+        `data` is not a C-contiguous buffer.
+
+    Examples
+    --------
+    >>> records = np.zeros(2, slimcap.RECORD_DTYPE)
+    >>> records["offset"], records["cap_len"] = [0, 3], [3, 2]
+    >>> batch = slimcap.Batch(records, b"abcde")
+    >>> bytes(batch[1].payload)
+    b'de'
+    >>> len(batch[batch["cap_len"] > 2])
+    1
     """
 
     def __init__(self, records, data, links=()):
@@ -212,8 +243,10 @@ cdef class Batch:
         self._links = tuple(links)
 
     cdef int _take(self, object rows) except -1:
-        """Rows that a contiguous array owns, which nobody else may refer to:
-        nothing may change them behind us."""
+        """Use the rows of a contiguous array that owns them.
+
+        There must be no other reference to the array, so that nothing can change the rows afterwards.
+        """
         cdef Lease lease = lease_buffer(rows)
         self._rows = <const Record*> lease._ptr
         self._count = len(rows)
@@ -224,9 +257,10 @@ cdef class Batch:
 
     @property
     def records(self):
-        """The rows, RECORD_DTYPE, shape (N,), read-only.
+        """The rows, an ndarray of RECORD_DTYPE, shape (N,), read-only.
 
-        An array lives on after the batch, without its bytes.
+        The array stays valid without the batch and after `release()`. It does not keep the packets' bytes
+        alive.
         """
         if self._records is None:
             view = new_view(<const uint8_t*> self._rows, self._count * sizeof(Record), self._rows_hold)
@@ -235,7 +269,7 @@ cdef class Batch:
 
     @property
     def total_bytes(self):
-        """Bytes of all packets on the wire: the sum of `total_len`, without an array made."""
+        """Sum of `total_len` in bytes; computed once, without making an array."""
         cdef const Record* rows = self._rows
         cdef Hold _hold = self._rows_hold
         cdef Py_ssize_t index, count = self._count
@@ -249,8 +283,9 @@ cdef class Batch:
 
     @property
     def data(self):
-        """The bytes that `records["offset"]` points into, uint8, read-only;
-        on loan as long as a view of it lives.
+        """The bytes that `records["offset"]` points into, an ndarray of uint8, read-only.
+
+        The bytes stay alive as long as any array or view made from it.
 
         Raises
         ------
@@ -265,36 +300,56 @@ cdef class Batch:
 
     @property
     def links(self):
-        """The interfaces, a tuple of Link; `records["interface"]` is an index into it."""
+        """The interfaces, a tuple of Link that `records["interface"]` is an index into."""
         return self._links
 
     @property
     def timestamps(self):
-        """Capture times, datetime64[ns], shape (N,): a view of the records."""
+        """Capture times, an ndarray of datetime64[ns], shape (N,): a view of `records`."""
         return self.records["timestamp"].view("M8[ns]")
 
     def payload(self, index):
-        """The captured bytes of a packet: a View, which keeps the batch's bytes on loan as long as it lives.
+        """Return the captured bytes of one packet, without a copy.
+
+        Parameters
+        ----------
+        index : int
+            Row number; negative numbers count from the end.
+
+        Returns
+        -------
+        View
+            It keeps the batch's bytes alive as long as it lives.
 
         Raises
         ------
         IndexError
-            There is no such packet.
+            The batch has no such row.
         ValueError
-            The batch was released.
+            The batch was released, or the row points outside its data.
         """
         cdef const Record* row = self._row(PyNumber_AsSsize_t(index, IndexError))
         return new_view(self._lease._ptr + row.offset, row.cap_len, self._lease.hold)
 
     def ip_layer(self, index):
-        """A packet from its IP header on: an IPLayer, empty if there is none; it lives as a payload does.
+        """Return the captured bytes of one packet from its IP header on, without a copy.
+
+        Parameters
+        ----------
+        index : int
+            Row number; negative numbers count from the end.
+
+        Returns
+        -------
+        IPLayer
+            Empty if the packet has no IP header. It keeps the batch's bytes alive as long as it lives.
 
         Raises
         ------
         IndexError
-            There is no such packet.
+            The batch has no such row.
         ValueError
-            The batch was released.
+            The batch was released, or the row points outside its data.
         """
         cdef const Record* row = self._row(PyNumber_AsSsize_t(index, IndexError))
         cdef uint32_t at = ip_start(row)
@@ -302,7 +357,17 @@ cdef class Batch:
             self._lease._ptr + row.offset + at, row.cap_len - at, self._lease.hold)
 
     def gather(self, Py_ssize_t n):
-        """The first `n` bytes of every packet, zero-padded: an array of its own, uint8, shape (N, n).
+        """Copy the first `n` bytes of every packet into an array, padded with zeros.
+
+        Parameters
+        ----------
+        n : int
+            Number of bytes per packet.
+
+        Returns
+        -------
+        ndarray of uint8, shape (N, n)
+            A writable array that owns its memory.
 
         Raises
         ------
@@ -329,10 +394,10 @@ cdef class Batch:
         return out
 
     def filter(self, filter):
-        """The packets that a filter takes: a batch of those rows over the same memory.
+        """Return the packets that match a filter, as a batch over the same bytes.
 
-        Expressions are compiled as for a file, for the link type of each interface. VLAN tags that the kernel
-        took out are seen where they were on the wire.
+        Expressions are compiled for the link type of each interface, as for a capture file. The filter sees
+        VLAN tags that the kernel removed where they were on the wire.
 
         Parameters
         ----------
@@ -342,12 +407,12 @@ cdef class Batch:
         Returns
         -------
         Batch
-            Keeps this one's bytes on loan as long as it lives.
+            It keeps this batch's bytes alive as long as it lives.
 
         Raises
         ------
         FilterError
-            The filter cannot be compiled for a link type of this batch, or is no program.
+            The filter cannot be compiled for a link type of this batch, or is not a valid program.
         ValueError
             The batch was released.
         """
@@ -356,40 +421,46 @@ cdef class Batch:
         return match(self, filter)
 
     def headers(self, columns=None, inner=False):
-        """What the packets' headers say, from the link layer to the transport: a structured array of its own.
+        """Parse the packets' headers, from the link layer to the transport layer.
 
-        Nothing raises for a packet: `status` is a `HeaderStatus`, which says what is known of it.
+        A bad packet does not raise: its `status` column, a `HeaderStatus`, tells which columns are known.
 
         Parameters
         ----------
         columns : iterable of str, optional
-            Names of the columns, in order; only these are computed. Any of HEADER_DTYPE, which is what
-            there is without, and the keys:
+            Names of the columns, in order; only these are computed. Default: all of HEADER_DTYPE. Besides
+            those of HEADER_DTYPE there are:
 
-            - flow_hash, u8: XXH64 with seed 0 of src, dst, src_port, dst_port in network byte order, and
-              protocol, 37 bytes; 0 where there are no addresses.
-            - flow_hash_symmetric, u8: the same, with the smaller (address, port) for src: both
-              directions of a flow have the same.
-            - community_id, S30: Community ID version 1 with seed 0; empty where the ports are not known.
-        inner : bool
-            Go into IP in IP, GRE, VXLAN, GENEVE and GTP-U: the columns from `ip_version` on are those of the
-            innermost IP packet, and `tunnels` says how deep that was.
+            - flow_hash, u8: XXH64 with seed 0 over src, dst, src_port, dst_port in network byte order and
+              protocol, 37 bytes; 0 if the packet has no complete fixed IP header.
+            - flow_hash_symmetric, u8: the same with the smaller (address, port) as source, so that both
+              directions of a flow have the same hash.
+            - community_id, S30: Community ID version 1 with seed 0; empty if the ports are not known.
+        inner : bool, default False
+            Enter IP-in-IP, GRE, VXLAN, GENEVE and GTP-U tunnels: the columns from `ip_version` on describe
+            the innermost IP packet, and `tunnels` is the number of tunnels around it.
 
         Returns
         -------
-        ndarray of HEADER_DTYPE, or of the columns, shape (N,)
-            Aligned with `records`. It lives on after the batch.
+        ndarray of HEADER_DTYPE, or of the given columns, shape (N,)
+            One row for each row of `records`. It owns its memory.
 
         Raises
         ------
         ValueError
-            There is no such column, or the batch was released.
+            A column does not exist or occurs twice, `columns` is empty, or the batch was released.
+        TypeError
+            `columns` is a str.
         """
         return header_columns(self._rows, self._count, self._open(), self._links, columns, inner)
 
     def copy(self):
-        """The same packets in memory of their own, without the bytes between them:
-        a Batch that borrows nothing.
+        """Copy the packets, without the bytes between them.
+
+        Returns
+        -------
+        Batch
+            It owns its memory.
 
         Raises
         ------
@@ -399,12 +470,14 @@ cdef class Batch:
         return concat((self,))
 
     def release(self):
-        """Give the packets' bytes back now. Columns and `records` stay; a second call does nothing.
+        """Return the packets' bytes to their owner now.
+
+        `records` and its columns stay valid. A second call does nothing.
 
         Raises
         ------
         BufferError
-            Views of the bytes are still open: payloads, `data` and what was sliced from it, batches of some
+            Views of the bytes are still alive: packets, payloads, arrays made from `data`, or batches of some
             rows.
         """
         self._data = None
@@ -413,7 +486,7 @@ cdef class Batch:
 
     @property
     def released(self):
-        """Whether `release()` was called."""
+        """True after `release()`."""
         return self._lease is None or self._lease.released
 
     def __enter__(self):
@@ -439,7 +512,7 @@ cdef class Batch:
         if not isinstance(rows, np.ndarray) or rows.dtype != RECORD_DTYPE or rows.ndim != 1:
             raise TypeError(
                 "a batch is indexed by a column's name, a packet's number, a slice, a mask or numbers")
-        # The new batch's lease borrows from ours: a view like any other.
+        # The new batch's lease borrows from ours, so it counts as one of our views.
         cdef Batch batch = new_batch(NULL, 0, None, lease_buffer(self._open()), self._links)
         batch._lease.scarce = self._lease.scarce
         batch._take(np.ascontiguousarray(rows))
@@ -450,7 +523,8 @@ cdef class Batch:
         return new_packet_view(row, self._lease._ptr + row.offset, self._lease.hold)
 
     cdef const Record* _row(self, Py_ssize_t index) except NULL:
-        """A row whose bytes are there, for an index as Python has it."""
+        """Return the row at an index, which may be negative; raise if that or its payload is out of bounds.
+        """
         self._check()
         if index < 0:
             index += self._count
@@ -461,7 +535,7 @@ cdef class Batch:
         return &self._rows[index]
 
     cdef View _open(self):
-        """All of the bytes; while it lives, `release()` refuses, also in another thread."""
+        """Return a view of all bytes. While it lives `release()` raises, also in another thread."""
         self._check()
         return new_view(self._lease._ptr, self._lease._size, self._lease.hold)
 
@@ -470,74 +544,87 @@ cdef class Batch:
             raise ValueError("this batch was never made: use Batch(records, data)")
         return self._lease.check()
 
-    # Arrow. These reach up to the sinks, and import them only when called.
+    # Arrow. The sink layer is above this one, so it is imported only when these are called.
 
     def to_arrow(self, columns=None, *, payload=True):
-        """The packets as a pyarrow Table, which borrows nothing. Needs `slimcap[arrow]`.
+        """Convert the packets to a pyarrow Table. Requires `slimcap[arrow]`.
 
         Parameters
         ----------
-        columns : list of str, optional
-            Names of columns, in this order: those of RECORD_DTYPE, "payload", and those of `headers`.
-            By default those of RECORD_DTYPE but `offset`, and "payload".
-        payload : bool or {"large_binary", "binary_view", "hex"}
-            Whether the payload is among the default columns, and what it is: copied, as True says; where it
-            is, on loan as long as the table lives, but pyarrow cannot filter or sort it; hexadecimal text.
+        columns : iterable of str, optional
+            Names of the columns, in order: those of RECORD_DTYPE, "payload", and those of `headers`.
+            Default: those of RECORD_DTYPE except `offset`, and "payload".
+        payload : bool or {"large_binary", "binary_view", "hex"}, default True
+            False omits the payload from the default columns; the others set its type.
+            "large_binary", the same as True, copies the bytes.
+            "binary_view" does not copy them: the batch's bytes stay alive as long as the table, and pyarrow
+            cannot filter or sort the column. The bytes of a ring are copied nevertheless.
+            "hex" is hexadecimal text.
 
         Returns
         -------
         pyarrow.Table
-            Of N rows; `timestamp` is timestamp[ns, UTC], the other columns have the types that records have.
+            N rows; `timestamp` is timestamp[ns, UTC], the other columns keep their types.
+            It owns its memory, except with "binary_view".
 
         Raises
         ------
         ImportError
             pyarrow is not installed.
         ValueError
-            There is no such column, or the batch was released.
+            A column does not exist, or the batch was released.
         """
         from slimcap.sink.dataframes import to_arrow
         return to_arrow(self, columns, payload)
 
     def to_pandas(self, columns=None, *, payload=True):
-        """The packets as a pandas DataFrame, which borrows nothing. Needs `slimcap[pandas]`.
+        """Convert the packets to a pandas DataFrame. Requires `slimcap[pandas]`.
 
         Parameters
         ----------
-        columns, payload
-            As `to_arrow` takes them.
+        columns : iterable of str, optional
+            As for `to_arrow`.
+        payload : bool or {"large_binary", "binary_view", "hex"}, default True
+            As for `to_arrow`.
 
         Returns
         -------
         pandas.DataFrame
-            Of N rows; `timestamp` is datetime64[ns, UTC], `payload` an ArrowDtype, which gives out bytes.
+            N rows; `timestamp` is datetime64[ns, UTC]; `payload` has an ArrowDtype whose values are bytes.
+            It owns its memory, except with "binary_view".
 
         Raises
         ------
-        ImportError, ValueError
-            As `to_arrow` does.
+        ImportError
+            pandas or pyarrow is not installed.
+        ValueError
+            A column does not exist, or the batch was released.
         """
         from slimcap.sink.dataframes import to_pandas
         return to_pandas(self, columns, payload)
 
     def to_polars(self, columns=None, *, payload=True):
-        """The packets as a polars DataFrame. Needs `slimcap[polars]`.
+        """Convert the packets to a polars DataFrame. Requires `slimcap[polars]`.
 
         Parameters
         ----------
-        columns, payload
-            As `to_arrow` takes them, but that True is "binary_view", which is what polars works with.
+        columns : iterable of str, optional
+            As for `to_arrow`.
+        payload : bool or {"binary_view", "large_binary", "hex"}, default True
+            As for `to_arrow`, except that True means "binary_view", the layout that polars uses itself.
 
         Returns
         -------
         polars.DataFrame
-            Of N rows; `timestamp` is Datetime("ns", "UTC"), `payload` Binary. The packets' bytes are on loan
-            as long as it lives; those of a ring are copied.
+            N rows; `timestamp` is Datetime("ns", "UTC"), `payload` Binary. With "binary_view" the batch's
+            bytes stay alive as long as the DataFrame; the bytes of a ring are copied.
 
         Raises
         ------
-        ImportError, ValueError
-            As `to_arrow` does.
+        ImportError
+            polars is not installed.
+        ValueError
+            A column does not exist, or the batch was released.
         """
         from slimcap.sink.dataframes import to_polars
         return to_polars(self, columns, payload)
@@ -567,7 +654,7 @@ cdef class Batch:
         return f"<Batch: {what}, {(last - first) / NANOSECOND:.6f} s from {np.datetime64(first, 'ns')}>"
 
     def _repr_html_(self):
-        """The first rows as a table, for notebooks."""
+        """Return the first rows as an HTML table, for notebooks."""
         names = RECORD_DTYPE.names
         head = "".join(f"<th>{name}</th>" for name in names)
         body = "".join(

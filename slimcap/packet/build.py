@@ -1,4 +1,4 @@
-"""Packets made from scratch, for tests and mocks."""
+"""Building packets, for tests and mocks."""
 
 from __future__ import annotations
 
@@ -21,32 +21,44 @@ def build_packet(
     pkt_type: PacketType | int = PacketType.UNKNOWN,
     total_len: int = 0,
 ) -> Packet:
-    """Make an Ethernet packet with an IP header (the Go library's BuildPacket: the same bytes).
+    """Build an Ethernet packet with an IP header, with the same bytes as the Go library's BuildPacket.
 
-    The link-layer header is all zeros, and of the IP header only version, length, protocol and addresses are
-    set. IPv4 has ports only if both are given; IPv6 always has room for them. `payload` follows the ports.
+    All other fields are zero: the link-layer header, and the IP header except version, length, protocol and
+    addresses. The ports, if both are given, come right after the IP header, and `payload` after them.
+    Without ports, an IPv6 packet ends with four zero bytes after `payload`.
 
     Parameters
     ----------
     src, dst : str, IPv4Address or IPv6Address
-        Addresses, both of one IP version; an IPv4-mapped IPv6 address counts as IPv4.
-    sport, dport : int
-        Ports; 0 for none.
-    protocol : int
+        Source and destination address, of the same IP version. An IPv4-mapped IPv6 address counts as IPv4.
+    sport, dport : int, default 0
+        Source and destination port; written only if both are greater than 0.
+    protocol : int, default 0
         IANA number of the upper-layer protocol.
-    payload : bytes
-        What follows.
-    pkt_type : PacketType
-        Who the packet was for.
-    total_len : int
-        Length on the wire, which also goes into the IP header (modulo 2^16).
+    payload : bytes, default b""
+        The bytes after the ports.
+    pkt_type : PacketType or int, default PacketType.UNKNOWN
+        The packet's type.
+    total_len : int, default 0
+        Length on the wire in bytes. The IP header's length field is set to it, too (modulo 2^16).
+
+    Returns
+    -------
+    Packet
+        The packet, with memory of its own.
 
     Raises
     ------
     ValueError
-        An address that is none, or addresses of two versions.
+        An address is not valid, or the two are of different IP versions.
     OverflowError, struct.error
-        A number that its field cannot hold.
+        A number does not fit in its field.
+
+    Examples
+    --------
+    >>> packet = slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
+    >>> print(packet.ip_layer)
+    10.0.0.1:1234 => 10.0.0.2:53 (proto: 17)
     """
     src, dst = _plain(src), _plain(dst)
     ports = struct.pack(">HH", sport, dport) if sport > 0 and dport > 0 else b""
@@ -64,6 +76,6 @@ def build_packet(
 
 
 def _plain(address: str | IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """The address, as IPv4 if it is an IPv4-mapped one."""
+    """Parse an address; return an IPv4-mapped one as IPv4."""
     address = ip_address(address)
     return getattr(address, "ipv4_mapped", None) or address

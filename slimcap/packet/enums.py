@@ -1,4 +1,4 @@
-"""The small vocabulary of a packet: its direction and what is remarkable about it."""
+"""Constants and enumerations of packets: type, flags, header status."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ from operator import index
 from typing import Final, SupportsIndex
 
 NO_IP: Final = 65535
-"""`ip_offset` of a packet in which no IP header was found."""
+"""Value of `ip_offset` if no IP header was found in the packet."""
 
 PACKET_HDR_OFFSET: Final = 6
-"""Where the payload starts in the bytes of a `Packet`."""
+"""Offset of the payload in the bytes of a `Packet`."""
 
 
 class PacketType(enum.IntEnum):
-    """Who a packet was for, seen from the capturing host (linux/if_packet.h, PACKET_HOST and on)."""
+    """Addressee or direction of a packet, as seen by the capturing host (PACKET_* in linux/if_packet.h).
+
+    Any other byte value is mapped to UNKNOWN.
+
+    Examples
+    --------
+    >>> slimcap.PacketType(4).name
+    'OUTGOING'
+    """
 
     THIS_HOST = 0
     BROADCAST = 1
@@ -25,43 +33,57 @@ class PacketType(enum.IntEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> PacketType | None:
-        """Any other byte the kernel or a file may say is UNKNOWN."""
+        """Map all other byte values, which the kernel or a file may contain, to UNKNOWN."""
         return cls.UNKNOWN if isinstance(value, SupportsIndex) and 0 <= index(value) <= 255 else None
 
 
 class HeaderStatus(enum.IntEnum):
-    """What became of a packet's headers: the `status` column of `Batch.headers`. Zeros: not known."""
+    """Result of parsing a packet's headers: the `status` column of `Batch.headers`.
+
+    Columns whose values are not known are zero.
+
+    Examples
+    --------
+    >>> slimcap.HeaderStatus(3).name
+    'FRAGMENT'
+    """
 
     OK = 0
-    """All headers are there. Of an upper layer other than TCP, UDP, UDP-Lite, SCTP, DCCP, ICMP and ICMPv6
+    """All headers are complete. For upper layers other than TCP, UDP, UDP-Lite, SCTP, DCCP, ICMP and ICMPv6,
     only `l4_offset` is known."""
     NO_IP = 1
-    """There is no IP header (or none of it was captured): only the link layer's columns are known."""
+    """There is no IP header, or no byte of it was captured: only the link-layer columns are known."""
     ARP = 2
-    """An ARP packet: the link layer's columns, and in `src` and `dst` the addresses of sender and target."""
+    """An ARP packet: the link-layer columns are known, and `src` and `dst` are the sender's and target's
+    addresses."""
     FRAGMENT = 3
-    """A fragment but the first: all of the IP header, nothing of the upper layer."""
+    """A fragment other than the first: the IP header is known, the upper layer is not."""
     TRUNCATED = 4
-    """The capture ends within the headers: every field is known that was captured whole, but those of an IP
-    header that is itself cut, of which only `ip_version` and `protocol` are."""
+    """The captured bytes end within the headers. Fields that were captured completely are known; if the IP
+    header itself is truncated, only `ip_version` and `protocol` are."""
     MALFORMED = 5
-    """A header contradicts itself, or goes on behind the end of the packet; what is before that is known."""
+    """A header contradicts itself or extends past the packet's end. The fields before the error are known."""
 
 
 class RecordFlag(enum.IntFlag):
-    """What is remarkable about a packet: the bits of the `flags` column."""
+    """Bits of the `flags` column.
+
+    Examples
+    --------
+    >>> tagged = batch[batch["flags"] & slimcap.RecordFlag.VLAN != 0]
+    """
 
     VLAN = 1
-    """The packet has a VLAN tag: `vlan_tci` and `vlan_tpid` hold the outermost."""
+    """The packet has a VLAN tag: `vlan_tci` and `vlan_tpid` hold the outermost one."""
     VLAN_STRIPPED = 2
-    """The kernel took that tag out of the bytes (and `total_len` does not count it)."""
+    """The kernel removed that tag from the bytes (and `total_len` does not include it)."""
     TRUNCATED = 4
-    """`cap_len < total_len`: the rest was on the wire, and not captured."""
+    """`cap_len < total_len`: the packet was not captured completely."""
     CHECKSUM_VALID = 8
     """The kernel has verified the transport checksum (TP_STATUS_CSUM_VALID)."""
     CHECKSUM_NOT_READY = 16
-    """The checksum in the bytes is still to be filled in by the device (TP_STATUS_CSUMNOTREADY)."""
+    """The transport checksum is not filled in yet; the device will do so (TP_STATUS_CSUMNOTREADY)."""
     LOSING = 32
     """Packets were dropped before this one (TP_STATUS_LOSING)."""
     GSO = 64
-    """A segment-offload packet: larger than what is on the wire."""
+    """A packet before segmentation offload: larger than the packets on the wire (TP_STATUS_GSO_TCP)."""

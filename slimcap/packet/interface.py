@@ -1,4 +1,4 @@
-"""What a capture file says of itself besides its packets."""
+"""Metadata of a capture file: its interfaces and sections."""
 
 from __future__ import annotations
 
@@ -8,30 +8,37 @@ from slimcap.packet.link import Link
 
 
 class InterfaceInfo(NamedTuple):
-    """What a capture file says of one of its interfaces (draft-ietf-opsawg-pcapng, sections 4.2 and 4.6).
+    """One interface described in a capture file (draft-ietf-opsawg-pcapng, sections 4.2 and 4.6).
 
-    Texts are empty where the file says nothing, counters None.
+    Fields that the file does not contain are "" if they are text, None if they are counters or times.
 
     Attributes
     ----------
     link : Link
         The interface: its name, description and link type.
     snaplen : int
-        Most bytes that were to be captured of a packet; 0 or huge: all.
+        Maximum number of bytes captured of a packet; 0 or a very large number: no limit.
     ticks_per_second : int
-        Units of its timestamps in a second.
-    time_offset : int
-        Seconds that were taken off its timestamps in the file; they are back in what is read.
-    filter : str
+        Resolution of the timestamps in the file, in units per second.
+    time_offset : int, default 0
+        Seconds to add to the timestamps in the file (if_tsoffset). The timestamps of packets include it.
+    filter : str, default ""
         The capture filter.
-    os, hardware : str
-        What it ran on.
-    comment : str
-        What somebody wrote about it, several comments on lines of their own.
-    received, interface_dropped, os_dropped : int or None
-        Packets, as the last statistics say: that came in; lost by the interface, and by the operating system.
-    start, end : int or None
-        When the capture began and ended, as they say, in nanoseconds since 1970.
+    os, hardware : str, default ""
+        Operating system and hardware of the interface's host.
+    comment : str, default ""
+        Comments on the interface, one per line.
+    received : int or None, default None
+        Packets received, by the last interface statistics in the file.
+    interface_dropped, os_dropped : int or None, default None
+        Packets dropped by the interface and by the operating system, by the last interface statistics.
+    start, end : int or None, default None
+        Start and end of the capture in nanoseconds since the Unix epoch, by the last interface statistics.
+
+    Examples
+    --------
+    >>> slimcap.InterfaceInfo(slimcap.Link("eth0", 0, 1), snaplen=65535, ticks_per_second=10**9).filter
+    ''
     """
 
     link: Link
@@ -50,22 +57,25 @@ class InterfaceInfo(NamedTuple):
 
 
 class SectionInfo(NamedTuple):
-    """What a pcapng file says of one of its sections (draft-ietf-opsawg-pcapng, section 4.1).
-
-    Of a classic pcap file it is what the header says.
+    """One section of a pcapng file (draft-ietf-opsawg-pcapng, section 4.1), or the header of a pcap file.
 
     Attributes
     ----------
-    byte_order : str
-        "little" or "big".
+    byte_order : {"little", "big"}
+        Byte order of the section.
     version : tuple of int
-        Major and minor.
-    first_interface : int
-        Number of its first interface, as `records["interface"]` has it.
-    hardware, os, application : str
-        What wrote it; empty if it does not say.
-    comment : str
-        What somebody wrote about it, several comments on lines of their own.
+        Major and minor version of the format.
+    first_interface : int, default 0
+        Number of the section's first interface, as used in `records["interface"]`.
+    hardware, os, application : str, default ""
+        Hardware, operating system and application that wrote the section; "" if not given.
+    comment : str, default ""
+        Comments on the section, one per line.
+
+    Examples
+    --------
+    >>> slimcap.SectionInfo("little", (1, 0)).first_interface
+    0
     """
 
     byte_order: Literal["little", "big"]

@@ -2,10 +2,10 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABL
 from libc.stdint cimport uint8_t
 
 cdef enum:
-    POOL_KEEP = 8  # free pieces a pool holds on to
+    POOL_KEEP = 8  # maximum number of free pieces that a pool keeps
 
 cdef class Home:
-    cdef bint scarce        # it cannot go on with other memory instead of what is kept: a ring
+    cdef bint scarce        # it has a fixed amount of memory, so kept blocks stop it: a ring
     cdef void give(self, void* memory, Py_ssize_t size) noexcept
 
 cdef class Pool(Home):
@@ -17,8 +17,8 @@ cdef class Pool(Home):
 cdef class Block:
     cdef uint8_t* ptr
     cdef Py_ssize_t size
-    cdef Home home          # where it goes at its death; None if it is simply freed
-    cdef Py_ssize_t holds   # alive on this block
+    cdef Home home          # takes the memory back; None: the memory is freed
+    cdef Py_ssize_t holds   # number of Hold objects of this block
     cdef int resize(self, Py_ssize_t size) except -1
 
 cdef Block new_block(Py_ssize_t size)
@@ -28,7 +28,7 @@ cdef class Window:
     cdef Py_ssize_t _size
     cdef Block _block           # keeps _ptr alive
     cdef bint _readonly
-    cdef Py_ssize_t exports     # buffers that are open
+    cdef Py_ssize_t exports     # number of open buffers
 
 cdef Window new_window(Block block, Py_ssize_t at, Py_ssize_t size, bint readonly)
 
@@ -38,9 +38,9 @@ cdef class Hold:
 cdef class Lease:
     cdef const uint8_t* _ptr
     cdef Py_ssize_t _size
-    cdef Hold hold              # keeps _ptr alive; None once released
-    cdef Py_ssize_t _buffers    # exported by the buffer protocol and not yet released
-    cdef bint scarce            # whoever keeps the memory stops the source: see Home
+    cdef Hold hold              # keeps _ptr alive; None after release()
+    cdef Py_ssize_t _buffers    # number of open buffers (buffer protocol)
+    cdef bint scarce            # keeping the memory stops its source: see Home
     cdef int check(self) except -1
     cdef Py_ssize_t _views(self) noexcept
 
@@ -55,7 +55,7 @@ cdef Lease lease_buffer(object source)
 
 cdef inline int export_bytes(
         Py_buffer* buffer, object exporter, const void* p, Py_ssize_t n, bint readonly, int flags) except -1:
-    """Answer a request for a buffer with `n` bytes at `p` (PEP 3118)."""
+    """Fill in `buffer` with `n` bytes at `p` (PEP 3118); BufferError if a writable one is asked for."""
     if readonly and flags & PyBUF_WRITABLE:
         raise BufferError("this memory is read-only")
     buffer.buf = <void*> p

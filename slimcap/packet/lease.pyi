@@ -3,7 +3,7 @@ from typing import Any, TypeAlias, final
 from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
 
-# numpy says that its arrays are buffers from Python 3.12 on only.
+# numpy's stubs declare arrays as buffers only for Python 3.12 and later.
 _Buffer: TypeAlias = Buffer | NDArray[Any]
 
 @final
@@ -18,7 +18,7 @@ class Lease:
     def release(self) -> None: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
-# What a lease is made of: of use to C code only.
+# The parts of a lease, of use to C code only.
 
 @disjoint_base
 class Home: ...

@@ -1,13 +1,12 @@
-"""Memory on loan, given back when its last view dies.
+"""Leases: memory that is returned to its owner when the last view of it is deallocated.
 
     Home ──take()──► Block ◄── Hold ◄── Lease
       ▲                │        ▲
-      └─ at its death ─┘        └── View, Packet, numpy array …
+      └─ deallocated ──┘        └── View, Packet, numpy array …
 
-References point to the left only. A `Block` is a piece of memory; its death gives the memory back. A `Lease`
-is what a batch has of it; all that shows the memory refers to the lease's `Hold`. So the hold's reference
-count tells how many views are open, which lets `release()` refuse while there are any, and costs a view
-nothing.
+References point to the left only. A `Block` owns a piece of memory and returns it when deallocated. A batch
+has a `Lease` on it; everything that shows the memory refers to the lease's `Hold`. So the hold's reference
+count is the number of open views, at no cost for a view, and `release()` can refuse while there are any.
 """
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -15,28 +14,38 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc
 from cpython.object cimport PyObject
 
 cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(PyObject* o)  # of a pointer: an object would be one reference more
+    Py_ssize_t Py_REFCNT(PyObject* o)  # takes a pointer: passing an object would add a reference
 
 
 @cython.no_gc
 cdef class Home:
-    """Where blocks come from and go back to: a pool, or the ring that the kernel fills."""
+    """Owner of the memory of blocks: a pool, or the ring that the kernel fills."""
 
     cdef void give(self, void* memory, Py_ssize_t size) noexcept:
-        """Take back the memory of a block that died."""
+        """Take back the memory of a deallocated block."""
 
 
 @cython.final
 @cython.no_gc
 cdef class Pool(Home):
-    """Memory in pieces of one size, kept for the next taker:
-    fresh megabytes cost a page fault every 4 KiB."""
+    """A pool of equally sized pieces of memory.
+
+    Pieces are reused because newly allocated megabytes cost a page fault every 4 KiB.
+
+    Parameters
+    ----------
+    size : int
+        Size of a piece in bytes.
+    """
 
     def __cinit__(self, Py_ssize_t size):
         self.size = size
 
     cdef Block take(self):
-        """A piece: the one given back last if there is one, as it was, since it is still in the cache."""
+        """Return a piece: the one given back last, which is still in the cache, else a new one.
+
+        A reused piece keeps its old content.
+        """
         cdef Block block
         if self._count == 0:
             block = new_block(self.size)
@@ -62,7 +71,10 @@ cdef class Pool(Home):
 
 
 cdef Block new_block(Py_ssize_t size):
-    """A piece of memory of its own, freed at its death; cleared, as some may be seen before it is written."""
+    """Allocate a block without a home; its memory is freed with it.
+
+    The memory is zeroed, because parts of it may be shown before they are written.
+    """
     cdef Block block = Block.__new__(Block)
     block.ptr = <uint8_t*> PyMem_RawCalloc(1, size)
     if block.ptr is NULL:
@@ -75,10 +87,10 @@ cdef Block new_block(Py_ssize_t size):
 @cython.no_gc
 @cython.freelist(16)
 cdef class Block:
-    """One piece of memory; goes back to its home when the last reference dies."""
+    """One piece of memory, returned to its home when the block is deallocated."""
 
     cdef int resize(self, Py_ssize_t size) except -1:
-        """Change the size of a block without a pool that nobody has a lease on; the content stays."""
+        """Resize a block that has no home and no lease; the content is kept."""
         cdef void* memory = PyMem_RawRealloc(self.ptr, size)
         if memory is NULL:
             raise MemoryError(f"cannot allocate {size} bytes")
@@ -94,14 +106,14 @@ cdef class Block:
         else:
             self.home.give(self.ptr, self.size)
 
-    # Writable, for what fills the block; readers get a Lease.
+    # Writable, for the code that fills the block; readers get a Lease.
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         export_bytes(buffer, self, self.ptr, self.size, False, flags)
 
 
 @cython.final
 cdef class Window:
-    """Part of a block, for a Python file object to read into or write. Whoever keeps it keeps the block."""
+    """Part of a block as a buffer, for a Python file object to read into or write. Keeps the block alive."""
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         export_bytes(buffer, self, self._ptr, self._size, self._readonly, flags)
@@ -112,7 +124,7 @@ cdef class Window:
 
 
 cdef Window new_window(Block block, Py_ssize_t at, Py_ssize_t size, bint readonly):
-    """A window on `block[at:at + size]`, which is within it."""
+    """Make a window on `block[at:at + size]`, which must be in bounds."""
     cdef Window window = Window.__new__(Window)
     window._ptr, window._size, window._block, window._readonly = block.ptr + at, size, block, readonly
     return window
@@ -122,7 +134,7 @@ cdef Window new_window(Block block, Py_ssize_t at, Py_ssize_t size, bint readonl
 @cython.no_gc_clear
 @cython.freelist(16)
 cdef class Borrowed:
-    """A buffer of some Python object, held until this dies."""
+    """The buffer of a Python object, released when this is deallocated."""
 
     def __dealloc__(self):
         if self.held:
@@ -133,7 +145,7 @@ cdef class Borrowed:
 @cython.no_gc_clear  # __dealloc__ needs the owner
 @cython.freelist(64)
 cdef class Hold:
-    """Keeps the owner of a lease's memory alive, for the lease and for each of its views."""
+    """Keeps the owner of a lease's memory alive. The lease and each of its views refer to it."""
 
     def __dealloc__(self):
         if type(self.owner) is Block:
@@ -151,20 +163,27 @@ cdef Hold _hold(object owner):
 @cython.final
 @cython.freelist(64)
 cdef class Lease:
-    """Read-only memory on loan to whoever looks at it.
+    """Read-only memory, borrowed from a buffer or a source and shared by all views of it.
 
-    It is a buffer (`memoryview(lease)`, `numpy.frombuffer(lease, "u1")`); everything made from it keeps it
-    alive.
+    A lease is a buffer: `memoryview(lease)`, `numpy.frombuffer(lease, "u1")`. Everything made from it keeps
+    the memory alive. The memory is returned to its owner when the last view is gone, or by `release()`.
 
     Parameters
     ----------
     source : buffer
-        Any C-contiguous object with the buffer protocol; the lease holds on to it.
+        Any C-contiguous object with the buffer protocol. The lease keeps it alive.
 
     Raises
     ------
     TypeError, BufferError
-        `source` is no (contiguous) buffer.
+        `source` is not a C-contiguous buffer.
+
+    Examples
+    --------
+    >>> lease = slimcap.Lease(b"abc")
+    >>> view = memoryview(lease)
+    >>> lease.exports
+    1
     """
 
     def __init__(self, source):
@@ -174,26 +193,26 @@ cdef class Lease:
 
     @property
     def nbytes(self):
-        """Size in bytes; 0 once released."""
+        """Size in bytes; 0 after `release()`."""
         return self._size
 
     @property
     def exports(self):
-        """Number of views of this memory that are open."""
+        """Number of open views of this memory."""
         return self._views()
 
     @property
     def released(self):
-        """Whether the memory went back by `release()`."""
+        """True after `release()`."""
         return self.hold is None
 
     def release(self):
-        """Give the memory back now; a second call does nothing.
+        """Return the memory to its owner now. A second call does nothing.
 
         Raises
         ------
         BufferError
-            Views of it are still open.
+            Views of the memory are still open.
         """
         views = self._views()
         if views:
@@ -203,13 +222,13 @@ cdef class Lease:
         self._size = 0
 
     cdef int check(self) except -1:
-        """Raise if the memory was given back."""
+        """Raise ValueError if the lease was released."""
         if self.hold is None:
             raise ValueError("this memory was released")
         return 0
 
     cdef Py_ssize_t _views(self) noexcept:
-        """References to the hold that are not ours, and buffers, which keep the lease itself alive."""
+        """Count references to the hold other than ours, and buffers, which refer to the lease instead."""
         return self._buffers if self.hold is None else Py_REFCNT(<PyObject*> self.hold) - 1 + self._buffers
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
@@ -226,7 +245,7 @@ cdef class Lease:
 
 
 cdef Lease lease_block(Block block, Py_ssize_t size):
-    """A lease on the first `size` bytes of a block."""
+    """Make a lease on the first `size` bytes of a block."""
     cdef Lease lease = Lease.__new__(Lease)
     lease._ptr = block.ptr
     lease._size = size
@@ -236,14 +255,14 @@ cdef Lease lease_block(Block block, Py_ssize_t size):
 
 
 cdef Lease lease_buffer(object source):
-    """A lease on the buffer of a Python object: `source` cannot be resized as long as it lives."""
+    """Make a lease on the buffer of a Python object, which cannot be resized while the lease lives."""
     cdef Lease lease = Lease.__new__(Lease)
     _point(lease, borrow(source, False))
     return lease
 
 
 cdef Borrowed borrow(object source, bint writable):
-    """The C-contiguous buffer of an object."""
+    """Acquire the C-contiguous buffer of an object."""
     cdef Borrowed borrowed = Borrowed.__new__(Borrowed)
     PyObject_GetBuffer(source, &borrowed.buffer, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
     borrowed.held = True

@@ -1,4 +1,4 @@
-"""Where packets come from: a network interface of this host, or what a capture file says of one."""
+"""`Link`: a network interface of this host, or one described in a capture file."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _TYPE_NAMES: Final = {
     276: "LINUX_SLL2",
 }
 
-# linux/if_arp.h: what a device says its packets start with. Those of tunnels start with the IP header, and so
-# do those of PPP, for a packet socket: the kernel takes its header off before (ppp_receive_nonmp_frame).
+# ARPHRD_ numbers (linux/if_arp.h), the kernel's link types. Packets of tunnels start with the IP header. On a
+# packet socket so do those of PPP, because the kernel removes its header first (ppp_receive_nonmp_frame).
 _TYPE_OF_ARPHRD: Final = {
     1: ETHERNET,  # ETHER
     512: RAW,  # PPP
@@ -61,42 +61,55 @@ _IP_OFFSETS: Final = {0: 4, ETHERNET: 14, 12: 0, 14: 0, RAW: 0, 108: 4, 113: 16,
 
 @dataclass(frozen=True, slots=True, init=False)
 class Link:
-    """An interface that packets are captured on.
+    """A network interface of this host, or one described in a capture file.
 
     ``Link("eth0")`` looks up an interface of this host, in the network namespace of the calling thread.
-    ``Link(name, index, type)`` looks nothing up: it is what a capture file says of an interface.
+    ``Link(name, index, type)`` describes an interface of a capture file, without a lookup.
 
-    `is_up`, `is_vlan` and `addresses` ask the kernel whenever they are read, by the interface's index. They
-    raise `LinkNotFound` when the interface is gone, and for one that only a capture file knows.
+    `is_up`, `is_vlan` and `addresses` query the kernel by the interface's index each time they are read. They
+    raise `LinkNotFound` if the interface no longer exists, or is one of a capture file.
 
     Parameters
     ----------
     name : str
         Name of the interface.
-    index, type, arphrd, description, named : int, str and bool, optional
-        The attributes; looked up if neither index nor type is given.
+    index, type : int, optional
+        See the attributes. Give both or neither; by default the interface is looked up by name.
+    arphrd : int, optional
+        See the attributes; set by a lookup, else None by default.
+    description : str, default ""
+        See the attributes.
+    named : bool, default True
+        See the attributes.
 
     Attributes
     ----------
     name : str
-        Its name when it was looked up, or as a capture file has it.
+        Name of the interface, when it was looked up or as given in the capture file.
     index : int
-        The kernel's index of it; of a capture file's, that in the `interface` column.
+        The kernel's interface index; for an interface of a capture file, its number in column `interface`.
     type : int
-        Link type, the LINKTYPE_ number (draft-ietf-opsawg-pcaplinktype); 147, in whose packets no IP
-        header is looked for, if the kernel's type has no counterpart here.
+        Link type, the LINKTYPE_ number (draft-ietf-opsawg-pcaplinktype). It is 147 (USER0) if the kernel's
+        link type is not supported: no IP header is searched for in such packets.
     arphrd : int or None
-        Link type as the kernel numbers them (ARPHRD_ in linux/if_arp.h); None if a capture file said it.
+        The kernel's link type (ARPHRD_ in linux/if_arp.h); None for an interface of a capture file.
     description : str
-        What a pcapng file says of it besides its name; else empty.
+        Description from a pcapng file; "" if there is none.
     named : bool
-        Whether `name` is the interface's own. A capture file may have none: then it is the description, or
-        the file's name.
+        False if the capture file gives the interface no name: `name` is then the description, or the name of
+        the file.
 
     Raises
     ------
     LinkNotFound
-        This network namespace has no interface of that name.
+        This network namespace has no interface with that name.
+    TypeError
+        Only one of `index` and `type` is given.
+
+    Examples
+    --------
+    >>> slimcap.Link("eth0", index=0, type=1).type_name
+    'ETHERNET'
     """
 
     name: str
@@ -141,34 +154,34 @@ class Link:
 
     @property
     def type_name(self) -> str:
-        """Name of the link type; its number if it has no name here."""
+        """Name of the link type without LINKTYPE_, such as "ETHERNET"; its number as text if not known."""
         return _TYPE_NAMES.get(self.type, str(self.type))
 
     @property
     def ip_offset(self) -> int:
-        """Where the IP header starts in a packet without tags; `NO_IP` if there is no telling."""
+        """Offset of the IP header in an untagged packet, in bytes; `NO_IP` if it is not fixed."""
         return _IP_OFFSETS.get(self.type, NO_IP)
 
     @property
     def is_up(self) -> bool:
-        """Whether it is set up (IFF_UP). A cable may still be missing."""
+        """True if the interface is administratively up (IFF_UP); it may still have no carrier."""
         return self._now().is_up
 
     @property
     def is_vlan(self) -> bool:
-        """Whether it is a VLAN of another interface, so that its packets have lost their tag."""
+        """True if this is a VLAN interface on top of another one: its packets come without their tag."""
         return self._now().kind == "vlan"
 
     @property
     def addresses(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
-        """Its IP addresses, each with its prefix length, in the order of `ip address`."""
+        """IP addresses of the interface with their prefix lengths, in the order of `ip address`."""
         from slimcap.source.live import rtnetlink
 
         self._now()
         return rtnetlink.addresses(self.index)
 
     def _now(self) -> rtnetlink.Interface:
-        """What the kernel says of it now."""
+        """Query the kernel for the interface's current state."""
         if self.arphrd is None:
             raise LinkNotFound(
                 errno.ENODEV,
@@ -180,5 +193,5 @@ class Link:
 
 
 def link_type_of(arphrd: int) -> int:
-    """Return the LINKTYPE_ number for an ARPHRD_ number; 147 if it has no counterpart here."""
+    """Return the LINKTYPE_ number for an ARPHRD_ number; 147 (USER0) if it is not supported."""
     return _TYPE_OF_ARPHRD.get(arphrd, UNKNOWN)

@@ -4,15 +4,15 @@ from libc.stdint cimport uint8_t
 from slimcap.packet.record cimport Record
 
 cdef enum:
-    HDR_LEN = 6  # PACKET_HDR_OFFSET: type (1), IP layer offset (1), total length (4, of this machine's order)
-    INLINE_LEN = 154  # with this a Packet with a snaplen of up to 148 bytes is one allocation
+    HDR_LEN = 6  # PACKET_HDR_OFFSET: type (1), IP layer offset (1), total length (4, machine byte order)
+    INLINE_LEN = 154  # a Packet with a capacity of up to 148 bytes needs a single allocation
 
 cdef class Packet:
     cdef Record _row
-    cdef const uint8_t* _ptr    # the payload: in _memory, or where a PacketView shows it
-    cdef object _owner          # keeps _ptr alive: bytes, or the hold of a lease; None if that is _inline
-    cdef uint8_t* _memory       # header and payload, of a packet with bytes of its own
-    cdef Py_ssize_t _capacity   # of the payload
+    cdef const uint8_t* _ptr    # the payload: in _memory, or the bytes that a PacketView shows
+    cdef object _owner          # keeps _ptr alive: bytes, or the hold of a lease; None: _ptr is in _inline
+    cdef uint8_t* _memory       # header and payload; NULL for a PacketView
+    cdef Py_ssize_t _capacity   # maximum size of the payload
     cdef uint8_t _inline[INLINE_LEN]
     @cython.final
     cdef int _own(self) except -1

@@ -52,5 +52,5 @@ class Packet:
     def __reduce__(self) -> tuple[Any, ...]: ...
 
 class PacketView(Packet):
-    # Raises TypeError, however it is called.
+    # Always raises TypeError.
     def __init__(self, never: Never, /) -> None: ...

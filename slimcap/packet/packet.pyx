@@ -1,4 +1,4 @@
-"""One packet: `Packet` with bytes of its own, `PacketView` where it is.
+"""One packet: `Packet`, which owns its bytes, and `PacketView`, which shows those of a batch.
 
 A `Packet` has the Go library's layout in memory:
 
@@ -20,7 +20,7 @@ from slimcap.packet.enums import PACKET_HDR_OFFSET, PacketType, RecordFlag
 
 cdef enum:
     MAX_PAYLOAD = 0x7fffffff
-    BYTE_NO_IP = 255  # in the one byte that the layout has for the IP layer's offset
+    BYTE_NO_IP = 255  # NO_IP in the layout, which has one byte for the IP header's offset
 
 cdef list PACKET_TYPES = [PacketType(value) for value in range(256)]
 
@@ -29,28 +29,44 @@ if PACKET_HDR_OFFSET != HDR_LEN:
 
 
 cdef object packet_type(uint8_t value):
-    """The PacketType of a byte."""
+    """Return the PacketType of a byte."""
     return PACKET_TYPES[value]
 
 
-@cython.no_gc  # its owner is bytes or a hold: nothing that could refer back
+@cython.no_gc  # no reference cycles: the owner is bytes or a hold, neither of which refers to packets
 @cython.freelist(64)
 cdef class Packet:
-    """A packet with bytes of its own, in the Go library's layout (see the module).
+    """A packet that owns its bytes, in the Go library's memory layout.
 
-    As a buffer (`bytes(packet)`, `memoryview(packet)`) it is that layout, header and payload; `len(packet)`
-    is that of the payload. A packet made by `source.new_packet()` may be given to `next_packet()` again and
-    again: what `payload`, `ip_layer` and buffers of it show then changes with it, but their memory stays.
+    The layout is a header of 6 bytes and the payload::
+
+        type (1) | IP header offset, 255: none (1) | total length (4, machine byte order) | payload …
+
+    `bytes(packet)` and `memoryview(packet)` give header and payload; `len(packet)` is the length of the
+    payload.
+
+    A packet made by `source.new_packet()` can be passed to `next_packet()` repeatedly. Views and buffers of
+    it (`payload`, `ip_layer`, `memoryview(packet)`) stay valid, but their content changes with each packet.
 
     Parameters
     ----------
     data : buffer
-        Bytes in that layout.
+        Bytes in this layout. Copied.
 
     Raises
     ------
     ValueError
-        `data` is shorter than the layout's six bytes of header.
+        `data` is shorter than the header of 6 bytes.
+    OverflowError
+        The payload is longer than 2^31 - 1 bytes.
+    TypeError, BufferError
+        `data` is not a C-contiguous buffer.
+
+    Examples
+    --------
+    >>> packet = slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
+    >>> slimcap.Packet(bytes(packet)).ip_layer.src
+    '10.0.0.1'
     """
 
     def __init__(self, data):
@@ -79,27 +95,34 @@ cdef class Packet:
         Parameters
         ----------
         payload : buffer
-            The bytes from the link-layer header on.
-        pkt_type : int or PacketType
-            Who it was for.
+            The bytes from the link-layer header on. Copied.
+        pkt_type : PacketType or int, default PacketType.UNKNOWN
+            The packet's type.
         total_len : int, optional
-            Length on the wire; that of `payload` if not given.
-        ip_layer_offset : int
-            Where the IP header starts; NO_IP if there is none.
-        timestamp : int
+            Length on the wire in bytes. Default: the length of `payload`.
+        ip_layer_offset : int, default 14
+            Offset of the IP header in `payload` in bytes; NO_IP if there is none.
+        timestamp : int, default 0
             Nanoseconds since the Unix epoch.
         buf : Packet, optional
-            A packet to write into; what does not fit is cut.
+            A packet to write into; a payload larger than its capacity is truncated. Default: a new packet.
 
         Returns
         -------
         Packet
-            `buf` if it was given, else a new one.
+            `buf`, or the new packet.
 
         Raises
         ------
         OverflowError
-            A number that its field cannot hold.
+            A number does not fit in its field, or the payload is longer than 2^31 - 1 bytes.
+        TypeError
+            `buf` is a PacketView, which is read-only.
+
+        Examples
+        --------
+        >>> len(slimcap.Packet.from_payload(bytes(64), slimcap.PacketType.OUTGOING))
+        64
         """
         cdef Lease given = lease_buffer(payload)
         cdef Packet packet = buf
@@ -119,11 +142,11 @@ cdef class Packet:
 
     @property
     def capacity(self):
-        """Most payload bytes it can hold."""
+        """Maximum size of the payload in bytes."""
         return self._capacity
 
     cdef inline int _own(self) except -1:
-        """See to it that there is memory, and that it is the packet's own."""
+        """Use the packet's inline memory if it has none yet; raise TypeError for a view."""
         if self._memory is NULL:
             if self._owner is not None:
                 raise TypeError("a packet view cannot be written to: it shows somebody else's bytes")
@@ -131,14 +154,17 @@ cdef class Packet:
         return 0
 
     cdef inline void _use_inline(self) noexcept:
-        """See to it that there is memory: the packet's own, if it has none yet."""
+        """Use the packet's inline memory if it has none yet."""
         if self._memory is NULL:
             self._memory = self._inline
             self._capacity = INLINE_LEN - HDR_LEN
             self._ptr = self._memory + HDR_LEN
 
     cdef int _allocate(self, Py_ssize_t capacity) except -1:
-        """Memory for a payload of that size. What was inline stays where it is, as views rely on it."""
+        """Allocate memory for a payload of `capacity` bytes if the inline memory is too small.
+
+        Views may exist of the inline memory: it stays where it is.
+        """
         self._use_inline()
         if capacity <= self._capacity:
             return 0
@@ -151,10 +177,10 @@ cdef class Packet:
         return 0
 
     cdef void _fill(self, const Record* row, const uint8_t* payload) noexcept:
-        """Take over a packet, cut to the capacity."""
+        """Copy a packet into this one, truncated to the capacity."""
         self._use_inline()
         self._row = row[0]
-        self._row.offset = 0  # its bytes are its own
+        self._row.offset = 0  # the source row's offset has no meaning for our own bytes
         if self._row.cap_len > self._capacity:
             self._row.cap_len = <uint32_t> self._capacity
             self._row.flags |= FLAG_TRUNCATED
@@ -162,7 +188,7 @@ cdef class Packet:
         self._memory[1] = <uint8_t> row.ip_offset if row.ip_offset < BYTE_NO_IP else BYTE_NO_IP
         memcpy(self._memory + 2, &row.total_len, 4)
         if self._row.cap_len:
-            memmove(self._memory + HDR_LEN, payload, self._row.cap_len)  # may be a part of ours
+            memmove(self._memory + HDR_LEN, payload, self._row.cap_len)  # may overlap: a view of this packet
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         self._use_inline()
@@ -173,7 +199,7 @@ cdef class Packet:
 
     @property
     def timestamp(self):
-        """Nanoseconds since the Unix epoch."""
+        """Capture time in nanoseconds since the Unix epoch."""
         return self._row.timestamp
 
     @property
@@ -183,37 +209,37 @@ cdef class Packet:
 
     @property
     def cap_len(self):
-        """Bytes of it that were captured, which is `len(packet)`."""
+        """Number of bytes captured, the same as `len(packet)`."""
         return self._row.cap_len
 
     @property
     def type(self):
-        """The packet's PacketType: who it was for."""
+        """The packet's type, a PacketType."""
         return packet_type(self._row.pkt_type)
 
     @property
     def is_inbound(self):
-        """Whether it came in, seen from the interface: anything but PacketType.OUTGOING."""
+        """True unless the packet's type is PacketType.OUTGOING."""
         return self._row.pkt_type != 4
 
     @property
     def ip_layer_offset(self):
-        """Where the IP header starts in the payload; NO_IP if there is none."""
+        """Offset of the IP header in the payload in bytes; NO_IP if there is none."""
         return self._row.ip_offset
 
     @property
     def interface(self):
-        """Index of the interface it was captured on in the `links` of its source or batch."""
+        """Index into the `links` of its source or batch: the interface it was captured on."""
         return self._row.interface
 
     @property
     def vlan_tci(self):
-        """Tag control information of the outermost VLAN tag; valid if `flags` has VLAN."""
+        """Tag control information (TCI) of the outermost VLAN tag; valid if `flags` has VLAN."""
         return self._row.vlan_tci
 
     @property
     def vlan_tpid(self):
-        """Tag protocol identifier of the outermost VLAN tag; valid if `flags` has VLAN."""
+        """Tag protocol identifier (TPID) of the outermost VLAN tag; valid if `flags` has VLAN."""
         return self._row.vlan_tpid
 
     @property
@@ -223,21 +249,24 @@ cdef class Packet:
 
     @property
     def payload(self):
-        """The captured bytes, from the link-layer header on: a View, alive as long as it is referred to."""
+        """The captured bytes from the link-layer header on, a View that keeps their memory alive."""
         return new_view(self._ptr, self._row.cap_len, self._keeper())
 
     @property
     def ip_layer(self):
-        """The payload from the IP header on: an IPLayer, empty if there is none; lives as `payload` does."""
+        """The captured bytes from the IP header on, an IPLayer that keeps their memory alive.
+
+        It is empty if there is no IP header.
+        """
         cdef Py_ssize_t at = ip_start(&self._row)
         return new_ip_layer(self._ptr + at, self._row.cap_len - at, self._keeper())
 
     def copy(self):
-        """A Packet with the same content and bytes of its own."""
+        """Return a Packet with a copy of the content, which owns its bytes."""
         return packet_from(&self._row, self._ptr)
 
     cdef object _keeper(self):
-        """What keeps the payload's memory alive."""
+        """Return the object that keeps the payload's memory alive."""
         return self if self._owner is None else self._owner
 
     def __len__(self):
@@ -258,10 +287,14 @@ cdef class Packet:
 
 @cython.no_gc
 cdef class PacketView(Packet):
-    """A packet where it lies, not copied: what a `Batch` gives.
+    """Read-only view of one packet of a `Batch`, without a copy.
 
-    A Packet but for this: it is no buffer (its `payload` is), and it lives as long as somebody refers to it,
-    keeping its batch's memory on loan for that long. `copy()` makes a Packet with bytes of its own.
+    It has the properties of a `Packet`, but it is not a buffer (its `payload` is) and cannot be written to.
+    It keeps its batch's bytes alive as long as it lives; `copy()` makes a Packet that owns its bytes.
+
+    Examples
+    --------
+    >>> packet = batch[0].copy()
     """
 
     def __init__(self):
@@ -276,7 +309,7 @@ cdef class PacketView(Packet):
 
 
 cdef PacketView new_packet_view(const Record* row, const uint8_t* payload, object owner):
-    """A view of the packet of `row`, whose payload is at `payload` in memory that `owner` keeps alive."""
+    """Make a view of the packet of `row`; its payload is at `payload`, in memory that `owner` keeps alive."""
     cdef PacketView view = PacketView.__new__(PacketView)
     view._row = row[0]
     view._ptr = payload
@@ -285,7 +318,7 @@ cdef PacketView new_packet_view(const Record* row, const uint8_t* payload, objec
 
 
 cdef Packet empty_packet(Py_ssize_t capacity):
-    """A packet without content that can take `capacity` bytes of payload."""
+    """Make an empty packet with a capacity of at least `capacity` bytes of payload."""
     cdef Packet packet = Packet.__new__(Packet)
     packet._allocate(capacity)
     _plain_row(&packet._row, 0)
@@ -294,7 +327,7 @@ cdef Packet empty_packet(Py_ssize_t capacity):
 
 
 cdef Packet packet_from(const Record* row, const uint8_t* payload):
-    """A packet with a copy of the payload."""
+    """Make a packet with a copy of the payload."""
     cdef Packet packet = Packet.__new__(Packet)
     packet._allocate(row.cap_len)
     packet._fill(row, payload)
@@ -308,7 +341,7 @@ cdef int _check_size(Py_ssize_t payload) except -1:
 
 
 cdef inline void _plain_row(Record* row, Py_ssize_t cap_len) noexcept:
-    """A row of which nothing but the length is known."""
+    """Initialise a row of which only the length is known."""
     row[0] = Record(
         timestamp=0, offset=0, total_len=0, cap_len=<uint32_t> cap_len, ip_offset=NO_IP_OFFSET, interface=0,
         vlan_tci=0, vlan_tpid=0, pkt_type=255, flags=0)

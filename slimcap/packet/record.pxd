@@ -1,4 +1,4 @@
-"""The row struct: one a packet, the same from every source."""
+"""`Record`, the row struct: one per packet, the same for all sources."""
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -15,7 +15,7 @@ cdef struct Record:
     uint32_t flags
 
 cdef enum:
-    # RecordFlag, in C; an import-time check ties the two together.
+    # RecordFlag in C; record.pyx compares the first three with it at import.
     FLAG_VLAN = 1
     FLAG_VLAN_STRIPPED = 2
     FLAG_TRUNCATED = 4
@@ -24,11 +24,11 @@ cdef enum:
     FLAG_LOSING = 32
     FLAG_GSO = 64
     NO_IP_OFFSET = 0xffff
-    MAX_INTERFACES = 65535      # that `interface` can tell apart
+    MAX_INTERFACES = 65535      # number of interfaces that the `interface` column can tell apart
 
 
 cdef inline void set_pkt_type(Record* row, uint8_t pkt_type) noexcept nogil:
-    """The packet type, and zeros for the three spare bytes behind it."""
+    """Set the packet type, and the three spare bytes after it to zero."""
     cdef uint8_t four[4]
     four[0] = pkt_type
     four[1] = four[2] = four[3] = 0
@@ -36,10 +36,13 @@ cdef inline void set_pkt_type(Record* row, uint8_t pkt_type) noexcept nogil:
 
 
 cdef inline bint in_bounds(const Record* row, uint64_t size) noexcept nogil:
-    """Whether the payload of `row` lies within `size` bytes of data. In 64 bits, and nothing can wrap."""
+    """Return True if the payload of `row` lies within `size` bytes of data; no arithmetic can overflow."""
     return row.cap_len <= size and row.offset <= size - row.cap_len
 
 
 cdef inline uint32_t ip_start(const Record* row) noexcept nogil:
-    """Where the IP layer starts in the payload: at its end if there is none (it may be longer than NO_IP)."""
+    """Return the offset of the IP header in the payload, or `cap_len` if there is none.
+
+    A payload may be longer than NO_IP_OFFSET, so that is not a position past every payload's end.
+    """
     return row.ip_offset if row.ip_offset != NO_IP_OFFSET and row.ip_offset < row.cap_len else row.cap_len

@@ -1,11 +1,11 @@
-"""`RECORD_DTYPE`: the numpy dtype of the row struct, spelt from the C layout."""
+"""`RECORD_DTYPE`, the numpy dtype of the `Record` struct, built from the C layout."""
 import numpy as np
 
 from slimcap.packet.enums import NO_IP, RecordFlag
 
 
 cdef dict _layout():
-    """Names, formats and offsets of the fields, the offsets as the C compiler has them."""
+    """Return the names, formats and offsets of the fields; the offsets are the C compiler's."""
     cdef Record row
     cdef const char* base = <const char*> &row
     fields = {

@@ -6,7 +6,7 @@ cdef class View:
     cdef object _owner          # keeps _ptr alive
 
 cdef class IPLayer(View):
-    pass  # a field or a C method more, and it would no longer share View's free list
+    pass  # it shares View's free list only without fields or C methods of its own
 
 cdef View new_view(const uint8_t* p, Py_ssize_t n, object owner)
 cdef IPLayer new_ip_layer(const uint8_t* p, Py_ssize_t n, object owner)

@@ -5,7 +5,7 @@ from typing_extensions import disjoint_base
 
 @disjoint_base
 class View:
-    # Raises TypeError, however it is called.
+    # Always raises TypeError.
     def __init__(self, never: Never, /) -> None: ...
     def __len__(self) -> int: ...
     @overload

@@ -1,4 +1,4 @@
-"""Views of packet bytes: as light as a Python object gets, and never outliving their memory."""
+"""`View` and `IPLayer`: lightweight read-only views of packet bytes that keep their memory alive."""
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.number cimport PyNumber_AsSsize_t
@@ -19,7 +19,7 @@ cdef extern from "arpa/inet.h" nogil:
 
 
 cdef View new_view(const uint8_t* p, Py_ssize_t n, object owner):
-    """A view of `n` bytes at `p`, which `owner` keeps alive: a lease's hold, or whatever else has them."""
+    """Make a view of `n` bytes at `p`, in memory that `owner` (such as a lease's hold) keeps alive."""
     cdef View view = View.__new__(View)
     view._ptr = p
     view._len = n
@@ -28,7 +28,7 @@ cdef View new_view(const uint8_t* p, Py_ssize_t n, object owner):
 
 
 cdef IPLayer new_ip_layer(const uint8_t* p, Py_ssize_t n, object owner):
-    """An IPLayer of `n` bytes at `p`; see `new_view`."""
+    """Make an IPLayer of `n` bytes at `p`; see `new_view`."""
     cdef IPLayer view = IPLayer.__new__(IPLayer)
     view._ptr = p
     view._len = n
@@ -36,14 +36,21 @@ cdef IPLayer new_ip_layer(const uint8_t* p, Py_ssize_t n, object owner):
     return view
 
 
-@cython.no_gc  # its owner is a hold, bytes or a packet: nothing that could refer back
+@cython.no_gc  # no reference cycles: the owner is a hold, bytes or a packet, none of which refers to views
 @cython.freelist(64)
 cdef class View:
-    """Read-only bytes of a packet, not copied.
+    """Read-only view of a packet's bytes, without a copy.
 
-    A buffer that behaves like `bytes`: `len(view)`, `view[0]`, `view[2:4]`, `view == b"..."`, `bytes(view)`,
-    `memoryview(view)`, `numpy.frombuffer(view, "u1")`. It lives as long as somebody refers to it, and keeps
-    the memory it shows on loan for that long: copy (`bytes(view)`) what you keep.
+    It is a buffer that behaves like `bytes`: `len(view)`, `view[0]`, `view[2:4]`, `view == b"..."`,
+    `bytes(view)`, `memoryview(view)`, `numpy.frombuffer(view, "u1")`. Slices are views, too, unless they have
+    a step. A view keeps the memory that it shows alive; copy with `bytes(view)` what you want to keep. Views
+    are made by sources, batches and packets.
+
+    Examples
+    --------
+    >>> packet = slimcap.build_packet("10.0.0.1", "10.0.0.2")
+    >>> packet.payload[26:30].hex(".")
+    '0a.00.00.01'
     """
 
     def __init__(self):
@@ -74,11 +81,24 @@ cdef class View:
         return PyBytes_FromStringAndSize(<const char*> self._ptr, self._len)
 
     def tobytes(self):
-        """A copy of the bytes."""
+        """Return a copy of the bytes."""
         return PyBytes_FromStringAndSize(<const char*> self._ptr, self._len)
 
     def hex(self, *args, **kwargs):
-        """The bytes in hexadecimal, as `bytes.hex`."""
+        """Return the bytes in hexadecimal, as `bytes.hex` does.
+
+        Parameters
+        ----------
+        sep : str or bytes, optional
+            Separator, one ASCII character; none by default.
+        bytes_per_sep : int, default 1
+            Number of bytes between separators, counted from the right; from the left if negative.
+
+        Returns
+        -------
+        str
+            Two digits per byte.
+        """
         return bytes(self).hex(*args, **kwargs)
 
     def __richcmp__(self, other, int op):
@@ -89,7 +109,7 @@ cdef class View:
         try:
             other = memoryview(other)
         except (TypeError, ValueError, BufferError):
-            return NotImplemented  # no bytes to be seen there
+            return NotImplemented  # `other` is not a buffer
         return (memoryview(self) == other) == (op == Py_EQ)
 
     def __hash__(self):
@@ -110,47 +130,54 @@ cdef class View:
 
 @cython.no_gc
 cdef class IPLayer(View):
-    """The bytes of a packet from its IPv4 or IPv6 header on: a `View` that can read its header.
+    """View of a packet's bytes from its IPv4 or IPv6 header on, with properties that read the headers.
 
-    Whatever is too short to tell is 0, or "unknown" as text; nothing raises. Lives as long as any `View`.
+    No property raises: a value that is not in the captured bytes is 0 or "". Its text is
+    ``src:port => dst:port (proto: number)``, or "unknown IP layer type" and the version if the addresses are
+    not in the bytes. Like any `View` it keeps the memory that it shows alive.
+
+    Examples
+    --------
+    >>> slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17).ip_layer.dport
+    53
     """
 
     @property
     def type(self):
-        """IP version, 4 or 6, as the header's first four bits say; 0 if there are no bytes."""
+        """IP version, the header's first four bits: 4 or 6; 0 if there are no bytes."""
         return self._ptr[0] >> 4 if self._len else 0
 
     @property
     def protocol(self):
-        """IANA number of the upper-layer protocol.
+        """IANA number of the upper-layer protocol; 0 if it is not in the bytes.
 
-        Of IPv6 the one behind the extension headers (RFC 8200 section 4), or the extension header that is
-        cut.
+        For IPv6, that of the protocol after the extension headers (RFC 8200 section 4), or of the first
+        extension header that is truncated.
         """
         return _upper(self).protocol
 
     @property
     def src(self):
-        """Source address as text; "" if it is cut."""
+        """Source address as text; "" if the fixed IP header is truncated."""
         cdef char text[INET6_ADDRSTRLEN]
         _address(self, ipv4.SRC, ipv6.SRC, text)
         return text.decode("ascii")
 
     @property
     def dst(self):
-        """Destination address as text; "" if it is cut."""
+        """Destination address as text; "" if the fixed IP header is truncated."""
         cdef char text[INET6_ADDRSTRLEN]
         _address(self, ipv4.DST, ipv6.DST, text)
         return text.decode("ascii")
 
     @property
     def sport(self):
-        """Source port (TCP, UDP, UDP-Lite, SCTP, DCCP); 0 if there is none or it is cut."""
+        """Source port (TCP, UDP, UDP-Lite, SCTP, DCCP); 0 if there is none or it is truncated."""
         return _ports(self, _upper(self)).source
 
     @property
     def dport(self):
-        """Destination port; 0 if there is none or it is cut."""
+        """Destination port (TCP, UDP, UDP-Lite, SCTP, DCCP); 0 if there is none or it is truncated."""
         return _ports(self, _upper(self)).destination
 
     def __str__(self):
@@ -170,12 +197,12 @@ cdef struct Ports:
 
 
 cdef UpperLayer _upper(IPLayer layer) noexcept:
-    """The upper layer, in that part of the bytes that is the IP packet's."""
+    """Find the upper layer, within the bytes that belong to the IP packet."""
     return upper_layer(layer._ptr, bounded(layer._ptr, layer._len))
 
 
 cdef Ports _ports(IPLayer layer, UpperLayer upper) noexcept:
-    """The ports of the upper layer; zeros where there are none or they are cut."""
+    """Return the ports of the upper layer; a port that does not exist or is truncated is 0."""
     cdef const uint8_t* p = layer._ptr + upper.offset
     cdef Py_ssize_t n = bounded(layer._ptr, layer._len) - upper.offset
     if upper.offset == 0 or not transport.has_ports(upper.protocol):
@@ -184,7 +211,10 @@ cdef Ports _ports(IPLayer layer, UpperLayer upper) noexcept:
 
 
 cdef bint _address(IPLayer layer, int ipv4_at, int ipv6_at, char* text) noexcept:
-    """Write the address at that place of the header as text; an empty text, and False, if it is cut."""
+    """Write the address at this offset of the IP header as text.
+
+    Writes "" and returns False if the fixed header is truncated.
+    """
     text[0] = 0
     if ipv6.check(layer._ptr, layer._len):
         inet_ntop(AF_INET6, layer._ptr + ipv6_at, text, INET6_ADDRSTRLEN)

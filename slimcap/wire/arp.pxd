@@ -1,4 +1,4 @@
-"""ARP (RFC 826) of IPv4 over hardware with 6-byte addresses.
+"""ARP (RFC 826) for IPv4 over hardware with 6-byte addresses.
 
     hardware (2) | 0800 (2) | 6 | 4 | operation (2) | sender MAC (6), IP (4) | target MAC (6), IP (4)
 """
@@ -18,6 +18,6 @@ cdef enum:
 
 
 cdef inline bint check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """Whether `p[:n]` holds a whole packet, of the addresses that these offsets are for."""
+    """Return True if `p[:n]` is a complete ARP packet with IPv4 and 6-byte hardware addresses."""
     return (n >= LEN and be16(p + PROTOCOL) == ipv4.ETHERTYPE
             and p[HARDWARE_LEN] == 6 and p[PROTOCOL_LEN] == 4)

@@ -1,6 +1,6 @@
 """DCCP's generic header (RFC 4340 section 5.1).
 
-    source port (2) | destination port (2) | data offset in words (1) | … 12 or 16 bytes in all, then options
+    source port (2) | destination port (2) | data offset in words (1) | … 12 or 16 bytes, then options
 """
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -10,5 +10,5 @@ cdef enum:
 
 
 cdef inline uint32_t header_len(const uint8_t* p) noexcept nogil:
-    """Length of the header with its options, as it says itself: below MIN_LEN is wrong."""
+    """Return the length of the header with its options, by its own field. Below MIN_LEN it is not valid."""
     return p[DATA_OFFSET] * 4

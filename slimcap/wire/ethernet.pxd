@@ -18,7 +18,7 @@ cdef enum:
 
 
 cdef inline bint is_plain_ip(const uint8_t* p, uint32_t n) noexcept nogil:
-    """Whether IP follows at once, without a tag, as in nearly all frames; and a byte of it was captured."""
+    """Return True if IP follows without a tag, as in nearly all frames, and a byte of it was captured."""
     cdef uint32_t ethertype
     if n <= ETHERNET_LEN:
         return False
@@ -27,7 +27,7 @@ cdef inline bint is_plain_ip(const uint8_t* p, uint32_t n) noexcept nogil:
 
 
 cdef inline void walk_ethernet(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
-    """Find the IP header of an Ethernet frame; of a plain one without a call."""
+    """Find the IP header of an Ethernet frame; for a plain IP frame without a function call."""
     if is_plain_ip(p, n):
         info.ip_offset = ETHERNET_LEN
         set_type(info, be16(p + ETHERNET_TYPE), ETHERNET_LEN)

@@ -1,4 +1,4 @@
-"""GENEVE (RFC 8926 section 3.4): anything with an EtherType in UDP.
+"""GENEVE (RFC 8926 section 3.4): any protocol that has an EtherType, in UDP.
 
     version (2 bits), options' length in words (6) | flags (1) | EtherType (2)
     | network identifier (3) | 0 (1) | options
@@ -14,7 +14,7 @@ cdef enum:
 
 
 cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """Length of the header with its options, or 0 if `p[:n]` does not hold a whole one of version 0."""
+    """Return the length of the header with its options, or 0 if `p[:n]` has no complete one of version 0."""
     cdef uint32_t length
     if n < MIN_LEN or p[0] >> 6:
         return 0
@@ -23,5 +23,5 @@ cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline uint32_t ethertype(const uint8_t* p) noexcept nogil:
-    """What is behind the header."""
+    """Return the EtherType of the data after the header."""
     return be16(p + ETHERTYPE)

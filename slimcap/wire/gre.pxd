@@ -10,7 +10,7 @@ cdef enum:
     GRE = 47
     MIN_LEN = 4
     HAS_CHECKSUM = 0x8000
-    HAS_ROUTING = 0x4000   # RFC 1701's, of no fixed length, and deprecated
+    HAS_ROUTING = 0x4000   # RFC 1701 only, deprecated; of variable length
     HAS_KEY = 0x2000
     HAS_SEQUENCE = 0x1000
     VERSION = 0x0007
@@ -19,7 +19,7 @@ cdef enum:
 
 
 cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """Length of the header, or 0 if `p[:n]` does not hold a whole one of version 0."""
+    """Return the length of the header, or 0 if `p[:n]` has no complete one of version 0."""
     cdef uint32_t flags, length = MIN_LEN
     if n < MIN_LEN:
         return 0
@@ -31,5 +31,5 @@ cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline uint32_t ethertype(const uint8_t* p) noexcept nogil:
-    """What is behind the header."""
+    """Return the EtherType of the data after the header."""
     return be16(p + ETHERTYPE)

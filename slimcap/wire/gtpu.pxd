@@ -1,10 +1,10 @@
-"""GTP-U, version 1 (3GPP TS 29.281 section 5.1): an IP packet of a mobile user in UDP.
+"""GTP-U, version 1 (3GPP TS 29.281 section 5.1): a mobile user's IP packet in UDP.
 
     flags (1) | message type (1) | length (2) | tunnel (4)
     | sequence number (2), N-PDU number (1), next extension's type (1)?
 
-The last four bytes are there if one of the flags E, S, PN is set. An extension header (section 5.2.1) has its
-length in words in its first byte and the type of the next in its last; type 0 ends them.
+The last four bytes are present if any of the flags E, S, PN is set. The first byte of an extension header
+(section 5.2.1) is its length in words, its last byte the type of the next one; type 0 ends the list.
 """
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -21,7 +21,7 @@ cdef enum:
 
 
 cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """Length of the header with its extensions, or 0 if `p[:n]` does not hold one that carries a packet."""
+    """Return the length of the header with its extensions, or 0 if `p[:n]` has none that carries a packet."""
     cdef Py_ssize_t at = LONG_LEN
     if n < MIN_LEN or p[0] & VERSION_AND_TYPE != VERSION_1_GTP or p[1] != USER_PACKET:
         return 0

@@ -1,6 +1,6 @@
-"""ICMP (RFC 792) and ICMPv6 (RFC 4443 section 2.1), which begin alike.
+"""ICMP (RFC 792) and ICMPv6 (RFC 4443 section 2.1), whose headers have the same layout.
 
-    type (1) | code (1) | checksum (2) | what the type says (4) | …
+    type (1) | code (1) | checksum (2) | depends on the type (4) | …
 """
 
 cdef enum:

@@ -1,4 +1,4 @@
-"""IP of either version: how long a packet is, and where its upper layer is."""
+"""IP of either version: the length of a packet and its upper layer."""
 from libc.stdint cimport uint8_t, uint64_t
 
 cimport slimcap.wire.ipv4 as ipv4
@@ -7,9 +7,9 @@ from slimcap.wire.upper cimport UPPER_BAD, UPPER_CUT, UpperLayer
 
 
 cdef inline uint64_t length(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """Length of the IP packet `p[:n]` as its header says; 0 if that cannot be told, or cannot be.
+    """Return the length of the IP packet `p[:n]` by its header; 0 if it is not known or not valid.
 
-    What is behind it is not the packet's: padding, or a checksum of the link layer.
+    Bytes after it are not part of the packet: padding, or a checksum of the link layer.
     """
     cdef uint64_t whole
     if ipv6.check(p, n):
@@ -21,13 +21,13 @@ cdef inline uint64_t length(const uint8_t* p, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline Py_ssize_t bounded(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """How many of the bytes `p[:n]` belong to the IP packet that starts there."""
+    """Return how many of the bytes `p[:n]` belong to the IP packet at `p`."""
     cdef uint64_t whole = length(p, n)
     return <Py_ssize_t> whole if whole and whole < <uint64_t> n else n
 
 
 cdef inline UpperLayer cut_header(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """What there is to tell of a fixed header that is not whole: the protocol, if it is there."""
+    """Return the result for a truncated fixed header: only the protocol, if that was captured."""
     cdef UpperLayer upper
     upper.protocol = upper.offset = upper.fragment = upper.fragment_id = 0
     upper.state = UPPER_CUT
@@ -41,7 +41,7 @@ cdef inline UpperLayer cut_header(const uint8_t* p, Py_ssize_t n) noexcept nogil
 
 
 cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """Protocol and place of the upper layer of the IP packet `p[:n]`; zeros where it is too short to tell."""
+    """Return protocol and offset of the upper layer of the IP packet `p[:n]`; 0 if not in these bytes."""
     if ipv4.check(p, n):
         return ipv4.upper_layer(p, n)
     if ipv6.check(p, n):

@@ -25,26 +25,26 @@ cdef enum:
     SRC = 12
     DST = 16
     ADDRESS_LEN = 4
-    MAPPED_AT = 12  # where it is in an IPv4-mapped IPv6 address
+    MAPPED_AT = 12  # offset of the IPv4 address in an IPv4-mapped IPv6 address
 
 
 cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """Length of the fixed header, or 0 if `p[:n]` does not hold a whole one."""
+    """Return the length of the fixed header, or 0 if `p[:n]` has no complete one."""
     return MIN_LEN if n >= MIN_LEN and p[0] >> 4 == 4 else 0
 
 
 cdef inline uint32_t header_len(const uint8_t* p) noexcept nogil:
-    """Length of the header with its options, as it says itself: below MIN_LEN is wrong."""
+    """Return the length of the header with its options, by its own field. Below MIN_LEN it is not valid."""
     return (p[0] & 0x0f) * 4
 
 
 cdef inline uint32_t length(const uint8_t* p) noexcept nogil:
-    """Length of the packet; 0 is what a segment has that the device is still to cut."""
+    """Return the length of the packet; 0 if it is still to be segmented by the device."""
     return be16(p + LENGTH)
 
 
 cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """Protocol and place of the upper layer of a checked header."""
+    """Return protocol and offset of the upper layer. `check()` must have accepted the header."""
     cdef UpperLayer upper
     cdef uint32_t header = header_len(p), whole = length(p), fragment = be16(p + FRAGMENT)
     upper.protocol = p[PROTOCOL]
@@ -64,13 +64,13 @@ cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogi
 
 
 cdef inline void put_mapped(uint8_t* out, const uint8_t* address) noexcept nogil:
-    """Write an address as IPv6 maps it, ::ffff:0:0/96 (RFC 4291 section 2.5.5.2)."""
+    """Write an address as an IPv4-mapped IPv6 address, ::ffff:0:0/96 (RFC 4291 section 2.5.5.2)."""
     memcpy(out, <const char*> b"\0\0\0\0\0\0\0\0\0\0\xff\xff", MAPPED_AT)
     memcpy(out + MAPPED_AT, address, ADDRESS_LEN)
 
 
 cdef inline bint is_mapped(const uint8_t* address) noexcept nogil:
-    """Whether 16 bytes are an IPv4 address as IPv6 maps it."""
+    """Return True if 16 bytes are an IPv4-mapped IPv6 address."""
     cdef int index
     for index in range(10):
         if address[index]:

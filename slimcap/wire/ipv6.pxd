@@ -1,9 +1,10 @@
-"""IPv6 (RFC 8200) and its extension headers (section 4), up to the upper layer.
+"""IPv6 (RFC 8200) and its extension headers (section 4).
 
     version (4 bits), traffic class (8), flow label (20)
     | payload length (2) | next header (1) | hop limit (1) | source (16) | destination (16)
 
-An extension header begins with the number of the next and, but for the fragment header, its own length:
+An extension header begins with the number of the next header and, except for the fragment header, its own
+length:
 
     next (1) | length in 8 bytes, less the first (1) | …              hop-by-hop, routing, destination
     next (1) | 0 (1) | offset (13 bits), 0 (2), more (1) | id (4)     fragment (section 4.5)
@@ -31,14 +32,14 @@ cdef enum:
     DESTINATION = 60
     NO_NEXT_HEADER = 59
     MIN_EXTENSION = 8
-    MAX_EXTENSIONS = 32  # more than any packet has, so that a crafted one costs no time
+    MAX_EXTENSIONS = 32  # more than real packets have; bounds the time that a crafted packet costs
     # Options of a hop-by-hop header (section 4.2, RFC 2675 section 2)
     OPTION_PAD1 = 0
     OPTION_JUMBO = 0xc2
 
 
 cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """Length of the fixed header, or 0 if `p[:n]` does not hold a whole one."""
+    """Return the length of the fixed header, or 0 if `p[:n]` has no complete one."""
     return HEADER_LEN if n >= HEADER_LEN and p[0] >> 4 == 6 else 0
 
 
@@ -51,12 +52,12 @@ cdef inline uint32_t flow_label(const uint8_t* p) noexcept nogil:
 
 
 cdef inline uint64_t jumbo_length(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """The length that the hop-by-hop header of a jumbogram gives its payload; 0 if it is none."""
+    """Return the payload length in a jumbogram's hop-by-hop header; 0 if this is not a jumbogram."""
     cdef Py_ssize_t at = HEADER_LEN + 2, end
     if n < at or p[NEXT_HEADER] != HOP_BY_HOP:
         return 0
     end = min(n, HEADER_LEN + (<Py_ssize_t> p[HEADER_LEN + 1] + 1) * 8)
-    while at + 6 <= end:  # as long as the option we look for
+    while at + 6 <= end:  # 6: length of the jumbo option
         if p[at] == OPTION_PAD1:
             at += 1
         elif p[at] == OPTION_JUMBO:
@@ -67,7 +68,7 @@ cdef inline uint64_t jumbo_length(const uint8_t* p, Py_ssize_t n) noexcept nogil
 
 
 cdef inline uint64_t length(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """Length of the packet, header included; 0 is what a segment has that the device is still to cut."""
+    """Return the length of the packet, header included; 0 if it is still to be segmented by the device."""
     cdef uint64_t payload = be16(p + PAYLOAD_LENGTH)
     if payload == 0:
         payload = jumbo_length(p, n)
@@ -80,8 +81,10 @@ cdef inline bint is_extension(uint32_t protocol) noexcept nogil:
 
 
 cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """Protocol and place of the upper layer of a checked header; of the first header that is cut,
-    if one is."""
+    """Return protocol and offset of the upper layer, or the protocol of the first truncated header.
+
+    `check()` must have accepted the header.
+    """
     cdef UpperLayer upper
     upper.protocol = p[NEXT_HEADER]
     upper.offset = HEADER_LEN
@@ -93,7 +96,7 @@ cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogi
 
 
 cdef inline void pass_extensions(const uint8_t* p, Py_ssize_t n, UpperLayer* upper) noexcept nogil:
-    """Go over the extension headers; each turn moves forward by eight bytes at least."""
+    """Skip the extension headers, and set `upper`. Each iteration advances by at least eight bytes."""
     cdef Py_ssize_t at = HEADER_LEN
     cdef uint32_t kind
     upper.offset = 0

@@ -1,8 +1,9 @@
-"""MPLS label stacks (RFC 3032 section 2.1): entries of label (20 bits), TC (3), S (1: bottom of stack),
-TTL (8).
+"""MPLS label stacks (RFC 3032 section 2.1).
 
-Nothing says what follows the bottom. By RFC 4928 section 3 a first nibble of 4 or 6 is IP: pseudowires avoid
-those.
+Each entry is label (20 bits), TC (3 bits), S (1 bit, set at the bottom of the stack), TTL (8 bits).
+
+The stack does not tell which protocol follows it. A first nibble of 4 or 6 means IP, because pseudowires
+avoid these values (RFC 4928 section 3).
 """
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -16,7 +17,7 @@ cdef enum:
 
 
 cdef inline void walk_mpls(const uint8_t* p, uint32_t n, uint32_t at, LinkInfo* info) noexcept nogil:
-    """Find the IP header under the label stack that starts at `at`."""
+    """Find the IP header after the label stack that starts at `at`."""
     while n > at + MPLS_LEN:
         at += MPLS_LEN
         if p[at - 2] & MPLS_BOTTOM:

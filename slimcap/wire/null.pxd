@@ -1,7 +1,7 @@
 """BSD loopback (LINKTYPE_NULL, LINKTYPE_LOOP): a 4-byte address family.
 
 NULL has it in the byte order of the machine that wrote it, LOOP in network order. A family fits in 16 bits,
-so the order tells itself. Every system has its own number for AF_INET6.
+so a larger number must be in the other byte order. The number of AF_INET6 depends on the operating system.
 """
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -19,7 +19,7 @@ cdef enum:
 
 
 cdef inline void walk_null(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
-    """Find the IP header behind an address family of either byte order."""
+    """Find the IP header after an address family in either byte order."""
     cdef uint32_t family
     if n <= NULL_LEN:
         return

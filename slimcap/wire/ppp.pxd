@@ -1,6 +1,6 @@
-"""PPP, alone (RFC 1661), in HDLC-like framing (RFC 1662), over Ethernet (RFC 2516), and Cisco HDLC.
+"""PPP: unframed (RFC 1661), in HDLC-like framing (RFC 1662), over Ethernet (RFC 2516); and Cisco HDLC.
 
-    ff 03 | 00 21 | IP        address and control may be left out, and so may the
+    ff 03 | 00 21 | IP        address and control may be omitted, and so may the
     ff 03 | 21 | IP           protocol's high byte: its low byte is odd, the high one even
                               (RFC 1661 section 6.5)
 """
@@ -44,11 +44,11 @@ cdef inline void walk_ppp(const uint8_t* p, uint32_t n, uint32_t at, LinkInfo* i
 
 
 cdef inline void walk_pppoe(const uint8_t* p, uint32_t n, uint32_t at, LinkInfo* info) noexcept nogil:
-    """Find the IP header behind the PPPoE session header that starts at `at` (code 0: data)."""
+    """Find the IP header after the PPPoE session header that starts at `at` (code 0: data)."""
     if n > at + PPPOE_LEN and p[at + 1] == 0:
         walk_ppp(p, n, at + PPPOE_LEN, info)
 
 
 cdef inline bint is_chdlc(const uint8_t* p, uint32_t n) noexcept nogil:
-    """Whether a frame of a serial line is Cisco HDLC: address, control (0), EtherType (2)."""
+    """Return True if a serial frame is Cisco HDLC: address (1), control (1, always 0), EtherType (2)."""
     return n >= CHDLC_LEN and p[1] == 0 and (p[0] == CHDLC_UNICAST or p[0] == CHDLC_MULTICAST)

@@ -1,4 +1,4 @@
-"""SCTP's common header (RFC 9260 section 3.1), chunks behind it.
+"""SCTP's common header (RFC 9260 section 3.1), before its chunks.
 
     source port (2) | destination port (2) | verification tag (4) | checksum (4)
 """

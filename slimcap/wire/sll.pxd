@@ -1,4 +1,4 @@
-"""Linux cooked captures, what `tcpdump -i any` writes (LINKTYPE_LINUX_SLL, LINKTYPE_LINUX_SLL2).
+"""Linux cooked captures, as `tcpdump -i any` writes them (LINKTYPE_LINUX_SLL, LINKTYPE_LINUX_SLL2).
 
     SLL  (16): packet type (2) | ARPHRD (2) | address length (2) | address (8) | protocol (2)
     SLL2 (20): protocol (2) | 0 (2) | ifindex (4) | ARPHRD (2) | packet type (1) | address length (1)
@@ -24,9 +24,9 @@ cdef enum:
     SLL2_ADDRESS_LEN = 11
     SLL2_ADDRESS = 12
     MAC_LEN = 6
-    PROTOCOL_802_2 = 0x0004  # the other numbers below LLC_MAX_LENGTH are the kernel's own (linux/if_ether.h)
+    PROTOCOL_802_2 = 0x0004  # LLC; other numbers up to LLC_MAX_LENGTH are the kernel's (linux/if_ether.h)
     PACKET_OUTGOING = 4
-    # With these the protocol field holds something that is no EtherType.
+    # For these hardware types the protocol field is not an EtherType.
     ARPHRD_FRAD = 770
     ARPHRD_IEEE80211_PRISM = 802
     ARPHRD_IEEE80211_RADIOTAP = 803
@@ -46,22 +46,22 @@ cdef inline void walk_cooked(
 
 
 cdef inline void walk_sll(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
-    """Packet type and IP header of an SLL packet."""
+    """Find packet type and IP header of an SLL packet."""
     if n >= SLL_LEN:
         walk_cooked(p, n, SLL_LEN, be16(p + SLL_TYPE), be16(p + SLL_ARPHRD), be16(p + SLL_PROTOCOL), info)
 
 
 cdef inline void walk_sll2(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
-    """Packet type and IP header of an SLL2 packet."""
+    """Find packet type and IP header of an SLL2 packet."""
     if n >= SLL2_LEN:
         walk_cooked(p, n, SLL2_LEN, p[SLL2_TYPE], be16(p + SLL2_ARPHRD), be16(p + SLL2_PROTOCOL), info)
 
 
 cdef inline const uint8_t* sll_source(const uint8_t* p, uint32_t n) noexcept nogil:
-    """The sender's MAC address in an SLL packet, or NULL if it has none."""
+    """Return the sender's MAC address in an SLL packet, or NULL if there is none."""
     return p + SLL_ADDRESS if n >= SLL_LEN and be16(p + SLL_ADDRESS_LEN) == MAC_LEN else NULL
 
 
 cdef inline const uint8_t* sll2_source(const uint8_t* p, uint32_t n) noexcept nogil:
-    """The sender's MAC address in an SLL2 packet, or NULL if it has none."""
+    """Return the sender's MAC address in an SLL2 packet, or NULL if there is none."""
     return p + SLL2_ADDRESS if n >= SLL2_LEN and p[SLL2_ADDRESS_LEN] == MAC_LEN else NULL

@@ -9,20 +9,23 @@ from slimcap.abi.bytes cimport be16
 
 cdef enum:
     MIN_LEN = 20
-    # Where the fields start, and so how much has to be there for what is before them.
+    # Offsets of fields, which are also the lengths needed to read all fields before them.
     SEQUENCE = 4
     ACKNOWLEDGEMENT = 8
     OFFSET_AND_FLAGS = 12
     WINDOW = 14
     CHECKSUM = 16
-    FLAGS_MASK = 0x0fff  # three of them are reserved
+    FLAGS_MASK = 0x0fff  # nine flags and three reserved bits
 
 
 cdef inline uint32_t header_len(const uint8_t* p) noexcept nogil:
-    """Length of the header with its options, as it says itself: below MIN_LEN is wrong."""
+    """Return the length of the header with its options, by its own field. Below MIN_LEN it is not valid."""
     return (p[OFFSET_AND_FLAGS] >> 4) * 4
 
 
 cdef inline uint16_t flags(const uint8_t* p) noexcept nogil:
-    """FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128, AE 256 (RFC 9768), reserved bits."""
+    """Return the flags and the reserved bits.
+
+    FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128, AE 256 (RFC 9768).
+    """
     return be16(p + OFFSET_AND_FLAGS) & FLAGS_MASK

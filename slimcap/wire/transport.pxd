@@ -1,4 +1,7 @@
-"""Ports: source (2) and destination (2) open the header of TCP, UDP, UDP-Lite, SCTP and DCCP alike."""
+"""Ports: the headers of TCP, UDP, UDP-Lite, SCTP and DCCP all start with them.
+
+    source port (2) | destination port (2) | …
+"""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from slimcap.abi.bytes cimport be16
@@ -17,10 +20,10 @@ cdef inline bint has_ports(uint32_t protocol) noexcept nogil:
 
 
 cdef inline uint16_t source(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """The source port, or 0 if it is not in `p[:n]`."""
+    """Return the source port, or 0 if it is not in `p[:n]`."""
     return be16(p) if n >= 2 else 0
 
 
 cdef inline uint16_t destination(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """The destination port, or 0 if it is not in `p[:n]`."""
+    """Return the destination port, or 0 if it is not in `p[:n]`."""
     return be16(p + 2) if n >= 4 else 0

@@ -2,8 +2,8 @@
 
     source port (2) | destination port (2) | length, or coverage (2) | checksum (2)
 
-The length counts the header; 0 is what a jumbogram has (RFC 2675 section 4). UDP-Lite says in its place how
-much the checksum covers: its length is IP's.
+The length includes the header; in a jumbogram it is 0 (RFC 2675 section 4). In UDP-Lite the field is the
+number of bytes that the checksum covers; the length is the rest of the IP packet.
 """
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -15,5 +15,5 @@ cdef enum:
 
 
 cdef inline uint32_t length(const uint8_t* p) noexcept nogil:
-    """The length field."""
+    """Return the length field."""
     return be16(p + LENGTH)

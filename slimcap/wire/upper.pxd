@@ -1,15 +1,15 @@
-"""What an IP header and what extends it say of the layer above: the answer of the walks in ipv4 and ipv6."""
+"""`UpperLayer`: protocol and offset of the layer above IP, the result of `ipv4` and `ipv6`."""
 from libc.stdint cimport uint32_t
 
 cdef enum:
-    UPPER_HERE = 0      # it starts at `offset`
-    UPPER_CUT = 1       # the headers before it go on past the bytes there are
-    UPPER_FRAGMENT = 2  # this is not the first fragment: it started in another packet
+    UPPER_HERE = 0      # the upper layer starts at `offset`
+    UPPER_CUT = 1       # the headers before it extend past the captured bytes
+    UPPER_FRAGMENT = 2  # not the first fragment: the upper layer's header is in another packet
     UPPER_BAD = 3       # a header contradicts itself
 
 cdef struct UpperLayer:
-    uint32_t protocol       # IANA's number; of the extension header that is cut, if one is
-    uint32_t offset         # from the IP header on, at the least if the state is UPPER_BAD; 0: not there
+    uint32_t protocol       # IANA number; that of the truncated extension header, if there is one
+    uint32_t offset         # from the start of the IP header; 0: unknown; a minimum if state is UPPER_BAD
     uint32_t state
-    uint32_t fragment       # as IPv6 has it: offset in bytes, a multiple of 8; bit 0: more follow
+    uint32_t fragment       # as in IPv6: offset in bytes, a multiple of 8; bit 0: more fragments follow
     uint32_t fragment_id

@@ -7,9 +7,9 @@ from libc.stdint cimport uint8_t, uint32_t
 cdef enum:
     PORT = 4789
     LEN = 8
-    HAS_NETWORK = 0x08  # the flag that has to be set
+    HAS_NETWORK = 0x08  # the flag that must be set
 
 
 cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
-    """Length of the header, or 0 if `p[:n]` does not hold one."""
+    """Return the length of the header, or 0 if `p[:n]` has no valid one."""
     return LEN if n >= LEN and p[0] & HAS_NETWORK else 0

@@ -1,9 +1,9 @@
-"""From an EtherType to the IP header: the walk that every link layer with EtherTypes ends in.
+"""The walk from an EtherType to the IP header, shared by all link layers that have EtherTypes.
 
     14: 88a8 | tci | 8100 | tci | 8864 | PPPoE(6) | 0021 | IPv4 header
         tag        tag        session              PPP    ^ ip_offset
 
-Each turn of the loop moves forward by at least three bytes, so the walk is bounded by the packet.
+Each iteration advances by at least three bytes, so the length of the packet bounds the walk.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
@@ -16,7 +16,7 @@ from slimcap.wire.vlan cimport VLAN_LEN, is_tpid, note_tag
 from slimcap.wire.walk_result cimport LinkInfo, set_ip, set_type
 
 cdef enum:
-    # IEEE 802.3 clause 3.2.6: up to here the field is a length and an LLC header follows.
+    # IEEE 802.3 clause 3.2.6: up to this value the field is a length, and an LLC header follows.
     LLC_MAX_LENGTH = 1500
     LLC_LEN = 3
     LLC_SAP_IP = 0x06
@@ -26,24 +26,24 @@ cdef enum:
 
 
 cdef inline uint32_t walk_llc(const uint8_t* p, uint32_t n, uint32_t at, uint32_t* ethertype) noexcept nogil:
-    """Where the payload of an LLC header starts and its EtherType, or 0 if it holds no EtherType."""
+    """Return the offset of the data after an LLC header, and set its EtherType; 0 if it has no EtherType."""
     if n < at + LLC_LEN or p[at + 2] != LLC_UI or p[at] != p[at + 1]:
         return 0
     if p[at] == LLC_SAP_IP:
         ethertype[0] = ipv4.ETHERTYPE
         return at + LLC_LEN
-    # OUI 00-00-00 carries EtherTypes (RFC 1042), 00-00-f8 too (802.1H bridge tunnel).
+    # OUI 00-00-00 means an EtherType (RFC 1042); so does 00-00-f8 (802.1H bridge tunnel).
     if (p[at] != LLC_SAP_SNAP or n < at + SNAP_LEN or p[at + 3] or p[at + 4]
             or (p[at + 5] != 0x00 and p[at + 5] != 0xf8)):
         return 0
     ethertype[0] = be16(p + at + 6)
-    # A length inside SNAP would be LLC in LLC: nobody's protocol, and a loop's way to go on.
+    # A length inside SNAP would mean LLC in LLC. No protocol does that, and it would let the loop continue.
     return at + SNAP_LEN if ethertype[0] > LLC_MAX_LENGTH else 0
 
 
 cdef inline void walk_ethertype(
         const uint8_t* p, uint32_t n, uint32_t at, uint32_t ethertype, LinkInfo* info) noexcept nogil:
-    """Find the IP header of the packet `p[:n]`, whose bytes from `at` on are of type `ethertype`."""
+    """Find the IP header of the packet `p[:n]`, whose bytes from `at` on have the type `ethertype`."""
     while True:
         set_type(info, ethertype if ethertype > LLC_MAX_LENGTH else 0, at)
         if ethertype == ipv4.ETHERTYPE or ethertype == ipv6.ETHERTYPE:

@@ -1,4 +1,4 @@
-"""Link types (the registry of draft-ietf-opsawg-pcaplinktype) and the walk that goes with each."""
+"""Link types (the registry of draft-ietf-opsawg-pcaplinktype) and the walk for each of them."""
 from libc.stdint cimport uint8_t, uint32_t
 
 from slimcap.abi.bytes cimport be16
@@ -33,7 +33,7 @@ cdef inline void walk_chdlc(const uint8_t* p, uint32_t n, LinkInfo* info) noexce
 
 
 cdef inline void walk_rare(uint32_t linktype, const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
-    """All link types but Ethernet; one that is not known leaves `info` as it is."""
+    """Walk a link layer other than Ethernet. An unknown link type leaves `info` unchanged."""
     if linktype == LINKTYPE_LINUX_SLL:
         walk_sll(p, n, info)
     elif linktype == LINKTYPE_LINUX_SLL2:
@@ -58,7 +58,7 @@ cdef inline void walk_rare(uint32_t linktype, const uint8_t* p, uint32_t n, Link
 
 
 cdef inline void walk_link(uint32_t linktype, const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
-    """What the link-layer header of the packet `p[:n]` tells. Reads no byte past `n`."""
+    """Parse the link-layer header of the packet `p[:n]` into `info`. Reads no byte past `n`."""
     clear(info)
     if linktype == LINKTYPE_ETHERNET:
         walk_ethernet(p, n, info)
@@ -67,7 +67,7 @@ cdef inline void walk_link(uint32_t linktype, const uint8_t* p, uint32_t n, Link
 
 
 cdef inline const uint8_t* source_mac(uint32_t linktype, const uint8_t* p, uint32_t n) noexcept nogil:
-    """The sender's MAC address, or NULL if the link layer has none or it is cut."""
+    """Return the sender's MAC address, or NULL if the link layer has none or it is truncated."""
     if linktype == LINKTYPE_ETHERNET:
         return p + ETHERNET_SRC if n >= ETHERNET_TYPE else NULL
     if linktype == LINKTYPE_LINUX_SLL:
@@ -78,5 +78,5 @@ cdef inline const uint8_t* source_mac(uint32_t linktype, const uint8_t* p, uint3
 
 
 cdef inline const uint8_t* destination_mac(uint32_t linktype, const uint8_t* p, uint32_t n) noexcept nogil:
-    """The receiver's MAC address, or NULL if the link layer has none or it is cut."""
+    """Return the receiver's MAC address, or NULL if the link layer has none or it is truncated."""
     return p + ETHERNET_DST if linktype == LINKTYPE_ETHERNET and n >= ETHERNET_SRC else NULL

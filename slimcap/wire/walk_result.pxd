@@ -1,4 +1,4 @@
-"""What a link-layer header tells: the state that the walks of this folder fill in."""
+"""`LinkInfo`: the parsed link-layer header, filled in by the walks of this folder."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 cdef enum:
@@ -11,15 +11,15 @@ cdef struct LinkInfo:
     uint16_t ip_offset
     uint16_t vlan_tci
     uint16_t vlan_tpid
-    uint32_t tags          # how many VLAN tags there are in line
-    uint16_t inner_tci     # of the tag behind the outermost, if there is one
-    uint16_t ethertype     # of what is behind all tags; 0 if the link layer names none
-    uint32_t type_offset   # where that starts
+    uint32_t tags          # number of VLAN tags in the bytes
+    uint16_t inner_tci     # TCI of the second tag, if there is one
+    uint16_t ethertype     # EtherType after all tags; 0 if the link layer has none
+    uint32_t type_offset   # offset of the data that this EtherType describes
     uint8_t pkt_type
 
 
 cdef inline void clear(LinkInfo* info) noexcept nogil:
-    """Nothing is known of the packet."""
+    """Reset to the state in which nothing is known of the packet."""
     info.flags = 0
     info.ip_offset = INFO_NO_IP
     info.vlan_tci = 0
@@ -32,18 +32,18 @@ cdef inline void clear(LinkInfo* info) noexcept nogil:
 
 
 cdef inline void set_type(LinkInfo* info, uint32_t ethertype, uint32_t at) noexcept nogil:
-    """What starts at `at` is of that EtherType."""
+    """Record the EtherType of the data that starts at `at`."""
     info.ethertype = <uint16_t> ethertype
     info.type_offset = at
 
 
 cdef inline void set_ip(LinkInfo* info, uint32_t at, uint32_t n) noexcept nogil:
-    """The link layer says that IP starts at `at`; so it does if a byte of it was captured."""
+    """Record that IP starts at `at`, as the link layer says, if at least one byte of it was captured."""
     if at < n and at < INFO_NO_IP:
         info.ip_offset = <uint16_t> at
 
 
 cdef inline void set_ip_by_version(LinkInfo* info, const uint8_t* p, uint32_t at, uint32_t n) noexcept nogil:
-    """The link layer does not say what starts at `at`: IP's first nibble, its version, does."""
+    """Record that IP starts at `at` if the first nibble there is 4 or 6; the link layer does not say."""
     if at < n and (p[at] >> 4 == 4 or p[at] >> 4 == 6):
         set_ip(info, at, n)

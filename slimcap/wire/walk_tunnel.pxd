@@ -1,4 +1,4 @@
-"""Packets in packets: IP in IP (RFC 2003, RFC 4213), GRE, and over UDP VXLAN, GENEVE and GTP-U."""
+"""Tunnels: IP in IP (RFC 2003, RFC 4213), GRE, and over UDP VXLAN, GENEVE and GTP-U."""
 from libc.stdint cimport uint8_t, uint32_t
 
 cimport slimcap.wire.geneve as geneve
@@ -14,7 +14,7 @@ from slimcap.wire.walk_result cimport INFO_NO_IP, LinkInfo, clear, set_ip, set_i
 cdef enum:
     IPV4_IN_IP = 4
     IPV6_IN_IP = 41
-    NO_INNER = 0xffff  # as INFO_NO_IP
+    NO_INNER = 0xffff  # same as INFO_NO_IP
 
 
 cdef inline void walk_frame(const uint8_t* p, uint32_t n, uint32_t at, LinkInfo* info) noexcept nogil:
@@ -29,7 +29,7 @@ cdef inline void walk_frame(const uint8_t* p, uint32_t n, uint32_t at, LinkInfo*
 
 cdef inline void walk_named(
         const uint8_t* p, uint32_t n, uint32_t at, uint32_t ethertype, LinkInfo* info) noexcept nogil:
-    """Find the IP header behind a tunnel's header that gives an EtherType."""
+    """Find the IP header after a tunnel header that has an EtherType."""
     if ethertype == gre.ETHERTYPE_BRIDGED:
         walk_frame(p, n, at, info)
     else:
@@ -37,7 +37,7 @@ cdef inline void walk_named(
 
 
 cdef inline void walk_udp_tunnel(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
-    """Find the IP header behind a UDP header whose destination is a tunnel's end."""
+    """Find the IP header after a UDP header whose destination port is that of a tunnel protocol."""
     cdef uint32_t port = transport.destination(p, n), header
     if n <= udp.LEN:
         return
@@ -56,7 +56,7 @@ cdef inline void walk_udp_tunnel(const uint8_t* p, uint32_t n, LinkInfo* info) n
 
 
 cdef inline uint32_t inner_ip(uint32_t protocol, const uint8_t* p, uint32_t n) noexcept nogil:
-    """Where in the upper layer `p[:n]` another IP packet starts; NO_INNER if it carries none."""
+    """Return the offset of the IP packet inside the upper layer `p[:n]`; NO_INNER if there is none."""
     cdef LinkInfo info
     cdef uint32_t header
     clear(&info)

@@ -1,7 +1,8 @@
-"""Header columns: what the headers of a batch's packets say, as a numpy structured array.
+"""Header columns: the parsed headers of a batch's packets as a numpy structured array.
 
-A packet's `Header` is filled in by one walk. All columns are the array's rows themselves; for some columns,
-the headers of a few packets at a time are filled in on the stack, and what is asked for is copied from there.
+Each packet's `Header` is filled in by one walk. If all columns are wanted, the headers are the rows of the
+array and are filled in there. If only some are, the headers of a chunk of packets are filled in on the stack,
+and the wanted columns are copied from there.
 """
 cimport numpy as cnp
 from libc.stdint cimport uint8_t, uint32_t
@@ -22,15 +23,15 @@ from slimcap.packet.enums import HeaderStatus
 cnp.import_array()
 
 cdef enum:
-    AHEAD = 8               # packets whose headers are on their way from memory
-    CHUNK = 64              # headers at a time, so that they stay in the fastest cache
+    AHEAD = 8               # how many packets ahead headers are prefetched
+    CHUNK = 64              # headers per chunk, which must stay in the L1 cache
     MAX_COLUMNS = 64
-    UNKNOWN_LINK = 147      # USER0: nothing is looked for in it
+    UNKNOWN_LINK = 147      # USER0: its packets are not parsed
 
 cdef struct Column:
-    size_t at       # in a HeaderRow
+    size_t at       # offset in a HeaderRow
     size_t size
-    size_t to       # in a row of the array
+    size_t to       # offset in a row of the array
 
 cdef struct Job:
     const Record* rows
@@ -40,13 +41,14 @@ cdef struct Job:
     uint32_t interfaces
     uint32_t parts
     bint inner
-    size_t chunk_row    # HeaderRows up to their keys, if these are not asked for
+    size_t chunk_row    # size of a header in a chunk: a HeaderRow, without its Keys if no key is wanted
     Column columns[MAX_COLUMNS]
     int count
 
 
 cdef dict _layout():
-    """Column → format, offset in a HeaderRow as the C compiler has it, what has to be looked at for it."""
+    """Return for each column its format, its offset in a HeaderRow (the C compiler's), and the parts of the
+    packet that must be parsed for it."""
     cdef HeaderRow row
     cdef const char* base = <const char*> &row
     return {
@@ -105,7 +107,7 @@ if not (HEADER_DTYPE.itemsize == sizeof(Header) == 104 and len(_COLUMNS) <= MAX_
 
 
 cdef inline void _fill(const Job* job, const Record* row, uint8_t* out) noexcept nogil:
-    """One packet's Header, and Keys behind it if they are among the parts, into memory that is all zeros."""
+    """Fill in one packet's Header, and the Keys after it if they are wanted, in zeroed memory."""
     cdef uint32_t linktype = UNKNOWN_LINK
     if rarely(not in_bounds(row, job.size)):
         (<Header*> out).status = STATUS_NO_IP
@@ -127,7 +129,7 @@ cdef inline void _copy_strided(
 cdef void _copy(
         const uint8_t* p, size_t stride, uint8_t* out, size_t out_stride, Py_ssize_t count,
         size_t size) noexcept nogil:
-    """One column of some rows; a copy of a size that the compiler knows is an instruction."""
+    """Copy one column of `count` rows. With a constant size the compiler makes each copy one instruction."""
     if size == 1:
         _copy_strided(p, stride, out, out_stride, count, 1)
     elif size == 2:
@@ -143,7 +145,10 @@ cdef void _copy(
 
 
 cdef void _walk(const Job* job, Py_ssize_t count, uint8_t* out, size_t stride) noexcept nogil:
-    """The columns of the job, of CHUNK packets at a time; if it names none, all, in place."""
+    """Fill in the columns of the job, a chunk of packets at a time.
+
+    A job without columns is for all of them, which are filled in in place.
+    """
     cdef HeaderRow memory[CHUNK]
     cdef uint8_t* chunk
     cdef Py_ssize_t first = 0, here, index, ahead
@@ -153,8 +158,8 @@ cdef void _walk(const Job* job, Py_ssize_t count, uint8_t* out, size_t stride) n
         chunk = <uint8_t*> memory if job.count else out
         memset(chunk, 0, here * job.chunk_row)
         for index in range(here):
-            # A packet's headers may have left the cache since its row was made, and where they are no
-            # hardware guesses. Any address will do: it is not read from.
+            # A packet's headers may have left the cache since its row was made, and the hardware prefetcher
+            # cannot predict their addresses. An invalid address does no harm: a prefetch does not fault.
             ahead = first + index + AHEAD if first + index + AHEAD < count else first + index
             prefetch(<const void*> (<size_t> job.data + job.rows[ahead].offset + job.rows[ahead].ip_offset))
             _fill(job, &job.rows[first + index], chunk + index * job.chunk_row)
@@ -167,7 +172,7 @@ cdef void _walk(const Job* job, Py_ssize_t count, uint8_t* out, size_t stride) n
 
 
 cdef object _selected(object columns, Job* job):
-    """The dtype of the columns that are asked for; what to do for them goes into the job."""
+    """Return the dtype of the wanted columns, and enter them in the job."""
     if isinstance(columns, str):
         raise TypeError(f"columns is a list of names: [{columns!r}]")
     names = list(columns)
@@ -188,7 +193,7 @@ cdef object _selected(object columns, Job* job):
 
 cdef object header_columns(
         const Record* rows, Py_ssize_t count, View data, object links, object columns, bint inner):
-    """The columns of `rows`, whose payloads are in `data`: `Batch.headers`."""
+    """Return the header columns of `rows`, whose payloads are in `data`; see `Batch.headers`."""
     cdef Job job
     memset(&job, 0, sizeof(job))
     cdef cnp.ndarray linktypes = np.array([link.type for link in links], np.uint32)
@@ -197,7 +202,7 @@ cdef object header_columns(
     job.inner = inner
     job.parts, job.chunk_row = PART_LINK | PART_NETWORK | PART_TRANSPORT, sizeof(Header)
     dtype = HEADER_DTYPE if columns is None else _selected(columns, &job)
-    # Zeros, for the bytes between the fields.
+    # Zeroed for some columns, as their dtype may have padding bytes that nothing else writes.
     cdef cnp.ndarray out = np.empty(count, dtype) if columns is None else np.zeros(count, dtype)
     cdef uint8_t* p = <uint8_t*> cnp.PyArray_DATA(out)
     cdef size_t stride = dtype.itemsize

@@ -1,4 +1,4 @@
-"""From a packet's bytes to its `Header`: the walk over `wire/` that header columns are made of.
+"""Parses a packet's bytes into its `Header`, with the functions of `wire/`.
 
     payload [ link layer | IP header | upper layer ........ | padding ]
               row          place.p     place.p + upper.offset
@@ -32,18 +32,18 @@ from slimcap.wire.walk_result cimport LinkInfo
 from slimcap.wire.walk_tunnel cimport NO_INNER, inner_ip
 
 cdef enum:
-    MAX_TUNNELS = 8  # in one another, more than any packet has
+    MAX_TUNNELS = 8  # maximum nesting depth, more than real packets have
 
 cdef struct Place:
-    const uint8_t* p    # an IP packet
+    const uint8_t* p    # start of an IP packet
     uint32_t n          # bytes of it that were captured
-    uint32_t length     # bytes of it that were on the wire, which are no fewer
-    uint32_t version    # 4 or 6; 0 if its fixed header is cut, or is none
+    uint32_t length     # bytes of it that were on the wire; at least n
+    uint32_t version    # 4 or 6; 0 if its fixed header is truncated or is not an IP header
     UpperLayer upper
 
 
 cdef inline Place enter(const uint8_t* p, uint32_t n, uint32_t length) noexcept nogil:
-    """The IP packet at `p`, without what is behind it, and its upper layer."""
+    """Find the end of the IP packet at `p`, without padding after it, and its upper layer."""
     cdef Place place
     cdef uint64_t said = 0
     place.p = p
@@ -68,7 +68,8 @@ cdef inline Place enter(const uint8_t* p, uint32_t n, uint32_t length) noexcept 
 
 cdef inline uint32_t next_ip(
         const uint8_t* p, uint32_t n, uint32_t state, uint32_t protocol, uint32_t offset) noexcept nogil:
-    """Where in the packet `p[:n]` another one starts whose fixed header is whole; 0 if it carries none."""
+    """Return the offset in `p[:n]` of an inner IP packet with a complete fixed header; 0 if there is none.
+    """
     cdef uint32_t at
     if state != UPPER_HERE:
         return 0
@@ -80,7 +81,7 @@ cdef inline uint32_t next_ip(
 
 
 cdef inline void fill_addresses(Header* header, const Place* place) noexcept nogil:
-    """Version, protocol, and the addresses of a fixed header that is whole."""
+    """Fill in version and protocol, and the addresses if the fixed IP header is complete."""
     header.protocol = <uint8_t> place.upper.protocol
     header.ip_version = place.p[0] >> 4
     if place.version == 4:
@@ -92,7 +93,7 @@ cdef inline void fill_addresses(Header* header, const Place* place) noexcept nog
 
 
 cdef inline void fill_network(Header* header, const Place* place) noexcept nogil:
-    """The other fields of a fixed header that is whole."""
+    """Fill in the other fields of a complete fixed IP header."""
     cdef const uint8_t* p = place.p
     if place.version == 4:
         header.tos = p[ipv4.TOS]
@@ -109,12 +110,12 @@ cdef inline void fill_network(Header* header, const Place* place) noexcept nogil
 
 
 cdef inline uint32_t cut(uint32_t n, uint32_t length) noexcept nogil:
-    """The status of a packet whose headers go on past byte `n` of `length`."""
+    """Return the status of a packet whose headers extend past byte `n` of `length`."""
     return STATUS_TRUNCATED if n < length else STATUS_MALFORMED
 
 
 cdef inline void fill_tcp(Header* header, const uint8_t* p, uint32_t n) noexcept nogil:
-    """TCP's fields, as far as they were captured."""
+    """Fill in the TCP fields that were captured."""
     if n < tcp.ACKNOWLEDGEMENT:
         return
     header.tcp_seq = be32(p + tcp.SEQUENCE)
@@ -130,22 +131,22 @@ cdef inline void fill_tcp(Header* header, const uint8_t* p, uint32_t n) noexcept
 
 
 cdef inline void fill_ports(Header* header, const uint8_t* p, uint32_t n) noexcept nogil:
-    """The ports of a protocol that has some, as far as they were captured."""
+    """Fill in the ports that were captured, for a protocol that has ports."""
     header.src_port = transport.source(p, n)
     header.dst_port = transport.destination(p, n)
 
 
 cdef inline void fill_icmp(Header* header, const uint8_t* p, uint32_t n) noexcept nogil:
-    """Type and code of an ICMP message, as far as they were captured."""
+    """Fill in type and code of an ICMP message if they were captured."""
     header.icmp_type = p[icmp.TYPE] if n > icmp.TYPE else 0
     header.icmp_code = p[icmp.CODE] if n > icmp.CODE else 0
 
 
 cdef inline uint32_t fill_transport(
         Header* header, const uint8_t* p, uint32_t n, uint32_t length, uint32_t parts) noexcept nogil:
-    """What the upper layer tells of which `n` of `length` bytes were captured; the packet's status."""
+    """Fill in the upper layer, of which `n` of `length` bytes were captured; return the packet's status."""
     cdef uint32_t protocol = header.protocol
-    cdef uint32_t least, own  # of the transport header the shortest there is, and what this one says
+    cdef uint32_t least, own  # the transport header's minimum length, and the length that this one states
     if protocol == transport.TCP:
         fill_ports(header, p, n)
         if parts & PART_TRANSPORT:
@@ -179,7 +180,7 @@ cdef inline uint32_t fill_transport(
 
 
 cdef inline uint32_t fill_udp_len(Header* header, uint32_t said, uint32_t length) noexcept nogil:
-    """How much UDP says that it carries; the packet's status."""
+    """Set `l7_len` by UDP's length field `said`; return the packet's status."""
     if rarely(said < udp.LEN):
         return STATUS_MALFORMED if said else STATUS_OK
     header.l7_len = min(said, length) - udp.LEN
@@ -187,7 +188,7 @@ cdef inline uint32_t fill_udp_len(Header* header, uint32_t said, uint32_t length
 
 
 cdef inline uint32_t fill_ip(Header* header, const Place* place, uint32_t at, uint32_t parts) noexcept nogil:
-    """The columns from the IP header on, which is at `at` in the payload; the packet's status."""
+    """Fill in the columns from the IP header on, which is at offset `at`; return the packet's status."""
     cdef uint32_t offset = place.upper.offset
     fill_addresses(header, place)
     if place.version and parts & PART_NETWORK:
@@ -203,7 +204,10 @@ cdef inline uint32_t fill_ip(Header* header, const Place* place, uint32_t at, ui
 cdef inline void fill_ethernet(
         Header* header, const uint8_t* p, const Record* row, uint32_t linktype,
         const LinkInfo* info) noexcept nogil:
-    """Addresses, EtherType and VLANs; the kernel may have taken the outermost tag out of the bytes."""
+    """Fill in MAC addresses, EtherType and VLAN IDs.
+
+    If the kernel has removed the outermost VLAN tag from the bytes, the first tag in them is the inner one.
+    """
     cdef const uint8_t* mac = source_mac(linktype, p, row.cap_len)
     if mac is not NULL:
         memcpy(header.src_mac, mac, sizeof(header.src_mac))
@@ -217,7 +221,7 @@ cdef inline void fill_ethernet(
 
 cdef inline uint32_t fill_arp(
         Header* header, const uint8_t* p, uint32_t n, const LinkInfo* info) noexcept nogil:
-    """The addresses that an ARP packet is about; the packet's status."""
+    """Fill in the IP addresses in an ARP packet; return the status of a packet that is not IP."""
     if info.ethertype != arp.ETHERTYPE or not arp.check(p + info.type_offset, n - info.type_offset):
         return STATUS_NO_IP
     ipv4.put_mapped(header.src, p + info.type_offset + arp.SENDER_IP)
@@ -228,7 +232,7 @@ cdef inline uint32_t fill_arp(
 cdef inline void fill_link(
         Header* header, const uint8_t* p, const Record* row, uint32_t linktype, uint32_t parts,
         bint no_ip) noexcept nogil:
-    """The link layer's columns; all columns of a packet in which there is no IP header."""
+    """Fill in the link-layer columns if wanted, and all other columns of a packet without an IP header."""
     cdef LinkInfo info
     walk_link(linktype, p, row.cap_len, &info)
     if parts & PART_LINK:
@@ -240,8 +244,8 @@ cdef inline void fill_link(
 cdef inline void fill_header(
         HeaderRow* out, const uint8_t* payload, const Record* row, uint32_t linktype, uint32_t parts,
         bint inner) noexcept nogil:
-    """Fill in what is all zeros from the payload of a row; the keys, too, if they are among the parts."""
-    # Nothing takes the address of `place` but what the compiler inlines: its fields stay in registers.
+    """Fill in a zeroed header from a packet's payload, and its keys if they are among `parts`."""
+    # Only inlined functions take the address of `place`, so that its fields stay in registers.
     cdef Place place
     cdef Header* header = &out.header
     cdef uint32_t at = ip_start(row), n = row.cap_len - at, length = max(row.total_len, row.cap_len) - at

@@ -1,14 +1,14 @@
-"""Numbers and names for flows: the 5-tuple hashed, and Community ID version 1.
+"""Flow keys: hashes of the 5-tuple, and Community ID version 1.
 
-What is hashed, in network byte order:
+The hashed bytes, in network byte order:
 
     flow_hash       src (16) | dst (16) | src_port (2) | dst_port (2) | protocol (1)         XXH64, seed 0
     community_id    seed 0 (2) | src (4 or 16) | dst | protocol (1) | 0 (1) | port (2) | port (2)     SHA-1
 
-For flow_hash_symmetric and community_id the smaller of the two ends, address before port, comes first: both
-directions have the same. Community ID (github.com/corelight/community-id-spec) takes the type of an ICMP
-message and that of its answer for ports; of a message without an answer type and code, in this order.
-Protocols that it does not know ports of have none.
+For flow_hash_symmetric and community_id the smaller endpoint, compared by address and then by port, comes
+first, so that both directions have the same value. Community ID (github.com/corelight/community-id-spec)
+uses the type of an ICMP message and the type of its answer as ports; if a message has no answer, its type and
+code, in this order. For protocols whose ports it does not define, the ports are omitted.
 """
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -23,7 +23,7 @@ from slimcap.packet.headers.xxh64 cimport xxh64
 
 cdef enum:
     KEY_LEN = 16 + 16 + 2 + 2 + 1
-    PORTS_LEN = 4   # so much of an upper layer has its ports, or its ICMP type and code
+    PORTS_LEN = 4   # bytes of the upper layer needed for its ports, or its ICMP type and code
     NO_ANSWER = -1
 
 cdef struct Flow:
@@ -43,7 +43,7 @@ cdef inline Flow flow_of(const Header* header) noexcept nogil:
 
 
 cdef inline Flow ordered(Flow flow) noexcept nogil:
-    """The flow with its smaller end first."""
+    """Return the flow with its smaller endpoint first."""
     cdef int order = memcmp(flow.src, flow.dst, 16)
     if order > 0 or (order == 0 and flow.src_port > flow.dst_port):
         flow.src, flow.dst = flow.dst, flow.src
@@ -62,7 +62,7 @@ cdef inline uint64_t flow_hash(Flow flow) noexcept nogil:
 
 
 cdef inline int icmp_answer(uint32_t kind) noexcept nogil:
-    """The type of the message that answers one, or that it answers; NO_ANSWER if there is none (RFC 792)."""
+    """Return the ICMP type that answers this type, or that it answers; NO_ANSWER if none does (RFC 792)."""
     if kind == 0 or kind == 8:          # echo
         return 8 - kind
     if kind == 9 or kind == 10:         # router advertisement, solicitation (RFC 1256)
@@ -73,8 +73,11 @@ cdef inline int icmp_answer(uint32_t kind) noexcept nogil:
 
 
 cdef inline int icmpv6_answer(uint32_t kind) noexcept nogil:
-    """The same of ICMPv6: echo, listeners (RFC 2710), routers, neighbours (RFC 4861), node information
-    (RFC 4620), home agents (RFC 6275)."""
+    """Return the same as `icmp_answer`, for ICMPv6.
+
+    Echo (RFC 4443), multicast listeners (RFC 2710), routers and neighbours (RFC 4861), node information
+    (RFC 4620), home agents (RFC 6275).
+    """
     if kind == 128 or kind == 129 or kind == 130 or kind == 131 or kind == 144 or kind == 145:
         return kind ^ 1
     if 133 <= kind <= 136 or kind == 139 or kind == 140:
@@ -83,7 +86,7 @@ cdef inline int icmpv6_answer(uint32_t kind) noexcept nogil:
 
 
 cdef inline Flow community_flow(const Header* header) noexcept nogil:
-    """The flow as Community ID sees it, in its order."""
+    """Return the flow with the ports that Community ID uses, and in its order."""
     cdef Flow flow = flow_of(header)
     cdef int answer
     if flow.protocol == icmp.ICMP or flow.protocol == icmp.ICMPV6:
@@ -103,7 +106,7 @@ cdef inline bint community_ports(uint32_t protocol) noexcept nogil:
 
 
 cdef inline uint32_t community_message(const Header* header, uint8_t* message) noexcept nogil:
-    """What Community ID hashes; its length."""
+    """Write the bytes that Community ID hashes; return their length."""
     cdef Flow flow = community_flow(header)
     cdef uint32_t skip = ipv4.MAPPED_AT if header.ip_version == 4 else 0
     cdef uint32_t at = 2, size = 16 - skip
@@ -122,7 +125,7 @@ cdef inline uint32_t community_message(const Header* header, uint8_t* message) n
 
 
 cdef inline void base64(const uint8_t* p, uint32_t n, uint8_t* out) noexcept nogil:
-    """Write RFC 4648's base64 of `p[:n]`, padded."""
+    """Write `p[:n]` in base64 with padding (RFC 4648 section 4)."""
     cdef const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     cdef uint32_t at = 0, bits, there
     while at < n:
@@ -139,7 +142,7 @@ cdef inline void base64(const uint8_t* p, uint32_t n, uint8_t* out) noexcept nog
 
 
 cdef inline void put_community_id(const Header* header, uint8_t* out) noexcept nogil:
-    """Write `1:` and the digest in base64: 30 characters."""
+    """Write the Community ID: `1:` and the digest in base64, 30 characters."""
     cdef uint8_t message[2 + 32 + 2 + 4]
     cdef uint8_t digest[SHA1_LEN]
     sha1(message, community_message(header, message), digest)
@@ -148,8 +151,11 @@ cdef inline void put_community_id(const Header* header, uint8_t* out) noexcept n
 
 
 cdef inline void fill_keys(HeaderRow* row, int64_t upper_len, uint32_t parts) noexcept nogil:
-    """Hash the flow of a packet of which `upper_len` bytes of the upper layer were captured, below 0 if that
-    did not start in it. A Community ID wants the ports, if the protocol has any."""
+    """Fill in the flow keys of a packet.
+
+    `upper_len` is the number of captured bytes of the upper layer, negative if it does not start in this
+    packet. A Community ID is written only if the ports were captured, for a protocol that has ports.
+    """
     cdef Flow flow
     if parts & PART_HASH:
         flow = flow_of(&row.header)

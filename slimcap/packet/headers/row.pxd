@@ -1,4 +1,4 @@
-"""The header struct: what header columns tell of one packet, the same from every source and link type."""
+"""`HeaderRow`: the parsed headers of one packet, the same for all sources and link types."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef struct Header:
@@ -42,14 +42,15 @@ cdef struct HeaderRow:
     Keys keys
 
 cdef enum:
-    # HeaderStatus, in C; an import-time check ties the two together.
+    # HeaderStatus in C; columns.pyx compares the two at import.
     STATUS_OK = 0
     STATUS_NO_IP = 1
     STATUS_ARP = 2
     STATUS_FRAGMENT = 3
     STATUS_TRUNCATED = 4
     STATUS_MALFORMED = 5
-    # What has to be looked at for the columns that are asked for. The rest of a Header is always filled in.
+    # Parts of a packet that are parsed only if a wanted column needs them. Fields of a Header that belong to
+    # none of these parts are always filled in.
     PART_LINK = 1
     PART_NETWORK = 2
     PART_TRANSPORT = 4

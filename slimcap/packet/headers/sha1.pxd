@@ -1,4 +1,4 @@
-"""SHA-1 (FIPS 180-4 section 6.1) of a message that fits one block, which is all that a Community ID needs."""
+"""SHA-1 (FIPS 180-4 section 6.1) for messages of a single block, which is enough for Community ID."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
@@ -7,7 +7,7 @@ from slimcap.abi.bytes cimport be32, put_be16, put_be32
 cdef enum:
     SHA1_LEN = 20
     SHA1_BLOCK = 64
-    SHA1_MOST = 55  # bytes that leave room for the end bit and the length
+    SHA1_MOST = 55  # maximum message length: the block also holds the end bit and the length
 
 
 cdef inline uint32_t rotl32(uint32_t value, int count) noexcept nogil:
@@ -15,7 +15,7 @@ cdef inline uint32_t rotl32(uint32_t value, int count) noexcept nogil:
 
 
 cdef inline void schedule(const uint8_t* message, uint32_t n, uint32_t* words) noexcept nogil:
-    """The 80 words of the message's only block (sections 5.1.1 and 6.1.2)."""
+    """Compute the 80 words of the message schedule (sections 5.1.1 and 6.1.2)."""
     cdef uint8_t block[SHA1_BLOCK]
     cdef uint32_t t
     memset(block, 0, sizeof(block))
@@ -29,7 +29,7 @@ cdef inline void schedule(const uint8_t* message, uint32_t n, uint32_t* words) n
 
 
 cdef inline void sha1(const uint8_t* message, uint32_t n, uint8_t* digest) noexcept nogil:
-    """The digest of `message[:n]`; `n` is at most SHA1_MOST."""
+    """Write the digest of `message[:n]`; `n` must be at most SHA1_MOST."""
     cdef uint32_t words[80]
     cdef uint32_t a = 0x67452301, b = 0xefcdab89, c = 0x98badcfe, d = 0x10325476, e = 0xc3d2e1f0
     cdef uint32_t t, f

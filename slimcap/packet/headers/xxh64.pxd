@@ -1,4 +1,4 @@
-"""XXH64, by Yann Collet (xxHash fast digest algorithm): a hash that is the same on every machine."""
+"""XXH64 by Yann Collet (xxHash fast digest algorithm), with the same result on all machines."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from slimcap.abi.bytes cimport le32, le64
@@ -17,7 +17,7 @@ cdef inline uint64_t rotl(uint64_t value, int count) noexcept nogil:
 
 
 cdef inline uint64_t mix(uint64_t lane, uint64_t word) noexcept nogil:
-    """One of the four lanes takes in eight bytes."""
+    """Return a lane after mixing in eight bytes."""
     return rotl(lane + word * prime[1], 31) * prime[0]
 
 
@@ -26,7 +26,7 @@ cdef inline uint64_t merge(uint64_t hash, uint64_t lane) noexcept nogil:
 
 
 cdef inline uint64_t start(const uint8_t* p, uint32_t n) noexcept nogil:
-    """The four lanes over the whole blocks of 32 bytes."""
+    """Hash the complete blocks of 32 bytes in four lanes, and merge the lanes."""
     cdef uint64_t a, b, c, d
     if n < 32:
         return prime[4]
@@ -40,7 +40,7 @@ cdef inline uint64_t start(const uint8_t* p, uint32_t n) noexcept nogil:
 
 
 cdef inline uint64_t xxh64(const uint8_t* p, uint32_t n) noexcept nogil:
-    """The hash of `p[:n]` with seed 0."""
+    """Return the hash of `p[:n]` with seed 0."""
     cdef uint64_t hash = start(p, n) + n
     p += n & ~31
     n &= 31
