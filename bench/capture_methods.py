@@ -6,14 +6,13 @@
 A mock ring of three shapes is filled with packets of 64 bytes, of which 48 are captured, and read again and
 again: what `slimcap bench` measures, with its functions. Every way of reading runs in a process of its own on
 one CPU, once a round. So does the C loop (c/walk_block.c), which writes the same rows from the same bytes.
-Batches are compared with it, calls with one of an empty Cython method from the same kind of loop.
+Batches are compared with it, calls with one of an empty Cython method from the same kind of loop. --scale
+shortens the time, and leaves out rings, the largest first.
 """
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Mapping
 from importlib import import_module
 from itertools import repeat
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 
 import common
 import numpy as np
+import programs
 import walk_block
 
 from slimcap import RECORD_DTYPE
@@ -58,7 +58,7 @@ def c_rows(ring: Ring, seconds: float, folder: Path) -> Cost:
         where, out = first.ctypes.data, rows.ctypes.data
         ns: list[float] = []
         end = perf_counter() + seconds
-        while perf_counter() < end:
+        while not ns or perf_counter() < end:
             start = perf_counter()
             walked = c.walk_blocks(where, ring.block_size, ring.num_blocks, out, 1)
             ns.append((perf_counter() - start) / walked * 1e9)
@@ -112,12 +112,13 @@ def child(name: str, ring: Ring, seconds: float, folder: Path) -> Cost:
 def measure(options: argparse.Namespace, missing: common.Missing) -> dict[str, Results]:
     """Nanoseconds and allocations a packet, of each ring and way, a number a round."""
     commands = {}
-    for number, ring in enumerate(RINGS):
+    rings = dict(list(enumerate(RINGS))[-common.scaled(len(RINGS), options) :])
+    for number, ring in rings.items():
         for name in NAMES:
             if not options.only or any(part in name for part in options.only):
                 commands[f"{ring}: {name}"] = [
                     *(sys.executable, __file__, "--child", name, str(number)),
-                    *("--seconds", str(options.seconds), "--dir", str(options.dir)),
+                    *("--seconds", str(options.seconds * options.scale), "--dir", str(options.dir)),
                 ]
     found = common.rounds(commands, options.rounds, [options.cpu], missing)
     return {
@@ -125,31 +126,24 @@ def measure(options: argparse.Namespace, missing: common.Missing) -> dict[str, R
             kind: {name: [run[kind] for run in found.get(f"{ring}: {name}", ())] for name in NAMES}
             for kind in ("ns", "allocations")
         }
-        for ring in RINGS
+        for ring in rings.values()
     }
 
 
 def build(folder: Path, missing: common.Missing) -> None:
     """Build what children import: a child that does not find it is left out."""
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
     try:
-        common.build_c_library("walk_block", folder)
-        common.build_cython("empty", folder)
+        programs.build_c_library("walk_block", folder)
+        programs.add_to_path(programs.build_cython("empty", folder))
     except common.Unavailable as reason:
         common.leave_out(f"{C_ROWS}, {EMPTY}", reason, missing)
 
 
 def run(options: argparse.Namespace) -> Results:
     missing: common.Missing = {}
-    build(options.dir / "build", missing)
-    machine = common.machine(*PACKAGES)
-    return {
-        "question": (__doc__ or "").partition("\n")[0],
-        "machine": machine,
-        "rounds": options.rounds,
-        "rings": measure(options, missing),
-        "missing": missing,
-    }
+    build(options.dir, missing)
+    rings = measure(options, missing)
+    return common.new_results(__doc__, options, PACKAGES, rings=rings, missing=missing)
 
 
 # ---- tables
@@ -159,28 +153,19 @@ def ring_table(ring: Results) -> str:
     header = ["ns a packet", "ns", "x C rows", "by round", "x empty method", "by round", "allocations"]
     ns, rows = ring["ns"], []
     for name in filter(ns.get, NAMES):
-        c = _ratios(ns, name, C_ROWS) if name in (C_ROWS, *BATCHES) else ("-", "-")
-        empty = _ratios(ns, name, EMPTY) if name in (EMPTY, EMPTY_NEXT, *CALLS) else ("-", "-")
+        c = common.ratios(ns[name], ns[C_ROWS] if name in (C_ROWS, *BATCHES) else None)
+        empty = common.ratios(ns[name], ns[EMPTY] if name in (EMPTY, EMPTY_NEXT, *CALLS) else None)
         own = name in WAYS
         allocations = f"{median(ring['allocations'][name]):.4f}" if own else "-"
         rows.append([name, f"{median(ns[name]):.1f}", *c, *empty, allocations])
     return common.table(header, rows)
 
 
-def _ratios(ns: Mapping[str, list[float]], name: str, base: str) -> tuple[str, str]:
-    """The ratio of the medians, and the median of the rounds' ratios."""
-    if not ns.get(base):
-        return "-", "-"
-    ratios = (common.ratio_of_medians(ns[name], ns[base]), common.median_of_ratios(ns[name], ns[base]))
-    return f"{ratios[0]:.2f}", f"{ratios[1]:.2f}"
-
-
 def render(results: Results) -> str:
-    parts = [f"{common.describe(results['machine'])} Rounds: {results['rounds']}."]
+    parts = []
     for title, ring in results["rings"].items():
         parts += [f"**{title}**", ring_table(ring)]
-    parts += [f"Left out: {', '.join(names)} ({reason})." for reason, names in results["missing"].items()]
-    return "\n\n".join(parts) + "\n"
+    return common.document(results, parts)
 
 
 def short_table(results: Results) -> str:
@@ -196,14 +181,13 @@ def short_table(results: Results) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = common.new_parser(__doc__)
+    common.add_rounds(parser)
+    common.add_render(parser)
+    common.add_cpu(parser)
     add = parser.add_argument
-    add("--rounds", type=int, default=5, help="how often every way runs (5)")
     add("--seconds", type=float, default=0.3, help="for how long, a round (0.3)")
     add("--only", nargs="+", default=[], metavar="PART", help="only ways with this in their names")
-    add("--dir", type=Path, default=common.FOLDER, help="where C and Cython are built and kept")
-    add("--cpu", type=int, default=common.default_cpu(), help="the CPU that is read on")
-    common.add_results(parser)
     add("--child", nargs=2, metavar=("NAME", "RING"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -213,10 +197,9 @@ def main() -> None:
     if options.child:
         name, ring = options.child[0], RINGS[int(options.child[1])]
         try:
-            cost = child(name, ring, options.seconds, options.dir / "build")
+            cost = child(name, ring, options.seconds, options.dir)
         except (common.Unavailable, ModuleNotFoundError) as reason:
-            print(reason, file=sys.stderr)
-            sys.exit(common.SKIPPED)
+            common.skip(reason)
         print(json.dumps({"ns": cost.ns, "allocations": cost.allocations}))
         return
     common.finish(options, run, render, "capture_methods", ("bench methods", short_table))

@@ -6,6 +6,8 @@ IMIX, where the cost of a byte counts too. To compress, there is `b` with payloa
 1.6 GB/s of them, and of zeros or random bytes as much as memory takes.
 """
 
+from __future__ import annotations  # or the name of a Generator would import numpy.random in every child
+
 import os
 import struct
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FILE_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+PACKETS = {"a": 2_000_000, "b": 1_000_000}
 IMIX = np.repeat(np.array([64, 570, 1518], np.int64), [7, 4, 1])
 CHUNK = 1 << 16
 
@@ -58,18 +61,37 @@ class Capture:
         return int(self.lengths[:packets].sum())
 
 
-def capture(name: str, folder: Path, text: bool = False) -> Capture:
-    """Describe one of the files; `write` makes it. Payloads of text are for compressing."""
+def capture(name: str, folder: Path, text: bool = False, scale: float = 1) -> Capture:
+    """Describe one of the files; `write` makes it.
+
+    Parameters
+    ----------
+    name : str
+        "a" or "b".
+    folder : Path
+        Where the file is. What is made from it goes there, too, under a name that begins with `path.stem`.
+    text : bool, default: False
+        Payloads are words, for compressing.
+    scale : float, default: 1
+        Times as many packets.
+    """
+    if name not in PACKETS:
+        raise ValueError(f"no capture is called {name!r}; there are {', '.join(PACKETS)}")
+    packets = max(1, round(PACKETS[name] * scale))
     if name == "a":
-        title, lengths = "2 M packets of 64 bytes", np.full(2_000_000, 64, np.int64)
-    elif name == "b":
-        title = "1 M packets, IMIX (7:4:1 of 64, 570, 1518 bytes)"
-        lengths = np.resize(IMIX, 1_000_000)
-        np.random.default_rng(1).shuffle(lengths)
+        title, lengths = f"{_count(packets)} packets of 64 bytes", np.full(packets, 64, np.int64)
     else:
-        raise ValueError(f"no capture is called {name!r}; there are a and b")
-    path = folder / f"{name}{'-text' if text else ''}.pcap"
+        title = f"{_count(packets)} packets, IMIX (7:4:1 of 64, 570, 1518 bytes)"
+        lengths = np.resize(IMIX, packets)
+        np.random.default_rng(1).shuffle(lengths)
+    size = "" if packets == PACKETS[name] else f"-{packets}"
+    path = folder / f"{name}{size}{'-text' if text else ''}.pcap"
     return Capture(name, title, path, lengths, text)
+
+
+def _count(packets: int) -> str:
+    millions, rest = divmod(packets, 1_000_000)
+    return f"{packets:,}" if rest else f"{millions} M"
 
 
 def write(file: Capture) -> None:

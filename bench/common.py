@@ -1,87 +1,41 @@
-"""What every benchmark needs: building C and Cython, rounds of child processes, the machine, tables."""
+"""What every benchmark needs: options, rounds of child processes, the machine, results, tables."""
 
 import argparse
+import functools
 import json
+import math
 import os
 import platform
-import re
 import shlex
+import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import Any
-
-from captures import Capture, capture
+from typing import Any, NoReturn
 
 HERE = Path(__file__).resolve().parent
-C_SOURCES = HERE / "c"
 README = HERE / "README.md"
 PROJECT_README = HERE.parent / "README.md"
-FOLDER = Path(tempfile.gettempdir()) / "slimcap-bench"  # where programs and files are made and kept
+FOLDER = Path(tempfile.gettempdir()) / "slimcap-bench"  # default of --dir
 CC = os.environ.get("CC", "cc")
-C_FLAGS = ["-O3", "-Wall", "-Wextra", "-Werror"]
-SKIPPED = 77  # the exit status of a child that lacks what it measures, as in automake
+SKIPPED = 77  # exit status of a process that lacks what it measures, as in automake
 
-
-Missing = dict[str, list[str]]  # why something was left out, and what all was
+Missing = dict[str, list[str]]  # reason -> names of what was left out for it
+Results = dict[str, Any]
 
 
 class Unavailable(Exception):
-    """Something to compare with is not on this machine; its text says why."""
+    """Something that is measured is not on this machine; the message is the reason."""
 
 
-def build_c(name: str, folder: Path, *libraries: str) -> Path:
-    """Compile c/<name>.c, if it changed, and return the program."""
-    program = folder / name
-    if _stale(program):
-        flags = [f"-l{library}" for library in libraries]
-        _compile([CC, *C_FLAGS, "-o", str(program), str(C_SOURCES / f"{name}.c"), *flags])
-    return program
-
-
-def build_c_library(name: str, folder: Path) -> Path:
-    """Compile c/<name>.c, if it changed, and return the shared library, for ctypes."""
-    library = folder / f"lib{name}.so"
-    if _stale(library):
-        _compile([CC, *C_FLAGS, "-shared", "-fPIC", "-o", str(library), str(C_SOURCES / f"{name}.c")])
-    return library
-
-
-def build_cython(name: str, folder: Path) -> Path:
-    """Compile c/<name>.pyx, if it changed, and return the extension module."""
-    module = folder / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
-    if _stale(module):
-        source = folder / f"{name}.c"
-        include = f"-I{sysconfig.get_path('include')}"
-        _compile([sys.executable, "-m", "cython", "-o", str(source), str(C_SOURCES / f"{name}.pyx")])
-        _compile([CC, "-O3", "-DNDEBUG", "-shared", "-fPIC", include, "-o", str(module), str(source)])
-    return module
-
-
-def _stale(product: Path) -> bool:
-    product.parent.mkdir(parents=True, exist_ok=True)
-    sources = [*C_SOURCES.iterdir(), Path(__file__)]
-    return not product.exists() or product.stat().st_mtime < max(path.stat().st_mtime for path in sources)
-
-
-def _compile(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        first = next((line for line in done.stderr.splitlines() if "error" in line.lower()), done.stderr)
-        raise Unavailable(f"it does not build: {_without_folders(first.strip())}")
-
-
-def _without_folders(text: str) -> str:
-    return re.sub(r"\S*/", "", text)
+# ---- child processes
 
 
 def run_child(command: Sequence[str], cpus: Iterable[int], timeout: float | None = None) -> Any:
-    """Run one measurement in its own process on these CPUs; it prints JSON."""
+    """Run one measurement in its own process on these CPUs; return the JSON that it prints."""
     pinned = set(cpus)
     done = subprocess.run(
         command,
@@ -119,65 +73,210 @@ def rounds(
     return results
 
 
-def leave_out(name: str, reason: Unavailable, missing: Missing) -> None:
+def skip(reason: object) -> NoReturn:
+    """End this process: what it measures is unavailable."""
+    print(reason, file=sys.stderr)
+    sys.exit(SKIPPED)
+
+
+def find_program(name: str) -> str:
+    """Return the path of a program; raise Unavailable if it is not installed."""
+    path = shutil.which(name)
+    if path is None:
+        raise Unavailable(f"{name} is not installed")
+    return path
+
+
+def leave_out(name: str, reason: Exception, missing: Missing) -> None:
     names = missing.setdefault(str(reason), [])
     if name not in names:
         names.append(name)
 
 
 def progress(text: str) -> None:
-    """Say on a terminal what is being done."""
+    """Show on a terminal what is being measured."""
     if sys.stderr.isatty():
         print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
 
 
-def measure_files(
-    question: str | None,
-    options: argparse.Namespace,
-    measure: Callable[[Capture, argparse.Namespace, Missing], Mapping[str, Any]],
-    *packages: str,
-) -> dict[str, Any]:
-    """Measure each of the files that `options` name; `question` is a docstring that begins with it."""
-    options.dir.mkdir(parents=True, exist_ok=True)
-    missing: Missing = {}
-    files = [capture(name, options.dir) for name in options.files]
-    return {
-        "question": (question or "").partition("\n")[0],
-        "machine": machine(*packages),
-        "rounds": options.rounds,
-        "files": {file.title: measure(file, options, missing) for file in files},
-        "missing": missing,
-    }
-
-
-def ratio_of_medians(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    return median(ours) / median(theirs)
-
-
-def median_of_ratios(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """The median over the rounds of one round's ratio: a drift between rounds cancels out."""
-    return median(x / y for x, y in zip(ours, theirs, strict=True))
-
-
 def default_cpu() -> int:
-    """The last CPU we may use: the first ones get most of the interrupts."""
+    """Return the last CPU we may use: the first ones get most of the interrupts."""
     return max(os.sched_getaffinity(0))
 
 
+# ---- options
+
+
+def new_parser(doc: str | None) -> argparse.ArgumentParser:
+    """Make a parser with the options of every benchmark but --rounds; `doc` is the module's docstring."""
+    parser = argparse.ArgumentParser(description=question(doc))
+    add = parser.add_argument
+    add("--scale", type=positive, default=1.0, help="times as many packets, or seconds, as in the tables (1)")
+    add("--dir", type=Path, default=FOLDER, help="where files and programs are made and kept")
+    add("--json", type=Path, metavar="FILE", help="write the results to FILE")
+    return parser
+
+
+def add_rounds(parser: argparse.ArgumentParser, default: int = 5) -> None:
+    help = f"how often everything is measured ({default})"
+    parser.add_argument("--rounds", type=int, default=default, help=help)
+
+
+def add_render(parser: argparse.ArgumentParser) -> None:
+    """Add --render, for `finish` with a marker."""
+    help = "write the tables of the results in FILE into the READMEs, and measure nothing"
+    parser.add_argument("--render", type=Path, metavar="FILE", help=help)
+
+
+def add_cpu(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cpu", type=int, default=default_cpu(), help="the CPU to measure on (the last one)")
+
+
+def positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not greater than 0")
+    return number
+
+
+def scaled(number: int, options: argparse.Namespace) -> int:
+    """Return a number of packets or calls at the scale of this run, at least 1."""
+    scale: float = options.scale
+    return max(1, round(number * scale))
+
+
+# ---- results
+
+
+def question(doc: str | None) -> str:
+    return (doc or "").partition("\n")[0]
+
+
+def new_results(
+    doc: str | None, options: argparse.Namespace, packages: Iterable[str], **found: Any
+) -> Results:
+    """Put what was found together with what it was found on; `packages` are those whose versions matter."""
+    return {
+        "question": question(doc),
+        "machine": machine(*packages),
+        "rounds": options.rounds,
+        "scale": options.scale,
+        **found,
+    }
+
+
+def ns_per_packet(
+    found: Mapping[str, Iterable[Mapping[str, Any]]], packets: int | None = None
+) -> dict[str, list[float]]:
+    """Nanoseconds a packet by name, a number a round; by default each run says how many packets it read."""
+    return {
+        name: [run["seconds"] / (packets or run["packets"]) * 1e9 for run in runs]
+        for name, runs in found.items()
+    }
+
+
+def finish(
+    options: argparse.Namespace,
+    run: Callable[[argparse.Namespace], Mapping[str, Any]],
+    render: Callable[[dict[str, Any]], str],
+    marker: str | None = None,
+    short: tuple[str, Callable[[dict[str, Any]], str]] | None = None,
+) -> None:
+    """Measure and print the tables; or, with --render, write those of earlier results into the READMEs.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+    run : callable
+        Measures; returns results that can be written as JSON.
+    render : callable
+        Makes the tables of results.
+    marker : str, optional
+        Where in README.md of this folder the tables are. Without it there is no --render.
+    short : (str, callable), optional
+        Where in the project's README a table is, and what makes it.
+    """
+    if marker and options.render:
+        found = _renderable(options)
+        write_between(README, marker, render(found))
+        if short:
+            write_between(PROJECT_README, short[0], short[1](found))
+        return
+    try:
+        found = json.loads(json.dumps(run(options)))  # as read from a file: keys are text
+    except Unavailable as reason:
+        skip(reason)
+    print(render(found), end="")
+    if options.json:
+        write_json(options.json, found)
+
+
+def _renderable(options: argparse.Namespace) -> Results:
+    """Read the results for the READMEs, which are those of a whole run."""
+    if options.scale != 1:
+        raise SystemExit("--render measures nothing: leave --scale out")
+    found = read_json(options.render)
+    if (scale := found.get("scale", 1)) != 1:
+        raise SystemExit(
+            f"{options.render} was measured with --scale {scale:g}: the READMEs show whole runs only"
+        )
+    return found
+
+
+def write_json(path: Path, results: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Results:
+    found: Results = json.loads(path.read_text())
+    return found
+
+
+def write_between(path: Path, marker: str, text: str) -> None:
+    """Replace what stands between `<!-- marker -->` and `<!-- /marker -->`."""
+    start, end = f"<!-- {marker} -->\n", f"<!-- /{marker} -->"
+    before, found, rest = path.read_text().partition(start)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"{path.name} has no {start.strip()} and {end}")
+    path.write_text(f"{before}{start}\n{text.strip()}\n\n{end}{after}")
+
+
+# ---- the machine
+
+
 def machine(*packages: str) -> dict[str, Any]:
-    """Describe what was measured on: CPU, kernel, compiler, and the versions of Python and these packages."""
-    compiler = subprocess.run([CC, "--version"], capture_output=True, text=True, check=False).stdout
+    """Describe this machine: CPU, kernel, compiler, and the versions of Python and these packages."""
     return {
         "cpu": _cpu_model(),
         "cpus": os.cpu_count(),
         "kernel": platform.release(),
-        "compiler": compiler.partition("\n")[0],
+        "compiler": compiler(),
         "load_average": round(os.getloadavg()[0], 2),
         "versions": {
             "python": platform.python_version(),
-            **{package: found for package in packages if (found := _version(package))},
+            **{package: found for package in packages if (found := version_of(package))},
         },
     }
+
+
+@functools.cache
+def compiler() -> str:
+    """Return the first line of `cc --version`."""
+    try:
+        said = subprocess.run([CC, "--version"], capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError:
+        return "no C compiler"
+    return said.partition("\n")[0]
+
+
+def version_of(package: str) -> str | None:
+    from importlib import metadata  # slow to import, and children do not ask
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _cpu_model() -> str:
@@ -187,21 +286,32 @@ def _cpu_model() -> str:
     return platform.machine()
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def describe(found: Mapping[str, Any]) -> str:
     """Say in one line what `machine` found."""
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     return f"{found['cpu']}, {found['cpus']} CPUs, Linux {found['kernel']}, {found['compiler']}; {versions}."
 
 
+# ---- text
+
+
+def heading(results: Mapping[str, Any]) -> str:
+    """Say in one line what was measured on, and how often."""
+    scale = results.get("scale", 1)
+    rounds = f"Rounds: {results['rounds']}."
+    return " ".join([describe(results["machine"]), rounds, *([f"Scale: {scale:g}."] if scale != 1 else [])])
+
+
+def document(results: Mapping[str, Any], parts: Iterable[str], note: str = "") -> str:
+    """Join what a benchmark prints: the heading, its titles and tables, and what was left out."""
+    left_out = [
+        f"Left out: {', '.join(names)} ({reason})." for reason, names in results.get("missing", {}).items()
+    ]
+    return "\n\n".join([heading(results) + note, *parts, *left_out]) + "\n"
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table that also reads well as it is; all columns but the first are numbers."""
+    """Make a Markdown table that also reads well as it is; all columns but the first are numbers."""
     rows = list(rows)
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     lines = [_line(header, widths), _rule(widths), *(_line(row, widths) for row in rows)]
@@ -217,74 +327,22 @@ def _rule(widths: Sequence[int]) -> str:
     return f"| {' | '.join(('-' * widths[0], *('-' * (width - 1) + ':' for width in widths[1:])))} |"
 
 
-def render_ratios(results: Mapping[str, Any], base: str) -> str:
-    """Tables of what `measure_files` gave: nanoseconds a packet by case and way, beside those of `base`."""
-    parts = [f"{describe(results['machine'])} Rounds: {results['rounds']}."]
-    for title, cases in results["files"].items():
-        rows = []
-        for case, ns in cases.items():
-            for how, times in ns.items():
-                ratios = ratio_of_medians(times, ns[base]), median_of_ratios(times, ns[base])
-                rows.append([f"{case}: {how}", f"{median(times):.1f}", *(f"{ratio:.2f}" for ratio in ratios)])
-        parts += [f"**{title}**", table(["", "ns a packet", f"x {base}", "by round"], rows)]
-    parts += [f"Left out: {', '.join(names)} ({reason})." for reason, names in results["missing"].items()]
-    return "\n\n".join(parts) + "\n"
+def ratios(ours: Sequence[float], theirs: Sequence[float] | None, digits: int = 2) -> tuple[str, str]:
+    """Return two cells: the ratio of the medians, and the median of the rounds' ratios; or "-" and "-"."""
+    if not theirs:
+        return "-", "-"
+    both = ratio_of_medians(ours, theirs), median_of_ratios(ours, theirs)
+    return f"{both[0]:.{digits}f}", f"{both[1]:.{digits}f}"
 
 
-def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of benchmarks that read the files of `captures` on one CPU; see also `finish`."""
-    add = parser.add_argument
-    add("--rounds", type=int, default=5, help="how often everything runs (5)")
-    add("--files", nargs="+", default=("a", "b"), choices=("a", "b"), help="which files")
-    add("--dir", type=Path, default=FOLDER, help="where files and programs are made and kept")
-    add("--cpu", type=int, default=default_cpu(), help="the CPU to run on")
-    add_results(parser)
+def ratio_of_medians(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    return _divide(median(ours), median(theirs))
 
 
-def add_results(parser: argparse.ArgumentParser) -> None:
-    """Add what every benchmark can do with its results; see `finish`."""
-    add = parser.add_argument
-    add("--json", type=Path, metavar="FILE", help="write the results there")
-    add("--render", type=Path, metavar="FILE", help="write the tables of these results into the READMEs")
+def median_of_ratios(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Return the median over the rounds of one round's ratio: a drift between rounds cancels out."""
+    return median(_divide(x, y) for x, y in zip(ours, theirs, strict=True))
 
 
-def finish(
-    options: argparse.Namespace,
-    run: Callable[[argparse.Namespace], Mapping[str, Any]],
-    render: Callable[[dict[str, Any]], str],
-    marker: str,
-    short: tuple[str, Callable[[dict[str, Any]], str]] | None = None,
-) -> None:
-    """Measure, and print the tables; or write those of earlier results into the READMEs.
-
-    `marker` says where in that of the benchmarks, `short` where in the project's, and what.
-    """
-    if options.render:
-        results = read_json(options.render)
-        write_between(README, marker, render(results))
-        if short:
-            write_between(PROJECT_README, short[0], short[1](results))
-        return
-    results = json.loads(json.dumps(run(options)))  # as they will be read: keys are text
-    print(render(results), end="")
-    if options.json:
-        write_json(options.json, results)
-
-
-def write_json(path: Path, results: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(results, indent=1) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
-
-
-def write_between(path: Path, marker: str, text: str) -> None:
-    """Replace what stands between `<!-- marker -->` and `<!-- /marker -->`."""
-    start, end = f"<!-- {marker} -->\n", f"<!-- /{marker} -->"
-    before, found, rest = path.read_text().partition(start)
-    _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise ValueError(f"{path.name} has no {start.strip()} and {end}")
-    path.write_text(f"{before}{start}\n{text.strip()}\n\n{end}{after}")
+def _divide(x: float, y: float) -> float:
+    return x / y if y else math.nan  # a clock may be too coarse for a run with --scale

@@ -20,15 +20,18 @@ from typing import Any
 
 import common
 import numpy as np
+import reading
 from captures import Capture, capture, warm, write, write_repeated
 from readers import peak_rss
 
-PACKAGES = ("numpy", "slimcap", "pyarrow", "polars", "pandas", "duckdb")
+LIBRARIES = ("pyarrow", "polars", "pandas", "duckdb")
+PACKAGES = ("numpy", "slimcap", *LIBRARIES)
 BATCH_PACKETS = 200_000
-BASES = {library: f"numpy columns to {library}" for library in ("pyarrow", "polars", "pandas")}
+BASES = {library: f"numpy columns to {library}" for library in LIBRARIES if library != "duckdb"}
 
 Results = dict[str, Any]
 Way = Callable[[], object]
+Modules = Mapping[str, Any]  # libraries that are installed, by name
 
 
 def columns_of(batch: Any, *, payload: bool = True) -> dict[str, Any]:
@@ -47,29 +50,36 @@ def lists_of(batch: Any) -> dict[str, list[Any]]:
     return {name: column if name == "payload" else column.tolist() for name, column in columns.items()}
 
 
-def batch_ways(batch: Any) -> dict[str, Way]:
-    """Ways from a batch to a table, by what they are called in the tables."""
-    pa, pl, pd = (import_module(name) for name in ("pyarrow", "polars", "pandas"))
-    return {
-        "pyarrow.record_batch(batch)": lambda: pa.record_batch(batch),
-        "batch.to_arrow()": batch.to_arrow,
-        "batch.to_arrow(payload=False)": lambda: batch.to_arrow(payload=False),
-        BASES["pyarrow"]: lambda: pa.table(columns_of(batch)),
-        "numpy columns to pyarrow, no payload": lambda: pa.table(
-            {name: np.ascontiguousarray(column) for name, column in columns_of(batch, payload=False).items()}
-        ),
-        "Python lists to pyarrow": lambda: pa.table(lists_of(batch)),
-        "batch.to_polars()": batch.to_polars,
-        BASES["polars"]: lambda: pl.DataFrame(columns_of(batch)),
-        "batch.to_pandas()": batch.to_pandas,
-        BASES["pandas"]: lambda: pd.DataFrame(columns_of(batch)),
-    }
+def batch_ways(batch: Any, modules: Modules) -> dict[str, Way]:
+    """Return the ways from a batch to a table, by name, of the libraries that are installed."""
+    ways: dict[str, Way] = {}
+    if pa := modules.get("pyarrow"):
+        ways |= {
+            "pyarrow.record_batch(batch)": lambda: pa.record_batch(batch),
+            "batch.to_arrow()": batch.to_arrow,
+            "batch.to_arrow(payload=False)": lambda: batch.to_arrow(payload=False),
+            BASES["pyarrow"]: lambda: pa.table(columns_of(batch)),
+            "numpy columns to pyarrow, no payload": lambda: pa.table(
+                {
+                    name: np.ascontiguousarray(column)
+                    for name, column in columns_of(batch, payload=False).items()
+                }
+            ),
+            "Python lists to pyarrow": lambda: pa.table(lists_of(batch)),
+        }
+    if pl := modules.get("polars"):
+        ways["batch.to_polars()"] = batch.to_polars
+        ways[BASES["polars"]] = lambda: pl.DataFrame(columns_of(batch))
+    if pd := modules.get("pandas"):
+        if pa:
+            ways["batch.to_pandas()"] = batch.to_pandas
+        ways[BASES["pandas"]] = lambda: pd.DataFrame(columns_of(batch))
+    return ways
 
 
-def file_ways(path: Path, out: Path) -> dict[str, Way]:
-    """Ways from a capture file to a table or to a file of one."""
-    slimcap, parquet = import_module("slimcap"), import_module("slimcap.sink.parquet")
-    pl, duckdb = import_module("polars"), import_module("duckdb")
+def file_ways(path: Path, out: Path, modules: Modules) -> dict[str, Way]:
+    """Return the ways from a capture file to a table or to a file of one, as `batch_ways` does."""
+    slimcap = import_module("slimcap")
 
     def batches() -> object:
         with slimcap.open_file(path) as source:
@@ -77,27 +87,30 @@ def file_ways(path: Path, out: Path) -> dict[str, Way]:
 
     def to_polars() -> object:
         with slimcap.open_file(path) as source:
-            return pl.DataFrame(source.batches())
+            return modules["polars"].DataFrame(source.batches())
 
     def to_duckdb() -> object:
-        with slimcap.open_file(path) as source, duckdb.connect() as connection:
+        with slimcap.open_file(path) as source, modules["duckdb"].connect() as connection:
             connection.register("packets", source.batches())
             return connection.sql("select total_len, count(*) from packets group by all").fetchall()
 
     def to_parquet(compression: str) -> Way:
+        parquet = import_module("slimcap.sink.parquet")
+
         def run() -> object:
             with slimcap.open_file(path) as source:
                 return parquet.write(source, out, compression=compression)
 
         return run
 
-    return {
-        "slimcap batches": batches,
-        "polars.DataFrame(source.batches())": to_polars,
-        "duckdb, group by total_len": to_duckdb,
-        "parquet.write, zstd": to_parquet("zstd"),
-        "parquet.write, snappy": to_parquet("snappy"),
-    }
+    ways: dict[str, Way] = {"slimcap batches": batches}
+    if "polars" in modules:
+        ways["polars.DataFrame(source.batches())"] = to_polars
+    if "duckdb" in modules:
+        ways["duckdb, group by total_len"] = to_duckdb
+    if "pyarrow" in modules:
+        ways |= {f"parquet.write, {name}": to_parquet(name) for name in ("zstd", "snappy")}
+    return ways
 
 
 def measure(ways: Mapping[str, Way], packets: int, rounds: int) -> dict[str, list[float]]:
@@ -114,7 +127,7 @@ def measure(ways: Mapping[str, Way], packets: int, rounds: int) -> dict[str, lis
     return found
 
 
-def measure_file(file: Capture, options: argparse.Namespace) -> Results:
+def measure_file(file: Capture, options: argparse.Namespace, modules: Modules) -> Results:
     write(file)
     warm(file.path)
     slimcap = import_module("slimcap")
@@ -124,8 +137,8 @@ def measure_file(file: Capture, options: argparse.Namespace) -> Results:
     try:
         return {
             "title": file.title,
-            "batch": measure(batch_ways(batch), len(batch), options.rounds),
-            "file": measure(file_ways(file.path, out), file.packets, options.rounds),
+            "batch": measure(batch_ways(batch, modules), len(batch), options.rounds),
+            "file": measure(file_ways(file.path, out, modules), file.packets, options.rounds),
         }
     finally:
         out.unlink(missing_ok=True)
@@ -166,14 +179,22 @@ def child(path: Path) -> None:
 
 def run(options: argparse.Namespace) -> Results:
     os.sched_setaffinity(0, [options.cpu])
-    files = {name: measure_file(capture(name, options.dir), options) for name in options.files}
-    return {
-        "question": (__doc__ or "").partition("\n")[0],
-        "machine": common.machine(*PACKAGES),
-        "rounds": options.rounds,
-        "files": files,
-        "memory": measure_memory(capture("b", options.dir), options) if options.big else None,
-    }
+    missing: common.Missing = {}
+    modules = installed(missing)
+    files = {file.name: measure_file(file, options, modules) for file in reading.files(options)}
+    memory = measure_memory(capture("b", options.dir), options) if options.big else None
+    return common.new_results(__doc__, options, PACKAGES, files=files, memory=memory, missing=missing)
+
+
+def installed(missing: common.Missing) -> Modules:
+    """Import the libraries; those that are not installed are left out."""
+    modules = {}
+    for name in LIBRARIES:
+        try:
+            modules[name] = import_module(name)
+        except ModuleNotFoundError as reason:
+            common.leave_out(name, reason, missing)
+    return modules
 
 
 def base_of(name: str) -> str:
@@ -185,9 +206,7 @@ def batch_table(ns: Mapping[str, list[float]]) -> str:
     header = ["a batch to a table", "ns a packet", "x numpy columns", "by round"]
     rows = []
     for name, times in ns.items():
-        base = ns[base_of(name)]
-        ratios = (common.ratio_of_medians(times, base), common.median_of_ratios(times, base))
-        rows.append([name, f"{median(times):.1f}", *(f"{ratio:.3f}" for ratio in ratios)])
+        rows.append([name, f"{median(times):.1f}", *common.ratios(times, ns.get(base_of(name)), 3)])
     return common.table(header, rows)
 
 
@@ -198,9 +217,12 @@ def file_table(ns: Mapping[str, list[float]]) -> str:
 
 
 def render(results: Results) -> str:
-    parts = [f"{common.describe(results['machine'])} Rounds: {results['rounds']}."]
+    parts = []
     for name, file in results["files"].items():
-        parts += [f"**{name}**: {file['title']}", batch_table(file["batch"]), file_table(file["file"])]
+        parts.append(f"**{name}**: {file['title']}")
+        if file["batch"]:
+            parts.append(batch_table(file["batch"]))
+        parts.append(file_table(file["file"]))
     if memory := results["memory"]:
         size, peak, before = (memory[key] / 1e6 for key in ("bytes", "rss_peak", "rss_before"))
         parts.append(
@@ -208,11 +230,11 @@ def render(results: Results) -> str:
             f"{memory['seconds']:.1f} s, {peak:.0f} MB of memory at most, {before:.0f} MB of it before the "
             "file was opened."
         )
-    return "\n\n".join(parts) + "\n"
+    return common.document(results, parts)
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = reading.new_parser(__doc__)
     add = parser.add_argument
     add(
         "--big",
@@ -221,7 +243,6 @@ def arguments() -> argparse.Namespace:
         metavar="BYTES",
         help="see what memory a file this big takes as Parquet",
     )
-    common.add_reading(parser)
     add("--child", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 

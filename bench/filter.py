@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 from importlib import import_module
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -55,68 +54,62 @@ def seconds_of(path: str, expression: str) -> float:
 
 
 def tcpdump(path: str, to: str, expression: str) -> list[str]:
-    return ["tcpdump", "-r", path, "-w", to, expression]
+    return [common.find_program("tcpdump"), "-r", path, "-w", to, expression]
 
 
 def check(path: str, expression: str) -> int:
-    """Number of packets that match, which has to be the same to both; all are captured whole."""
+    """Return how many packets match; raise AssertionError if tcpdump finds others. All are captured whole."""
     ours = slimcap_matches(path, expression)
+    matched: int = ours["matched"]
+    if shutil.which("tcpdump") is None:
+        return matched
     size = len(FILE_HEADER) + ours["matched"] * RECORD_HEADER + ours["sum"]
     theirs = subprocess.run(tcpdump(path, "-", expression), capture_output=True, check=True).stdout
     if len(theirs) != size:
         raise AssertionError(f"{expression}: a file of {len(theirs)} bytes, and not of {size}")
-    matched: int = ours["matched"]
     return matched
 
 
 def run(options: argparse.Namespace) -> Results:
-    if shutil.which("tcpdump") is None:
-        raise SystemExit("there is no tcpdump to compare with (Debian: apt install tcpdump)")
-    file = capture("a", options.dir)
+    missing: common.Missing = {}
+    file = capture("a", options.dir, scale=options.scale)
     write(file)
     warm(file.path)
-    rows = []
+    rows: Results = {}
     for expression in EXPRESSIONS:
         matched = check(str(file.path), expression)
         commands = {
             name: [sys.executable, __file__, "--child", name, str(file.path), expression] for name in READERS
         }
-        found = common.rounds(commands, options.rounds, [options.cpu], {})
-        ns = {name: [one["seconds"] / file.packets * 1e9 for one in runs] for name, runs in found.items()}
-        rows.append({"expression": expression, "matched": matched / file.packets, "ns_per_packet": ns})
-    said = subprocess.run(["tcpdump", "--version"], capture_output=True, text=True, check=True).stdout
-    machine = common.machine("numpy", "slimcap")
-    machine["versions"] |= dict(line.split(" version ") for line in said.splitlines()[:2])
-    question = (__doc__ or "").partition("\n")[0]
-    return {
-        "question": question,
-        "machine": machine,
-        "rounds": options.rounds,
-        "file": file.title,
-        "rows": rows,
-    }
+        runs = common.rounds(commands, options.rounds, [options.cpu], missing)
+        ns = common.ns_per_packet(runs, file.packets)
+        rows[expression] = {"matched": matched / file.packets, "ns_per_packet": ns}
+    found = common.new_results(
+        __doc__, options, ("numpy", "slimcap"), file=file.title, rows=rows, missing=missing
+    )
+    if shutil.which("tcpdump"):
+        said = subprocess.run(["tcpdump", "--version"], capture_output=True, text=True, check=True).stdout
+        found["machine"]["versions"] |= dict(line.split(" version ") for line in said.splitlines()[:2])
+    return found
 
 
 def render(results: Results) -> str:
     rows = []
-    for row in results["rows"]:
-        ours, theirs = (row["ns_per_packet"][name] for name in READERS)
-        speedup = common.median_of_ratios(theirs, ours)
-        times = (f"{median(times):.1f}" for times in (ours, theirs))
-        rows.append([f"`{row['expression']}`", f"{row['matched']:.0%}", *times, f"{speedup:.2f}"])
+    for expression, row in results["rows"].items():
+        ours, theirs = (row["ns_per_packet"].get(name, ()) for name in READERS)
+        speedup = f"{common.median_of_ratios(theirs, ours):.2f}" if theirs else "-"
+        times = (f"{median(times):.1f}" if times else "-" for times in (ours, theirs))
+        rows.append([f"`{expression}`", f"{row['matched']:.0%}", *times, speedup])
     table = common.table(["ns a packet", "matches", *READERS, "times faster"], rows)
-    about = f"{common.describe(results['machine'])} Rounds: {results['rounds']}. {results['file']}."
-    return f"{about}\n\n{table}\n"
+    return common.document(results, [table], f" {results['file']}.")
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    add = parser.add_argument
-    add("--rounds", type=int, default=5, help="how often each runs (5)")
-    add("--dir", type=Path, default=common.FOLDER, help="where the file is made and kept")
-    add("--cpu", type=int, default=common.default_cpu(), help="the CPU that both run on")
-    common.add_results(parser)
-    add("--child", nargs=3, metavar=("NAME", "FILE", "EXPRESSION"), help=argparse.SUPPRESS)
+    parser = common.new_parser(__doc__)
+    common.add_rounds(parser)
+    common.add_render(parser)
+    common.add_cpu(parser)
+    parser.add_argument("--child", nargs=3, metavar=("NAME", "FILE", "EXPRESSION"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -125,7 +118,10 @@ def main() -> None:
     if options.child:
         name, path, expression = options.child
         matches = slimcap_matches if name == "slimcap" else tcpdump_matches
-        print(json.dumps(matches(path, expression)))
+        try:
+            print(json.dumps(matches(path, expression)))
+        except common.Unavailable as reason:
+            common.skip(reason)
         return
     common.finish(options, run, render, "filter")
 

@@ -13,7 +13,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from readers import Reader, main
+from common import find_program
+from readers import Reader, run
 
 PCAPY_DTYPE = np.dtype([("src", "V4"), ("dst", "V4"), ("protocol", "u1"), ("ports", ">u2", 2)])
 FIVE = ("src", "dst", "protocol", "src_port", "dst_port")
@@ -64,9 +65,11 @@ def scapy_reader() -> Reader:
 
 
 def tshark_reader() -> Reader:
+    program = find_program("tshark")
+
     def read(path: str, packets: int) -> int:
         fields = ("ip.src", "ip.dst", "ip.proto", "udp.srcport", "udp.dstport")
-        command = ["tshark", "-n", "-r", path, "-c", str(packets), "-T", "fields"]
+        command = [program, "-n", "-r", path, "-c", str(packets), "-T", "fields"]
         command += [word for field in fields for word in ("-e", field)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return sum(int(line.split("\t")[3]) for line in done.stdout.splitlines())
@@ -109,4 +112,4 @@ READERS = {
 }
 
 if __name__ == "__main__":
-    main(READERS, sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    run(READERS, sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -9,14 +9,15 @@ row of each packet, too, which slimcap always makes. Sums of source ports over t
 """
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import common
-from captures import Capture, capture, warm, write
+import programs
+import reading
+from captures import Capture, warm, write
 from header_readers import READERS
 
 C_FIVE, C_ROWS_FIVE, C_ALL = "C 5-tuple", "C rows and 5-tuple", "C all columns"
@@ -27,13 +28,12 @@ PACKAGES = ("numpy", "Cython", "slimcap", "dpkt", "scapy", "pcapy-ng")
 Results = dict[str, Any]
 
 
-def commands(file: Capture, program: Path) -> dict[str, list[str]]:
+def commands(file: Capture, program: Path, options: argparse.Namespace) -> dict[str, list[str]]:
     found = {name: [str(program), mode, str(file.path)] for name, mode in C_MODES.items()}
     for name in READERS:
-        if name != "tshark -T fields" or shutil.which("tshark"):
-            count = min(FEW.get(name, file.packets), file.packets)
-            script = str(common.HERE / "header_readers.py")
-            found[name] = [sys.executable, script, name, str(file.path), str(count)]
+        count = min(common.scaled(FEW[name], options), file.packets) if name in FEW else file.packets
+        script = str(common.HERE / "header_readers.py")
+        found[name] = [sys.executable, script, name, str(file.path), str(count)]
     return found
 
 
@@ -46,27 +46,20 @@ def check(name: str, found: list[dict[str, Any]], expected: int, packets: int) -
 def measure(file: Capture, options: argparse.Namespace, program: Path, missing: common.Missing) -> Results:
     write(file)
     warm(file.path)
-    found = common.rounds(commands(file, program), options.rounds, [options.cpu], missing)
+    found = common.rounds(commands(file, program, options), options.rounds, [options.cpu], missing)
     expected = found[C_FIVE][0]["sum"]
     for name, runs in found.items():
         if name not in FEW:
             check(name, runs, expected, file.packets)
-    ns = {name: [run["seconds"] / run["packets"] * 1e9 for run in runs] for name, runs in found.items()}
+    ns = common.ns_per_packet(found)
     return {"title": file.title, "packets": file.packets, "bytes": file.size, "ns_per_packet": ns}
 
 
 def run(options: argparse.Namespace) -> Results:
     missing: common.Missing = {}
-    program = common.build_c("headers", options.dir / "build")
-    return {
-        "question": (__doc__ or "").partition("\n")[0],
-        "machine": common.machine(*PACKAGES),
-        "rounds": options.rounds,
-        "files": {
-            name: measure(capture(name, options.dir), options, program, missing) for name in options.files
-        },
-        "missing": missing,
-    }
+    program = programs.build_c("headers", options.dir)
+    files = {file.name: measure(file, options, program, missing) for file in reading.files(options)}
+    return common.new_results(__doc__, options, PACKAGES, files=files, missing=missing)
 
 
 def columns_table(ns: dict[str, list[float]]) -> str:
@@ -80,21 +73,14 @@ def columns_table(ns: dict[str, list[float]]) -> str:
 
 
 def render(results: Results) -> str:
-    parts = [f"{common.describe(results['machine'])} Rounds: {results['rounds']}; ratios are by round."]
+    parts = []
     for name, file in results["files"].items():
         parts += [f"**{name}**: {file['title']}", columns_table(file["ns_per_packet"])]
-    parts += [f"Left out: {', '.join(names)} ({reason})." for reason, names in results["missing"].items()]
-    return "\n\n".join(parts) + "\n"
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    common.add_reading(parser)
-    return parser.parse_args()
+    return common.document(results, parts, " Ratios are by round.")
 
 
 def main() -> None:
-    options = arguments()
+    options = reading.new_parser(__doc__).parse_args()
     common.finish(options, run, render, "headers")
 
 

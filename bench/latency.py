@@ -1,17 +1,23 @@
 """How soon does slimcap wake up: for unblock() and close(), for Ctrl-C, and for a packet on a quiet line?
 
-A process of its own, which live_capture.py starts on its cable: `latency.py SAMPLES` prints seconds as JSON.
+    python bench/latency.py      measure, and print the table (as root)
+
+Each is measured once a round, on a cable of its own. live_capture.py shows the same, measured on its cable.
 """
 
+import argparse
 import json
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from statistics import median
 from time import perf_counter, sleep
 from typing import Any
 
+import cable
+import common
 from cable import RECEIVING, sending_socket
 
 import slimcap
@@ -95,10 +101,40 @@ def packet(kind: str, samples: int) -> list[float]:
 QUESTIONS = {"unblock()": unblock, "close()": close, "Ctrl-C to exit": interrupt, "a packet": packet}
 
 
-def main(samples: int) -> None:
-    found = {f"{name}, {kind}": ask(kind, samples) for kind in KINDS for name, ask in QUESTIONS.items()}
-    print(json.dumps(found))
+def measure(samples: int) -> dict[str, list[float]]:
+    """Seconds, by what was waited for and by whom."""
+    return {f"{name}, {kind}": ask(kind, samples) for kind in KINDS for name, ask in QUESTIONS.items()}
+
+
+def table(found: Mapping[str, list[float]]) -> str:
+    """Make a table of what `measure` found."""
+    header = ["milliseconds until", "median", "worst", "of"]
+    rows = [
+        [name, f"{median(times) * 1e3:.2f}", f"{max(times) * 1e3:.2f}", str(len(times))]
+        for name, times in found.items()
+    ]
+    return common.table(header, rows)
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    cable.lay()
+    return common.new_results(__doc__, options, ("numpy", "slimcap"), latency=measure(options.rounds))
+
+
+def render(results: dict[str, Any]) -> str:
+    return common.document(results, [table(results["latency"])])
+
+
+def main() -> None:
+    parser = common.new_parser(__doc__)
+    common.add_rounds(parser, 50)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(measure(options.rounds)))
+    else:
+        common.finish(options, run, render)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main()

@@ -23,6 +23,8 @@ from typing import Any
 
 import cable
 import common
+import latency
+import programs
 import walk_block
 from live_readers import (
     BLOCK_SIZE,
@@ -42,6 +44,7 @@ BATCHES, SOCKET_BATCHES = "RingSource batches", "SocketSource batches"
 RING_READERS = [name for name, (kind, _, _) in READERS.items() if kind == "RingSource"]
 NAMES = (C_SUM, C_ROWS, *RING_READERS, TCPDUMP, C_SOCKET, SOCKET_BATCHES)
 SHOWN = (C_ROWS, BATCHES, "RingSource for packet", TCPDUMP, C_SOCKET, SOCKET_BATCHES)
+CPUS = 2  # a sender and a reader; smoke.py looks for this
 PROGRAMS = ("live_ring", "live_recvmmsg", "send_packets")
 PATIENCE = 60  # seconds that any child may take
 PACKAGES = ("numpy", "Cython", "slimcap")
@@ -85,10 +88,10 @@ class Bench:
 def prepare(folder: Path) -> Bench:
     """Lay the cable, build the programs, and find out how the kernel lets us send."""
     cpus = sorted(os.sched_getaffinity(0))
-    if len(cpus) < 2:
+    if len(cpus) < CPUS:
         raise common.Unavailable("sender and reader need a CPU each")
     cable.lay()
-    bench = Bench({name: common.build_c(name, folder) for name in PROGRAMS}, cpus[0], cpus[-1])
+    bench = Bench({name: programs.build_c(name, folder) for name in PROGRAMS}, cpus[0], cpus[-1])
     try:
         bench.send(1, 0)
     except common.Unavailable as reason:
@@ -137,19 +140,19 @@ def check(name: str, found: Mapping[str, Any], arrived: int) -> None:
 
 
 def capture_in_rounds(
-    bench: Bench, names: Iterable[str], rounds: int, scale: float, missing: common.Missing
+    bench: Bench, names: Iterable[str], options: argparse.Namespace, missing: common.Missing
 ) -> dict[int, dict[str, list[dict[str, Any]]]]:
     """Every reader at every rate, once a round, so that a drift of the machine meets all of them alike."""
     names = list(names)
     found: dict[int, dict[str, list[dict[str, Any]]]] = {
         rate: {name: [] for name in names} for rate in PACKETS
     }
-    for number in range(rounds):
+    for number in range(options.rounds):
         for rate, packets in PACKETS.items():
             for name in list(names):
-                common.progress(f"round {number + 1} of {rounds}, {rate or 'all'} packets/s: {name}")
+                common.progress(f"round {number + 1} of {options.rounds}, {rate or 'all'} packets/s: {name}")
                 try:
-                    found[rate][name].append(capture(bench, name, round(packets * scale), rate))
+                    found[rate][name].append(capture(bench, name, common.scaled(packets, options), rate))
                 except common.Unavailable as reason:
                     names.remove(name)
                     common.leave_out(name, reason, missing)
@@ -165,44 +168,41 @@ def measure_live(options: argparse.Namespace, missing: common.Missing) -> Result
             f"no reader is called like {' or '.join(options.only)}; there are {', '.join(NAMES)}"
         )
     try:
-        bench = prepare(options.dir / "build")
+        bench = prepare(options.dir)
     except common.Unavailable as reason:
         common.leave_out("all that is live", reason, missing)
         return {}
-    found = capture_in_rounds(bench, names, options.rounds, options.scale, missing)
+    found = capture_in_rounds(bench, names, options, missing)
     common.progress("latencies")
-    command = [sys.executable, str(common.HERE / "latency.py"), str(options.samples)]
-    latency = common.run_child(command, sorted(os.sched_getaffinity(0))) if options.samples else {}
+    samples = common.scaled(options.samples, options)
+    command = [sys.executable, str(common.HERE / "latency.py"), "--child", "--rounds", str(samples)]
+    waits = common.run_child(command, sorted(os.sched_getaffinity(0))) if options.samples else {}
     common.progress("")
-    return {"sender": bench.sender, "rates": found, "latency": latency}
+    return {"sender": bench.sender, "rates": found, "latency": waits}
 
 
-def measure_walk(options: argparse.Namespace, missing: common.Missing) -> list[Results]:
+def measure_walk(options: argparse.Namespace, missing: common.Missing) -> Results:
     common.progress("walking blocks")
-    command = [sys.executable, str(common.HERE / "walk_block.py"), "--dir", str(options.dir)]
+    command = [sys.executable, str(common.HERE / "walk_block.py"), "--child", "--dir", str(options.dir)]
     try:
-        walked: list[Results] = common.run_child(command, [common.default_cpu()])
+        walked: Results = common.run_child([*command, "--scale", str(options.scale)], [common.default_cpu()])
         return walked
     except common.Unavailable as reason:
         common.leave_out("walking a block", reason, missing)
-        return []
+        return {}
     finally:
         common.progress("")
 
 
 def run(options: argparse.Namespace) -> Results:
     missing: common.Missing = {}
-    machine = common.machine(*PACKAGES)
     walk = measure_walk(options, missing)
-    return {
-        "question": (__doc__ or "").partition("\n")[0],
-        "machine": machine,
-        "rounds": options.rounds,
-        "frame": FRAME_LEN,
-        "walk": walk,
-        "live": measure_live(options, missing),
-        "missing": missing,
-    }
+    live = measure_live(options, missing)
+    if not (walk or live):
+        raise common.Unavailable("; ".join(missing))
+    return common.new_results(
+        __doc__, options, PACKAGES, frame=FRAME_LEN, walk=walk, live=live, missing=missing
+    )
 
 
 def cpu(runs: Iterable[Mapping[str, Any]]) -> list[float]:
@@ -219,10 +219,7 @@ def lost(runs: Iterable[Mapping[str, Any]]) -> str:
 def ratios(found: Mapping[str, Sequence[Mapping[str, Any]]], name: str) -> tuple[str, str]:
     """To the C program that does the same: the ratio of the medians, and the median of the rounds' ratios."""
     base = C_SOCKET if name in (C_SOCKET, SOCKET_BATCHES) else C_ROWS
-    if not found.get(base):
-        return "-", "-"
-    both = cpu(found[name]), cpu(found[base])
-    return f"{common.ratio_of_medians(*both):.2f}", f"{common.median_of_ratios(*both):.2f}"
+    return common.ratios(cpu(found[name]), cpu(found.get(base, ())))
 
 
 def rate_table(found: Mapping[str, list[dict[str, Any]]]) -> str:
@@ -247,15 +244,6 @@ def rate_title(rate: str, found: Mapping[str, list[dict[str, Any]]], sender: str
     return f"**{int(rate):,} packets a second**"
 
 
-def latency_table(found: Mapping[str, list[float]]) -> str:
-    header = ["milliseconds until", "median", "worst", "of"]
-    rows = [
-        [name, f"{median(times) * 1e3:.2f}", f"{max(times) * 1e3:.2f}", str(len(times))]
-        for name, times in found.items()
-    ]
-    return common.table(header, rows)
-
-
 def short_table(results: Results) -> str:
     """The table for the project's README: CPU and losses of some readers."""
     live = results["live"]
@@ -273,27 +261,24 @@ def short_table(results: Results) -> str:
 
 
 def render(results: Results) -> str:
-    parts = [f"{common.describe(results['machine'])} Rounds: {results['rounds']}."]
+    parts = []
     if live := results["live"]:
         for rate, found in live["rates"].items():
             parts += [rate_title(rate, found, live["sender"]), rate_table(found)]
         if live["latency"]:
-            parts += ["**Waking up**", latency_table(live["latency"])]
+            parts += ["**Waking up**", latency.table(live["latency"])]
     if results["walk"]:
         parts += ["**Walking blocks, without a kernel**", walk_block.table(results["walk"])]
-    parts += [f"Left out: {', '.join(names)} ({reason})." for reason, names in results["missing"].items()]
-    return "\n\n".join(parts) + "\n"
+    return common.document(results, parts)
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = common.new_parser(__doc__)
+    common.add_rounds(parser)
+    common.add_render(parser)
     add = parser.add_argument
-    add("--rounds", type=int, default=5, help="how often every reader runs (5)")
-    add("--scale", type=float, default=1, help="times so many packets (1)")
     add("--samples", type=int, default=50, help="of each latency (50); 0 leaves them out")
     add("--only", nargs="+", default=[], metavar="PART", help="only readers with this in their names")
-    add("--dir", type=Path, default=common.FOLDER, help="where programs are made and kept")
-    common.add_results(parser)
     return parser.parse_args()
 
 

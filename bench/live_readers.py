@@ -17,11 +17,10 @@ from contextlib import suppress
 from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
-from shutil import which
 from time import sleep
-from typing import Any, NoReturn
+from typing import Any
 
-from common import SKIPPED
+from common import Unavailable, find_program, skip
 
 import slimcap
 
@@ -109,15 +108,14 @@ def run_slimcap(name: str, interface: str, count: int) -> dict[str, Any]:
 
 def open_source(kind: str, interface: str, **options: Any) -> Any:
     if not hasattr(slimcap, kind):
-        skip(f"this slimcap has no {kind}")
+        raise Unavailable(f"this slimcap has no {kind}")
     return getattr(slimcap, kind)(interface, **options)
 
 
 def run_tcpdump(interface: str, count: int) -> dict[str, Any]:
-    if which("tcpdump") is None:
-        skip("tcpdump is not installed")
+    program = find_program("tcpdump")
     kib = NUM_BLOCKS * BLOCK_SIZE >> 10
-    command = ["tcpdump", "-Z", "root", "-i", interface, "-B", str(kib), "-c", str(count), "-w", "/dev/null"]
+    command = [program, "-Z", "root", "-i", interface, "-B", str(kib), "-c", str(count), "-w", "/dev/null"]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     line = ""
@@ -125,7 +123,7 @@ def run_tcpdump(interface: str, count: int) -> dict[str, Any]:
         if "listening on" in line:
             break
     else:
-        skip(line.strip() or "tcpdump does not listen")
+        raise Unavailable(line.strip() or "tcpdump does not listen")
     start = on_cpu_seconds(process.pid)
     when_input_ends(lambda: process.send_signal(signal.SIGINT), TCPDUMP_SILENCE)
     print("ready", flush=True)
@@ -170,15 +168,14 @@ def when_input_ends(stop: Callable[[], object], silence: float) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def skip(reason: str) -> NoReturn:
-    print(reason, file=sys.stderr)
-    sys.exit(SKIPPED)
-
-
-def main(name: str, interface: str, count: int) -> None:
-    run = partial(run_slimcap, name) if name in READERS else run_tcpdump
-    print(json.dumps(run(interface, count)))
+def run(name: str, interface: str, count: int) -> None:
+    """Run one of the readers, and print what it took."""
+    read = partial(run_slimcap, name) if name in READERS else run_tcpdump
+    try:
+        print(json.dumps(read(interface, count)))
+    except Unavailable as reason:
+        skip(reason)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    run(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -11,7 +11,6 @@ process of its own, on one CPU.
 
 import argparse
 import json
-import shutil
 import sys
 from importlib import import_module
 from itertools import cycle
@@ -22,17 +21,18 @@ from typing import Any
 
 import common
 import numpy as np
+import reading
 from captures import FILE_HEADER, RECORD_HEADER, Capture, warm, write
 
 COUNTS = (2, 8)
-RUNS = {"one by one": 1, "runs of 5,000": 5000}
+RUN = 5000  # packets
 EACH = "one after the other"
 MERGED = "open_files"
 
 
 def deal(file: Capture, count: int, run: int, folder: Path) -> list[Path]:
     """Deal the packets of a file out to several, so many at a time."""
-    paths = [folder / f"{file.name}-{count}-{run}-{number}.pcap" for number in range(count)]
+    paths = [folder / f"{file.path.stem}-{count}-{run}-{number}.pcap" for number in range(count)]
     if all(path.exists() for path in paths):
         return paths
     data = memoryview(file.path.read_bytes())
@@ -62,10 +62,11 @@ def read(how: str, paths: list[str]) -> None:
             with slimcap.open_file(path) as source:
                 total += sum(int(batch["total_len"].sum()) for batch in source.batches())
     else:
-        program = shutil.which(how)
-        if program is None:
-            print(f"{how} is not installed", file=sys.stderr)
-            raise SystemExit(common.SKIPPED)
+        try:
+            program = common.find_program(how)
+        except common.Unavailable as reason:
+            common.skip(reason)
+        start = perf_counter()
         run_program([program, "-F", "pcap", "-w", "/dev/null", *paths], check=True, capture_output=True)
     print(json.dumps({"seconds": perf_counter() - start, "sum": total}))
 
@@ -74,8 +75,9 @@ def measure(file: Capture, options: argparse.Namespace, missing: common.Missing)
     """Nanoseconds a packet, by how the packets were dealt out and read."""
     write(file)
     found: dict[str, Any] = {}
+    long = common.scaled(RUN, options)
     for count in COUNTS:
-        for name, length in RUNS.items():
+        for name, length in (("one by one", 1), (f"runs of {long:,}", long)):
             paths = deal(file, count, length, options.dir)
             for path in paths:
                 warm(path)
@@ -87,23 +89,20 @@ def measure(file: Capture, options: argparse.Namespace, missing: common.Missing)
             for how in (EACH, MERGED):
                 if any(run["sum"] != file.total(file.packets) for run in runs[how]):
                     raise AssertionError(f"{how} of {file.name}: a wrong sum")
-            found[f"{count} files, {name}"] = {
-                how: [run["seconds"] / file.packets * 1e9 for run in times] for how, times in runs.items()
-            }
+            found[f"{count} files, {name}"] = common.ns_per_packet(runs, file.packets)
     return found
 
 
 def render(results: dict[str, Any]) -> str:
-    return common.render_ratios(results, EACH)
+    return reading.render_ratios(results, EACH)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    return common.measure_files(__doc__, options, measure, "numpy", "Cython", "slimcap")
+    return reading.measure_files(__doc__, options, measure, "numpy", "Cython", "slimcap")
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    common.add_reading(parser)
+    parser = reading.new_parser(__doc__)
     parser.add_argument("--read", nargs="+", metavar=("HOW", "FILE"), help=argparse.SUPPRESS)
     return parser.parse_args()
 

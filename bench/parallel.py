@@ -13,13 +13,13 @@ import argparse
 import multiprocessing
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import common
-from captures import Capture, capture, warm, write
+import reading
+from captures import Capture, warm, write
 
 import slimcap
 from slimcap import ReadTask
@@ -48,7 +48,9 @@ WORK: dict[str, Work] = {"sum": total, "headers": headers}
 
 def seconds(file: Capture, work: Work, workers: Map, options: argparse.Namespace) -> float:
     start = perf_counter()
-    tasks = slimcap.plan([file.path] * TIMES, chunk_bytes=options.chunk, exact=options.exact)
+    tasks = slimcap.plan(
+        [file.path] * TIMES, chunk_bytes=common.scaled(options.chunk, options), exact=options.exact
+    )
     found = sum(workers(work, tasks))
     took = perf_counter() - start
     if found != TIMES * file.total(file.packets):
@@ -58,7 +60,7 @@ def seconds(file: Capture, work: Work, workers: Map, options: argparse.Namespace
 
 def planning(file: Capture, options: argparse.Namespace) -> float:
     start = perf_counter()
-    slimcap.plan([file.path] * TIMES, chunk_bytes=options.chunk, exact=options.exact)
+    slimcap.plan([file.path] * TIMES, chunk_bytes=common.scaled(options.chunk, options), exact=options.exact)
     return perf_counter() - start
 
 
@@ -83,39 +85,30 @@ def measure(file: Capture, options: argparse.Namespace) -> dict[str, list[float]
 
 
 def render(results: dict[str, Any]) -> str:
-    parts = [f"{common.describe(results['machine'])} Rounds: {results['rounds']}."]
+    parts = []
     for title, ms in results["files"].items():
         rows = [["plan", f"{median(ms['plan']):.1f}", "", ""]]
         for name in ms:
             if name != "plan":
                 one = ms[f"{name.partition(',')[0]}, one"]
-                ratios = common.ratio_of_medians(one, ms[name]), common.median_of_ratios(one, ms[name])
-                rows.append([name, f"{median(ms[name]):.1f}", *(f"{ratio:.2f}" for ratio in ratios)])
+                rows.append([name, f"{median(ms[name]):.1f}", *common.ratios(one, ms[name])])
         parts += [f"**{title}**", common.table(["plan and read", "ms", "x faster", "by round"], rows)]
-    return "\n\n".join(parts) + "\n"
+    return common.document(results, parts)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "question": (__doc__ or "").partition("\n")[0],
-        "machine": common.machine("numpy", "Cython", "slimcap"),
-        "rounds": options.rounds,
-        "files": {
-            file.title: measure(file, options)
-            for file in (capture(name, options.dir) for name in options.files)
-        },
-    }
+    files = {file.title: measure(file, options) for file in reading.files(options)}
+    return common.new_results(__doc__, options, ("numpy", "Cython", "slimcap"), files=files)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = common.new_parser(__doc__)
+    common.add_rounds(parser, 11)
+    common.add_render(parser)
+    reading.add_files(parser)
     add = parser.add_argument
-    add("--rounds", type=int, default=11, help="how often all run (11)")
-    add("--files", nargs="+", default=("a", "b"), choices=("a", "b"), help="which packets")
     add("--chunk", type=int, default=64 << 20, help="bytes of a task (64 MiB, as for `plan`)")
     add("--exact", action="store_true", help="plan by a walk through all records")
-    add("--dir", type=Path, default=common.FOLDER, help="where files are kept")
-    common.add_results(parser)
     common.finish(parser.parse_args(), run, render, "parallel")
 
 

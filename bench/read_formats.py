@@ -22,6 +22,7 @@ from time import perf_counter
 from typing import Any
 
 import common
+import reading
 from captures import Capture, capture, warm, write, write_pcapng
 
 ALONE = "alone"
@@ -36,14 +37,14 @@ def compress(kind: str, data: bytes) -> bytes:
     return packed
 
 
-def make(file: Capture, folder: Path, missing: common.Missing) -> dict[str, Path]:
-    """All the files of the same packets, by their format."""
+def make(file: Capture, options: argparse.Namespace, missing: common.Missing) -> dict[str, Path]:
+    """Make all the files of the same packets; return their paths by format."""
     write(file)
-    made = {"pcap": file.path, "pcapng": folder / f"{file.name}.pcapng"}
+    made = {"pcap": file.path, "pcapng": options.dir / f"{file.path.stem}.pcapng"}
     if not made["pcapng"].exists():
         write_pcapng(file, made["pcapng"])
     for kind in COMPRESSED if file.name == "b" else ():
-        noisy = capture(file.name, folder, text=True)
+        noisy = capture(file.name, options.dir, text=True, scale=options.scale)
         path = noisy.path.with_suffix(f".pcap.{kind}")
         try:
             if not path.exists():
@@ -77,7 +78,7 @@ def measure(file: Capture, options: argparse.Namespace, missing: common.Missing)
     """Nanoseconds a packet, by what was read."""
     plain: dict[str, list[str]] = {}
     packed: dict[str, list[str]] = {}
-    for name, path in make(file, options.dir, missing).items():
+    for name, path in make(file, options, missing).items():
         warm(path)
         into = plain if name in ("pcap", "pcapng") else packed
         into[name] = [sys.executable, str(common.HERE / "readers.py"), "slimcap batches", str(path)]
@@ -89,32 +90,29 @@ def measure(file: Capture, options: argparse.Namespace, missing: common.Missing)
     for name, found in runs.items():
         if not name.endswith(ALONE) and any(run["sum"] != file.total(file.packets) for run in found):
             raise AssertionError(f"{name} of {file.name}: a wrong sum")
-    return {name: [run["seconds"] / file.packets * 1e9 for run in found] for name, found in runs.items()}
+    return common.ns_per_packet(runs, file.packets)
 
 
 def render(results: dict[str, Any]) -> str:
-    parts = [f"{common.describe(results['machine'])} Rounds: {results['rounds']}."]
+    parts = []
     for title, ns in results["files"].items():
         rows = []
         for name in ns:
             base = "pcap" if name in ("pcap", "pcapng") else f"{name.removesuffix(ALONE).strip()} {ALONE}"
-            ratios = common.ratio_of_medians(ns[name], ns[base]), common.median_of_ratios(ns[name], ns[base])
-            rows.append([name, f"{median(ns[name]):.1f}", base, *(f"{ratio:.2f}" for ratio in ratios)])
+            rows.append([name, f"{median(ns[name]):.1f}", base, *common.ratios(ns[name], ns.get(base))])
         header = ["slimcap batches", "ns a packet", "against", "ratio", "by round"]
         parts += [f"**{title}**", common.table(header, rows)]
-    parts += [f"Left out: {', '.join(names)} ({reason})." for reason, names in results["missing"].items()]
-    return "\n\n".join(parts) + "\n"
+    return common.document(results, parts)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    return common.measure_files(
+    return reading.measure_files(
         __doc__, options, measure, "numpy", "Cython", "slimcap", "zlib-ng", "zstandard", "lz4"
     )
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    common.add_reading(parser)
+    parser = reading.new_parser(__doc__)
     parser.add_argument("--alone", metavar="FILE", help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -10,15 +10,16 @@ are compared with a call of an empty Cython method, too: what the call itself co
 """
 
 import argparse
-import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import common
+import programs
+import reading
 from captures import Capture, capture, warm, write, write_repeated
 from readers import READERS
 
@@ -45,28 +46,28 @@ Results = dict[str, Any]
 
 def build(folder: Path, missing: common.Missing) -> dict[str, Path]:
     """Build the C programs, and put the empty Cython methods where the children find them."""
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
-    programs = {}
+    built = {}
     for name, libraries in ((OWN, ()), (LIBPCAP, ("pcap",))):
         try:
-            programs[name] = common.build_c(name, folder, *libraries)
+            built[name] = programs.build_c(name, folder, *libraries)
         except common.Unavailable as reason:
             common.leave_out(f"C {name}", reason, missing)
     try:
-        common.build_cython("empty", folder)
+        programs.add_to_path(programs.build_cython("empty", folder))
     except common.Unavailable as reason:
-        common.leave_out("empty method", reason, missing)
-    return programs
+        common.leave_out(EMPTY, reason, missing)
+    return built
 
 
-def commands(file: Capture, programs: Mapping[str, Path], only: Sequence[str]) -> dict[str, list[str]]:
-    """The command line of each reader that is wanted and was built, in the order of the tables."""
+def commands(file: Capture, built: Mapping[str, Path], options: argparse.Namespace) -> dict[str, list[str]]:
+    """Return the command line of each reader that is wanted and was built, in the order of the tables."""
     found = {}
     for name, (program, mode) in C_READERS.items():
-        if program in programs:
-            found[name] = [str(programs[program]), mode, str(file.path)]
+        if program in built:
+            found[name] = [str(built[program]), mode, str(file.path)]
     for name in READERS:
-        found[name] = python_reader(name, file.path, packets_of(name, file))
+        found[name] = python_reader(name, file.path, packets_of(name, file, options))
+    only = options.only
     wanted = {name: found[name] for name in found if not only or any(part in name for part in only)}
     if not wanted:
         raise SystemExit(f"no reader is called like {' or '.join(only)}; there are {', '.join(found)}")
@@ -77,28 +78,27 @@ def python_reader(name: str, path: Path, packets: int) -> list[str]:
     return [sys.executable, str(common.HERE / "readers.py"), name, str(path), str(packets)]
 
 
-def packets_of(name: str, file: Capture) -> int:
-    return min(SLOW_PACKETS, file.packets) if name in SLOW else file.packets
+def packets_of(name: str, file: Capture, options: argparse.Namespace) -> int:
+    return min(common.scaled(SLOW_PACKETS, options), file.packets) if name in SLOW else file.packets
 
 
-def check(name: str, file: Capture, found: Mapping[str, Any]) -> None:
-    packets = packets_of(name, file)
+def check(name: str, file: Capture, packets: int, found: Mapping[str, Any]) -> None:
     expected = file.total(packets)
     if found["packets"] != packets or found["sum"] not in (expected, None):
         raise AssertionError(f"{name} found {found} in {file.name}, not {packets} packets, {expected} bytes")
 
 
 def measure(
-    file: Capture, options: argparse.Namespace, programs: Mapping[str, Path], missing: common.Missing
+    file: Capture, options: argparse.Namespace, built: Mapping[str, Path], missing: common.Missing
 ) -> Results:
     write(file)
     warm(file.path)
-    wanted = commands(file, programs, options.only)
+    wanted = commands(file, built, options)
     found = common.rounds(wanted, options.rounds, [options.cpu], missing)
     for name, runs in found.items():
         for run in runs:
-            check(name, file, run)
-    ns = {name: [run["seconds"] / run["packets"] * 1e9 for run in runs] for name, runs in found.items()}
+            check(name, file, packets_of(name, file, options), run)
+    ns = common.ns_per_packet(found)
     return {"title": file.title, "packets": file.packets, "bytes": file.size, "ns_per_packet": ns}
 
 
@@ -119,36 +119,21 @@ def measure_memory(file: Capture, options: argparse.Namespace, missing: common.M
         path.unlink(missing_ok=True)
 
 
-def libpcap_version(programs: Mapping[str, Path]) -> dict[str, str]:
-    if LIBPCAP not in programs:
+def libpcap_version(built: Mapping[str, Path]) -> dict[str, str]:
+    if LIBPCAP not in built:
         return {}
-    said = subprocess.run([programs[LIBPCAP], "version"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([built[LIBPCAP], "version"], capture_output=True, text=True, check=True).stdout
     return {"libpcap": said.removeprefix("libpcap version ").split()[0]}
 
 
 def run(options: argparse.Namespace) -> Results:
     missing: common.Missing = {}
-    programs = build(options.dir / "build", missing)
-    machine = common.machine(*PACKAGES)
-    machine["versions"] |= libpcap_version(programs)
-    files = {name: measure(capture(name, options.dir), options, programs, missing) for name in options.files}
+    built = build(options.dir, missing)
+    files = {file.name: measure(file, options, built, missing) for file in reading.files(options)}
     memory = measure_memory(capture("b", options.dir), options, missing) if options.big else None
-    return {
-        "question": (__doc__ or "").partition("\n")[0],
-        "machine": machine,
-        "rounds": options.rounds,
-        "files": files,
-        "memory": memory,
-        "missing": missing,
-    }
-
-
-def ratio(ns: Mapping[str, list[float]], name: str, base: str) -> tuple[str, str]:
-    """The ratio of the medians, and the median of the rounds' ratios."""
-    if not ns.get(base):
-        return "-", "-"
-    both = (common.ratio_of_medians(ns[name], ns[base]), common.median_of_ratios(ns[name], ns[base]))
-    return f"{both[0]:.2f}", f"{both[1]:.2f}"
+    found = common.new_results(__doc__, options, PACKAGES, files=files, memory=memory, missing=missing)
+    found["machine"]["versions"] |= libpcap_version(built)
+    return found
 
 
 def sums_table(file: Results) -> str:
@@ -157,7 +142,8 @@ def sums_table(file: Results) -> str:
     rows = []
     for name in filter(ns.get, SUMS):
         speed = [f"{median(ns[name]):.1f}", f"{size / median(ns[name]):.2f}"]
-        rows.append([name, *speed, *ratio(ns, name, C_ROWS), *ratio(ns, name, NEXT_EX)])
+        against = (common.ratios(ns[name], ns.get(base)) for base in (C_ROWS, NEXT_EX))
+        rows.append([name, *speed, *(cell for cells in against for cell in cells)])
     return common.table(header, rows)
 
 
@@ -194,7 +180,7 @@ def short_table(results: Results) -> str:
 
 
 def render(results: Results) -> str:
-    parts = [f"{common.describe(results['machine'])} Rounds: {results['rounds']}."]
+    parts = []
     for name, file in results["files"].items():
         ns = file["ns_per_packet"]
         title = f"**{name}**: {file['title']}, {file['bytes'] / 1e6:.0f} MB"
@@ -205,16 +191,14 @@ def render(results: Results) -> str:
             f"A file of {size / 1e3:.1f} GB, added up with slimcap batches: {memory['seconds']:.1f} s, "
             f"{peak:.0f} MB of memory at most, {before:.0f} MB of it before the file was opened."
         )
-    parts += [f"Left out: {', '.join(names)} ({reason})." for reason, names in results["missing"].items()]
-    return "\n\n".join(parts) + "\n"
+    return common.document(results, parts)
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = reading.new_parser(__doc__)
     add = parser.add_argument
     add("--only", nargs="+", default=[], metavar="PART", help="only readers with this in their names")
     add("--big", type=float, default=0, metavar="BYTES", help="see what memory a file this big takes")
-    common.add_reading(parser)
     return parser.parse_args()
 
 

@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from common import SKIPPED
+from common import Unavailable, skip
 
 Reader = Callable[[str, int], int | None]
 
@@ -219,13 +219,12 @@ def peak_rss() -> int:
     raise OSError("/proc/self/status has no VmHWM")
 
 
-def main(readers: Mapping[str, Callable[[], Reader]], name: str, path: str, packets: int) -> None:
+def run(readers: Mapping[str, Callable[[], Reader]], name: str, path: str, packets: int) -> None:
     """Run one of the readers, and print what it took."""
     try:
         read = readers[name]()
-    except ModuleNotFoundError as missing:
-        print(missing, file=sys.stderr)
-        sys.exit(SKIPPED)
+    except (ModuleNotFoundError, Unavailable) as reason:
+        skip(reason)
     before = peak_rss()
     start = perf_counter()
     total = read(path, packets)
@@ -235,4 +234,4 @@ def main(readers: Mapping[str, Callable[[], Reader]], name: str, path: str, pack
 
 
 if __name__ == "__main__":
-    main(READERS, sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    run(READERS, sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -1,18 +1,17 @@
 """Does walking a filled block of the ring with slimcap cost more than in C, with the same rows written?
 
-    python bench/walk_block.py      measure, and print JSON
+    python bench/walk_block.py      measure, and print the table
 
 No kernel, no socket: blocks as the kernel writes them (TPACKET_V3, Ethernet, UDP), full of packets of 64
 bytes. Both walk the same bytes into the same rows, in one process, turn by turn: one block, and a ring of
 4 MiB, which does not stay in the inner caches. The calls from Python, two a block, count as slimcap's time.
-It is CPU time.
+It is CPU time. live_capture.py measures and shows the same.
 """
 
 import argparse
 import ctypes
 import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 from time import thread_time_ns
@@ -20,6 +19,7 @@ from typing import Any
 
 import common
 import numpy as np
+import programs
 from captures import RECORD_HEADER, heads
 from numpy.typing import NDArray
 
@@ -67,7 +67,7 @@ def filled_block(size: int) -> NDArray[np.uint8]:
 
 
 def library(folder: Path) -> ctypes.CDLL:
-    found = ctypes.CDLL(str(common.build_c_library("walk_block", folder)))
+    found = ctypes.CDLL(str(programs.build_c_library("walk_block", folder)))
     found.walk_blocks.restype = ctypes.c_uint64
     found.walk_blocks.argtypes = [
         ctypes.c_void_p,
@@ -119,48 +119,63 @@ def assert_same_rows(run: dict[str, Callable[[], int]], rows: NDArray[np.void]) 
         raise AssertionError("C and slimcap do not write the same rows")
 
 
-def measure(c: ctypes.CDLL, size: int, number: int, rounds: int) -> dict[str, Any]:
+def measure(c: ctypes.CDLL, size: int, number: int, options: argparse.Namespace) -> dict[str, list[float]]:
+    """Nanoseconds a packet of each of the two."""
     block = filled_block(size)
     blocks = np.tile(block, (number, 1))
     count = (size - FIRST) // PACKET.itemsize
     rows = np.zeros(count, RECORD_DTYPE)
-    turns = max(1, PACKETS_A_RUN // (count * number))
+    turns = max(1, common.scaled(PACKETS_A_RUN, options) // (count * number))
     run = {"C": walk_in_c(c, blocks, rows, turns), "slimcap": walk_in_slimcap(blocks, rows, turns)}
     assert_same_rows(run, rows)
     ns: dict[str, list[float]] = {name: [] for name in run}
-    for _ in range(rounds):
+    for _ in range(options.rounds):
         for name, walk in run.items():
             start = thread_time_ns()
             walked = walk()
             ns[name].append((thread_time_ns() - start) / walked)
-    return {"block_size": size, "blocks": number, "ns_per_packet": ns}
+    return ns
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """Nanoseconds a packet, and how slimcap compares, of what `main` prints."""
+def measure_all(options: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
+    c = library(options.dir)
+    return {
+        f"{number} of {size >> 10} KiB": measure(c, size, number, options)
+        for size in BLOCK_SIZES
+        for number in (1, RING // size)
+    }
+
+
+def table(found: Mapping[str, Mapping[str, list[float]]]) -> str:
+    """Make a table of what `measure_all` found."""
     header = ["blocks", "C, ns a packet", "slimcap", "x C", "by round"]
     rows = []
-    for found in results:
-        c, ours = (found["ns_per_packet"][name] for name in ("C", "slimcap"))
-        ratios = (common.ratio_of_medians(ours, c), common.median_of_ratios(ours, c))
-        numbers = (f"{number:.2f}" for number in (median(c), median(ours), *ratios))
-        rows.append([f"{found['blocks']} of {found['block_size'] >> 10} KiB", *numbers])
+    for blocks, ns in found.items():
+        c, ours = ns["C"], ns["slimcap"]
+        rows.append([blocks, f"{median(c):.2f}", f"{median(ours):.2f}", *common.ratios(ours, c)])
     return common.table(header, rows)
 
 
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    return common.new_results(__doc__, options, ("numpy", "Cython", "slimcap"), walk=measure_all(options))
+
+
+def render(results: dict[str, Any]) -> str:
+    return common.document(results, [table(results["walk"])])
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    add = parser.add_argument
-    add("--rounds", type=int, default=100, help="how often each of the two walks (100)")
-    add("--dir", type=Path, default=common.FOLDER, help="where the C library is made and kept")
+    parser = common.new_parser(__doc__)
+    common.add_rounds(parser, 100)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if not options.child:
+        common.finish(options, run, render)
+        return
     try:
-        c = library(options.dir / "build")
+        print(json.dumps(measure_all(options)))
     except common.Unavailable as reason:
-        print(reason, file=sys.stderr)
-        sys.exit(common.SKIPPED)
-    blocks = [(size, number) for size in BLOCK_SIZES for number in (1, RING // size)]
-    print(json.dumps([measure(c, size, number, options.rounds) for size, number in blocks]))
+        common.skip(reason)
 
 
 if __name__ == "__main__":

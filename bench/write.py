@@ -12,7 +12,6 @@ Every one runs once a round in a process of its own, on one CPU.
 import argparse
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from time import perf_counter
 from typing import Any, Final
 
 import common
+import programs
+import reading
 from captures import Capture, warm, write
 
 FORMATS: Final = {"pcap": "nsecpcap", "pcapng": "pcapng"}  # and what editcap calls them
@@ -38,11 +39,7 @@ def write_anew(how: str, kind: str, path: str, to: str) -> None:
         if import_module("slimcap.cli.main").main(["convert", "--format", kind, path, to]):
             raise SystemExit(1)
     else:
-        program = shutil.which(how)
-        if program is None:
-            print(f"{how} is not installed", file=sys.stderr)
-            raise SystemExit(common.SKIPPED)
-        subprocess.run([program, "-F", FORMATS[kind], path, to], check=True)
+        subprocess.run([common.find_program(how), "-F", FORMATS[kind], path, to], check=True)
 
 
 def child(how: str, kind: str, path: str) -> None:
@@ -51,7 +48,10 @@ def child(how: str, kind: str, path: str) -> None:
         import_module("slimcap.cli.main")
     import_module("slimcap")
     start = perf_counter()
-    write_anew(how, kind, path, "/dev/null")
+    try:
+        write_anew(how, kind, path, "/dev/null")
+    except common.Unavailable as reason:
+        common.skip(reason)
     print(json.dumps({"seconds": perf_counter() - start}))
 
 
@@ -82,7 +82,7 @@ def measure(file: Capture, options: argparse.Namespace, missing: common.Missing)
     """Nanoseconds a packet, by format and by what writes it."""
     write(file)
     warm(file.path)
-    program = str(common.build_c("write_pcap", options.dir))
+    program = str(programs.build_c("write_pcap", options.dir))
     found: dict[str, Any] = {}
     for kind in FORMATS:
         commands = {
@@ -94,23 +94,20 @@ def measure(file: Capture, options: argparse.Namespace, missing: common.Missing)
         ours = [sys.executable, __file__, "--write", "slimcap convert", kind, str(file.path)]
         check({"C": commands["C"][:-1], "slimcap convert": ours}, file)
         runs = common.rounds(commands, options.rounds, [options.cpu], missing)
-        found[kind] = {
-            how: [run["seconds"] / file.packets * 1e9 for run in times] for how, times in runs.items()
-        }
+        found[kind] = common.ns_per_packet(runs, file.packets)
     return found
 
 
 def render(results: dict[str, Any]) -> str:
-    return common.render_ratios(results, "C")
+    return reading.render_ratios(results, "C")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    return common.measure_files(__doc__, options, measure, "numpy", "Cython", "slimcap")
+    return reading.measure_files(__doc__, options, measure, "numpy", "Cython", "slimcap")
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    common.add_reading(parser)
+    parser = reading.new_parser(__doc__)
     parser.add_argument("--child", nargs=3, metavar=("HOW", "FORMAT", "FILE"), help=argparse.SUPPRESS)
     parser.add_argument("--write", nargs=4, metavar=("HOW", "FORMAT", "FILE", "TO"), help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -27,6 +27,7 @@ except ModuleNotFoundError as error:
 
 import make_samples
 from support.files import Fifo
+from support.profiles import describe_profile, load_profile
 from support.samples import DATA, GOOD, Drained, Sample
 from support.samples import drain as _drain
 from support.samples import sample_of as _sample_of
@@ -43,12 +44,27 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="run all tiers: also slow, peer, live and package tests")
+    parser.addoption(
+        "--all", action="store_true", help="run all tiers: also slow, peer, live and package tests"
+    )
 
 
+@pytest.hookimpl(tryfirst=True)  # before hypothesis reads its options
 def pytest_configure(config: pytest.Config) -> None:
+    load_profile(config)
     if config.getoption("--all"):
         config.option.markexpr = ""
+
+
+def pytest_report_header() -> str:
+    return describe_profile()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Show the profile where pytest shows no header: with -q."""
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and session.config.get_verbosity() < 0 and "SLIMCAP_SEED" in os.environ:
+        terminal.write_line(describe_profile())
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker

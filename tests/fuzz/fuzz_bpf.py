@@ -1,19 +1,20 @@
-"""Fuzz the machine for classic BPF: any instructions are refused, or answer what libpcap's machine does."""
+"""Fuzz the machine for classic BPF: it refuses a program, or answers as libpcap's machine does."""
 
 from __future__ import annotations
 
-from support import bpf_oracles
+import random
 
 from slimcap import FilterError
-from slimcap.filter import Machine
+from slimcap.filter import Machine, pack
 from slimcap.filter.program import Instruction, jumps_back
+from support import bpf_oracles
 
 _INSTRUCTION = 8
 _MOST = 64
 
 
 def check(program: list[Instruction], data: bytes) -> bool:
-    """Run a program over a packet, as on a file and as in the kernel; whether it is one."""
+    """Run a program on a packet, as on a file and as in the kernel; return True if it is valid."""
     try:
         machine = Machine(program)
     except FilterError:
@@ -28,8 +29,18 @@ def check(program: list[Instruction], data: bytes) -> bool:
     return True
 
 
+def seeds() -> list[bytes]:
+    """Return inputs to mutate: valid programs and a packet each."""
+    found = []
+    for seed in range(50):
+        rng = random.Random(seed)
+        program = bpf_oracles.random_program(rng)
+        found.append(bytes([len(program)]) + pack(program) + bpf_oracles.random_packet(rng))
+    return found
+
+
 def test_one_input(data: bytes) -> None:
-    """What atheris calls: the first byte is the number of instructions."""
+    """Run a program: the first byte is the number of instructions, the packet follows them."""
     end = 1 + min(data[0] if data else 0, _MOST) * _INSTRUCTION
     fields = [data[at : at + _INSTRUCTION] for at in range(1, end, _INSTRUCTION)]
     program = [

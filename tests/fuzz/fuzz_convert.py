@@ -1,7 +1,4 @@
-"""Fuzz writing files anew: the packets before any damage come through, or the command says why not.
-
-`run.py` runs it long.
-"""
+"""Fuzz `slimcap convert`: it writes all packets before any damage, and names the damage."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import slimcap
+from corpus import captures
 from slimcap.cli.main import main
 
 FORMATS = "pcap", "pcapng"
@@ -18,7 +16,7 @@ Packet = tuple[int, int, int, int, bytes]
 
 
 def check(data: bytes, format: str = "pcapng") -> int:
-    """Convert a file of these bytes, and compare; gives the number of packets that came through."""
+    """Convert a file of these bytes, and compare; return the number of packets that were written."""
     with tempfile.TemporaryDirectory() as folder:
         file, out = Path(folder, "in"), Path(folder, "out")
         file.write_bytes(data)
@@ -31,7 +29,7 @@ def check(data: bytes, format: str = "pcapng") -> int:
         if not out.exists():
             assert code == 1
             return 0
-        types = format == "pcapng"  # pcap has no place for them
+        types = format == "pcapng"  # pcap has no packet types
         wanted, is_bad = read(file, types)
         assert is_bad == code
         got, is_bad = read(out, types)
@@ -41,7 +39,7 @@ def check(data: bytes, format: str = "pcapng") -> int:
 
 
 def read(file: Path, types: bool) -> tuple[list[Packet], bool]:
-    """What a file has of each packet, up to its end or to damage."""
+    """Return the facts of each packet up to the end or to damage, and whether there is damage."""
     found: list[Packet] = []
     try:
         with slimcap.open_file(file) as source:
@@ -61,6 +59,11 @@ def read(file: Path, types: bool) -> tuple[list[Packet], bool]:
     return found, False
 
 
+def seeds() -> list[bytes]:
+    """Return inputs to mutate."""
+    return list(captures().values())
+
+
 def test_one_input(data: bytes) -> None:
-    """What atheris calls. The length picks the format, so that a capture file is an input as it is."""
+    """Convert a file; its length selects the format, so that a capture file is an input as it is."""
     check(data, FORMATS[len(data) % 2])

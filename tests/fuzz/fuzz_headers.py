@@ -1,5 +1,4 @@
-"""Fuzz the header columns: whatever a packet's bytes are, what is said of it lies within it, and depends on
-nothing around it."""
+"""Fuzz the header columns: offsets lie within the packet, and no column depends on bytes around it."""
 
 from __future__ import annotations
 
@@ -9,6 +8,7 @@ import struct
 import numpy as np
 
 import slimcap
+from corpus import packets
 
 KEYS = ["flow_hash", "flow_hash_symmetric", "community_id"]
 AROUND = b"\0", b"\xff", b"\x45"
@@ -16,9 +16,9 @@ MOST_TUNNELS = 8
 
 
 def check(payloads: list[bytes], linktype: int, more: int = 0) -> np.ndarray:
-    """The columns of packets of which `more` bytes were not captured, outer ones and inner ones."""
+    """Return outer and inner columns of packets; `more` bytes of each were not captured."""
     whole = slimcap.read(io.BytesIO(_file(payloads, linktype, more)))
-    columns = [*slimcap.HEADER_DTYPE.names, *KEYS]
+    columns = [*(slimcap.HEADER_DTYPE.names or ()), *KEYS]
     found = []
     for inner in (False, True):
         rows = [_moved(whole, payloads, fill).headers(columns, inner=inner) for fill in AROUND]
@@ -52,16 +52,21 @@ def _file(payloads: list[bytes], linktype: int, more: int) -> bytes:
 
 
 def _moved(whole: slimcap.Batch, payloads: list[bytes], fill: bytes) -> slimcap.Batch:
-    """The same packets in other surroundings."""
-    before, behind = fill * 9, fill * 70
+    """Return the same packets with other bytes around them."""
+    before, after = fill * 9, fill * 70
     records, at = whole.records.copy(), 0
     for row, payload in zip(records, payloads, strict=True):
         row["offset"] = at + len(before)
-        at += len(before) + len(payload) + len(behind)
-    return slimcap.Batch(records, b"".join(before + one + behind for one in payloads), whole.links)
+        at += len(before) + len(payload) + len(after)
+    return slimcap.Batch(records, b"".join(before + one + after for one in payloads), whole.links)
+
+
+def seeds() -> list[bytes]:
+    """Return inputs to mutate: Ethernet frames of many protocols."""
+    return [b"\1\0\0" + packet.data for packet in packets()]
 
 
 def test_one_input(data: bytes) -> None:
-    """What atheris calls: two bytes are the link type, one the bytes that were not captured."""
+    """Dissect a packet: two bytes are the link type, one the number of bytes that were not captured."""
     if len(data) > 2:
         check([data[3:]], int.from_bytes(data[:2], "little"), data[2])

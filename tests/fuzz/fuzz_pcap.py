@@ -1,19 +1,17 @@
-"""Fuzz the reader of capture files: whatever the bytes are, it ends, in bounds, or raises FileFormatError.
-
-`run.py` runs it long.
-"""
+"""Fuzz the reader of capture files: any bytes end in bounds, or raise FileFormatError."""
 
 from __future__ import annotations
 
 import io
 
 import slimcap
+from corpus import captures, compressed_captures
 
 BLOCK_SIZES = 64, 65, 96, 100, 128, 333, 1000, 4096, 65536
 
 
 def check(data: bytes, block_size: int = 65536, snaplen: int | None = None) -> int:
-    """Read a file of these bytes to its end and check every packet; gives the number of packets."""
+    """Read a file of these bytes to its end and check every packet; return the number of packets."""
     count = 0
     try:
         with slimcap.PcapSource(io.BytesIO(data), block_size=block_size, snaplen=snaplen) as source:
@@ -47,6 +45,11 @@ def check_batch(batch: slimcap.Batch, snaplen: int | None = None) -> None:
         assert isinstance(str(packet.ip_layer), str)
 
 
+def seeds() -> list[bytes]:
+    """Return inputs to mutate."""
+    return [*captures().values(), *compressed_captures()]
+
+
 def test_one_input(data: bytes) -> None:
-    """What atheris calls. The length picks the block size, so that a capture file is an input as it is."""
+    """Read a file; its length selects the block size, so that a capture file is an input as it is."""
     check(data, BLOCK_SIZES[len(data) % len(BLOCK_SIZES)])

@@ -1,20 +1,20 @@
-"""Fuzz the decompressors: whatever a stream is, they end, give little at a time, and give the same however
-the compressed bytes come in."""
+"""Fuzz the decompressors: they end, return bounded pieces, and do not depend on how their input is split."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
 
+from corpus import compressed_captures
 from slimcap.source.compression import SNIFF_LEN, decompressor
 from slimcap.source.stream import StreamError
 
-MOST_PIECE = 1 << 22  # the largest block that there is: of lz4
-ENOUGH = 1 << 25  # of a bomb
+MOST_PIECE = 1 << 22  # bytes: the largest block of any format, of lz4
+ENOUGH = 1 << 25  # bytes: stop in a decompression bomb
 
 
 def check(data: bytes, step: int = 7) -> tuple[bytes, StreamError | None]:
-    """Decompress to the end, or to the damage; gives what came, and what was wrong then."""
+    """Decompress to the end or to the damage; return the bytes and the error."""
     whole, error = _drained(data, len(data) + 1)
     stepped, stepped_error = _drained(data, step)
     assert (error is None) == (stepped_error is None)
@@ -52,6 +52,11 @@ def _pieces(data: bytes, step: int) -> Iterator[bytes | memoryview]:
         yield piece
 
 
+def seeds() -> list[bytes]:
+    """Return inputs to mutate: streams of each format."""
+    return [b"\x40" + stream for stream in compressed_captures()]
+
+
 def test_one_input(data: bytes) -> None:
-    """What atheris calls: the first byte picks the step."""
+    """Decompress a stream; the first byte selects the step."""
     check(data[1:], 1 + (data[0] if data else 0))

@@ -1,4 +1,4 @@
-"""Fuzz the walk through the kernel's ring blocks: whatever is in a block, the rows lie within it."""
+"""Fuzz the walk through the kernel's ring blocks: all rows lie within the block."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import numpy as np
 
 import slimcap
 from slimcap.source.tpacket import BlockWalker, reinsert_tags
+from support.blocks import ARP, IPV4, IPV6, TAGGED, Sent, block_of
 
-_HEADERS = 48 + 68  # of a block, and of a packet, in front of any payload
+_HEADERS = 48 + 68  # of a block and of a packet, before any payload
 _STEP = 8
 
 
 def check(block: bytes, linktype: int = 1, room: int = 7) -> int:
-    """Walk through a block to its end, put tags back, and walk again; gives the number of rows."""
+    """Walk through a block, reinsert VLAN tags, and walk again; return the number of rows."""
     data = np.frombuffer(block, "u1").copy()
     count = _walked(data, linktype, room)
     reinsert_tags(data, 65535)
@@ -37,6 +38,13 @@ def _walked(data: np.ndarray, linktype: int, room: int) -> int:
     return count
 
 
+def seeds() -> list[bytes]:
+    """Return inputs to mutate: blocks of packets with and without VLAN tags."""
+    tagged = Sent(status=0x51, tci=7, tpid=0x8100)
+    frames = [Sent(IPV4), Sent(IPV6), tagged, Sent(ARP), Sent(TAGGED), Sent(IPV4, total=1500)]
+    return [bytes(block_of(frames[:count] * 2, 2048)) for count in range(1, len(frames) + 1)]
+
+
 def test_one_input(data: bytes) -> None:
-    """What atheris calls."""
-    check(data, 1 + (len(data) & 1) * 100)
+    """Walk through a block; its length selects the link type, Ethernet or raw IP."""
+    check(data, (1, 101)[len(data) & 1])

@@ -15,25 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.threads import in_child
-from support.traffic import (
-    ALL,
-    GROUP,
-    LEFT,
-    OTHER,
-    PAGE,
-    RIGHT,
-    SMALL,
-    arp,
-    assert_silent,
-    collect,
-    ethernet,
-    frames_of,
-    payloads,
-    tagged,
-    udp,
-    udp6,
-)
 
 from slimcap import (
     NO_IP,
@@ -53,6 +34,25 @@ from slimcap import (
     Stats,
     View,
     read,
+)
+from support.threads import in_child
+from support.traffic import (
+    ALL,
+    GROUP,
+    LEFT,
+    OTHER,
+    PAGE,
+    RIGHT,
+    SMALL,
+    arp,
+    assert_silent,
+    collect,
+    ethernet,
+    frames_of,
+    payloads,
+    tagged,
+    udp,
+    udp6,
 )
 
 

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.bpf_oracles import MOST, attach, random_program
 
 from slimcap import Batch, PacketType, RecordFlag, RingSource, concat
 from slimcap.filter import Machine, Program, compile_expression
 from slimcap.filter import program as bpf
+from support.bpf_oracles import MOST, attach, random_program
 
 ETH_P_ALL, ETH_P_802_2 = 3, 4
 SOCKETS = 30

@@ -10,6 +10,18 @@ import sys
 import time
 
 import pytest
+
+from slimcap import (
+    RECORD_DTYPE,
+    MockRingSource,
+    MockSocketSource,
+    Packet,
+    PacketType,
+    RingSource,
+    SocketSource,
+    Stats,
+)
+from slimcap.filter import accept, minimal_ipv4_transport
 from support.traffic import (
     ALL,
     GROUP,
@@ -26,18 +38,6 @@ from support.traffic import (
     udp,
     udp6,
 )
-
-from slimcap import (
-    RECORD_DTYPE,
-    MockRingSource,
-    MockSocketSource,
-    Packet,
-    PacketType,
-    RingSource,
-    SocketSource,
-    Stats,
-)
-from slimcap.filter import accept, minimal_ipv4_transport
 
 TWINS = [(RingSource, MockRingSource), (SocketSource, MockSocketSource)]
 RING = {"block_size": 1 << 16, "num_blocks": 16}

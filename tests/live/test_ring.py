@@ -10,6 +10,8 @@ import sys
 import time
 
 import pytest
+
+from slimcap import FilterError, RecordFlag, RingExhausted, RingSource, Stats
 from support.traffic import (
     LEFT,
     PAGE,
@@ -23,8 +25,6 @@ from support.traffic import (
     tagged,
     udp,
 )
-
-from slimcap import FilterError, RecordFlag, RingExhausted, RingSource, Stats
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from support.traffic import assert_silent, collect, ethernet, frames_of, payloads, udp
 
 from slimcap import FilterError, SocketSource, Stats
+from support.traffic import assert_silent, collect, ethernet, frames_of, payloads, udp
 
 
 @pytest.fixture

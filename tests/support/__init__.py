@@ -1,4 +1,5 @@
 """What test modules share: samples, batches, readers, peers, growing files, threads, network namespaces.
 
-`tests/` is on the import path of the tests (`pythonpath` in pyproject.toml): `from support.batches import batch_of`.
+`tests/` is on the import path of the tests (`pythonpath` in pyproject.toml), so that modules write
+`from support.batches import batch_of`.
 """

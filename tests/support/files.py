@@ -5,8 +5,14 @@ from __future__ import annotations
 import io
 import os
 import threading
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from support.threads import wait_until
+
+_CLOCK_REALTIME_COARSE = 5  # <linux/time.h>: the clock of file systems
 
 
 class Fifo:
@@ -41,3 +47,38 @@ class Trickle(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         return self._file.readinto(memoryview(buffer)[: self._step])
+
+
+class Growing:
+    """A file that is opened anew for each write to it."""
+
+    def __init__(self, path: Path, data: bytes = b"") -> None:
+        self.path = path
+        self.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Append data with one system call."""
+        with self.path.open("ab", buffering=0) as file:
+            file.write(data)
+
+    def write_slowly(self, pieces: Iterable[bytes]) -> threading.Thread:
+        """Append pieces in a thread, which leaves a reader time to see each."""
+
+        def write() -> None:
+            for piece in pieces:
+                time.sleep(0.0002)
+                self.write(piece)
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        return thread
+
+
+def next_tick() -> None:
+    """Wait until files that are written to get a later time than before."""
+    before = time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
+
+    def clock_of_files_advanced() -> bool:
+        return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE) > before
+
+    wait_until(clock_of_files_advanced)

@@ -1,4 +1,4 @@
-"""The sample captures in tests/data as their builder described them; nothing here decodes a capture file."""
+"""The sample captures in tests/data as their builders describe them; nothing here decodes a capture file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import make_samples
 import slimcap
+from support.builders.captures import CAPTURES
+from support.builders.compressed import inflated
+from support.builders.pcap import FILE_HEADER, MODIFIED, NANO
 
 DATA = Path(__file__).parents[1] / "data"
-GOOD = [name for name in make_samples.SAMPLES if not name.startswith("bad/")]
+GOOD = [name for name in CAPTURES if not name.startswith("bad/")]
 
 
 class Row(NamedTuple):
@@ -45,9 +47,9 @@ class Sample(NamedTuple):
     @property
     def starts(self) -> list[int]:
         """Where each record starts, and the last ends."""
-        header = 24 if self.magic == make_samples.MODIFIED else 16
+        header = 24 if self.magic == MODIFIED else 16
         return [row.offset - header for row in self.rows] + [
-            self.rows[-1].offset + len(self.rows[-1].data) if self.rows else 24
+            self.rows[-1].offset + len(self.rows[-1].data) if self.rows else FILE_HEADER
         ]
 
 
@@ -59,55 +61,32 @@ def _ip_offsets() -> dict[str, list[int]]:
 
 @functools.cache
 def sample_of(name: str) -> Sample:
-    """Make a sample while listening to what its builder writes: one header, then records."""
-    real_header, real_record = make_samples.pcap_header, make_samples.pcap_record
-    now = make_samples.START // 10**9
-    headers: list[dict[str, Any]] = []
-    records: list[tuple[bytes, int, int, int | None]] = []
-
-    def header(**kwargs: Any) -> bytes:
-        headers.append(kwargs)
-        return real_header(**kwargs)
-
-    def record(data: bytes, seconds: int = now, fraction: int = 0, **kwargs: Any) -> bytes:
-        records.append((data, seconds, fraction, kwargs.get("orig_len")))
-        return real_record(data, seconds, fraction, **kwargs)
-
-    try:
-        make_samples.pcap_header, make_samples.pcap_record = header, record
-        made = make_samples.SAMPLES[name]()
-    finally:
-        make_samples.pcap_header, make_samples.pcap_record = real_header, real_record
-    options = {
-        "magic": make_samples.MICRO,
-        "big_endian": False,
-        "linktype": 1,
-        "snaplen": 262144,
-        **headers[0],
-    }
-    tick = 1 if options["magic"] == make_samples.NANO else 1000
-    at = 24
+    """Return a sample as its builder describes it."""
+    capture = CAPTURES[name]()
+    file = capture.file()
+    tick = 1 if capture.magic == NANO else 1000
+    offset = FILE_HEADER
     rows = []
-    for data, seconds, fraction, orig_len in records:
-        at += 24 if options["magic"] == make_samples.MODIFIED else 16
-        total = len(data) if orig_len is None else max(orig_len, len(data))
-        rows.append(Row(seconds * 10**9 + fraction * tick, at, total, data))
-        at += len(data)
+    for data, seconds, fraction, orig_len in capture.records:
+        offset += capture.record_header
+        total_len = len(data) if orig_len is None else max(orig_len, len(data))
+        rows.append(Row(seconds * 10**9 + fraction * tick, offset, total_len, data))
+        offset += len(data)
     return Sample(
         name,
         DATA / name,
-        make_samples.inflated(made) if name.endswith(".gz") else made,
-        options["linktype"],
-        options["magic"],
-        options["big_endian"],
-        options["snaplen"],
+        inflated(file) if name.endswith(".gz") else file,
+        capture.linktype,
+        capture.magic,
+        capture.big_endian,
+        capture.snaplen,
         rows,
         _ip_offsets_of(name),
     )
 
 
 def _ip_offsets_of(name: str) -> list[int]:
-    """Twins of mixed.pcap share its list."""
+    """Return the list of a sample; the twins of mixed.pcap share one."""
     offsets = _ip_offsets()
     if name not in offsets and name.startswith(("mixed", "snap96")):
         return offsets["mixed.pcap"]
@@ -115,7 +94,7 @@ def _ip_offsets_of(name: str) -> list[int]:
 
 
 class Drained(NamedTuple):
-    """What a source gave up to its end, or up to an error."""
+    """The packets that a source returned up to its end or up to an error."""
 
     records: np.ndarray  # of all batches; each offset counts from its own batch's data
     payloads: list[bytes]
@@ -123,12 +102,13 @@ class Drained(NamedTuple):
 
     @property
     def facts(self) -> list[tuple[int, int, bytes]]:
-        """What a `Row` tells, but for the offset."""
+        """Timestamp, length on the wire and payload of each packet."""
         times, totals = self.records["timestamp"].tolist(), self.records["total_len"].tolist()
         return list(zip(times, totals, self.payloads, strict=True))
 
 
 def drain(source: Any) -> Drained:
+    """Read a source to its end or to an error."""
     records, payloads, error = [], [], None
     try:
         for batch in source.batches():

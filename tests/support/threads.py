@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -25,6 +27,26 @@ class Background(threading.Thread):
         except BaseException as error:
             self._error = error
 
+    def wait_until_blocked(self, within: float = 10) -> None:
+        """Wait until the call waits for something: until its thread has not run for some milliseconds.
+
+        A thread that waits for the GIL wakes every 5 ms (sys.getswitchinterval), so that it does not count.
+        Returns also if the call has ended.
+        """
+        seen: list[list[str]] = []
+
+        def is_blocked() -> bool:
+            try:
+                status = Path(f"/proc/self/task/{self.native_id}/status").read_text()
+            except OSError:  # the thread has ended
+                return True
+            lines = status.splitlines()
+            seen.append([line for line in lines if line.startswith("State:") or "ctxt_switches" in line])
+            last = seen[-8:]
+            return len(last) == 8 and last[0][0].split()[1] == "S" and last.count(last[0]) == 8
+
+        wait_until(is_blocked, within)
+
     def result(self, within: float = 10) -> Any:
         """What the call gave or raised."""
         self.join(within)
@@ -32,6 +54,16 @@ class Background(threading.Thread):
         if self._error is not None:
             raise self._error
         return self._value
+
+
+def wait_until(condition: Callable[[], object], within: float = 10) -> None:
+    """Wait until `condition()` is true, polling every millisecond; fail after `within` seconds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() >= deadline:
+            name = getattr(condition, "__qualname__", None) or repr(condition)
+            raise AssertionError(f"{name} was not true within {within} s")
+        time.sleep(0.001)
 
 
 def in_child(call: Callable[[], object]) -> str:

@@ -1,14 +1,17 @@
-"""Frames to send, and what live sources are asked in the tests."""
+"""Frames to send, and reading what came of them."""
 
 from __future__ import annotations
 
 import os
 import struct
 import time
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+
+from slimcap import Source
 
 LEFT, RIGHT = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 OTHER, ALL, GROUP = bytes.fromhex("020000000099"), b"\xff" * 6, bytes.fromhex("01005e000001")
@@ -19,11 +22,11 @@ SMALL = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 0.001}
 # ---- frames
 
 
-def ethernet(payload, kind=0x0800, dst=RIGHT, src=LEFT):
+def ethernet(payload: bytes, kind: int = 0x0800, dst: bytes = RIGHT, src: bytes = LEFT) -> bytes:
     return dst + src + struct.pack("!H", kind) + payload
 
 
-def udp(n=0, size=20, port=5000):
+def udp(n: int = 0, size: int = 20, port: int = 5000) -> bytes:
     """IPv4 and UDP with a number in it."""
     data = struct.pack("!I", n) + bytes((n + i) % 251 for i in range(size))
     head = struct.pack(
@@ -32,7 +35,7 @@ def udp(n=0, size=20, port=5000):
     return head + struct.pack("!HHHH", 4000, port, 8 + len(data), 0) + data
 
 
-def udp6(n=0):
+def udp6(n: int = 0) -> bytes:
     data = struct.pack("!I", n)
     addresses = bytes.fromhex("20010db8000000000000000000000001 20010db8000000000000000000000002")
     return (
@@ -43,17 +46,17 @@ def udp6(n=0):
     )
 
 
-def arp(n=0):
+def arp(n: int = 0) -> bytes:
     return ethernet(
         struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + LEFT + bytes(16) + struct.pack("!I", n), 0x0806, ALL
     )
 
 
-def tagged(frame, tci, tpid=0x8100):
+def tagged(frame: bytes, tci: int, tpid: int = 0x8100) -> bytes:
     return frame[:12] + struct.pack("!HH", tpid, tci) + frame[12:]
 
 
-def frames_of(count, size=20):
+def frames_of(count: int, size: int = 20) -> list[bytes]:
     return [ethernet(udp(i, size + i % 7)) for i in range(count)]
 
 
@@ -64,14 +67,14 @@ class Got(NamedTuple):
     data: bytes
     record: np.void
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return self.record[name].item()
 
 
-def collect(source, count, within=10):
+def collect(source: Source, count: int, within: float = 10) -> list[Got]:
     """So many packets, copied; the blocks they were in are given back."""
     end = time.monotonic() + within
-    got = []
+    got: list[Got] = []
     while len(got) < count:
         batch = source.next_batch(timeout=max(0, end - time.monotonic()))
         rows = batch.records.copy()
@@ -80,10 +83,10 @@ def collect(source, count, within=10):
     return got
 
 
-def payloads(got):
+def payloads(got: Iterable[Got]) -> list[bytes]:
     return [one.data for one in got]
 
 
-def assert_silent(source):
+def assert_silent(source: Source) -> None:
     with pytest.raises(TimeoutError):
         source.next_batch(timeout=0.2)

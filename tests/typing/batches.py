@@ -1,4 +1,4 @@
-"""What type checkers make of batches and leases. Read by mypy, and run: see test_typing.py."""
+"""The types of batches and leases. Read by mypy, and run by tests/package/test_typing.py."""
 
 from typing import Any, assert_type
 
@@ -118,7 +118,7 @@ def check_lease() -> None:
 
 
 def refused(batch: Batch, lease: Lease) -> None:
-    """Never run: each of these lines is a mistake that a type checker finds."""
+    """Never run: each of these lines is an error that a type checker finds."""
     Batch(batch.records)  # type: ignore[call-arg]
     Batch(batch.records, "text")  # type: ignore[arg-type]
     batch[1.5]  # type: ignore[call-overload]

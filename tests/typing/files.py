@@ -1,4 +1,4 @@
-"""What type checkers make of writers and plans. Read by mypy, and run: see test_typing.py."""
+"""The types of writers and plans. Read by mypy, and run by tests/package/test_typing.py."""
 
 import io
 import tempfile

@@ -1,4 +1,4 @@
-"""What type checkers make of interfaces. Read by mypy, and run: see test_typing.py."""
+"""The types of interfaces. Read by mypy, and run by tests/package/test_typing.py."""
 
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import assert_type
@@ -32,7 +32,7 @@ def check_link_of_a_file(link: Link) -> None:
 
 
 def refused(link: Link) -> None:
-    """Never run: each of these lines is a mistake that a type checker finds."""
+    """Never run: each of these lines is an error that a type checker finds."""
     Link()  # type: ignore[call-overload]
     Link(b"lo")  # type: ignore[call-overload]
     Link("lo", 1)  # type: ignore[call-overload]

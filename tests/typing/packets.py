@@ -1,4 +1,4 @@
-"""What type checkers make of packets and views of them. Read by mypy, and run: see test_typing.py."""
+"""The types of packets and views of them. Read by mypy, and run by tests/package/test_typing.py."""
 
 from ipaddress import IPv4Address
 from typing import Literal, assert_type
@@ -88,7 +88,7 @@ def check_errors(error: slimcap.FileFormatError) -> None:
 
 
 def refused(packet: Packet, view: View) -> None:
-    """Never run: each of these lines is a mistake that a type checker finds."""
+    """Never run: each of these lines is an error that a type checker finds."""
     Packet()  # type: ignore[call-arg]
     PacketView()  # type: ignore[call-arg]
     View()  # type: ignore[call-arg]
@@ -97,6 +97,6 @@ def refused(packet: Packet, view: View) -> None:
     Packet.from_payload(b"", buffer=packet)  # type: ignore[call-arg]
     slimcap.build_packet(1, 2)  # type: ignore[arg-type]
     packet.total_len = 9  # type: ignore[misc]
-    packet.payload.src  # type: ignore[attr-defined]  # noqa: B018
+    packet.payload.src  # type: ignore[attr-defined]
     view[0] = 1  # type: ignore[index]
     view["0"]  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""What type checkers make of sources. Read by mypy, and run: see test_typing.py."""
+"""The types of sources. Read by mypy, and run by tests/package/test_typing.py."""
 
 import gzip
 import io
@@ -130,7 +130,7 @@ def check_state(source: PcapSource) -> None:
 
 
 def live(ring: RingSource, sock: SocketSource) -> None:
-    """Never run, as it takes privileges."""
+    """Never run: requires privileges."""
     for source in (ring, sock):
         assert_type(source.link, Link)
         assert_type(source.link_drops, LinkDrops)
@@ -161,7 +161,7 @@ def check_link(link: Link) -> None:
 
 
 def refused(source: Source) -> None:
-    """Never run: each of these lines is a mistake that a type checker finds."""
+    """Never run: each of these lines is an error that a type checker finds."""
     slimcap.open_file("x.pcap", snap_len=64)  # type: ignore[call-arg]
     slimcap.open_file(io.StringIO())  # type: ignore[arg-type]
     slimcap.open_file(3)  # type: ignore[arg-type]

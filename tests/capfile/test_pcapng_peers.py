@@ -1,0 +1,100 @@
+"""pcapng files as tshark and tcpdump read them."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import NamedTuple
+
+import pytest
+
+import slimcap
+from slimcap import PcapSource, read
+from support.batches import payloads_of, rows_of
+from support.capfiles import PCAPNG_FILES, PCAPNG_TWINS, blocks_of
+from support.peers import run_peer
+
+
+class Seen(NamedTuple):
+    """A packet as tshark reads it."""
+
+    time: int
+    total_len: int
+    cap_len: int
+    interface: tuple[str, str]  # section, and index in it
+    comments: str
+    data: bytes
+
+
+def seen_by_tshark(tshark, path):
+    """Return the packets; tshark gives the numbers and the bytes in two formats."""
+    fields = ["time_epoch", "len", "cap_len", "section_number", "interface_id", "comment"]
+    arguments = [part for field in fields for part in ("-e", f"frame.{field}")]
+    command = [tshark, "-n", "-r", str(path), "-Y", "frame.interface_id"]
+    table = run_peer(*command, "-T", "fields", "-E", "aggregator=\x1f", *arguments, reads=[path])
+    raw = run_peer(*command, "-T", "jsonraw", reads=[path])
+    frames = json.loads(raw.stdout, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+    packets = []
+    for line, frame in zip(table.stdout.decode().splitlines(), frames, strict=True):
+        time, total, captured, section, interface, comment = line.split("\t")
+        seconds, _, fraction = (time or "0.0").partition(".")
+        ns = int(seconds) * 10**9 + int(fraction.ljust(9, "0"))
+        data = bytes.fromhex(frame["_source"]["layers"]["frame_raw"][0])
+        packets.append(Seen(ns, int(total), int(captured), (section, interface), comment, data))
+    return packets
+
+
+@pytest.mark.parametrize("name", [name for name in PCAPNG_FILES if name != "resolutions.pcapng"])
+def test_tshark_reads_the_same_packets(name, data_path, need_tool):
+    seen = seen_by_tshark(need_tool("tshark"), data_path / name)
+    comments = {}
+    with PcapSource(data_path / name) as source:
+        batches = []
+        for batch in source.batches():
+            batches.append(batch)
+            comments |= source.comments
+        batch = slimcap.concat(batches)
+    assert len(batch) == len(seen) == sum(block.is_packet for block in blocks_of(PCAPNG_FILES[name]))
+    assert payloads_of(batch) == [packet.data for packet in seen]
+    assert batch["timestamp"].tolist() == [packet.time for packet in seen]
+    assert batch["total_len"].tolist() == [packet.total_len for packet in seen]
+    assert batch["cap_len"].tolist() == [packet.cap_len for packet in seen]
+    theirs = {i: packet.comments.replace("\x1f", "\n") for i, packet in enumerate(seen) if packet.comments}
+    assert comments == theirs
+    # tshark counts interfaces from 0 in each section.
+    met = dict.fromkeys(packet.interface for packet in seen)
+    ours = dict(zip(met, dict.fromkeys(batch["interface"].tolist()), strict=True))
+    assert batch["interface"].tolist() == [ours[packet.interface] for packet in seen]
+
+
+def test_tshark_reads_the_same_times(data_path, need_tool):
+    """Its arithmetic is not exact for all resolutions: most must agree."""
+    path = data_path / "resolutions.pcapng"
+    seen, ours = seen_by_tshark(need_tool("tshark"), path), read(path)["timestamp"].tolist()
+    assert len(seen) == len(ours) > 200
+    assert sum(packet.time == time for packet, time in zip(seen, ours, strict=True)) > 150
+
+
+@pytest.mark.parametrize("name", [*PCAPNG_TWINS, "simple.pcapng"])
+def test_libpcap_reads_the_same(name, data_path, need_tool):
+    path = data_path / name
+    done = run_peer(need_tool("tcpdump"), "--time-stamp-precision=nano", "-r", path, "-w", "-", reads=[path])
+    theirs, ours = read(io.BytesIO(done.stdout)), read(path)
+    assert payloads_of(theirs) == payloads_of(ours)
+    assert rows_of(theirs) == rows_of(ours)
+
+
+@pytest.mark.parametrize("name", [*PCAPNG_TWINS, "simple.pcapng", "empty.pcapng"])
+def test_filters_match_what_those_of_tcpdump_match(name, data_path, need_tool):
+    tcpdump = need_tool("tcpdump")
+    path, matched = data_path / name, 0
+    for expression in ("udp", "tcp or icmp", "ip6", "vlan", "not ip", "greater 100", "ip and not udp"):
+        if name == "empty.pcapng":  # tcpdump reads no file without an interface
+            theirs = []
+        else:
+            done = run_peer(tcpdump, "-r", path, "-w-", expression, reads=[path])
+            theirs = payloads_of(read(io.BytesIO(done.stdout)))
+        ours = payloads_of(read(path, filter=expression))
+        assert ours == theirs
+        matched += bool(ours)
+    assert matched >= {"simple.pcapng": 2, "empty.pcapng": 0}.get(name, 7)

@@ -1,0 +1,73 @@
+"""Times and sizes as arguments of the command."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from slimcap.cli.arguments import moment, size
+from support.builders.pcap import START
+
+SECOND = 10**9
+
+
+# ---- times
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("0", 0),
+        ("1709294400", START),
+        ("1709294400.5", START + SECOND // 2),
+        ("1709294400.000000001", START + 1),
+        ("2024-03-01T12:00:00", START),
+        ("2024-03-01T12:00:00Z", START),
+        ("2024-03-01 12:00", START),
+        ("2024-03-01T13:30:00+01:30", START),
+        ("2024-03-01T07:00:00-0500", START),
+        ("2024-03-01T12:00:00.000000001", START + 1),
+        ("2024-03-01T12:00:00.25Z", START + SECOND // 4),
+        ("2024-03-01", START - 12 * 3600 * SECOND),
+        ("1969-12-31T23:59:59.75", -SECOND // 4),
+        ("9999-12-31", 253402214400 * SECOND),
+    ],
+)
+def test_time_in_seconds_or_iso_format(text: str, ns: int) -> None:
+    assert moment(text) == ns
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "now", "-1", "1.", "1.0000000001", "2024-02-30", "2024-03-01T25:00", "2024-03-01T12:00.5", "12:00",
+     "2024-03-01T12:00:00+9", "2024-03-01T12:00:00.Z", "0001-01-01T00:00:00+01:00", "\u0661"],
+)  # fmt: skip
+def test_not_a_time(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="a time such as"):
+        moment(text)
+
+
+# ---- sizes
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1", 1),
+        ("500k", 500_000),
+        ("100M", 10**8),
+        ("1G", 10**9),
+        ("1GiB", 1 << 30),
+        ("2KiB", 2048),
+        ("3MB", 3 * 10**6),
+    ],
+)
+def test_size_with_unit(text: str, number: int) -> None:
+    assert size(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "k", "1.5M", "1 M", "1m", "1kk", "1P"])
+def test_not_a_size(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="a size such as"):
+        size(text)

@@ -1,0 +1,129 @@
+"""The `slimcap` command: help, version, wrong arguments, and what needs no capture file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import slimcap
+from slimcap.cli import capture
+from slimcap.cli import main as main_module
+from slimcap.cli.lines import JSON_KEYS
+from slimcap.cli.main import main
+from support.cli import run_slimcap, sample_path
+
+
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr() == (f"slimcap {slimcap.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("read", JSON_KEYS),
+        ("capture", ["IFACE", "--snaplen", "SIGTERM", "141"]),
+        ("links", ["may_capture"]),
+        ("bench", ["--seconds", "--plot"]),
+        ("convert", ["IN OUT", "--split-seconds", "{index:05}", "Ctrl-C"]),
+        ("merge", ["-w OUT", "--after TIME", "{index:05}"]),
+    ],
+)
+def test_help_lists_options_within_80_columns(
+    command: str, words: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert main([command, "-h"]) == 0
+    assert capsys.readouterr().out == text
+    assert all(word in text for word in words)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["write"],
+        ["read"],
+        ["read", "-n", "-1", "x"],
+        ["read", "-n", "one", "x"],
+        ["read", "--bar", "x"],
+        ["capture"],
+        ["capture", "lo", "lo"],
+        ["capture", "lo", "-n", "-1"],
+        ["capture", "lo", "-w"],
+        ["capture", "lo", "-w", "x", "--json"],
+        ["capture", "lo", "--direction", "up"],
+        ["capture", "lo", "--duration", "0"],
+        ["capture", "lo", "--duration", "nan"],
+        ["capture", "lo", "--duration", "inf"],
+        ["capture", "lo", "--duration", "soon"],
+        ["capture", "lo", "--snaplen", "0"],
+        ["capture", "lo", "--snaplen", "262145"],
+        ["capture", "lo", "--snaplen", "all"],
+        ["links", "lo"],
+        ["convert", "x"],
+        ["convert", "x", "y", "z"],
+        ["merge", "x"],
+        ["merge", "-w", "x"],
+    ],
+)
+def test_wrong_arguments_exit_with_usage(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(args) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("usage: slimcap")
+    assert "error: " in err
+
+
+def test_read_as_a_program_prints_a_line_per_packet() -> None:
+    done = run_slimcap("read", "-n", "2", sample_path("mixed.pcap"))
+    assert done.returncode == 0
+    assert done.stderr == b""
+    assert done.stdout.decode().splitlines() == [
+        "2024-03-01 12:00:00.000004  -       42/42     no IP layer",
+        "2024-03-01 12:00:00.000006  -       71/71     192.0.2.53:7007 => 233.252.0.1:7007 (proto: 17)",
+    ]
+
+
+def test_links_lists_the_interfaces_of_this_host(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["links", "--json"]) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["index"], one["name"]) for one in shown] == [
+        (link.index, link.name) for link in slimcap.links()
+    ]
+    assert shown
+
+
+def test_capture_from_an_unknown_interface_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["capture", "no/interface"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.startswith("slimcap: no interface 'no/interface' ")) == ("", True)
+
+
+def test_totals_of_a_capture_are_singular_for_one_packet() -> None:
+    source = SimpleNamespace(total_stats=slimcap.Stats(5, 1, 0), link_drops=slimcap.LinkDrops(9, 2, 1))
+    assert capture._totals(source, 4) == (
+        "4 packets captured\n5 packets received by filter\n"
+        "1 packet dropped by kernel\n3 packets dropped by interface\n"
+    )
+
+
+def test_every_option_appears_in_a_test() -> None:
+    parser = main_module._parser()
+    (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    options = {
+        option
+        for command in commands.choices.values()
+        for action in command._actions
+        for option in action.option_strings
+    }
+    assert len(options) >= 25
+    tests = "".join(file.read_text() for file in Path(__file__).parents[1].rglob("test_*.py"))
+    assert {option for option in options if f'"{option}"' not in tests} == set()

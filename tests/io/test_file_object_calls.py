@@ -1,0 +1,158 @@
+"""File objects that call their source while it reads from them, and sources that are closed meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import threading
+import time
+
+import pytest
+
+import make_samples
+from make_samples import pcap_header, pcap_record
+from slimcap import CaptureStopped, CaptureUnblocked, PcapSource
+
+FRAME = make_samples.ethernet(make_samples.packet4())
+RECORD = pcap_record(FRAME)
+
+
+class Meddler(io.BytesIO):
+    """Calls `meddle(source)` in each read once `source` is set; `seen` is the result or the exception."""
+
+    source = None
+    seen = None
+
+    def __init__(self, data, meddle):
+        super().__init__(data)
+        self._meddle = meddle
+
+    def readinto1(self, buffer):
+        if self.source is not None:
+            try:
+                self.seen = self._meddle(self.source)
+            except Exception as error:
+                self.seen = error
+        return super().readinto(memoryview(buffer)[:200])
+
+
+def test_file_object_may_close_its_source(sample):
+    file = Meddler(sample.data, lambda source: source.close())
+    source = file.source = PcapSource(file)
+    seen = list(source)
+    assert 0 < len(seen) < 195
+    assert [bytes(packet.payload) for packet in seen] == [row.data for row in sample.rows[: len(seen)]]
+    with pytest.raises(CaptureStopped):
+        source.next_packet()
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["next_packet", "next_payload", "next_batch", "next_payload_zero_copy", "next_ip_packet_zero_copy"],
+)
+def test_file_object_cannot_read_from_its_source(sample, method):
+    file = Meddler(sample.data, lambda source: getattr(source, method)())
+    with PcapSource(file) as source:
+        file.source = source
+        assert len(list(source)) == 195
+    assert isinstance(file.seen, RuntimeError)
+
+
+def test_file_object_cannot_initialise_its_source_again(sample):
+    file = Meddler(sample.data, lambda source: source.__init__(io.BytesIO(sample.data)))
+    with PcapSource(file) as source:
+        file.source = source
+        assert len(list(source)) == 195
+    assert isinstance(file.seen, TypeError)
+
+
+@pytest.mark.parametrize(
+    "meddle",
+    [
+        lambda source: source.close(),
+        lambda source: source.next_packet(),
+        lambda source: source.next_batch(),
+        lambda source: source.__init__(io.BytesIO(pcap_header() + RECORD)),
+    ],
+    ids=["close", "next_packet", "next_batch", "__init__"],
+)
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "compressed"])
+def test_calls_to_a_source_that_is_being_opened_do_no_harm(sample, meddle, compressed):
+    """It gives the file's packets or raises."""
+    data = gzip.compress(sample.data) if compressed else sample.data
+
+    class Slow(Meddler):
+        def readinto1(self, buffer):
+            return super().readinto1(memoryview(buffer)[:3])
+
+        readinto = readinto1
+
+    source = PcapSource.__new__(PcapSource)
+    file = Slow(data, meddle)
+    file.source = source
+    try:
+        source.__init__(file)
+        file.source = None
+        count = len(list(source))
+    except (CaptureStopped, AttributeError, TypeError, ValueError, EOFError):
+        count = None
+    source.close()
+    assert count in (None, 195)
+
+
+def test_close_from_another_thread_waits_for_no_read_of_a_file_object(background):
+    """Buffers stay allocated until the read that is under way returns."""
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def readinto1(self, buffer):
+            if self.tell():
+                inside.set()
+                assert go_on.wait(10)
+            return super().readinto(memoryview(buffer)[: 24 + len(RECORD)])
+
+    source = PcapSource(Slow(pcap_header() + RECORD * 3))
+    assert source.next_payload()[0] == FRAME
+    reading = background(source.next_payload)
+    assert inside.wait(10)
+    source.close()
+    assert source.closed
+    go_on.set()
+    with contextlib.suppress(CaptureStopped):
+        assert reading.result()[0] == FRAME
+    with pytest.raises(CaptureStopped):
+        source.next_payload()
+
+
+@pytest.mark.parametrize(("signal", "error"), [("close", CaptureStopped), ("unblock", CaptureUnblocked)])
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "compressed"])
+def test_close_and_unblock_take_effect_between_two_reads_of_a_file_object(
+    background, signal, error, compressed
+):
+    """Not only after a packet that arrives in small pieces."""
+    data = pcap_header() + pcap_record(make_samples.noise(100_000, "slow"))
+    data = gzip.compress(data, 0) if compressed else data
+    started, stopped = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def readinto1(self, buffer):
+            if stopped.is_set():
+                return 0
+            if self.tell() > 1000:
+                started.set()
+            time.sleep(0.001)
+            return super().readinto(memoryview(buffer)[:24])
+
+        readinto = readinto1
+
+    source = PcapSource(Slow(data))
+    reading = background(source.next_packet)
+    assert started.wait(10)
+    getattr(source, signal)()
+    try:
+        with pytest.raises(error):
+            reading.result(2)
+    finally:
+        stopped.set()
+        reading.join(10)

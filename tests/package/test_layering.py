@@ -1,0 +1,222 @@
+"""Imports point one way, as CONTRIBUTING.md draws the layers, and are spelt so that a change rebuilds."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "slimcap"
+
+# Each may import from those before it. "slimcap" is the package's own __init__: the public names.
+LAYERS = ("errors", "abi", "wire", "packet", "filter", "source", "sink", "slimcap", "cli", "__main__")
+
+# Methods may import from a later layer when they are called: (file, module that it imports).
+DEFERRED = {
+    ("packet/batch.pyx", "slimcap.filter.match"),
+    ("packet/batch.pyx", "slimcap.sink.arrow"),
+    ("packet/batch.pyx", "slimcap.sink.frames"),
+    ("source/base.pyx", "slimcap.sink.arrow"),
+}
+
+BUILD_ONLY = PACKAGE / "translate.py"  # run by the build, and not installed
+FILES = sorted(
+    path
+    for path in PACKAGE.rglob("*")
+    if path.suffix in {".py", ".pyx", ".pxd", ".pyi"} and path != BUILD_ONLY
+)
+
+
+class Import(NamedTuple):
+    """An import statement of one module."""
+
+    file: Path
+    line: int
+    nested: bool  # indented, or after a colon
+    word: str  # import or cimport
+    module: str  # with a dot for each level if it is relative
+    names: tuple[str, ...]  # imported from the module; empty for the module itself
+
+    def __str__(self) -> str:
+        place = f"{self.file.relative_to(ROOT)}:{self.line}"
+        if self.names:
+            return f"{place}: from {self.module} {self.word} {', '.join(self.names)}"
+        return f"{place}: {self.word} {self.module}"
+
+
+SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.STRING}
+
+
+def statements(text: str) -> Iterator[tuple[int, bool, list[str]]]:
+    """Yield line, nesting and words of each simple statement."""
+    words: list[str] = []
+    line, nested, is_new_line = 0, False, True
+    # Cython's tokens are Python's, but for `?` and the suffixes of integers.
+    text = re.sub(r"\?|\b(0x[0-9A-Fa-f]+|\d+)[ULul]+\b", "0", text)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type in SKIPPED:
+            continue
+        if is_new_line:
+            nested = token.start[1] > 0
+        is_new_line = token.type == tokenize.NEWLINE
+        if is_new_line or token.string in (";", ":"):
+            if words:
+                yield line, nested, words
+            words = []
+            nested |= token.string == ":"
+        else:
+            line = line if words else token.start[0]
+            words.append(token.string)
+
+
+def imports_in(file: Path, text: str) -> list[Import]:
+    """Return every import of a file; a statement with several modules counts as several."""
+    found = []
+    for line, nested, words in statements(text):
+        if not {"import", "cimport"} & set(words):
+            continue
+        assert words[0] in ("from", "import", "cimport"), f"{file}:{line}: an import was not understood"
+        word = "cimport" if "cimport" in words else "import"
+        (node,) = ast.parse(" ".join("import" if word == "cimport" else word for word in words)).body
+        if isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            found.append(Import(file, line, nested, word, module, tuple(name.name for name in node.names)))
+        elif isinstance(node, ast.Import):
+            found += [Import(file, line, nested, word, name.name, ()) for name in node.names]
+    return found
+
+
+def all_imports() -> list[Import]:
+    return [one for file in FILES for one in imports_in(file, file.read_text())]
+
+
+def layer_of(module: str) -> str:
+    """Return the layer of a module of this package: `wire` for `slimcap.wire.ipv4`."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "slimcap"
+
+
+def layer_of_file(file: Path) -> str:
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    return "slimcap" if parts == ("__init__",) else parts[0]
+
+
+def targets(one: Import) -> Iterator[str]:
+    """Yield the modules of this package that a statement imports."""
+    if one.module == "slimcap" and one.names:
+        for name in one.names:
+            yield f"slimcap.{name}" if name in LAYERS else "slimcap"
+    elif one.module.split(".")[0] == "slimcap":
+        yield one.module
+
+
+def is_upward(one: Import) -> bool:
+    here = LAYERS.index(layer_of_file(one.file))
+    return any(LAYERS.index(layer_of(target)) > here for target in targets(one))
+
+
+def test_every_form_of_import_is_parsed() -> None:
+    text = '''"""from slimcap.cli import main"""
+import a, b.c as d  # import comments
+from x.y cimport (  # why
+    P,
+    Q as R,
+)
+if True: import e
+try:
+    from .z import f, \\
+        g
+except ImportError: pass
+cimport cython; from h import i
+cdef int j() except? -1: s = 'import k' + "\\"import l"
+from . cimport m
+'''
+    found = imports_in(PACKAGE / "example.pyx", text)
+    assert [(one.line, one.nested, one.word, one.module, one.names) for one in found] == [
+        (2, False, "import", "a", ()),
+        (2, False, "import", "b.c", ()),
+        (3, False, "cimport", "x.y", ("P", "Q")),
+        (7, True, "import", "e", ()),
+        (9, True, "import", ".z", ("f", "g")),
+        (12, False, "cimport", "cython", ()),
+        (12, False, "import", "h", ("i",)),
+        (14, False, "cimport", ".", ("m",)),
+    ]
+    with pytest.raises(AssertionError, match="not understood"):
+        imports_in(PACKAGE / "example.pyx", "x = 1 if y else import z")
+
+
+def test_python_files_have_the_imports_that_ast_finds() -> None:
+    """The one parser for Python and Cython agrees with Python's own, where that can read a file."""
+    files = [file for file in FILES if file.suffix in {".py", ".pyi"}]
+    assert len(files) > 20
+    for file in files:
+        nodes = [
+            node
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+        ]
+        expected = [
+            (node.lineno, name)
+            for node in nodes
+            for name in ([node.module] if isinstance(node, ast.ImportFrom) else [n.name for n in node.names])
+        ]
+        found = [(one.line, one.module) for one in imports_in(file, file.read_text())]
+        assert sorted(found) == sorted(expected), file
+
+
+def test_an_upward_import_is_found() -> None:
+    def upward(file: str, text: str) -> bool:
+        return any(map(is_upward, imports_in(PACKAGE / file, text)))
+
+    assert upward("packet/batch.pyx", "from slimcap.source.base cimport Source")
+    assert upward("wire/ipv4.pxd", "cimport slimcap.packet.record as record")
+    assert upward("packet/build.py", "from slimcap import Packet")
+    assert upward("errors.py", "from slimcap import packet")
+    assert not upward("cli/main.py", "import slimcap\nfrom slimcap.errors import SlimcapError")
+    assert not upward("packet/batch.pyx", "from slimcap import errors\nfrom slimcap.packet.view cimport View")
+
+
+def test_every_file_was_parsed() -> None:
+    imports = all_imports()
+    assert {layer_of_file(one.file) for one in imports} == {layer_of_file(file) for file in FILES}
+    assert {"errors", "abi", "wire", "packet", "source", "slimcap", "cli"} <= set(map(layer_of_file, FILES))
+    assert set(map(layer_of_file, FILES)) <= set(LAYERS), "a folder without a place in the order"
+    assert {file.suffix for file in FILES} == {".py", ".pyx", ".pxd", ".pyi"}
+    without = {file for file in FILES if file.stat().st_size} - {one.file for one in imports}
+    assert not [file for file in without if file.suffix == ".pyx"]
+    assert any(one.word == "cimport" and layer_of(one.module) == "wire" for one in imports)
+
+
+def test_imports_point_one_way() -> None:
+    imports = all_imports()
+    assert sum(1 for one in imports for _ in targets(one)) > len(FILES)
+    up = [one for one in imports if is_upward(one)]
+    at_import = [str(one) for one in up if not one.nested]
+    assert not at_import, "\n".join(at_import)
+    found = {(str(one.file.relative_to(PACKAGE)), target) for one in up for target in targets(one)}
+    assert found == DEFERRED
+
+
+def test_cimports_are_spelt_so_that_a_change_rebuilds() -> None:
+    """Cython sees no dependency in `from slimcap.wire cimport ipv4` and `from . cimport ipv4`.
+
+    It does in `from slimcap.wire.ipv4 cimport check` and `cimport slimcap.wire.ipv4 as ipv4`.
+    """
+    imports = all_imports()
+    assert any(one.word == "cimport" and one.module.startswith("slimcap.") for one in imports)
+    relative = [str(one) for one in imports if one.module.startswith(".")]
+    assert not relative, "\n".join(relative)
+    from_a_folder = [
+        str(one)
+        for one in imports
+        if one.word == "cimport" and one.names and (ROOT / one.module.replace(".", "/")).is_dir()
+    ]
+    assert not from_a_folder, "\n".join(from_a_folder)

@@ -1,0 +1,1 @@
+"""Builders of packets and capture files, from the wire format up; nothing in them was captured."""
