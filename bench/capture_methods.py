@@ -26,7 +26,7 @@ import programs
 import walk_block
 
 from slimcap import RECORD_DTYPE
-from slimcap.cli.methods import RINGS, WAYS, Cost, Ring, full_ring, ring_cost
+from slimcap.cli.measure.methods import RINGS, WAYS, Cost, Ring, full_ring, ring_cost
 
 C_ROWS, EMPTY, EMPTY_NEXT = "C rows", "empty method", "empty __next__"
 BATCHES = [name for name in WAYS if name.startswith("next_batch()")]

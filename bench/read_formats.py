@@ -59,7 +59,7 @@ def make(file: Capture, options: argparse.Namespace, missing: common.Missing) ->
 
 def alone(path: str) -> None:
     """Decompress a file, and print what that took."""
-    decompressor = import_module("slimcap.source.compression").decompressor
+    decompressor = import_module("slimcap.io.compression.detect").decompressor
     zstandard = import_module("zstandard") if path.endswith(".zst") else None
     start = perf_counter()
     with open(path, "rb", buffering=0) as file:

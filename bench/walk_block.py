@@ -24,7 +24,7 @@ from captures import RECORD_HEADER, heads
 from numpy.typing import NDArray
 
 from slimcap import RECORD_DTYPE
-from slimcap.source.tpacket import BlockWalker
+from slimcap.source.live.block_walker import BlockWalker
 
 PACKET_LEN = 64
 RING = 4 << 20

@@ -1,5 +1,17 @@
 """slimcap: read packets from network interfaces and capture files into numpy arrays, a batch at a time."""
 
+import importlib
+
+try:
+    importlib.import_module("slimcap._cyutility")  # a compiled module that all others import
+except ModuleNotFoundError as error:
+    if error.name != "slimcap._cyutility":
+        raise
+    raise ImportError(
+        f"slimcap is not compiled in {__path__[0]}: you are probably in its source tree. Leave that folder, "
+        "or make an editable install as CONTRIBUTING.md says"
+    ) from None
+
 from slimcap.capfile.pcap_writer import PcapWriter
 from slimcap.capfile.pcapng_writer import PcapNgWriter
 from slimcap.errors import (

@@ -18,12 +18,10 @@ os.environ["PYTHONSAFEPATH"] = "1"
 
 try:
     import slimcap  # noqa: F401
-except ModuleNotFoundError as error:
-    if not str(error.name).startswith("slimcap"):
+except ImportError as error:
+    if "is not compiled" not in str(error):
         raise
-    raise pytest.UsageError(
-        f"{error}: this slimcap is not compiled. Run `pytest`, not `python -m pytest`, or install editable"
-    ) from None
+    raise pytest.UsageError(f"{error}. With an install, run `pytest`, not `python -m pytest`") from None
 
 import make_samples
 from support.files import Fifo
@@ -79,7 +77,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Take the thousands of collected tests out of the garbage collector's sight: full collections get quick."""
+    """Hide the thousands of collected tests from the garbage collector, to make full collections quick."""
     gc.collect()
     gc.freeze()
 

@@ -1,4 +1,4 @@
-"""Capture filters: what the kernel drops before it copies, and how much it copies of the rest."""
+"""Capture filters: which packets the kernel passes to a capture, and how many bytes of each."""
 
 from slimcap.filter.compile import Filter, build_program
 from slimcap.filter.libpcap import compile_expression

@@ -1,4 +1,4 @@
-"""From a source's filter options to the program that is attached."""
+"""Make the BPF program of a live capture from the options of its source."""
 
 from __future__ import annotations
 
@@ -22,34 +22,42 @@ def build_program(
     direction: Direction = "both",
     interface: str | None,
 ) -> Program:
-    """Make the program for a live capture.
+    """Make the BPF program of a live capture.
 
     Parameters
     ----------
     link_type : int
-        LINKTYPE_ of the interface.
-    filter : str or sequence of (code, jt, jf, k), optional
-        What the user wants to pass.
+        LINKTYPE_ number of the interface.
+    filter : str or sequence of (code, jt, jf, k), or None
+        The packets to capture, as a tcpdump expression or a classic BPF program.
+        None: IP packets if `auto_filter`, else all.
     snaplen : int
-        Most bytes to capture of a packet: what an accepting program returns.
+        Maximum number of bytes to capture of a packet, 1 to 262144. The program returns at most this number.
     auto_filter : bool
-        Without `filter`, let only IP pass, where the link type is one in which IP can be told.
+        Without `filter`, accept only IP packets. Ignored if the link type is one for which `ip_only` has no
+        program.
     ignore_vlans : bool
-        Let no packet with a VLAN tag pass.
-    direction : {"both", "in", "out"}
-        Let packets of this direction pass.
-    interface : str
-        Name of the interface that an expression is compiled for; None: as for a file.
+        Drop packets with a VLAN tag.
+    direction : {"both", "in", "out"}, default "both"
+        Accept only packets of this direction.
+    interface : str or None
+        Name of the interface that an expression is compiled for. None: compile it as for a file.
 
     Returns
     -------
     Program
-        Checked as the kernel will check it.
+        A program that passes the kernel's checks.
 
     Raises
     ------
     FilterError
-        The filter cannot be compiled, or the kernel would not take it.
+        The filter cannot be compiled, the kernel would reject it, or `snaplen` or `direction` is not valid.
+
+    Examples
+    --------
+    >>> slimcap.filter.build_program(
+    ...     1, None, snaplen=64, auto_filter=False, ignore_vlans=False, interface=None)
+    ((6, 0, 0, 64),)
     """
     program = accept(snaplen)
     if isinstance(filter, str):

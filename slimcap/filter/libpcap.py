@@ -1,4 +1,4 @@
-"""Filters as tcpdump writes them, compiled by libpcap, which is looked for when first needed."""
+"""Compile tcpdump filter expressions with libpcap, which is loaded on first use."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Final
 from slimcap.errors import FilterError
 from slimcap.filter.program import MAX_SNAPLEN, Program, check_snaplen
 
-_LIBRARIES: Final = ("libpcap.so.0.8", "libpcap.so.1")  # Debian's name, and that of everyone else
+_LIBRARIES: Final = ("libpcap.so.0.8", "libpcap.so.1")  # Debian's name, and that of other distributions
 _NETMASK_UNKNOWN: Final = 0xFFFFFFFF
 _ERRBUF_SIZE: Final = 256
 _FILE_MAGIC: Final = 0xA1B2C3D4
 
-# libpcap's DLT_ numbers are those of LINKTYPE_, but for a few (pcap-common.c), of which an interface can have
-# the first. The second is OpenBSD's, and known there only. Both are DLT_RAW.
+# libpcap's DLT_ numbers equal the LINKTYPE_ numbers, with few exceptions (pcap-common.c). An interface can
+# have the first of these two; the second is OpenBSD's and known only there. Both are DLT_RAW.
 _DLT_OF_LINKTYPE: Final = {101: 12, 14: 12}
 
-# pcap_compile() kept its state in globals up to libpcap 1.7.
+# Up to version 1.7, libpcap's pcap_compile() kept its state in global variables.
 _lock: Final = threading.Lock()
 
 
@@ -93,37 +93,44 @@ def compile_expression(
     live_interface: str | None = None,
     swapped: bool = False,
 ) -> Program:
-    """Compile a filter expression (pcap-filter(7)).
+    """Compile a tcpdump filter expression (pcap-filter(7)) to a classic BPF program.
 
-    A filter for files and one for a live capture are different programs: the kernel takes the outermost VLAN
-    tag out of the packets, so `vlan` has to ask it. libpcap compiles such a program only for an interface
-    that it has open.
+    Filters for files and for live captures are different programs: the kernel removes the outermost VLAN tag
+    from the packet, so `vlan` has to ask the kernel for it. libpcap compiles such a program only for an
+    interface that it has opened.
 
-    A host that is given by name is looked up, which can take its time.
+    Host names in the expression are resolved, which may block.
 
     Parameters
     ----------
     expression : str
-        As for tcpdump; an empty one takes every packet.
+        A filter expression; an empty one matches every packet.
     link_type : int
-        The LINKTYPE_ number.
-    snaplen : int
-        Most bytes captured of a packet.
+        LINKTYPE_ number of the packets.
+    snaplen : int, default 262144
+        Maximum number of bytes to capture of a packet, 1 to 262144; the program returns it for a match.
     live_interface : str, optional
-        Compile for a live capture on this interface. Needs the privileges that the capture needs.
-    swapped : bool
-        Compile for a file from a machine of the other byte order: BSD loopback packets (LINKTYPE_NULL) have
-        their address family in it.
+        Name of the interface to compile for, for a live capture. This requires the same privileges as the
+        capture. Default: compile for a file.
+    swapped : bool, default False
+        Compile for a file written on a machine of the other byte order: BSD loopback packets (LINKTYPE_NULL)
+        have their address family in that order.
 
     Returns
     -------
     Program
-        What to attach, or to match with.
+        A program to attach to a socket, or to run with `Machine`.
 
     Raises
     ------
     FilterError
-        There is no libpcap, it cannot open the interface, or does not understand the expression.
+        libpcap is not installed or cannot open the interface, the expression is not valid, or `snaplen` is
+        out of range.
+
+    Examples
+    --------
+    >>> slimcap.filter.compile_expression("", 1, snaplen=64)
+    ((6, 0, 0, 64),)
     """
     check_snaplen(snaplen)
     if "\0" in expression:
@@ -149,10 +156,10 @@ def compile_expression(
 def _opened_file(
     library: ctypes.CDLL, expression: str, link_type: int, snaplen: int, swapped: bool
 ) -> Iterator[int]:
-    """A handle to compile on: of a file without packets.
+    """Open a libpcap handle of a file without packets, to compile on.
 
-    On a file libpcap refuses what only a live capture knows, such as `inbound`. With
-    pcap_open_dead() it makes of that a program that matches nothing.
+    On such a handle libpcap rejects expressions that require a live capture, such as `inbound`. On one from
+    pcap_open_dead() it compiles them to a program that matches nothing.
     """
     order = "><"[(sys.byteorder == "little") != swapped]
     link_type = _DLT_OF_LINKTYPE.get(link_type, link_type)
@@ -169,14 +176,14 @@ def _opened_file(
     try:
         yield handle
     finally:
-        library.pcap_close(handle)  # and the file, which was in `memory` up to here
+        library.pcap_close(handle)  # closes the file, too, which reads from `memory` until then
 
 
 @contextmanager
 def _opened_interface(
     library: ctypes.CDLL, expression: str, link_type: int, snaplen: int, interface: str
 ) -> Iterator[int]:
-    """A handle to compile on: of a live capture, which is never started."""
+    """Open a libpcap handle of a live capture, to compile on; the capture is never started."""
     error = ctypes.create_string_buffer(_ERRBUF_SIZE)
     handle = library.pcap_create(interface.encode(errors="surrogateescape"), error)
     if not handle:
@@ -196,8 +203,8 @@ def _opened_interface(
 def _activate(library: ctypes.CDLL, handle: int, expression: str, snaplen: int, interface: str) -> None:
     library.pcap_set_snaplen(handle, snaplen)
     status = library.pcap_activate(handle)
-    if status < 0:  # above 0 it is a warning
-        # Where there is nothing to add, the second is the first again, or empty.
+    if status < 0:  # positive values are warnings
+        # The second text may be empty or equal to the first.
         reasons = dict.fromkeys((library.pcap_statustostr(status), library.pcap_geterr(handle)))
         text = ": ".join(reason.decode(errors="replace") for reason in reasons if reason)
         raise _failed(expression, f"cannot open {interface}: {text}".encode())

@@ -5,17 +5,17 @@ from slimcap.packet.lease cimport Block
 from slimcap.packet.record cimport Record
 
 cdef struct Programs:
-    # Of one interface's packets; Matcher._machines keeps both alive.
+    # The programs for one interface's packets; Matcher._machines keeps both alive.
     const sock_filter* usual
-    const sock_filter* swapped      # for those in the byte order of other machines; NULL: there are no such
+    const sock_filter* swapped      # for packets in the other byte order; NULL: the link type has only one
 
 cdef class Matcher:
     cdef object _filter
     cdef list _machines
-    cdef Block _programs            # an array of Programs, one for each of _count interfaces
+    cdef Block _programs            # array of Programs, one for each of _count interfaces
     cdef Py_ssize_t _count
-    cdef bint _any_interface        # the first is for all
-    cdef Block _scratch             # where a packet's tag is put back
+    cdef bint _any_interface        # the first one is for all interfaces
+    cdef Block _scratch             # memory in which a packet's VLAN tag is reinserted
     cdef int learn(self, tuple links) except -1
     cdef int _add(self, object usual, object swapped) except -1
     cdef Py_ssize_t known(self, const Record* rows, Py_ssize_t count) noexcept nogil

@@ -1,9 +1,9 @@
-"""Filters for packets that are there already: a block of them is matched at a time, without the GIL.
+"""Match captured packets with a filter, a block of packets at a time, without the GIL.
 
-An expression becomes a program for each link type, compiled as for a file, which has VLAN tags in line. Where
-the kernel took one out, it is put back before the program looks:
+An expression becomes one program per link type, compiled as for a file, where VLAN tags are in the packet's
+bytes. If the kernel removed a tag, it is reinserted before the program runs:
 
-    | destination (6) | source (6) | EtherType …       what was captured
+    | destination (6) | source (6) | EtherType …       as captured
     | destination (6) | source (6) | TPID (2) | TCI (2) | EtherType …
 """
 cimport cython
@@ -24,9 +24,9 @@ from slimcap.errors import FilterError
 from slimcap.filter.libpcap import compile_expression
 
 cdef enum:
-    MOST_FAMILY = 0xffff    # an address family above it is one in the other byte order
+    MOST_FAMILY = 0xffff    # a larger address family is in the other byte order
 
-# Their packets start with an address family, in the byte order of the machine that wrote it.
+# Link types whose packets start with an address family, in the byte order of the machine that wrote it.
 _EITHER_ORDER = frozenset((0, 109))  # LINKTYPE_NULL, LINKTYPE_ENC
 
 
@@ -37,7 +37,7 @@ def _compiled(expression, link_type, swapped):
 
 @cython.final
 cdef class Matcher:
-    """A filter for rows and their bytes, for one thread.
+    """A filter for blocks of packets, for use by one thread.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ cdef class Matcher:
     Raises
     ------
     FilterError
-        The program is none.
+        `filter` is not a valid program. Errors in an expression are raised by `learn`.
     """
 
     def __cinit__(self, filter):
@@ -60,7 +60,10 @@ cdef class Matcher:
             self._add(filter if isinstance(filter, Machine) else Machine(filter), None)
 
     cdef int learn(self, tuple links) except -1:
-        """Get ready for the packets of these interfaces, which are those that are known, and perhaps more."""
+        """Compile the expression for the interfaces in `links`.
+
+        `links` starts with the links of the previous call, and may have more.
+        """
         if self._any_interface:
             return 0
         for link in links[self._count:]:
@@ -79,7 +82,7 @@ cdef class Matcher:
         return 0
 
     cdef Py_ssize_t known(self, const Record* rows, Py_ssize_t count) noexcept nogil:
-        """How many packets come before the first of an interface that was not learned."""
+        """Return the number of packets before the first one whose interface was not passed to `learn`."""
         cdef Py_ssize_t index
         for index in range(count):
             if rows[index].interface >= self._count and not self._any_interface:
@@ -89,7 +92,7 @@ cdef class Matcher:
     cdef Py_ssize_t keep(
             self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size,
             Record* kept) except -1:
-        """Copy the rows that the filter takes to `kept`, which may be `rows`: how many."""
+        """Copy the rows that match to `kept`, which may be `rows`; return their number."""
         with nogil:
             return self._keep(rows, count, data, size, kept)
 
@@ -105,7 +108,7 @@ cdef class Matcher:
         return number
 
     cdef int _takes(self, const Record* row, const uint8_t* payload) except -1 nogil:
-        """Whether the filter takes the packet; not if it is of an interface that nobody knows."""
+        """Return True if the packet matches; False for an interface that was not passed to `learn`."""
         cdef uint32_t index = 0 if self._any_interface else row.interface
         cdef uint32_t cap_len = row.cap_len
         cdef uint32_t wire_len = row.total_len
@@ -122,7 +125,7 @@ cdef class Matcher:
         return execute(programs.usual, payload, cap_len, wire_len, NULL) != 0
 
     cdef const uint8_t* _put_tag_back(self, const Record* row, const uint8_t* payload) except NULL nogil:
-        """The packet as it was on the wire, in scratch memory that the next one will use, too."""
+        """Return the packet with its VLAN tag reinserted, in scratch memory that the next call reuses."""
         cdef uint8_t* out
         if self._scratch.size < <Py_ssize_t> row.cap_len + VLAN_LEN:
             with gil:
@@ -134,7 +137,7 @@ cdef class Matcher:
 
 
 def match(Batch batch not None, filter):
-    """The packets of a batch that a filter takes; see `Batch.filter`."""
+    """Return a batch of the packets that match a filter; see `Batch.filter`."""
     cdef View view = batch._open()
     cdef Matcher matcher = Matcher(filter)
     cdef Block rows = new_block(batch._count * sizeof(Record))
@@ -145,7 +148,7 @@ def match(Batch batch not None, filter):
     matcher.learn(batch._links)
     count = matcher.keep(batch._rows, batch._count, view._ptr, view._len, <Record*> rows.ptr)
     rows.resize(count * sizeof(Record))
-    # The new batch's lease borrows from ours: a view like any other.
+    # The new batch's lease borrows from ours, so it counts as one of our views.
     matched = new_batch(
         <const Record*> rows.ptr, count, lease_block(rows, rows.size).hold, lease_buffer(view), batch._links)
     matched._lease.scarce = batch._lease.scarce

@@ -1,7 +1,7 @@
-"""The filters that a live capture starts with: IP packets only, no VLANs.
+"""Ready-made filters of live captures: IP packets only, no VLANs, one direction.
 
-They are for the kernel's view of a packet, which has taken the outermost VLAN tag out of what comes in,
-and left it in what goes out.
+They are for packets as the kernel's filter sees them: the outermost VLAN tag was removed from received
+packets, but is still in sent ones.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ Direction = Literal["both", "in", "out"]
 LINKTYPE_ETHERNET: Final = 1
 LINKTYPE_RAW: Final = 101
 
-_TYPE, _DATA = 12, 14  # offsets in an Ethernet frame, without tags
+_TYPE, _DATA = 12, 14  # offsets in an untagged Ethernet frame
 _VLAN_LEN = 4
 _TPIDS = (0x8100, 0x88A8, 0x9100)
 _IN_LINE_TAGS = 2
 _ETHERTYPES_IP = (0x0800, 0x86DD)
 _PPPOE_SESSION = 0x8864
-_PPPOE_CODE, _PPP_PROTOCOL, _PPP_DATA = 15, 20, 22  # offsets in a PPPoE frame, without tags
+_PPPOE_CODE, _PPP_PROTOCOL, _PPP_DATA = 15, 20, 22  # offsets in an untagged PPPoE frame
 _PPP_IP = (0x0021, 0x0057)
 
 
 class _Assembler:
-    """Builds a program whose jumps name labels. No name is the next instruction."""
+    """Assembler of programs whose jumps refer to labels; an empty label is the next instruction."""
 
     def __init__(self) -> None:
         self._lines: list[tuple[int, int, str, str]] = []
@@ -42,7 +42,7 @@ class _Assembler:
         self._lines.append((code, k, yes, no))
 
     def if_any(self, values: tuple[int, ...], yes: str) -> None:
-        """Jump if A is one of the values."""
+        """Jump to `yes` if A is one of the values."""
         for value in values:
             self.add(bpf.JMP | bpf.JEQ | bpf.K, value, yes)
 
@@ -63,10 +63,10 @@ class _Assembler:
 
 
 def ip_only(link_type: int, *, snaplen: int = bpf.MAX_SNAPLEN) -> Program | None:
-    """Make the filter that takes IPv4 and IPv6 packets only.
+    """Make the filter that accepts IPv4 and IPv6 packets only.
 
-    On Ethernet, with up to two VLAN tags in line (and one that the kernel took out), and over PPPoE. At least
-    one byte of the IP header has to be there. What it has to look at:
+    On Ethernet it accepts IP with up to two VLAN tags in the frame (besides one that the kernel removed), and
+    over PPPoE. At least one byte of the IP header must be present. It accepts these frames:
 
         |<-------- 12 -------->|<--- 4 each --->|
         +----------+-----------+----------------+------+----------------------
@@ -76,20 +76,31 @@ def ip_only(link_type: int, *, snaplen: int = bpf.MAX_SNAPLEN) -> Program | None
         |          |           |                |      |                      | 0057 IPv6 header
         +----------+-----------+----------------+------+----------------------
 
-    MPLS, LLC/SNAP, and PPP protocol numbers of one byte, against which RFC 2516 section 7 advises, are not
-    looked into: such packets are dropped.
+    It drops IP packets over MPLS, LLC/SNAP, and PPP with protocol numbers of one byte, against which RFC 2516
+    section 7 advises.
 
     Parameters
     ----------
     link_type : int
-        The LINKTYPE_ number.
-    snaplen : int
-        Most bytes captured of a packet.
+        LINKTYPE_ number of the packets: 1 (Ethernet) or 101 (raw IP).
+    snaplen : int, default 262144
+        Maximum number of bytes to capture of a packet, 1 to 262144.
 
     Returns
     -------
     Program or None
         None if there is no such filter for this link type.
+
+    Raises
+    ------
+    FilterError
+        `snaplen` is out of range.
+
+    Examples
+    --------
+    >>> program = slimcap.filter.ip_only(101)
+    >>> slimcap.filter.Machine(program).run(b"E" + bytes(19))
+    262144
     """
     bpf.check_snaplen(snaplen)
     if link_type == LINKTYPE_ETHERNET:
@@ -100,45 +111,62 @@ def ip_only(link_type: int, *, snaplen: int = bpf.MAX_SNAPLEN) -> Program | None
 
 
 def without_vlans(program: Program, link_type: int) -> Program:
-    """Make a program that drops what has a VLAN tag, be its VID 0, and asks another about the rest.
+    """Make a program that drops packets with a VLAN tag, and runs another program for the rest.
 
-    The tag may be in line, or the kernel took it out.
+    A tag counts whether it is in the frame or was removed by the kernel, even if its VID is 0.
 
     Parameters
     ----------
     program : Program
-        The other, unchanged.
+        The program for packets without a tag. It is not modified.
     link_type : int
-        The LINKTYPE_ number: only on Ethernet are there tags in line.
+        LINKTYPE_ number of the packets. Tags in the frame are looked for on Ethernet (1) only.
 
     Returns
     -------
     Program
-        A few instructions in front of *program*.
+        A few instructions, followed by those of `program`.
+
+    Raises
+    ------
+    FilterError
+        `program` is not valid, or the result has more than 4096 instructions.
+
+    Examples
+    --------
+    >>> program = slimcap.filter.without_vlans(slimcap.filter.accept(64), 1)
+    >>> slimcap.filter.Machine(program).run(bytes(60), vlan_tci=7)
+    0
     """
     in_line = _no_tag_in_line() if link_type == LINKTYPE_ETHERNET else ()
     return bpf.check(_no_stripped_tag() + in_line + program)
 
 
 def with_direction(program: Program, direction: Direction) -> Program:
-    """Make a program that takes packets of one direction only, and asks another about them.
+    """Make a program that drops packets of the other direction, and runs another program for the rest.
 
     Parameters
     ----------
     program : Program
-        The other, unchanged.
+        The program for packets of the direction. It is not modified.
     direction : {"both", "in", "out"}
-        What this host sent (PACKET_OUTGOING) is out, all else is in.
+        "out" is what this host sent (PACKET_OUTGOING), "in" all other packets.
 
     Returns
     -------
     Program
-        A few instructions in front of *program*; that itself for both directions.
+        A few instructions, followed by those of `program`; `program` itself for "both".
 
     Raises
     ------
     FilterError
-        It is no direction, or the program becomes too long.
+        `direction` or `program` is not valid, or the result has more than 4096 instructions.
+
+    Examples
+    --------
+    >>> program = slimcap.filter.with_direction(slimcap.filter.accept(64), "in")
+    >>> slimcap.filter.Machine(program).run(bytes(60), pkt_type=slimcap.PacketType.OUTGOING)
+    0
     """
     if direction not in ("both", "in", "out"):
         raise FilterError(f'a direction is "both", "in" or "out", not {direction!r}')
@@ -157,8 +185,8 @@ def with_direction(program: Program, direction: Direction) -> Program:
 
 def _ip_on_ethernet(snaplen: int) -> Program:
     asm = _Assembler()
-    # Absolute loads, so one section for each number of tags: the kernel makes a call of every load behind X
-    # (convert_bpf_ld_abs(), net/core/filter.c).
+    # Loads at absolute offsets, hence one section for each number of tags: the kernel turns every load
+    # relative to X into a function call (convert_bpf_ld_abs(), net/core/filter.c).
     for tag in range(_IN_LINE_TAGS + 1):
         shift = tag * _VLAN_LEN
         asm.label(f"tag {tag}")
@@ -177,7 +205,7 @@ def _ip_on_ethernet(snaplen: int) -> Program:
         asm.label(f"drop {tag}")
         asm.drop()
 
-        # A load past the end drops the packet: these two look whether there is a header at all.
+        # A load past the end drops the packet: these two loads require the first byte of the IP header.
         asm.label(f"IP in PPPoE {tag}")
         asm.add(bpf.LD | bpf.B | bpf.ABS, _PPP_DATA + shift)
         asm.accept(snaplen)
@@ -199,7 +227,8 @@ def _ip_alone(snaplen: int) -> Program:
 
 
 def _no_stripped_tag() -> Program:
-    """What goes on at the next instruction if the kernel took out no tag."""
+    """Return instructions that drop packets from which the kernel removed a tag, and continue for the others.
+    """
     return (
         (bpf.LD | bpf.W | bpf.ABS, 0, 0, bpf.VLAN_TAG_PRESENT),
         (bpf.JMP | bpf.JEQ | bpf.K, 1, 0, 0),
@@ -208,7 +237,7 @@ def _no_stripped_tag() -> Program:
 
 
 def _no_tag_in_line() -> Program:
-    """What goes on at the next instruction if the EtherType is no TPID."""
+    """Return instructions that drop packets whose EtherType is a TPID, and continue for the others."""
     first, second, third = _TPIDS
     return (
         (bpf.LD | bpf.H | bpf.ABS, 0, 0, _TYPE),

@@ -1,10 +1,10 @@
-"""Classic BPF programs (linux/filter.h, linux/bpf_common.h): what a capture filter is to the kernel.
+"""Classic BPF programs (linux/filter.h, linux/bpf_common.h), the kernel's packet filters.
 
 An instruction is eight bytes, `struct sock_filter`, in native byte order:
 
     code (2) | jt (1) | jf (1) | k (4)
 
-`code` is made of what the names below stand for, as in `LD | H | ABS`. Jumps count from the next
+`code` is a combination of the constants below, such as `LD | H | ABS`. Jump offsets count from the next
 instruction.
 """
 
@@ -30,9 +30,9 @@ TAX, TXA = 0x00, 0x80
 
 MAX_LENGTH: Final = 4096  # BPF_MAXINSNS
 MEMORY_WORDS: Final = 16  # BPF_MEMWORDS
-MAX_SNAPLEN: Final = 262144  # libpcap's, and the most that slimcap's readers take
+MAX_SNAPLEN: Final = 262144  # libpcap's MAXIMUM_SNAPLEN, and the maximum that slimcap's readers accept
 
-# Loads from here on give what the kernel knows of the packet, not its bytes.
+# Loads from this offset on return metadata that the kernel keeps with the packet, not the packet's bytes.
 ANCILLARY: Final = 0xFFFFF000  # SKF_AD_OFF
 PKT_TYPE: Final = ANCILLARY + 4
 VLAN_TAG: Final = ANCILLARY + 44
@@ -64,38 +64,48 @@ DROP: Final[Program] = ((RET | K, 0, 0, 0),)
 
 
 def accept(snaplen: int = MAX_SNAPLEN) -> Program:
-    """Make the program that takes every packet.
+    """Make the program that accepts every packet.
 
     Parameters
     ----------
-    snaplen : int
-        Most bytes captured of one.
+    snaplen : int, default 262144
+        Maximum number of bytes to capture of a packet, 1 to 262144.
 
     Returns
     -------
     Program
-        A single instruction.
+        A program of one instruction.
+
+    Raises
+    ------
+    FilterError
+        `snaplen` is out of range.
+
+    Examples
+    --------
+    >>> slimcap.filter.accept(64)
+    ((6, 0, 0, 64),)
     """
     return ((RET | K, 0, 0, check_snaplen(snaplen)),)
 
 
 def check_snaplen(snaplen: int) -> int:
-    """Refuse what is no snaplen.
+    """Raise FilterError if a snaplen is not valid.
 
     Parameters
     ----------
     snaplen : int
-        The number to look at.
+        Maximum number of bytes to capture of a packet.
 
     Returns
     -------
     int
-        That number.
+        `snaplen`.
 
     Raises
     ------
     FilterError
-        It is not within 1 and 262144.
+        `snaplen` is not in the range 1 to 262144.
     """
     snaplen = operator.index(snaplen)
     if not 1 <= snaplen <= MAX_SNAPLEN:
@@ -104,24 +114,29 @@ def check_snaplen(snaplen: int) -> int:
 
 
 def check(program: Iterable[Sequence[int]], *, loops: bool = False) -> Program:
-    """Refuse what the kernel refuses, and say why (bpf_check_classic() and what it calls, net/core/filter.c).
+    """Check a program as the kernel does (bpf_check_classic() and what it calls, net/core/filter.c).
 
     Parameters
     ----------
     program : iterable of (code, jt, jf, k)
-        What the kernel is to run.
-    loops : bool
-        Let it jump back, unconditionally, as what libpcap makes of `ip6 protochain` does.
+        The program to check.
+    loops : bool, default False
+        Allow unconditional backward jumps, which libpcap generates for `ip6 protochain`. The kernel does not.
 
     Returns
     -------
     Program
-        The same, as tuples.
+        The same program, as a tuple of tuples.
 
     Raises
     ------
     FilterError
-        The program is no good; the message has the index of the instruction and its fault.
+        The program is not valid; the message has the index of the instruction and the reason.
+
+    Examples
+    --------
+    >>> slimcap.filter.check([[6, 0, 0, 64]])
+    ((6, 0, 0, 64),)
     """
     checked = tuple(_instruction(at, fields) for at, fields in enumerate(program))
     if not 1 <= len(checked) <= MAX_LENGTH:
@@ -137,19 +152,21 @@ def check(program: Iterable[Sequence[int]], *, loops: bool = False) -> Program:
 
 
 def jumps_back(at: int, instruction: Instruction) -> bool:
-    """Whether the instruction at *at* is a jump back to one that there is: libpcap takes k as signed.
+    """Return True if an instruction is a backward jump to an instruction of the program.
+
+    libpcap interprets the `k` of an unconditional jump as a signed number. The kernel accepts no such jump.
 
     Parameters
     ----------
     at : int
-        Its index.
+        Index of the instruction in the program.
     instruction : Instruction
-        Any.
+        Any instruction.
 
     Returns
     -------
     bool
-        The kernel takes no such program.
+        True for a backward jump whose target is not before the first instruction.
     """
     code, _, _, k = instruction
     return code == JMP | JA and -(at + 1) <= k - (1 << 32) < 0
@@ -167,7 +184,7 @@ def _instruction(at: int, fields: Sequence[int]) -> Instruction:
 
 
 def _fault(instruction: Instruction, behind: int) -> str:
-    """What is wrong with an instruction that has *behind* others behind it."""
+    """Return why an instruction followed by *behind* others is not valid; "" if it is."""
     code, jt, jf, k = instruction
     if code not in _CODES:
         return "there is no such code"
@@ -187,7 +204,7 @@ def _fault(instruction: Instruction, behind: int) -> str:
 
 
 def _check_memory(program: Program) -> None:
-    """Refuse to load a word that was not stored on every way to there (check_load_and_stores())."""
+    """Raise FilterError if a scratch word may be loaded before it was stored (check_load_and_stores())."""
     everything = (1 << MEMORY_WORDS) - 1
     stored_at = [everything] * len(program)
     stored = 0
@@ -200,14 +217,14 @@ def _check_memory(program: Program) -> None:
             if not stored >> k & 1:
                 raise _refused(at, program[at], f"loads word {k} of scratch memory, perhaps before a store")
         elif jumps_back(at, program[at]):
-            # What was counted on there has to hold on this way, too.
+            # The words that are assumed to be stored at the target must be stored on this path, too.
             if stored_at[at + 1 + k - (1 << 32)] & ~stored:
                 raise _refused(at, program[at], "jumps back to where there was more in scratch memory")
             stored = everything
         elif code == JMP | JA or code in _CONDITIONAL:
             for jump in (k,) if code == JMP | JA else (jt, jf):
                 stored_at[at + 1 + jump] &= stored
-            stored = everything  # only jumps lead to the next instruction, or to none
+            stored = everything  # the next instruction is reached by jumps only, if at all
 
 
 def _refused(at: int, instruction: Instruction, fault: str) -> FilterError:
@@ -216,47 +233,57 @@ def _refused(at: int, instruction: Instruction, fault: str) -> FilterError:
 
 
 def pack(program: Iterable[Sequence[int]], *, loops: bool = False) -> bytes:
-    """Lay a program out as the kernel wants it.
+    """Check a program and convert it to the kernel's layout.
 
     Parameters
     ----------
     program : iterable of (code, jt, jf, k)
-        It is checked first.
-    loops : bool
-        See `check`.
+        The program.
+    loops : bool, default False
+        Allow unconditional backward jumps; see `check`.
 
     Returns
     -------
     bytes
-        An array of `struct sock_filter`.
+        An array of `struct sock_filter`, 8 bytes per instruction.
 
     Raises
     ------
     FilterError
-        See `check`.
+        The program is not valid; see `check`.
+
+    Examples
+    --------
+    >>> len(slimcap.filter.pack(slimcap.filter.DROP))
+    8
     """
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in check(program, loops=loops))
 
 
 def with_snaplen(program: Program, snaplen: int) -> Program:
-    """Make a program that takes the same packets, but no more than so many bytes of each.
+    """Make a program that accepts the same packets, but captures at most `snaplen` bytes of each.
 
     Parameters
     ----------
     program : Program
-        One that returns constants.
+        A program that returns only constants. It is not modified.
     snaplen : int
-        Most bytes captured of a packet.
+        Maximum number of bytes to capture of a packet, 1 to 262144.
 
     Returns
     -------
     Program
-        A program as long, with smaller numbers.
+        The same instructions, with returned numbers larger than `snaplen` replaced by it.
 
     Raises
     ------
     FilterError
-        The program computes what it returns, or *snaplen* is none.
+        The program returns a computed number (`RET | A`), or `snaplen` is out of range.
+
+    Examples
+    --------
+    >>> slimcap.filter.with_snaplen(slimcap.filter.accept(), 64)
+    ((6, 0, 0, 64),)
     """
     check_snaplen(snaplen)
     for at, instruction in enumerate(program):

@@ -1,13 +1,13 @@
-"""How many bytes of a packet are worth capturing: a number, or a strategy that knows the link type.
+"""Snaplens: how many bytes of a packet to capture, as a number or a strategy for each link type.
 
-The minimal strategies count the longest link-layer header that `ip_only` looks into: on Ethernet two tags
-in line and PPPoE, 30 bytes. So what they promise holds of every packet that it takes. Where tags
-and PPPoE are known not to occur, `fixed` can do with 16 bytes less.
+The minimal strategies allow for the longest link-layer header that `ip_only` accepts: on Ethernet with two
+tags in the frame and PPPoE, 30 bytes. So they suffice for every packet that it accepts. If tags and PPPoE
+cannot occur, `fixed` with 16 bytes less suffices.
 
-    header          IPv4   20    addresses and protocol; options may be cut
+    header          IPv4   20    addresses and protocol; options may be truncated
                     IPv6   40
-    transport       IPv4   60 + 14    ports and TCP flags, behind an IPv4 header with the most options
-                    IPv6   40 + 14    ports and TCP flags, if no extension header is in between: their
+    transport       IPv4   60 + 14    ports and TCP flags, after an IPv4 header of maximum length
+                    IPv6   40 + 14    ports and TCP flags, if there are no extension headers, whose
                                       length has no bound
 """
 
@@ -37,106 +37,161 @@ def _link_header(link_type: int) -> int:
 
 
 def fixed(snaplen: int) -> Strategy:
-    """Make the strategy that gives the same number for every link type.
+    """Make a strategy that returns the same number for every link type.
 
     Parameters
     ----------
     snaplen : int
-        That number.
+        Maximum number of bytes to capture of a packet, 1 to 262144.
 
     Returns
     -------
     Strategy
-        From link type to bytes.
+        A function from link type to number of bytes.
+
+    Raises
+    ------
+    FilterError
+        `snaplen` is out of range.
+
+    Examples
+    --------
+    >>> slimcap.filter.fixed(96)(1)
+    96
     """
     check_snaplen(snaplen)
     return lambda link_type: snaplen
 
 
 def minimal_ipv4_header(link_type: int) -> int:
-    """Bytes for the IPv4 header, without options.
+    """Return the snaplen for the IPv4 header, without options.
 
     Parameters
     ----------
     link_type : int
-        The LINKTYPE_ number: Ethernet or raw IP.
+        LINKTYPE_ number: 1 (Ethernet) or 101 (raw IP).
 
     Returns
     -------
     int
-        Bytes, link-layer header included.
+        Number of bytes, link-layer header included.
+
+    Raises
+    ------
+    FilterError
+        No minimal snaplen is known for the link type.
+
+    Examples
+    --------
+    >>> slimcap.filter.minimal_ipv4_header(1)
+    50
     """
     return _link_header(link_type) + _IPV4
 
 
 def minimal_ipv6_header(link_type: int) -> int:
-    """Bytes for the IPv6 header, without extension headers.
+    """Return the snaplen for the IPv6 header, without extension headers.
 
     Parameters
     ----------
     link_type : int
-        The LINKTYPE_ number: Ethernet or raw IP.
+        LINKTYPE_ number: 1 (Ethernet) or 101 (raw IP).
 
     Returns
     -------
     int
-        Bytes, link-layer header included: enough for IPv4's, too.
+        Number of bytes, link-layer header included. It suffices for the IPv4 header, too.
+
+    Raises
+    ------
+    FilterError
+        No minimal snaplen is known for the link type.
+
+    Examples
+    --------
+    >>> slimcap.filter.minimal_ipv6_header(1)
+    70
     """
     return _link_header(link_type) + _IPV6
 
 
 def minimal_ipv4_transport(link_type: int) -> int:
-    """Bytes for ports and TCP flags of an IPv4 packet, whatever options its header has.
+    """Return the snaplen for ports and TCP flags of an IPv4 packet, with any IPv4 options.
 
     Parameters
     ----------
     link_type : int
-        The LINKTYPE_ number: Ethernet or raw IP.
+        LINKTYPE_ number: 1 (Ethernet) or 101 (raw IP).
 
     Returns
     -------
     int
-        Bytes, link-layer header included: enough for `minimal_ipv6_transport`, too.
+        Number of bytes, link-layer header included. It is not less than `minimal_ipv6_transport`.
+
+    Raises
+    ------
+    FilterError
+        No minimal snaplen is known for the link type.
+
+    Examples
+    --------
+    >>> slimcap.filter.minimal_ipv4_transport(1)
+    104
     """
     return _link_header(link_type) + _IPV4_LONGEST + _UP_TO_TCP_FLAGS
 
 
 def minimal_ipv6_transport(link_type: int) -> int:
-    """Bytes for ports and TCP flags of an IPv6 packet without extension headers.
+    """Return the snaplen for ports and TCP flags of an IPv6 packet without extension headers.
 
     Parameters
     ----------
     link_type : int
-        The LINKTYPE_ number: Ethernet or raw IP.
+        LINKTYPE_ number: 1 (Ethernet) or 101 (raw IP).
 
     Returns
     -------
     int
-        Bytes, link-layer header included.
+        Number of bytes, link-layer header included.
+
+    Raises
+    ------
+    FilterError
+        No minimal snaplen is known for the link type.
+
+    Examples
+    --------
+    >>> slimcap.filter.minimal_ipv6_transport(1)
+    84
     """
     return _link_header(link_type) + _IPV6 + _UP_TO_TCP_FLAGS
 
 
 def resolve(snaplen: int | Strategy, link_type: int) -> int:
-    """Make a number of bytes of what a user gave as snaplen.
+    """Resolve a snaplen, given as a number or a strategy, to a number of bytes.
 
     Parameters
     ----------
     snaplen : int or Strategy
-        A number, or what gives one for a link type.
+        A number of bytes, or a function that returns one for a link type.
     link_type : int
-        The LINKTYPE_ number.
+        LINKTYPE_ number of the packets.
 
     Returns
     -------
     int
-        1 to 262144.
+        Number of bytes, 1 to 262144.
 
     Raises
     ------
     FilterError
-        The number is out of range, or the strategy knows none.
+        The number is out of range, or the strategy has none for the link type.
     TypeError
-        It is no integer.
+        The number is not an integer.
+
+    Examples
+    --------
+    >>> slimcap.filter.resolve(slimcap.filter.minimal_ipv4_header, 101)
+    20
     """
     return check_snaplen(snaplen(link_type) if callable(snaplen) else snaplen)

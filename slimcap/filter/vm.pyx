@@ -1,14 +1,16 @@
-"""A machine for classic BPF programs: what the kernel's answer would be, packet by packet.
+"""Interpreter of classic BPF programs, with the same results as the kernel or libpcap.
 
-A program has two registers, A and X, and 16 words of scratch memory. It was checked as the kernel checks it
-(program.py), so that nothing but loads is checked while it runs. Jumps lead forward, so it ends; but for what
-libpcap makes of `protochain`, which jumps back: once for each byte of the packet at most.
+A program has two registers, A and X, and 16 words of scratch memory. It was checked as by the kernel
+(program.py), so that only loads from the packet are checked at run time. Jumps lead forward, so the program
+terminates. The exception is libpcap's `protochain`, which jumps back: it may do so once for each captured
+byte.
 
-It has two ways to look at a packet:
+There are two modes:
 
-- as libpcap's pcap_offline_filter() does, bytes only. Whatever is not among them ends the program with 0.
-- as the kernel does (net/core/filter.c: bpf_convert_filter(), convert_bpf_extensions()), with what it knows
-  beside the bytes, at offsets near 2^32:
+- as libpcap's pcap_offline_filter(): a program sees the packet's bytes only. A load of anything else ends the
+  program with 0.
+- as the kernel (net/core/filter.c: bpf_convert_filter(), convert_bpf_extensions()): a program also sees
+  metadata, at offsets near 2^32:
 
       0          2^31        SKF_LL_OFF       SKF_NET_OFF               SKF_AD_OFF    2^32
       | packet    | nothing   | packet again   | from network header on   | ancillary    |
@@ -82,12 +84,12 @@ from slimcap.errors import FilterError
 from slimcap.filter.program import pack
 
 cdef extern from *:
-    # Makes gcc branch at a jump: after a conditional move every instruction waits for those before it.
+    # Makes gcc emit a branch: after a conditional move, every instruction would wait for those before it.
     bint predicted "__builtin_expect"(bint condition, bint value) noexcept nogil
 
 cdef enum:
-    LOOP = JA | BPF_X           # a jump back; there is no such code, nor one above 0xff
-    ANCILLARY = 0x100           # the kernel has codes of its own for that, too (bpf_anc_helper())
+    LOOP = JA | BPF_X           # backward jump; no valid instruction has this code, or one above 0xff
+    ANCILLARY = 0x100           # codes of ancillary loads; the kernel replaces theirs, too (bpf_anc_helper())
     OPERATION = 0xf0            # BPF_OP()
     ARPHRD_ETHER = 1
     ETHERNET_LEN = 14
@@ -103,24 +105,30 @@ _UNANSWERED = {
 
 @cython.final
 cdef class Machine:
-    """Runs a classic BPF program as the kernel, or libpcap on a file, would.
+    """Runs a classic BPF program with the result that the kernel, or libpcap on a file, would give.
 
-    It has no state from one packet to the next, and may run in any number of threads.
+    It has no state that survives a packet, and may be used by any number of threads at once.
 
-    Ancillary loads give what `run` is told: protocol, pkttype, ifindex, hatype, vlan_tag, vlan_tag_present,
-    vlan_tpid. mark, queue, rxhash and cpu are 0, as they are of a packet that nobody marked or hashed;
-    alu_xor_x needs nothing.
+    Ancillary loads return the arguments of `run`: protocol, pkttype, ifindex, hatype, vlan_tag,
+    vlan_tag_present, vlan_tpid. mark, queue, rxhash and cpu are 0, as for a packet that was not marked or
+    hashed; alu_xor_x requires no argument.
 
     Parameters
     ----------
     program : iterable of (code, jt, jf, k)
-        What the kernel would take, or what libpcap makes of an expression for a file: that may jump back.
+        A program that the kernel accepts, or that libpcap compiled for a file: such a program may jump back.
 
     Raises
     ------
     FilterError
-        They would not take it; or the program loads netlink attributes, the payload's offset, or random
-        numbers, for which there is no answer here.
+        The program is not valid; or it loads netlink attributes, the payload's offset or random numbers,
+        which only the kernel has.
+
+    Examples
+    --------
+    >>> machine = slimcap.filter.Machine(slimcap.filter.accept(64))
+    >>> machine.run(bytes(60))
+    64
     """
 
     def __cinit__(self, program):
@@ -155,38 +163,45 @@ cdef class Machine:
     def run(
             self, const uint8_t[::1] data, wire_len=None, *, pkt_type=None, protocol=None, ifindex=None,
             hatype=None, vlan_tci=None, vlan_tpid=None, network=None):
-        """Ask the program about one packet.
+        """Run the program for one packet.
 
-        With bytes alone it runs as libpcap runs it on a file. If anything is given that the kernel knows
-        beside, it runs as in the kernel; what is not given then is as of an untagged packet that came in for
-        this host, from an Ethernet interface without a number.
+        With `data` and `wire_len` only, it runs as by libpcap on a file. If any other argument is given, it
+        runs as by the kernel. Arguments that are not given then have the values of an untagged packet to this
+        host, received from an Ethernet interface with index 0.
 
         Parameters
         ----------
         data : buffer of uint8, shape (n,)
             The captured bytes, from the link-layer header on.
         wire_len : int, optional
-            Length on the wire; by default all was captured.
+            Length on the wire in bytes. Default: n.
         pkt_type : int, optional
-            A PacketType.
+            A PacketType. Default: THIS_HOST.
         protocol : int, optional
-            EtherType.
-        ifindex, hatype : int, optional
-            Number of the interface, and its type, ARPHRD_.
-        vlan_tci, vlan_tpid : int, optional
-            Of the tag that the kernel took out; without `vlan_tci` it took out none.
+            EtherType. Default: 0.
+        ifindex : int, optional
+            Index of the interface. Default: 0.
+        hatype : int, optional
+            Type of the interface, ARPHRD_. Default: 1 (ARPHRD_ETHER).
+        vlan_tci : int, optional
+            TCI of the VLAN tag that the kernel removed. Default: it removed none.
+        vlan_tpid : int, optional
+            TPID of that tag; ignored without `vlan_tci`. Default: 0x8100.
         network : int, optional
-            Where the network header starts, which offsets from SKF_NET_OFF on count from.
+            Offset of the network header in bytes, which is added to offsets relative to SKF_NET_OFF. Default:
+            14.
 
         Returns
         -------
         int
-            Bytes to capture of the packet, which may be more than there are; 0 to drop it.
+            Number of bytes to capture of the packet, which may be larger than n; 0 to drop it.
 
         Raises
         ------
-        ValueError, OverflowError
-            A length or number that cannot be.
+        ValueError
+            `wire_len` is less than n.
+        OverflowError
+            A number does not fit in its field.
         """
         cdef const uint8_t* p = &data[0] if data.shape[0] else NULL
         cdef uint32_t cap_len = data.shape[0]
@@ -214,7 +229,7 @@ cdef class Machine:
 
 
 cdef int _make_ancillary(sock_filter* step, Py_ssize_t at) except -1:
-    """Give an ancillary load a code of its own; it is all the same how many bytes it loads."""
+    """Replace the code of an ancillary load by one of our own. The size of the load does not matter."""
     cdef int what = <int> (step.k - <uint32_t> SKF_AD_OFF)
     if what in _UNANSWERED:
         raise FilterError(f"instruction {at}: loads {_UNANSWERED[what]}, which only the kernel can answer")
@@ -225,9 +240,10 @@ cdef int _make_ancillary(sock_filter* step, Py_ssize_t at) except -1:
 cdef uint32_t execute(
         const sock_filter* step, const uint8_t* data, uint32_t cap_len, uint32_t wire_len,
         const PacketMeta* meta) noexcept nogil:
-    """Run the program that starts at `step`, of a Machine that somebody keeps alive: bytes to capture.
+    """Run a program and return the number of bytes to capture.
 
-    The packet is the `cap_len` bytes at `data`. `meta` is what the kernel knows beside; NULL: as on a file.
+    `step` is the first instruction, of a Machine that the caller keeps alive. The packet is the `cap_len`
+    bytes at `data`. With `meta` the program runs as by the kernel; with NULL, as by libpcap on a file.
     """
     cdef uint32_t a = 0
     cdef uint32_t x = 0
@@ -325,7 +341,7 @@ cdef uint32_t execute(
         elif code == TXA:
             a = x
         else:
-            # The ifs above have to be all alike to become a switch.
+            # The conditions above must all have the same form to be compiled to a switch.
             if code < ANCILLARY:
                 operand = x if code & BPF_X else k
                 if operand == 0 and _divides(code):
@@ -340,7 +356,7 @@ cdef uint32_t execute(
 cdef inline const uint8_t* _locate(
         const uint8_t* data, uint32_t cap_len, uint64_t offset, uint32_t size,
         const PacketMeta* meta) noexcept nogil:
-    """Where a load of `size` bytes reads; NULL if they are not there."""
+    """Return the address that a load of `size` bytes reads; NULL if it is out of bounds."""
     if offset + size <= cap_len:
         return data + offset
     if meta is not NULL:
@@ -351,9 +367,10 @@ cdef inline const uint8_t* _locate(
 cdef const uint8_t* _locate_far(
         const uint8_t* data, uint32_t cap_len, uint32_t offset, uint32_t size,
         uint64_t network) noexcept nogil:
-    """Where the kernel reads what is not at its place (bpf_internal_load_pointer_neg_helper()).
+    """Return the address that the kernel reads for an offset outside the packet; NULL if it is out of bounds.
 
-    Its offsets have 32 bits, so that X + k may wrap around to a place in the packet.
+    See bpf_internal_load_pointer_neg_helper(). Offsets have 32 bits, so that X + k may wrap around to an
+    offset in the packet.
     """
     cdef uint64_t at = offset
     if offset >= <uint32_t> SKF_NET_OFF:
@@ -368,10 +385,10 @@ cdef inline bint _divides(int code) noexcept nogil:
 
 
 cdef inline uint32_t _compute(int operation, uint32_t a, uint32_t operand, bint kernel) noexcept nogil:
-    """A op operand, which is not 0 if that divides.
+    """Return `a` operation `operand`. A divisor must not be 0.
 
-    To shift by 32 and more is undefined in C. libpcap shifts everything out, the kernel takes the number
-    modulo 32, as processors do (kernel/bpf/core.c: ___bpf_prog_run()).
+    In C, a shift by 32 or more is undefined. libpcap's result is then 0; the kernel uses the number modulo
+    32, as processors do (kernel/bpf/core.c: ___bpf_prog_run()).
     """
     if operation == BPF_AND:
         return a & operand
@@ -398,7 +415,7 @@ cdef inline uint32_t _compute(int operation, uint32_t a, uint32_t operand, bint 
 
 
 cdef uint32_t _ancillary(int what, uint32_t a, uint32_t x, const PacketMeta* meta) noexcept nogil:
-    """What an ancillary load gives (convert_bpf_extensions())."""
+    """Return the result of an ancillary load (convert_bpf_extensions())."""
     if what == SKF_AD_PROTOCOL:
         return meta.protocol
     if what == SKF_AD_PKTTYPE:

@@ -6,6 +6,7 @@ cimport numpy as cnp
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 
+from slimcap.abi.inet cimport AF_INET, AF_INET6, inet_ntop, inet_pton
 from slimcap.wire.ipv4 cimport MAPPED_AT, is_mapped, put_mapped
 
 from ipaddress import ip_network
@@ -13,11 +14,6 @@ from ipaddress import ip_network
 import numpy as np
 
 cnp.import_array()
-
-cdef extern from "arpa/inet.h" nogil:
-    enum: AF_INET, AF_INET6
-    const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
-    int inet_pton(int family, const char* text, void* address)
 
 cdef enum:
     ADDRESS_LEN = 16

@@ -5,6 +5,7 @@ from cpython.number cimport PyIndex_Check, PyNumber_AsSsize_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
+from slimcap.abi.numpy_array cimport PyArray_NewFromDescr, PyArray_SetBaseObject
 from slimcap.packet.headers.columns cimport header_columns
 from slimcap.packet.lease cimport Block, Hold, Lease, lease_block, lease_buffer, new_block
 from slimcap.packet.packet cimport new_packet_view
@@ -22,13 +23,6 @@ cdef cnp.dtype _BYTE = np.dtype("u1")
 cdef enum:
     HTML_ROWS = 10
     NANOSECOND = 1_000_000_000
-
-
-cdef extern from "numpy/arrayobject.h":
-    object PyArray_NewFromDescr(
-        type subtype, cnp.dtype descr, int nd, cnp.npy_intp* dims, cnp.npy_intp* strides, void* data,
-        int flags, object obj)
-    int PyArray_SetBaseObject(cnp.ndarray array, object base) except -1
 
 
 cdef object _array(cnp.dtype dtype, Py_ssize_t count, View view):

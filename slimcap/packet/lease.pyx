@@ -13,8 +13,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyOb
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc
 from cpython.object cimport PyObject
 
-cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(PyObject* o)  # takes a pointer: passing an object would add a reference
+from slimcap.abi.python cimport Py_REFCNT
 
 
 @cython.no_gc

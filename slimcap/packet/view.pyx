@@ -9,13 +9,10 @@ from cpython.unicode cimport PyUnicode_FromFormat
 cimport slimcap.wire.ipv4 as ipv4
 cimport slimcap.wire.ipv6 as ipv6
 cimport slimcap.wire.transport as transport
+from slimcap.abi.inet cimport AF_INET, AF_INET6, INET6_ADDRSTRLEN, inet_ntop
 from slimcap.packet.lease cimport export_bytes
 from slimcap.wire.ip cimport bounded, upper_layer
 from slimcap.wire.upper cimport UpperLayer
-
-cdef extern from "arpa/inet.h" nogil:
-    enum: AF_INET, AF_INET6, INET6_ADDRSTRLEN
-    const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
 
 
 cdef View new_view(const uint8_t* p, Py_ssize_t n, object owner):

@@ -8,31 +8,31 @@ from slimcap.packet.record cimport Record
 from slimcap.packet.view cimport View
 
 cdef class Source:
-    # The rows that were decoded and not yet given out are _rows[_next:_end], over the bytes at _data.
+    # Rows that were decoded and not yet returned are _rows[_next:_end], over the bytes at _data.
     cdef const Record* _rows
     cdef Py_ssize_t _next, _end
     cdef const uint8_t* _data
     cdef Py_ssize_t _data_size
     cdef Block _rows_block, _data_block
-    cdef int64_t _total_bytes   # of all of these rows' packets; -1: the source does not know
-    cdef Hold _rows_hold        # what the record arrays of all batches of these rows hold on to
-    cdef Hold _view_hold        # what single views of _data hold on to
+    cdef int64_t _total_bytes   # sum of total_len of all current rows; -1: not known
+    cdef Hold _rows_hold        # kept alive by the record arrays of all batches of these rows
+    cdef Hold _view_hold        # kept alive by views of single packets in _data
 
     cdef Event _event
-    cdef int* _signal           # the event's
-    cdef bint _is_part          # the event is that of the source that reads this one, and shut by it
-    cdef bint _busy             # a reader is inside
-    cdef unsigned long _reader  # the thread of the one that had to look for rows
-    cdef int _closers           # waiting for it to get out, to tear down themselves
+    cdef int* _signal           # the event's pending signals
+    cdef bint _is_part          # another source reads this one, and owns and shuts the event
+    cdef bint _busy             # a reader holds the source
+    cdef unsigned long _reader  # thread of the last reader that did not find a row ready
+    cdef int _closers           # threads in close() that wait for the reader, to tear down themselves
     cdef bint _shut
     cdef object _timeout
     cdef object _links
-    cdef object _given          # the buffer that was given last, and our hold on it
+    cdef object _given          # the last buffer that a caller gave; _target is its export
     cdef Borrowed _target
     cdef uint64_t _earlier      # packets of earlier rows
-    cdef object _cleared        # the totals when stats() was last called
+    cdef object _cleared        # the totals at the last call of stats()
 
-    # For subclasses: the first two are theirs to write, the other two to call.
+    # For subclasses: they implement _fill, _tear_down and _snaplen, and call _show.
     cdef bint _fill(self, int64_t deadline) except -1
     cdef void _tear_down(self) noexcept
     cdef void _show(self, Block rows, Py_ssize_t count, Block data, Py_ssize_t data_size) noexcept

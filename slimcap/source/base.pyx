@@ -1,12 +1,13 @@
-"""The contract of every source, written once.
+"""Base classes of all sources: `Source` and `ZeroCopySource`.
 
-A subclass decodes a block of packets at a time (`_fill`); what is here hands them out, in bulk or one by one:
+A subclass decodes a block of packets at a time (`_fill`); the base class returns them in bulk or one by one:
 
-    _fill() ──► _rows[_next:_end] ──► next_batch()      all of them, or some
+    _fill() ──► _rows[_next:_end] ──► next_batch()      all of them, or the first max_packets
                                   ──► next_packet() …   the next one
 
-A reader is inside from `_begin` to `_leave`. Inside, rows and bytes stay: a second reader is refused, and
-`close()` leaves it to the reader to tear down, so that nothing is freed or closed under its feet.
+A reader holds the source from `_begin` to `_leave`. Meanwhile the rows and bytes stay valid: a second reader
+gets RuntimeError, and `close()` leaves the teardown to the reader, so that nothing the reader uses is freed
+or closed.
 """
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -30,8 +31,8 @@ from slimcap.errors import CaptureStopped
 cdef Py_ssize_t ALL = sys.maxsize
 
 cdef enum:
-    SHORT_NAP = 100_000         # ns between two looks whether the reader is out
-    LONGEST_WAIT = 100_000_000  # ns for it to get out
+    SHORT_NAP = 100_000         # ns between two checks whether the reader has left
+    LONGEST_WAIT = 100_000_000  # ns to wait for it to leave
 
 
 class Stats(NamedTuple):
@@ -40,11 +41,11 @@ class Stats(NamedTuple):
     Attributes
     ----------
     packets_received : int
-        Packets that were read, or that reached the socket.
+        Packets that were read from a file, or that reached the socket, including those it dropped.
     packets_dropped : int
-        Packets lost for want of space.
+        Packets lost because a buffer was full.
     queue_freezes : int
-        How often the ring was full.
+        Number of times the ring was full.
     """
 
     packets_received: int
@@ -53,17 +54,27 @@ class Stats(NamedTuple):
 
 
 cdef class Source:
-    """What every source of packets can do. Use `RingSource`, `PcapSource` …, which are Sources.
+    """Base class of all packet sources. Open one with `open_live`, `open_file`, `open_files` or a subclass.
 
-    `for packet in source` and `source.batches()` end with the capture; the `next_*` methods then raise
-    EOFError. All of them, unless said otherwise, raise
+    A source is an iterator over packets and a context manager that closes it. `for packet in source` and
+    `source.batches()` end at the end of the capture and when the source is closed. At the end of the capture
+    the `next_*` methods raise EOFError. Every call that reads also raises, unless it says otherwise,
 
-    - CaptureStopped if the source is or gets closed,
+    - CaptureStopped if the source is closed, or gets closed during the call,
     - CaptureUnblocked once after `unblock()`,
-    - TimeoutError if no packet came within `timeout` seconds (the source's option where the call gives none),
-    - RuntimeError if another thread is reading from it,
+    - TimeoutError if no packet came within `timeout` seconds; by default the source's own `timeout` applies,
+      0 does not wait,
+    - RuntimeError if another thread is reading from the source,
+    - ValueError if `timeout` is negative.
 
-    and lose no packet by that. One thread may read at a time; `close` and `unblock` may be called from any.
+    No packet is lost by that. Only one thread may read at a time; `close` and `unblock` may be called from
+    any thread.
+
+    Examples
+    --------
+    >>> with slimcap.open_file("trace.pcap") as source:
+    ...     for batch in source.batches():
+    ...         print(len(batch), batch.total_bytes)
     """
 
     def __cinit__(self, *args, **kwargs):
@@ -75,20 +86,20 @@ cdef class Source:
     def __init__(self):
         raise TypeError("Source is what sources have in common: open one with slimcap.open_file")
 
-    # What a subclass writes.
+    # Implemented by subclasses.
 
     cdef bint _fill(self, int64_t deadline) except -1:
-        """Show the next rows, at least one, and give True; give False at the end."""
+        """Make the next rows current, at least one, and return True; return False at the end."""
         raise NotImplementedError
 
     cdef void _tear_down(self) noexcept:
-        """Close what is open; nobody is inside."""
+        """Close everything that is open. No reader holds the source."""
 
     cdef Py_ssize_t _snaplen(self) except -1:
-        """Most bytes a packet of this source may have."""
+        """Return the maximum size in bytes of a packet of this source."""
         return 0
 
-    # What it calls.
+    # Called by subclasses.
 
     cdef void _show(self, Block rows, Py_ssize_t count, Block data, Py_ssize_t data_size) noexcept:
         """Make `count` rows over `data` the current ones."""
@@ -101,7 +112,7 @@ cdef class Source:
         self._data_size = data_size
 
     cdef void _drop_rows(self) noexcept:
-        """Let go of the current rows, so that their memory is free for the next ones."""
+        """Release the current rows, so that their memory is free for the next ones."""
         self._earlier += self._next
         self._rows = NULL
         self._data = NULL
@@ -110,21 +121,24 @@ cdef class Source:
         self._rows_hold = self._view_hold = None
         self._rows_block = self._data_block = None
 
-    # Going in and out.
+    # Locking for one reader.
 
     cdef bint _ready(self) noexcept:
-        """Whether a row can be given out at once."""
+        """Return True if a row can be returned at once."""
         return self._next < self._end and not self._busy and not self._signal[0]
 
     cdef const Record* _begin(self, object timeout) except NULL:
-        """Go in; the next row. At the end, as after any exception, out again and EOFError."""
+        """Lock the source for reading and return the next row.
+
+        At the end of the capture unlock it and raise EOFError; any other exception unlocks it, too.
+        """
         if timeout is None and self._ready():
             self._busy = True
             return &self._rows[self._next]
         return self._begin_by(deadline_after(self._timeout if timeout is None else timeout))
 
     cdef const Record* _begin_by(self, int64_t deadline) except NULL:
-        """As `_begin`, if need be after a wait."""
+        """Do the same as `_begin`, waiting until `deadline` if no row is ready."""
         if self._busy:
             raise RuntimeError("another thread is reading from this source: one reader at a time")
         self._busy = True
@@ -141,7 +155,7 @@ cdef class Source:
             raise
 
     cdef const Record* _begin_ip(self, object timeout) except NULL:
-        """As `_begin`, for the next row with an IP layer; those before it count as read."""
+        """Do the same as `_begin` for the next row with an IP header; the rows before it count as read."""
         cdef const Record* row
         cdef int64_t deadline
         if timeout is None and self._ready():
@@ -158,7 +172,7 @@ cdef class Source:
         return row
 
     cdef const Record* _begin_iteration(self) except? NULL:
-        """As `_begin`, for a loop: NULL at the end, which `close()` makes, too."""
+        """Do the same as `_begin` for a loop: return NULL at the end and when the source is closed."""
         if self._ready():
             self._busy = True
             return &self._rows[self._next]
@@ -168,7 +182,10 @@ cdef class Source:
             return NULL
 
     cdef void _leave(self) noexcept:
-        """Go out; let go of rows that are all given out, and tear down what `close()` left to us."""
+        """Unlock the source.
+
+        Releases the rows if all were returned, and tears down if `close()` left that to the reader.
+        """
         if self._next == self._end and self._rows is not NULL:
             self._drop_rows()
         self._busy = False
@@ -185,32 +202,43 @@ cdef class Source:
                 self._event.shut()
 
     cdef Hold _lend(self):
-        """What single views of the current bytes hold on to."""
+        """Return the owner that views of single packets in the current data keep alive."""
         if self._view_hold is None:
             self._view_hold = lease_block(self._data_block, self._data_size).hold
         return self._view_hold
 
-    # Packets, one by one.
+    # Single packets.
 
     def new_packet(self):
-        """An empty Packet, large enough for any packet of this source,
-        to be given to `next_packet` again and again."""
-        return empty_packet(self._snaplen())
-
-    def next_packet(self, Packet buf=None, *, timeout=None):
-        """The next packet, copied.
-
-        Parameters
-        ----------
-        buf : Packet, optional
-            Where to put it, instead of a new one; it gets what fits.
-        timeout : float, optional
-            Seconds to wait at most.
+        """Return an empty packet with room for any packet of this source, for reuse with `next_packet`.
 
         Returns
         -------
         Packet
-            `buf` if it was given. Its bytes are its own.
+        """
+        return empty_packet(self._snaplen())
+
+    def next_packet(self, Packet buf=None, *, timeout=None):
+        """Return the next packet, copied.
+
+        Parameters
+        ----------
+        buf : Packet, optional
+            Packet to overwrite. The captured bytes are truncated to its capacity. Default: a new Packet.
+        timeout : float, optional
+            Maximum time to wait in seconds. Default: the source's `timeout`.
+
+        Returns
+        -------
+        Packet
+            `buf` if it was given. It owns its memory.
+
+        Raises
+        ------
+        EOFError, CaptureStopped, CaptureUnblocked, TimeoutError, RuntimeError, ValueError
+            See `Source`.
+        TypeError
+            `buf` is a PacketView.
         """
         cdef const Record* row = self._begin(timeout)
         try:
@@ -226,24 +254,29 @@ cdef class Source:
         return buf
 
     def next_payload(self, buf=None, *, timeout=None):
-        """The next packet's captured bytes, copied.
+        """Return the captured bytes of the next packet, copied.
 
         Parameters
         ----------
         buf : writable buffer, optional
-            Where to put them; it gets what fits. The source holds on to it until it is given another or
-            closed.
+            Buffer to write to; the bytes are truncated to its size. The source keeps a reference to it until
+            another one is given or the source is closed. Default: new bytes.
         timeout : float, optional
-            Seconds to wait at most.
+            Maximum time to wait in seconds. Default: the source's `timeout`.
 
         Returns
         -------
         payload : bytes or View
-            New bytes, or a View of what was written to `buf`.
+            New bytes, or a View of the part of `buf` that was written.
         pkt_type : PacketType
-            Who the packet was for.
+            Addressee or direction of the packet.
         total_len : int
-            Its length on the wire.
+            Length on the wire in bytes.
+
+        Raises
+        ------
+        EOFError, CaptureStopped, CaptureUnblocked, TimeoutError, RuntimeError, ValueError
+            See `Source`.
         """
         cdef const Record* row = self._begin(timeout)
         try:
@@ -258,23 +291,29 @@ cdef class Source:
         return result
 
     def next_ip_packet(self, buf=None, *, timeout=None):
-        """The next packet that has an IP layer, from its IP header on, copied. Other packets are passed over.
+        """Return the next packet with an IP header, from that header on, copied. Other packets are skipped.
 
         Parameters
         ----------
         buf : writable buffer, optional
-            Where to put it; it gets what fits. The source holds on to it until it is given another or closed.
+            Buffer to write to; the bytes are truncated to its size. The source keeps a reference to it until
+            another one is given or the source is closed. Default: new memory.
         timeout : float, optional
-            Seconds to wait at most.
+            Maximum time to wait in seconds. Default: the source's `timeout`.
 
         Returns
         -------
         ip_layer : IPLayer
-            Over memory of its own, or over what was written to `buf`.
+            View of new memory, or of the part of `buf` that was written.
         pkt_type : PacketType
-            Who the packet was for.
+            Addressee or direction of the packet.
         total_len : int
-            Its length on the wire, link-layer header included.
+            Length on the wire in bytes, link-layer header included.
+
+        Raises
+        ------
+        EOFError, CaptureStopped, CaptureUnblocked, TimeoutError, RuntimeError, ValueError
+            See `Source`.
         """
         cdef const Record* row = self._begin_ip(timeout)
         cdef Py_ssize_t at = ip_start(row)
@@ -292,15 +331,26 @@ cdef class Source:
         return result
 
     def next_packet_fn(self, fn, *, timeout=None):
-        """Call `fn(payload, total_len, pkt_type, ip_layer_offset)` with the next packet.
+        """Call `fn(payload, total_len, pkt_type, ip_layer_offset)` with the next packet, without a copy.
 
-        `payload` is a View of the source's own memory: it stays valid as long as it lives, and the memory is
-        on loan for that long. What `fn` raises goes through; the packet counts as read.
+        Parameters
+        ----------
+        fn : callable
+            `payload` is a View of the source's memory, which it keeps alive as long as it lives. `pkt_type`
+            is a PacketType. `ip_layer_offset` is the offset of the IP header in the payload, `NO_IP` if there
+            is none. Exceptions of `fn` are propagated; the packet counts as read nevertheless.
+        timeout : float, optional
+            Maximum time to wait in seconds. Default: the source's `timeout`.
 
         Returns
         -------
         object
-            What `fn` returns.
+            The result of `fn`.
+
+        Raises
+        ------
+        EOFError, CaptureStopped, CaptureUnblocked, TimeoutError, RuntimeError, ValueError
+            See `Source`.
         """
         cdef const Record* row = self._begin(timeout)
         cdef uint32_t total_len
@@ -316,10 +366,10 @@ cdef class Source:
         return fn(payload, total_len, pkt_type, ip_offset)
 
     cdef View _write_to(self, object buf, const uint8_t* p, Py_ssize_t n, bint ip_layer):
-        """Copy to a writable buffer what fits; a view of what was written.
+        """Copy bytes to a writable buffer, truncated to its size, and return a view of what was written.
 
-        The same buffer is mostly given again and again: hold on to it, which is cheaper than to ask for it
-        each time.
+        Callers usually pass the same buffer again and again. Keeping it exported is cheaper than exporting it
+        for each packet.
         """
         if buf is not self._given:
             self._target = borrow(buf, True)
@@ -347,27 +397,29 @@ cdef class Source:
             self._leave()
         return packet
 
-    # Packets in bulk.
+    # Batches.
 
     def next_batch(self, max_packets=None, timeout=None):
-        """The packets that are there, at least one: what one read or one ring block brought.
+        """Return the packets that are available, at least one: those of one read or one ring block.
 
         Parameters
         ----------
         max_packets : int, optional
-            Most packets to take.
+            Maximum number of packets. Default: no maximum.
         timeout : float, optional
-            Seconds to wait for the first.
+            Maximum time to wait for the first packet in seconds. Default: the source's `timeout`.
 
         Returns
         -------
         Batch
-            Over the source's own memory, which is on loan as long as the batch or a view of it lives.
+            Over the source's memory, which stays valid as long as the batch or a view of it lives.
 
         Raises
         ------
+        EOFError, CaptureStopped, CaptureUnblocked, TimeoutError, RuntimeError
+            See `Source`.
         ValueError
-            `max_packets` is less than 1.
+            `max_packets` is less than 1, or `timeout` is negative.
         """
         return self._next_batch(max_packets, timeout)
 
@@ -383,7 +435,7 @@ cdef class Source:
                 self._rows_hold = lease_block(self._rows_block, self._end * sizeof(Record)).hold
             batch = new_batch(
                 row, most, self._rows_hold, lease_block(self._data_block, self._data_size), self._links)
-            if most == self._end:  # that is all of them
+            if most == self._end:  # the batch has all rows
                 batch._total_bytes = self._total_bytes
             self._next += most
         finally:
@@ -391,29 +443,51 @@ cdef class Source:
         return batch
 
     def batches(self, max_packets=None, timeout=None):
-        """Iterate over batches to the end of the capture; see `next_batch`.
+        """Return an iterator over batches to the end of the capture; see `next_batch`.
 
-        What it gives is an Arrow stream, too, with the columns of `ArrowStream`: `polars.DataFrame(batches)`,
-        `pyarrow.table(batches)`, `duckdb.sql("from batches")`.
+        The iterator is also an Arrow stream with the default columns of `ArrowStream`:
+        `polars.DataFrame(batches)`, `pyarrow.table(batches)`, `duckdb.sql("from batches")`.
+
+        Parameters
+        ----------
+        max_packets : int, optional
+            Maximum number of packets in a batch. Default: no maximum.
+        timeout : float, optional
+            Maximum time to wait for each batch in seconds. Default: the source's `timeout`.
+
+        Returns
+        -------
+        iterator of Batch
+            After an exception such as TimeoutError it can be continued.
+
+        Raises
+        ------
+        CaptureStopped
+            The source is closed already.
         """
         self._check_open()
         cdef _Batches batches = _Batches.__new__(_Batches)
         batches.source, batches.max_packets, batches.timeout = self, max_packets, timeout
         return batches
 
-    # The rest.
+    # Counters, properties, closing.
 
     cdef object _totals(self):
-        """Counters since the source was opened."""
+        """Return the counters since the source was opened."""
         return Stats(self._earlier + self._next, 0, 0)
 
     @property
     def total_stats(self):
-        """Counters since the source was opened: a Stats, which no call clears."""
+        """Counters since the source was opened, a Stats; never reset."""
         return self._totals()
 
     def stats(self):
-        """Counters since the last call of `stats()`: a Stats."""
+        """Return the counters since the last call of `stats()`.
+
+        Returns
+        -------
+        Stats
+        """
         totals = self._totals()
         since = Stats(*(now - then for now, then in zip(totals, self._cleared, strict=True)))
         self._cleared = totals
@@ -421,27 +495,28 @@ cdef class Source:
 
     @property
     def links(self):
-        """The interfaces that packets come from: a tuple of Link. May grow while a file is read."""
+        """The interfaces that packets come from, a tuple of Link. It may grow while a file is read."""
         return self._links
 
     @property
     def link(self):
-        """The interface that packets come from, the first if there are several: a Link."""
+        """The first of `links`, a Link; None if there is none yet."""
         return self._links[0] if self._links else None
 
     @property
     def closed(self):
-        """Whether `close()` was called."""
+        """True after `close()`."""
         return bool(self._signal[0] & SIGNAL_STOP)
 
     def unblock(self):
-        """Make a read that waits, or else the next one, raise CaptureUnblocked. From any thread."""
+        """Make the waiting read, or else the next one, raise CaptureUnblocked. May be called from any thread.
+        """
         self._event.raise_signal(SIGNAL_UNBLOCK)
 
     def close(self):
-        """Stop.
+        """Close the source. May be called from any thread; a second call does nothing.
 
-        A read that waits, and every later one, raises CaptureStopped. From any thread; views live on.
+        A waiting read and every later one raise CaptureStopped. Batches and views stay valid.
         """
         self._event.raise_signal(SIGNAL_STOP)
         if self._busy and self._reader != PyThread_get_thread_ident():
@@ -450,9 +525,10 @@ cdef class Source:
             self._shut_down()
 
     cdef int _wait_for_reader(self) except -1:
-        """Let the reader get out first, who would have to tear down otherwise, which can take its time.
+        """Wait until the reader has left, at most 100 ms.
 
-        Should it not come, it is not waiting, but busy with something long: then it does tear down.
+        Otherwise the reader would have to tear down, which can take long. A reader that has not left by then
+        is not waiting but busy, and does tear down.
         """
         cdef timespec nap
         cdef int64_t end = monotonic_ns() + LONGEST_WAIT
@@ -481,7 +557,7 @@ cdef class Source:
 
 @cython.final
 cdef class _Batches:
-    """The iterator that `batches()` gives. After an exception it goes on where it was."""
+    """Iterator returned by `Source.batches()`. After an exception it continues where it stopped."""
 
     cdef Source source
     cdef object max_packets, timeout
@@ -505,19 +581,32 @@ cdef class _Batches:
 
 
 cdef class ZeroCopySource(Source):
-    """A Source whose packets can be looked at where they are."""
+    """Base class of sources that return packets without copying them.
+
+    Views keep the source's memory alive: for a ring that is a block, which the kernel cannot fill meanwhile.
+    """
 
     def next_payload_zero_copy(self, *, timeout=None):
-        """The next packet's captured bytes, not copied.
+        """Return the captured bytes of the next packet, without a copy.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Maximum time to wait in seconds. Default: the source's `timeout`.
 
         Returns
         -------
         payload : View
-            Of the source's own memory, which is on loan as long as the view lives.
+            View of the source's memory, which it keeps alive as long as it lives.
         pkt_type : PacketType
-            Who the packet was for.
+            Addressee or direction of the packet.
         total_len : int
-            Its length on the wire.
+            Length on the wire in bytes.
+
+        Raises
+        ------
+        EOFError, CaptureStopped, CaptureUnblocked, TimeoutError, RuntimeError, ValueError
+            See `Source`.
         """
         cdef const Record* row = self._begin(timeout)
         try:
@@ -529,17 +618,26 @@ cdef class ZeroCopySource(Source):
         return result
 
     def next_ip_packet_zero_copy(self, *, timeout=None):
-        """The next packet that has an IP layer, from its IP header on,
-        not copied. Other packets are passed over.
+        """Return the next packet with an IP header, from that header on, without a copy. Others are skipped.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Maximum time to wait in seconds. Default: the source's `timeout`.
 
         Returns
         -------
         ip_layer : IPLayer
-            Over the source's own memory, which is on loan as long as it lives.
+            View of the source's memory, which it keeps alive as long as it lives.
         pkt_type : PacketType
-            Who the packet was for.
+            Addressee or direction of the packet.
         total_len : int
-            Its length on the wire, link-layer header included.
+            Length on the wire in bytes, link-layer header included.
+
+        Raises
+        ------
+        EOFError, CaptureStopped, CaptureUnblocked, TimeoutError, RuntimeError, ValueError
+            See `Source`.
         """
         cdef const Record* row = self._begin_ip(timeout)
         cdef Py_ssize_t at = ip_start(row)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from slimcap import RECORD_DTYPE, PcapSource
-from slimcap.source.pcap import PcapDecoder
+from slimcap.capfile.pcap_decoder import PcapDecoder
 from support.builders.captures import simple
 from support.builders.pcap import MICRO, MODIFIED, NANO, pcap_file, pcap_header, pcap_record
 from support.capfiles import FRAME, LONGEST, near, same_rows
@@ -232,7 +232,7 @@ def test_read_only_rows_raise():
 def test_uninitialised_decoder_does_not_crash(data):
     code = f"""if True:
         import numpy, slimcap
-        from slimcap.source.pcap import PcapDecoder
+        from slimcap.capfile.pcap_decoder import PcapDecoder
         rows = numpy.zeros(4, slimcap.RECORD_DTYPE)
         try:
             assert PcapDecoder.__new__(PcapDecoder).decode({data}, rows) == 0

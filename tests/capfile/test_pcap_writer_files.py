@@ -162,7 +162,7 @@ INTERRUPTED = """
 import os, signal, sys, threading
 import numpy as np
 from slimcap import RECORD_DTYPE, Batch
-from slimcap.sink.pcap import PcapWriter
+from slimcap.capfile.pcap_writer import PcapWriter
 records = np.zeros(1000, RECORD_DTYPE)
 records["cap_len"] = 1000
 read_end, write_end = os.pipe()
@@ -195,7 +195,7 @@ def test_ctrl_c_while_a_pipe_is_full_loses_nothing():
 TO_STDOUT = """
 import os, sys
 from slimcap import read
-from slimcap.sink.pcap import PcapWriter
+from slimcap.capfile.pcap_writer import PcapWriter
 if sys.argv[2] == "nonblocking":
     os.set_blocking(1, False)
 with PcapWriter("-") as writer:
@@ -220,6 +220,6 @@ def test_writing_to_stdout(mode, data_path):
 
 
 def test_closed_stdout_raises():
-    code = "import os; from slimcap.sink.pcap import PcapWriter; os.close(1); PcapWriter('-')"
+    code = "import os; from slimcap.capfile.pcap_writer import PcapWriter; os.close(1); PcapWriter('-')"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, timeout=30, check=False)
     assert b"OSError: [Errno 9] fcntl: Bad file descriptor: '<stdout>'" in done.stderr

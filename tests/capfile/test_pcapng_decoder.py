@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from slimcap import RECORD_DTYPE, read
-from slimcap.source.pcapng import PcapngDecoder
+from slimcap.capfile.pcapng_decoder import PcapngDecoder
 from support.batches import payloads_of, rows_of
 from support.builders.pcap import pcap_header
 from support.capfiles import BEGIN, FRAME, NG, PCAPNG_FILES, blocks_of

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 import slimcap
-from slimcap.cli import bench, methods
+from slimcap.cli.commands import bench
 from slimcap.cli.main import main
-from slimcap.cli.methods import FILE_WAYS, RINGS, WAYS
+from slimcap.cli.measure import methods
+from slimcap.cli.measure.methods import FILE_WAYS, RINGS, WAYS
 
 SHORT = ["--seconds", "0.001"]
 

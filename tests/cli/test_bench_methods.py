@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import slimcap
-from slimcap.cli import methods
-from slimcap.cli.allocations import count_allocations
-from slimcap.cli.methods import PACKET_LEN, SNAPLEN, WAYS, Ring
+from slimcap.cli.measure import methods
+from slimcap.cli.measure.allocations import count_allocations
+from slimcap.cli.measure.methods import PACKET_LEN, SNAPLEN, WAYS, Ring
 
 SMALL = Ring(4096, 8)
 

@@ -11,7 +11,7 @@ import pytest
 
 from slimcap import Batch, read
 from slimcap.cli.main import main
-from slimcap.sink.tables import FORMATS
+from slimcap.sink.table_file import FORMATS
 from support.tables import RECORD_COLUMNS, assert_table, read_table
 
 pa = pytest.importorskip("pyarrow")

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 import slimcap
-from slimcap.cli import capture
 from slimcap.cli import main as main_module
-from slimcap.cli.lines import JSON_KEYS
+from slimcap.cli.commands import capture
 from slimcap.cli.main import main
+from slimcap.cli.render.lines import JSON_KEYS
 from support.cli import run_slimcap, sample_path
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from slimcap.cli import progress
 from slimcap.cli.main import main
+from slimcap.cli.terminal import progress
 from support.cli import PATIENCE, SUMMARY_OF_MIXED, sample_path, start_slimcap
 from support.samples import DATA
 

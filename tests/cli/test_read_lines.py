@@ -12,8 +12,8 @@ from types import ModuleType
 import pytest
 
 import slimcap
-from slimcap.cli.lines import JSON_KEYS
 from slimcap.cli.main import main
+from slimcap.cli.render.lines import JSON_KEYS
 from support.cli import bad_path, ip_of, iso, sample_path
 from support.samples import DATA
 

@@ -16,7 +16,7 @@ from slimcap.filter import (
     accept,
     check,
     compile_expression,
-    expression,
+    libpcap,
 )
 from support.bpf_frames import ethernet_frames
 from support.bpf_oracles import (
@@ -132,15 +132,15 @@ def test_threads_may_compile_at_the_same_time(background: Callable[..., Any]) ->
 
 
 def test_missing_libpcap_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expression, "_LIBRARIES", ("libnowhere.so.0.8", "libnowhere.so.1"))
-    expression._libpcap.cache_clear()
+    monkeypatch.setattr(libpcap, "_LIBRARIES", ("libnowhere.so.0.8", "libnowhere.so.1"))
+    libpcap._libpcap.cache_clear()
     try:
         with pytest.raises(
             FilterError, match=r"libnowhere.so.0.8 or libnowhere.so.1.*apt install libpcap0.8"
         ):
             compile_expression("ip", ETHERNET)
     finally:
-        expression._libpcap.cache_clear()
+        libpcap._libpcap.cache_clear()
 
 
 @pytest.mark.usefixtures("_libpcap")

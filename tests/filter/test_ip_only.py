@@ -21,7 +21,7 @@ from slimcap.filter import (
     with_direction,
     without_vlans,
 )
-from slimcap.packet.types import PacketType
+from slimcap.packet.enums import PacketType
 from support.bpf_frames import TAGGED, WITH_IP, ethernet_frames
 from support.bpf_oracles import (
     ETHERNET,

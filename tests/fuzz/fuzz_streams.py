@@ -6,8 +6,8 @@ import io
 from collections.abc import Iterator
 
 from corpus import compressed_captures
-from slimcap.source.compression import SNIFF_LEN, decompressor
-from slimcap.source.stream import StreamError
+from slimcap.io.compression.detect import SNIFF_LEN, decompressor
+from slimcap.io.compression.stream_reader import StreamError
 
 MOST_PIECE = 1 << 22  # bytes: the largest block of any format, of lz4
 ENOUGH = 1 << 25  # bytes: stop in a decompression bomb

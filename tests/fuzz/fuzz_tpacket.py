@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import slimcap
-from slimcap.source.tpacket import BlockWalker, reinsert_tags
+from slimcap.source.live.block_walker import BlockWalker, reinsert_tags
 from support.blocks import ARP, IPV4, IPV6, TAGGED, Sent, block_of
 
 _HEADERS = 48 + 68  # of a block and of a packet, before any payload

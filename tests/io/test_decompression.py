@@ -12,7 +12,7 @@ import pytest
 import make_samples
 from make_samples import pcap_header, pcap_record
 from slimcap import FileFormatError, PcapSource, TruncatedFileError, open_file, read
-from slimcap.source.compression import decompressor
+from slimcap.io.compression.detect import decompressor
 from support.compression import (
     FACTS,
     GZIP,

@@ -10,7 +10,7 @@ import pytest
 
 from make_samples import gzip_member, pcap_header, pcap_record
 from slimcap import FileFormatError, PcapSource
-from slimcap.source.compression import SNIFF_LEN, decompressor
+from slimcap.io.compression.detect import SNIFF_LEN, decompressor
 from support.compression import BZIP2, GZIP, every_kind
 
 BOMB = """if True:

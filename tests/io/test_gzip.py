@@ -12,7 +12,7 @@ import pytest
 import make_samples
 from make_samples import gzip_member, pcap_header, pcap_record
 from slimcap import FileFormatError, PcapSource, TruncatedFileError
-from slimcap.source import deflate
+from slimcap.io.compression import gzip as gzip_reader
 from support.compression import (
     FACTS,
     GZIP,
@@ -33,7 +33,7 @@ def zlib_kind(request, monkeypatch):
         monkeypatch.setitem(sys.modules, "zlib_ng", None)
     else:
         pytest.importorskip("zlib_ng", exc_type=ImportError)
-    module, _ = deflate.fastest_zlib()
+    module, _ = gzip_reader.fastest_zlib()
     assert (module is zlib) == (request.param == "zlib")
     return request.param
 

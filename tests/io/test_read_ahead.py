@@ -13,9 +13,9 @@ import pytest
 
 from make_samples import pcap_header, pcap_record
 from slimcap import CaptureStopped, CaptureUnblocked, FileFormatError, PcapSource, TruncatedFileError, read
-from slimcap.source import ahead
-from slimcap.source.frames import FrameReader
-from slimcap.source.stream import StreamError
+from slimcap.io.compression import read_ahead
+from slimcap.io.compression.stream_reader import StreamError
+from slimcap.io.compression.zstd_lz4 import FrameReader
 from support.compression import PLAIN, every_kind, zstd
 from support.threads import wait_until
 
@@ -180,7 +180,7 @@ def test_ctrl_c_interrupts_a_waiting_read(tmp_path):
     path.write_bytes(zstd(PLAIN))
     code = """if True:
         import signal, sys, threading, time, slimcap
-        from slimcap.source.frames import FrameReader
+        from slimcap.io.compression.zstd_lz4 import FrameReader
         real = FrameReader.read
         def read(self):
             data = real(self)
@@ -223,8 +223,8 @@ class Endless:
 
 def test_amount_that_is_read_ahead_is_bounded():
     reader, closed = Endless(), threading.Event()
-    most = ahead.MOST_AHEAD // 100_000 + 2
-    pipe = ahead.Ahead(reader, closed.set)
+    most = read_ahead.MOST_AHEAD // 100_000 + 2
+    pipe = read_ahead.Ahead(reader, closed.set)
     wait_until(lambda: reader.count >= most - 1)
     [thread] = threads()
     wait_until(lambda: is_asleep(thread))

@@ -11,7 +11,8 @@ import threading
 import pytest
 
 from slimcap import NO_IP, LinkNotFound
-from slimcap.source.link import Link, links
+from slimcap.packet.link import Link
+from slimcap.source.live.interfaces import links
 
 
 def properties():

@@ -16,13 +16,18 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "slimcap"
 
 # Each may import from those before it. "slimcap" is the package's own __init__: the public names.
-LAYERS = ("errors", "abi", "wire", "packet", "filter", "source", "sink", "slimcap", "cli", "__main__")
+LAYERS = (
+    *("errors", "abi", "wire", "packet", "filter", "io", "capfile", "source", "sink"),
+    *("slimcap", "cli", "__main__"),
+)
+MAX_MODULES = 14  # in a folder; `wire` has one for each protocol
 
 # Methods may import from a later layer when they are called: (file, module that it imports).
 DEFERRED = {
-    ("packet/batch.pyx", "slimcap.filter.match"),
+    ("packet/batch.pyx", "slimcap.filter.matcher"),
     ("packet/batch.pyx", "slimcap.sink.arrow"),
-    ("packet/batch.pyx", "slimcap.sink.frames"),
+    ("packet/batch.pyx", "slimcap.sink.dataframes"),
+    ("packet/link.py", "slimcap.source.live"),
     ("source/base.pyx", "slimcap.sink.arrow"),
 }
 
@@ -187,7 +192,9 @@ def test_an_upward_import_is_found() -> None:
 def test_every_file_was_parsed() -> None:
     imports = all_imports()
     assert {layer_of_file(one.file) for one in imports} == {layer_of_file(file) for file in FILES}
-    assert {"errors", "abi", "wire", "packet", "source", "slimcap", "cli"} <= set(map(layer_of_file, FILES))
+    assert {"errors", "abi", "wire", "packet", "io", "capfile", "source", "slimcap", "cli"} <= set(
+        map(layer_of_file, FILES)
+    )
     assert set(map(layer_of_file, FILES)) <= set(LAYERS), "a folder without a place in the order"
     assert {file.suffix for file in FILES} == {".py", ".pyx", ".pxd", ".pyi"}
     without = {file for file in FILES if file.stat().st_size} - {one.file for one in imports}
@@ -220,3 +227,27 @@ def test_cimports_are_spelt_so_that_a_change_rebuilds() -> None:
         if one.word == "cimport" and one.names and (ROOT / one.module.replace(".", "/")).is_dir()
     ]
     assert not from_a_folder, "\n".join(from_a_folder)
+
+
+def test_each_module_name_occurs_once() -> None:
+    folders: dict[str, set[Path]] = {}
+    for file in FILES:
+        if file.stem != "__init__":
+            folders.setdefault(file.stem, set()).add(file.parent.relative_to(PACKAGE))
+    assert len(folders) > 100
+    assert {stem: found for stem, found in folders.items() if len(found) > 1} == {}
+
+
+def test_no_folder_is_crowded() -> None:
+    modules: dict[Path, set[str]] = {}
+    for file in FILES:
+        modules.setdefault(file.parent, set()).add(file.stem)
+    assert len(modules) > 10
+    crowded = {folder.name for folder, stems in modules.items() if len(stems - {"__init__"}) > MAX_MODULES}
+    assert crowded == {"wire"}
+
+
+def test_c_is_declared_in_abi_alone() -> None:
+    declaring = {file for file in FILES if re.search(r"^ *cdef extern", file.read_text(), re.M)}
+    assert declaring
+    assert {file.parent.name for file in declaring} == {"abi"}

@@ -168,7 +168,7 @@ def test_modules_import_nothing_but_numpy() -> None:
         "print(*set(sys.modules) - before)"
     )
     new = set(done.stdout.split())
-    assert {"slimcap.packet.lease", "slimcap.source.compression", "slimcap.cli.main"} <= new
+    assert {"slimcap.packet.lease", "slimcap.io.compression.detect", "slimcap.cli.main"} <= new
     packages = {module.partition(".")[0] for module in new}
     foreign = {
         name for name in packages - sys.stdlib_module_names if not name.startswith(("cython", "_cython"))
@@ -178,3 +178,11 @@ def test_modules_import_nothing_but_numpy() -> None:
 
 def test_package_is_marked_as_typed() -> None:
     assert (PACKAGE / "py.typed").exists()
+
+
+def test_import_in_the_source_tree_says_what_to_do() -> None:
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); import slimcap"
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "ImportError: slimcap is not compiled in" in done.stderr
+    assert "CONTRIBUTING.md" in done.stderr

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import slimcap
-from slimcap.source.link import Link
-from slimcap.source.pcap import PcapDecoder
+from slimcap.capfile.pcap_decoder import PcapDecoder
+from slimcap.packet.link import Link
 from support.samples import GOOD, sample_of
 
 PAGE = mmap.PAGESIZE

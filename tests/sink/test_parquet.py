@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from slimcap import Batch, TruncatedFileError, open_file
-from slimcap.sink import parquet, tables
+from slimcap.sink import parquet, table_file
 from support.tables import RECORD_COLUMNS, assert_table, read_table
 
 pa = pytest.importorskip("pyarrow")
@@ -65,7 +65,7 @@ def test_every_sample_is_written_unchanged(good: Any, tmp_path: Path) -> None:
 def test_row_groups_have_at_most_group_rows(
     tmp_path: Path, mixed: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "GROUP_ROWS", 2 * len(mixed))
+    monkeypatch.setattr(table_file, "GROUP_ROWS", 2 * len(mixed))
     assert parquet.write([mixed] * 5, tmp_path / "out.parquet") == 5 * len(mixed)
     metadata = pq.ParquetFile(tmp_path / "out.parquet").metadata
     assert [metadata.row_group(i).num_rows for i in range(3)] == [n * len(mixed) for n in (2, 2, 1)]
@@ -74,8 +74,8 @@ def test_row_groups_have_at_most_group_rows(
 def test_a_batch_larger_than_a_group_is_split(
     tmp_path: Path, mixed: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "PART_ROWS", 7)
-    monkeypatch.setattr(tables, "GROUP_ROWS", 14)
+    monkeypatch.setattr(table_file, "PART_ROWS", 7)
+    monkeypatch.setattr(table_file, "GROUP_ROWS", 14)
     assert parquet.write(mixed, tmp_path / "out.parquet") == len(mixed)
     assert pq.ParquetFile(tmp_path / "out.parquet").metadata.num_row_groups == -(-len(mixed) // 14)
     assert_table(tmp_path / "out.parquet", mixed, [*RECORD_COLUMNS, "payload"])

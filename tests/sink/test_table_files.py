@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from slimcap import Batch, open_file
-from slimcap.sink import parquet, tables
-from slimcap.sink.tables import FORMATS, TableFile
+from slimcap.sink import parquet, table_file
+from slimcap.sink.table_file import FORMATS, TableFile
 from support.tables import RECORD_COLUMNS, assert_table
 
 pa = pytest.importorskip("pyarrow")
@@ -26,7 +26,7 @@ pq = pytest.importorskip("pyarrow.parquet")
 def test_every_packet_is_written_in_row_groups(
     format: str, group: int, tmp_path: Path, data_path: Path, mixed: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "GROUP_SIZE", group)
+    monkeypatch.setattr(table_file, "GROUP_SIZE", group)
     path = tmp_path / f"out.{format}"
     columns = [*RECORD_COLUMNS, "payload"]
     with TableFile(path) as file, open_file(data_path / "mixed.pcap", block_size=700) as source:
@@ -83,7 +83,7 @@ def test_a_full_device_raises(
 ) -> None:
     path = tmp_path / f"out.{format}"
     path.symlink_to("/dev/full")
-    monkeypatch.setattr(tables, "GROUP_SIZE", 0)
+    monkeypatch.setattr(table_file, "GROUP_SIZE", 0)
     full = "No space left on device: '/dev/full'"
 
     def write_much() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from slimcap.filter import Instruction, Program, check, pack
 from slimcap.filter import program as bpf
-from slimcap.filter.expression import _libpcap, _Program
+from slimcap.filter.libpcap import _libpcap, _Program
 
 SO_ATTACH_FILTER = 26
 PACKET_SIZE = 200  # bytes of the longest random packet

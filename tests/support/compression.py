@@ -16,8 +16,8 @@ import pytest
 import make_samples
 from make_samples import pcap_file
 from slimcap import FileFormatError, PcapSource
-from slimcap.source.compression import SNIFF_LEN, decompressor
-from slimcap.source.stream import StreamError
+from slimcap.io.compression.detect import SNIFF_LEN, decompressor
+from slimcap.io.compression.stream_reader import StreamError
 from support.files import Trickle
 from support.samples import drain
 

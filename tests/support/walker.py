@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcap import NO_IP, RECORD_DTYPE
-from slimcap.source.tpacket import BlockWalker
+from slimcap.source.live.block_walker import BlockWalker
 from support.blocks import BLOCK_HEADER, FIRST, PACKET_HEADER, PACKET_MIN
 
 Rows = NDArray[np.void]

@@ -4,7 +4,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import assert_type
 
 from slimcap import Link
-from slimcap.source.link import links
+from slimcap.source.live.interfaces import links
 
 
 def check_interface() -> None:

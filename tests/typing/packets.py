@@ -97,6 +97,6 @@ def refused(packet: Packet, view: View) -> None:
     Packet.from_payload(b"", buffer=packet)  # type: ignore[call-arg]
     slimcap.build_packet(1, 2)  # type: ignore[arg-type]
     packet.total_len = 9  # type: ignore[misc]
-    packet.payload.src  # type: ignore[attr-defined]
+    _ = packet.payload.src  # type: ignore[attr-defined]
     view[0] = 1  # type: ignore[index]
     view["0"]  # type: ignore[call-overload]

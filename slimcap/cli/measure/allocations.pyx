@@ -5,19 +5,15 @@ memory may be freed, or grow, after the hook is gone as before it came.
 """
 from libc.stdint cimport uint64_t
 
-cdef extern from "Python.h":
-    ctypedef enum PyMemAllocatorDomain:
-        PYMEM_DOMAIN_RAW
-        PYMEM_DOMAIN_MEM
-        PYMEM_DOMAIN_OBJ
-    ctypedef struct PyMemAllocatorEx:
-        void* ctx
-        void* (*malloc)(void* ctx, size_t size) noexcept nogil
-        void* (*calloc)(void* ctx, size_t count, size_t size) noexcept nogil
-        void* (*realloc)(void* ctx, void* memory, size_t size) noexcept nogil
-        void (*free)(void* ctx, void* memory) noexcept nogil
-    void PyMem_GetAllocator(PyMemAllocatorDomain domain, PyMemAllocatorEx* allocator)
-    void PyMem_SetAllocator(PyMemAllocatorDomain domain, PyMemAllocatorEx* allocator)
+from slimcap.abi.python cimport (
+    PYMEM_DOMAIN_MEM,
+    PYMEM_DOMAIN_OBJ,
+    PYMEM_DOMAIN_RAW,
+    PyMem_GetAllocator,
+    PyMem_SetAllocator,
+    PyMemAllocatorDomain,
+    PyMemAllocatorEx,
+)
 
 cdef enum:
     DOMAINS = 3

@@ -4,13 +4,13 @@ from slimcap.io.watch cimport Watch
 from slimcap.source.file.several cimport FilesSource, Part
 
 cdef class Rotation(Watch):
-    cdef str pattern        # None: the files are those of a list
-    # A mark is what tells a file from others: device, inode, time of the last change.
-    cdef list queue         # (path, mark) of those that come next; of a list's, (path, None)
-    cdef dict seen          # of files that matched when that was looked at: path → mark
-    cdef tuple reading      # mark of the file that is read, or None
-    cdef object done        # marks of those that were read last
-    cdef bint complete      # nothing is to be added any more
+    cdef str pattern        # None: the files are given as a list
+    # A mark identifies a file: device, inode, time of the last modification.
+    cdef list queue         # (path, mark) of the files to read next; (path, None) if given as a list
+    cdef dict seen          # files that matched at the last scan: path → mark
+    cdef tuple reading      # mark of the current file, or None
+    cdef object done        # marks of the files that were finished last
+    cdef bint complete      # no more files are added
     cdef int look(self) except -1
     cdef bint is_new(self, str path, tuple mark, set queued, set read)
     cdef bint is_reading(self, tuple mark)
@@ -21,8 +21,8 @@ cdef class Rotation(Watch):
 
 cdef class RotatedSource(FilesSource):
     cdef Rotation _rotation
-    cdef Part _part         # that is read, or None
-    cdef int _done          # files that were
+    cdef Part _part         # the current file, or None
+    cdef int _done          # number of finished files
     cdef bint _next_file(self, int64_t deadline) except -1
     cdef bint _open_next(self, int64_t deadline) except -1
     cdef bint _read_on(self, int64_t deadline) except -1

@@ -1,9 +1,9 @@
-"""`RotatedSource`: files that follow each other, while they are written.
+"""`RotatedSource`: files that are written one after the other, read while they are written.
 
-    tcpdump -C, -G, dumpcap -b, an atomic rename ──► folder ──► queue ──► the file that is read
-                                                       ▲ inotify              ▲ inotify, the same
+    tcpdump -C, -G, dumpcap -b, atomic rename ──► folder ──► queue ──► the file that is read
+                                                     ▲ inotify             ▲ the same inotify
 
-A file is over when a newer one is there, since its writer closes it before it goes on with the next.
+A file ends when a newer one exists, since a writer closes a file before it opens the next.
 """
 cimport cython
 from libc.stdint cimport int64_t
@@ -23,15 +23,15 @@ from collections import deque
 from slimcap.errors import FileFormatError, FilterError, TruncatedFileError
 
 cdef enum:
-    REMEMBERED = 1000       # files that are known to be read, though the folder does not have them any more
+    REMEMBERED = 1000       # finished files that are remembered even if they are no longer in the folder
 
 
 @cython.final
 cdef class Rotation(Watch):
-    """Which file comes next."""
+    """The queue of files to read next."""
 
     cdef int look(self) except -1:
-        """Add files that are new to the queue, the oldest first."""
+        """Append new files to the queue, the oldest first."""
         if self.pattern is None or self.complete or not self.changed:
             return 0
         self.changed = False
@@ -41,14 +41,14 @@ cdef class Rotation(Watch):
         queued = {mark[:2] for _, mark in self.queue}
         read = {mark for mark in self.seen.values() if mark[:2] not in queued}
         new = [(path, mark) for path, mark in found.items() if self.is_new(path, mark, queued, read)]
-        # By name within a tick of the file system's clock.
+        # By name if the times are within one tick of the file system's clock.
         new.sort(key=lambda file: (file[1][2], _natural_order(file[0])))
         self.queue += new
         self.seen = found
         return 0
 
     cdef bint is_new(self, str path, tuple mark, set queued, set read):
-        """Whether a file was not seen before: under this name, nor, since, under another."""
+        """Return True if a file was not seen before, neither under this name nor under another."""
         if self.seen.get(path, ())[:2] == mark[:2] or mark[:2] in queued:
             return False
         return mark not in read and mark not in self.done and not self.is_reading(mark)
@@ -57,16 +57,17 @@ cdef class Rotation(Watch):
         return self.reading is not None and self.reading[:2] == mark[:2]
 
     cdef str take(self):
-        """The path of the file that is read next."""
+        """Remove the next file from the queue, and return its path."""
         path, self.reading = self.queue.pop(0)
         return path
 
     cdef bint is_there(self, int fd) except -1:
-        """Whether what was opened is the file that was queued: its name may be another one's by now."""
+        """Return True if the opened file is the one that was queued; its name may belong to another by now.
+        """
         return self.reading is None or self.is_reading(_mark_of(os.fstat(fd)))
 
     cdef bint queue_again(self, str path) except -1:
-        """Look for the file to read under another name; False if it is gone."""
+        """Find the file to read under its new name and queue it again; return False if it was removed."""
         cdef bint complete = self.complete
         mark, self.reading = self.reading, None
         if mark is None:
@@ -81,7 +82,10 @@ cdef class Rotation(Watch):
         return False
 
     cdef int note_done(self, int fd) except -1:
-        """A file was read: it is not new, also if a look misses it, as when it is renamed just then."""
+        """Remember a file that was read.
+
+        Otherwise it would be new after a scan that missed it, for example while it was renamed.
+        """
         mark = self.reading if fd < 0 else _mark_of(os.fstat(fd))
         if mark is not None:
             self.done.append(mark)
@@ -95,37 +99,50 @@ cdef class Rotation(Watch):
 
 @cython.final
 cdef class RotatedSource(FilesSource):
-    """Capture files that are being written, one after the other, as one Source.
-    `slimcap.open_files(…, follow=True)` opens it.
+    """Read capture files one after the other, while they are written. `slimcap.open_files` opens it.
 
-    The files are read in the order of their last change, at the same time by name, in which numbers count as
-    such. At the end of the newest it waits until that grows, or a newer file matches the pattern: then the
-    one before is read to its end. It ends with `stop()`.
+    Files are read in the order of their last modification; of equal times, by name in natural order (cap2
+    before cap10). At the end of the newest file the source waits until it grows or a newer file matches the
+    pattern; in the latter case it reads the older file to its end and continues with the newer one. The
+    source ends after `stop()`.
 
-    Files are opened by the calls that read, one at a time; there are no `links` before that. A file that is
-    renamed is not read again, one that takes the name of another is. What writes over its oldest file without
-    removing it first (tcpdump -W) cannot be followed.
+    Files are opened by the calls that read, one at a time; before that there are no `links`. A file that is
+    renamed is not read again; a file that takes the name of another one is read. A writer that overwrites its
+    oldest file without removing it first (tcpdump -W) cannot be followed.
 
-    If a file is damaged, cannot be read on, or is gone before its turn, the call that comes to it raises the
-    error, once. The next one goes on with the next file.
+    If a file is damaged, cannot be read, or is removed before its turn, the call that reaches it raises the
+    error, once; the next call continues with the next file.
 
     Parameters
     ----------
     files : str, os.PathLike or sequence of paths
-        A pattern of `glob.glob` with wildcards in its last part only; nothing needs to match yet. Or paths,
-        which are read in their order, and the last of which is followed, until it is removed.
-    snaplen, filter, block_size, timeout
-        As for `PcapSource`.
+        A pattern of `glob.glob` with wildcards only in its last component; no file needs to match yet. Or
+        paths, which are read in the given order; the last one is followed until it is removed.
+    snaplen : int, optional
+        Maximum number of bytes to read of a packet. Default: all that were captured.
+    filter : str, Machine or sequence of (code, jt, jf, k), optional
+        A tcpdump expression or a classic BPF program, as for `PcapSource`. Default: all packets match.
+    block_size : int, default 1 MiB
+        Number of bytes to read at a time, from 64 bytes to 1 GiB.
+    timeout : float, optional
+        Maximum time in seconds that a read waits for more data or the next file. Default: no maximum.
 
     Raises
     ------
     ValueError
-        There are no files, the pattern has wildcards for folders, or an option is out of range.
+        `files` is empty or has file objects, the pattern has wildcards for folders, or an option is out of
+        range.
     OSError
-        The folder, or a file of the list, is not there. Also from calls that read: a file cannot be opened or
-        read.
+        The folder, or a file of the list, does not exist. Also from calls that read: a file cannot be opened
+        or read.
     FileFormatError, FilterError, ImportError
-        From calls that read, as of `PcapSource`.
+        From calls that read, as for `PcapSource`.
+
+    Examples
+    --------
+    >>> with slimcap.RotatedSource("/var/log/capture-*.pcap") as source:
+    ...     for batch in source.batches():
+    ...         print(len(batch), source.comments)
     """
 
     def __init__(self, files, *, snaplen=None, filter=None, Py_ssize_t block_size=1 << 20, timeout=None):
@@ -156,7 +173,7 @@ cdef class RotatedSource(FilesSource):
                 raise
             except TruncatedFileError:
                 self._end_file()
-                if not self._signal[0] & SIGNAL_END:  # else the file has no header yet
+                if not self._signal[0] & SIGNAL_END:  # after stop() it only has no header yet
                     raise
                 continue
             except (FileFormatError, FilterError, OSError, ImportError):
@@ -166,11 +183,11 @@ cdef class RotatedSource(FilesSource):
         return False
 
     cdef bint _next_file(self, int64_t deadline) except -1:
-        """Wait for the next file; False if there will be none."""
+        """Wait for the next file; return False if there will be none."""
         cdef bint stopped
         while True:
             stopped = self._signal[0] & SIGNAL_END
-            self._rotation.changed |= stopped  # perhaps, unheard
+            self._rotation.changed |= stopped  # there may be changes that inotify has not reported yet
             self._rotation.look()
             self._rotation.complete |= stopped
             if self._rotation.queue:
@@ -182,7 +199,10 @@ cdef class RotatedSource(FilesSource):
         return True
 
     cdef bint _open_next(self, int64_t deadline) except -1:
-        """Open the file; False, and without one, if it has another name by now, under which it is next."""
+        """Open the file; return False if it was renamed.
+
+        Then there is no current file, and it is the next in the queue under its new name.
+        """
         cdef Part part = self._part
         try:
             self._open_part(part, self._options, deadline, self._rotation)
@@ -197,7 +217,7 @@ cdef class RotatedSource(FilesSource):
         return False
 
     cdef bint _read_on(self, int64_t deadline) except -1:
-        """Show the next packets of the file; False at its end."""
+        """Make the next packets of the file current; return False at its end."""
         cdef Part part = self._part
         if not self._read_part(part, deadline):
             return False
@@ -217,7 +237,7 @@ cdef class RotatedSource(FilesSource):
 
 
 def _path_of(file):
-    """The path of a file that is there."""
+    """Return the path of a file; raise OSError if it does not exist."""
     if not isinstance(file, (str, bytes, os.PathLike)):
         raise ValueError("a file object does not tell when it grows: give its path to follow it")
     os.stat(file)
@@ -225,12 +245,12 @@ def _path_of(file):
 
 
 def _regular_files(pattern):
-    """Files that match, and what tells them apart."""
+    """Yield (path, mark) for each regular file that matches the pattern."""
     for path in glob.glob(pattern):
         try:
             status = os.stat(path)
         except OSError:
-            continue  # it is gone again
+            continue  # removed in the meantime
         if stat.S_ISREG(status.st_mode):
             yield path, _mark_of(status)
 
@@ -240,5 +260,5 @@ def _mark_of(status):
 
 
 def _natural_order(path):
-    """A key by which cap2 comes before cap10."""
+    """Return a sort key by which cap2 comes before cap10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path)]

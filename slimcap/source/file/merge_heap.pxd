@@ -1,11 +1,10 @@
-"""Which of several files has the earliest packet: a binary heap of their next rows, in C.
+"""Binary heap of the files' next rows: the file with the earliest packet is at the top.
 
-        heap[0]             the earliest; a file's own order is never changed: only its next row counts
+        heap[0]             the earliest; a file's own order is kept: only its next row is compared
        /       \
-    heap[1]   heap[2] …     none is before the one above it
+    heap[1]   heap[2] …     none is before its parent
 
-A head without rows stands for a file that has to be read, or opened first, before anything later is given
-out.
+A head without rows is a file that must be opened or read before any later packet is returned.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
@@ -13,9 +12,9 @@ from libc.string cimport memcpy
 from slimcap.packet.record cimport Record
 
 cdef struct Head:
-    int64_t time            # of rows[next]; if there is none, not later than what is to come
-    uint32_t order          # the file's, and its number: decides between packets of the same time
-    const Record* rows      # these and the next belong to the file's source
+    int64_t time            # of rows[next]; if there are no rows, a time before which the file comes first
+    uint32_t order          # number of the file; decides between packets of the same time
+    const Record* rows      # rows and data are owned by the file's source
     const uint8_t* data
     Py_ssize_t next, end
 
@@ -25,7 +24,7 @@ cdef inline bint is_before(const Head* one, const Head* other) noexcept nogil:
 
 
 cdef inline void sift_down(Head** heap, Py_ssize_t count, Py_ssize_t at) noexcept nogil:
-    """Put heap[at], which may have become later, in its place."""
+    """Move heap[at], whose time may have increased, to its place."""
     cdef Head* head = heap[at]
     cdef Py_ssize_t child
     while 2 * at + 1 < count:
@@ -40,13 +39,16 @@ cdef inline void sift_down(Head** heap, Py_ssize_t count, Py_ssize_t at) noexcep
 
 
 cdef inline void advance(Head* head, Py_ssize_t count) noexcept nogil:
-    """Go on by so many rows. Behind the last one the head's time stays: it is to be looked after first."""
+    """Skip `count` rows.
+
+    After its last row a head keeps that row's time, so that its file is refilled first.
+    """
     head.next += count
     head.time = head.rows[head.next if head.next < head.end else head.end - 1].timestamp
 
 
 cdef inline Py_ssize_t run_length(Head** heap, Py_ssize_t count) noexcept nogil:
-    """How many rows of the earliest head, which has some, come before all others."""
+    """Return how many rows of the first head come before those of all others. It must have rows."""
     cdef const Head* first = heap[0]
     cdef const Head* second
     cdef Head next
@@ -65,9 +67,10 @@ cdef inline Py_ssize_t run_length(Head** heap, Py_ssize_t count) noexcept nogil:
 cdef inline Py_ssize_t gather(
         Head** heap, Py_ssize_t count, Record* rows, Py_ssize_t room, uint8_t* data, size_t size,
         uint32_t* orders, size_t* used) noexcept nogil:
-    """Copy packets, the earliest first, until one file has no more rows or there is no more room.
+    """Copy packets in order of time, until one file has no more rows or there is no more room.
 
-    Gives the number of rows, and in `used` that of bytes. `orders`, unless NULL, says of which file each is.
+    Returns the number of rows, and in `used` the number of bytes. `orders`, unless NULL, receives the file
+    number of each row.
     """
     cdef Py_ssize_t taken = 0
     cdef size_t at = 0

@@ -6,8 +6,8 @@ from slimcap.source.file.merge_heap cimport Head
 from slimcap.source.file.several cimport FilesSource, Part
 
 cdef class MergedSource(FilesSource):
-    cdef list _parts            # by order; None if a file is done
-    cdef Head** _heap           # of those that are not; ours, and the heads are the parts'
+    cdef list _parts            # by order; None for a finished file
+    cdef Head** _heap           # heads of the other files; the array is ours, the heads are the parts'
     cdef Py_ssize_t _count
     cdef Pool _blocks
     cdef int _add(self, Part part) except -1

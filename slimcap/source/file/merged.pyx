@@ -1,9 +1,9 @@
-"""`MergedSource`: several capture files as one, in order of time.
+"""`MergedSource`: several capture files as one source, in order of time.
 
-    files ──► heap of their next rows ──┬──► a long run of one file: lent as it is
-              (heads.pxd)               └──► packets of several in turn: copied, until a block is full
+    files ──► heap of their next rows ──┬──► long run of one file: shown in place, not copied
+              (merge_heap.pxd)          └──► packets of several files in turn: copied until a block is full
 
-A file is opened when the merge comes to its first packet, and closed at its end.
+A k-way merge. A file is opened when the merge reaches its first packet, and closed at its end.
 """
 cimport cython
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
@@ -21,45 +21,59 @@ import stat
 from slimcap.errors import FileFormatError, FilterError
 
 cdef enum:
-    LONG_RUN = 1024             # packets that are worth a batch of their own
-    SMALL_BLOCK = 1 << 17       # of a file among many
-    PEEK_BLOCK = 1 << 14
+    LONG_RUN = 1024             # packets of one file from which on a batch without a copy is faster
+    SMALL_BLOCK = 1 << 17       # minimum block size of each file if many are open
+    PEEK_BLOCK = 1 << 14        # block size for reading a file's first packet
 
 
 @cython.final
 cdef class MergedSource(FilesSource):
-    """Several capture files as one Source, in order of time. `slimcap.open_files` opens it.
+    """Merge several capture files in order of time. `slimcap.open_files` opens it.
 
-    The packet that comes next is the earliest of those that come next in each file; of the same time, that of
-    the file that was given first. So the packets of a file keep their order, even where it is not that of
-    time.
+    The next packet is the earliest of the files' next packets; of equal times, the one of the file that was
+    given first. So packets of one file keep their order, even if they are not in order of time.
 
-    A file is open from its first packet to its last: thousands that follow each other take no more memory, or
-    descriptors, than a few. What cannot be opened twice (standard input, FIFOs, file objects) is open all the
-    time.
+    A file is open only from its first packet to its last: thousands of files that follow each other take no
+    more memory or descriptors than a few. Inputs that cannot be opened twice (standard input, FIFOs, file
+    objects) are open all the time.
 
-    If a file is damaged, or cannot be read on, all packets that come before the bad place are given out; the
-    call that comes to it raises the error, once. The next one goes on with the other files.
+    If a file is damaged or cannot be read, all packets before the bad place are returned. The call that
+    reaches it raises the error, once; the next call continues with the other files.
 
     Parameters
     ----------
     files : str, os.PathLike or sequence
-        A path or a pattern of `glob.glob`, whose files are taken by name; or what `PcapSource` opens.
-    snaplen, filter, block_size, timeout
-        As for `PcapSource`. With a filter, a file comes in at the time of its first packet, whether it passes
-        or not. Of files that overlap, blocks are smaller, from 128 KiB on.
+        A path or a pattern of `glob.glob`, whose files are sorted by name; or a sequence of files as for
+        `PcapSource`.
+    snaplen : int, optional
+        Maximum number of bytes to read of a packet. Default: all that were captured.
+    filter : str, Machine or sequence of (code, jt, jf, k), optional
+        A tcpdump expression or a classic BPF program, as for `PcapSource`. The merge reaches a file at the
+        time of its first packet, even if that does not match. Default: all packets match.
+    block_size : int, default 1 MiB
+        Number of bytes to read at a time, from 64 bytes to 1 GiB. Files that overlap share it: each has a
+        smaller block, of at least 128 KiB or `block_size`.
+    timeout : float, optional
+        Maximum time in seconds that a read waits for a FIFO, a terminal or standard input. Default: no
+        maximum.
 
     Raises
     ------
     ValueError
-        There are no files, or an option is out of range.
+        `files` is empty, or an option is out of range.
     OSError
-        A file cannot be opened; no file matches the pattern.
+        A file cannot be opened, or no file matches the pattern.
     FileFormatError
-        The header of a file is none, or they have more than 65,535 interfaces in all. Also from calls that
-        read, with the path, byte offset and packet number of the file that is damaged.
+        A file header is not valid, or the files have more than 65,535 interfaces in all. Also from calls that
+        read, with the path, byte offset and packet number in the file that is damaged.
     FilterError, TimeoutError, ImportError
-        As `PcapSource` does.
+        As for `PcapSource`.
+
+    Examples
+    --------
+    >>> with slimcap.MergedSource(["eth0.pcap", "eth1.pcap"]) as source:
+    ...     for batch in source.batches():
+    ...         print(len(batch))
     """
 
     def __init__(self, files, *, snaplen=None, filter=None, Py_ssize_t block_size=1 << 20, timeout=None):
@@ -85,7 +99,7 @@ cdef class MergedSource(FilesSource):
         PyMem_RawFree(self._heap)
 
     cdef int _add(self, Part part) except -1:
-        """Look at a file, and put it on the heap, not yet in its place."""
+        """Peek into a file and append it to the heap, which is not ordered yet."""
         part.head.time = INT64_MIN
         if _is_regular(part.file):
             self._peek(part)
@@ -96,17 +110,17 @@ cdef class MergedSource(FilesSource):
         return 0
 
     cdef int _peek(self, Part part) except -1:
-        """Note the interfaces of a file, and the time of its first packet."""
+        """Read the interfaces of a file and the time of its first packet, then close it."""
         options = {**self._options, "block_size": min(<Py_ssize_t> self._options["block_size"], PEEK_BLOCK)}
         self._open_part(part, options, deadline_after(self._timeout), None, False)
-        part.source._matcher = None  # of all packets: it was made to see whether it can be
+        part.source._matcher = None  # made only to see that it compiles: peek at any packet
         part.size = part.source._file.size
         try:
             if part.source._fill(deadline_after(self._timeout)):
                 part.head.time = part.source._rows[0].timestamp
                 self._number(part)
         except FileFormatError:
-            pass  # that call comes to it which opens the file
+            pass  # raised by the read that opens the file for its packets
         finally:
             self._close_part(part)
         return 0
@@ -133,19 +147,23 @@ cdef class MergedSource(FilesSource):
         return False
 
     cdef bint _go_on(self, Part part, int64_t deadline) except -1:
-        """Read more of a file, which is opened if it is not; False at its end."""
+        """Read more of a file, opening it if necessary; return False at its end."""
         if part.source is None:
             self._open_part(part, self._options_now(), deadline)
         return self._read_part(part, deadline)
 
     cdef dict _options_now(self):
-        """The options of a file that is opened now: the blocks of all together are to fit in a cache."""
+        """Return the options for opening a file now.
+
+        The blocks of all open files together should fit in a cache.
+        """
         cdef Py_ssize_t size = self._options["block_size"]
         size = max(size // (len(self._open_parts) + 1), min(size, SMALL_BLOCK))
         return {**self._options, "block_size": size}
 
     cdef int _leave_out(self) except -1:
-        """Take the first file, which is done, from the heap; the one that takes its place is to be sifted."""
+        """Remove the first file from the heap, and finish it. The caller must sift the one that replaces it.
+        """
         cdef Part part = self._parts[self._heap[0].order]
         self._count -= 1
         self._heap[0] = self._heap[self._count]
@@ -153,7 +171,7 @@ cdef class MergedSource(FilesSource):
         return self._finish(part)
 
     cdef int _hand_out(self, Part part) except -1:
-        """Show the next packets, of which the first is the part's."""
+        """Make the next packets current, of which the first is from `part`."""
         cdef Py_ssize_t run = run_length(self._heap, self._count)
         if run < LONG_RUN and run < part.source._end and self._gather():
             return 0
@@ -163,7 +181,10 @@ cdef class MergedSource(FilesSource):
         return 0
 
     cdef Py_ssize_t _gather(self) except -1:
-        """Show packets that are copied together; 0, and nothing, if the first is too large for that."""
+        """Copy the next packets of all files to one block and make them current.
+
+        Returns their number; 0 if the first does not fit in a block.
+        """
         cdef Block rows = self._row_blocks.take()
         cdef Block data = self._blocks.take()
         cdef Py_ssize_t count, room = rows.size // sizeof(Record)
@@ -192,7 +213,7 @@ cdef class MergedSource(FilesSource):
         return False
 
     cdef list _comments_of(self, list starts, const uint32_t* orders, Py_ssize_t count):
-        """(row, text) for rows that were gathered from what each file had from its `start` on."""
+        """Return (row, text) for gathered rows. `starts` holds (part, its next row before gathering)."""
         cdef Part part
         cdef Py_ssize_t start, row, at
         found = []
@@ -214,13 +235,13 @@ cdef class MergedSource(FilesSource):
 
 
 cdef bint _is_regular(object file) except -1:
-    """Whether a file can be opened twice."""
+    """Return True if a file can be opened twice."""
     if not isinstance(file, (str, bytes, os.PathLike)) or os.fsdecode(file) == "-":
         return False
     try:
         return stat.S_ISREG(os.stat(file).st_mode)
     except OSError:
-        return False  # opening it says what is wrong
+        return False  # opening the file will raise
 
 
 def _row_of(place):

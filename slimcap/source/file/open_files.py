@@ -1,4 +1,4 @@
-"""Opening capture files."""
+"""Functions that open and read capture files."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 class Readable(Protocol):
-    """A binary file object with `read`, which may give None for nothing yet."""
+    """A binary file object with `read`. It may return None if it is non-blocking and has no data."""
 
     def read(self, size: int, /) -> Buffer | None: ...
 
 
 class ReadableInto(Protocol):
-    """A binary file object with `readinto`, which may give None for nothing yet."""
+    """A binary file object with `readinto`. It may return None if it is non-blocking and has no data."""
 
     def readinto(self, buffer: memoryview, /) -> int | None: ...
 
 
 File: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | Readable | ReadableInto
-"""What can be opened: a path, "-" for standard input, or a binary file object, which need not seek."""
+"""A capture file: a path, "-" for standard input, or a binary file object, which need not be seekable."""
 
 
 class FilesOptions(TypedDict, total=False):
-    """The options of `open_files`."""
+    """Keyword options of `open_files`."""
 
     snaplen: int | None
     filter: Filter | Machine | None
@@ -42,20 +42,20 @@ class FilesOptions(TypedDict, total=False):
 
 
 class PcapOptions(FilesOptions, total=False):
-    """The options of `PcapSource`."""
+    """Keyword options of `PcapSource`."""
 
     follow: bool
 
 
 def open_file(file: File, **options: Unpack[PcapOptions]) -> PcapSource:
-    """Open a capture file.
+    """Open a capture file: pcap or pcapng, also compressed.
 
     Parameters
     ----------
     file : str, bytes, os.PathLike or binary file object
-        A path, "-" for standard input, or an object with `readinto` or `read`.
+        A path, "-" for standard input, or an object with `readinto` or `read`; it need not be seekable.
     **options
-        As `PcapSource` takes them.
+        `follow`, `snaplen`, `filter`, `block_size` and `timeout` as for `PcapSource`.
 
     Returns
     -------
@@ -64,14 +64,20 @@ def open_file(file: File, **options: Unpack[PcapOptions]) -> PcapSource:
 
     Raises
     ------
-    FileFormatError, FilterError, OSError
-        As `PcapSource` does.
+    FileFormatError, FilterError, OSError, TimeoutError, ValueError, ImportError
+        As for `PcapSource`.
+
+    Examples
+    --------
+    >>> with slimcap.open_file("trace.pcapng.zst", filter="tcp port 443") as source:
+    ...     for batch in source.batches():
+    ...         print(len(batch))
     """
     return PcapSource(file, **options)
 
 
 Files: TypeAlias = str | os.PathLike[str] | Sequence[File]
-"""What can be opened together: a pattern as `glob.glob` takes it, or files."""
+"""Several capture files: a path, a `glob.glob` pattern, or a sequence of files."""
 
 
 @overload
@@ -88,53 +94,66 @@ def open_files(
     Parameters
     ----------
     files : str, os.PathLike or sequence
-        A pattern of `glob.glob`, or a sequence of what `open_file` takes.
-    follow : bool
-        False: merge the packets in order of time, however the files overlap. True: one file after the other,
-        in the order in which they were written; wait at the end of the last one for more, and for newer files
-        that match the pattern.
+        A path or a pattern as for `glob.glob`, or a sequence of files as for `open_file`.
+    follow : bool, default False
+        False: merge the packets in order of time, even if the files overlap. True: read one file after the
+        other in the order in which they were written; at the end of the last one wait for more data, and for
+        newer files that match the pattern.
     **options
-        As `MergedSource` and `RotatedSource` take them: those of `PcapSource`.
+        `snaplen`, `filter`, `block_size` and `timeout` as for `PcapSource`.
 
     Returns
     -------
     MergedSource or RotatedSource
-        Close it, or use it as a context manager.
+        RotatedSource if `follow`. Close it, or use it as a context manager.
 
     Raises
     ------
-    FileFormatError, FilterError, OSError, ValueError
-        As these do.
+    FileFormatError, FilterError, OSError, TimeoutError, ValueError, ImportError
+        As for `MergedSource` and `RotatedSource`.
+
+    Examples
+    --------
+    >>> with slimcap.open_files("trace-*.pcap") as source:
+    ...     for batch in source.batches():
+    ...         print(batch.timestamps[0], len(batch))
     """
     return RotatedSource(files, **options) if follow else MergedSource(files, **options)
 
 
 def read(file: File, **options: Unpack[FilesOptions]) -> Batch:
-    """Read all of a capture file into memory.
+    """Read a whole capture file into memory.
 
-    Takes 40 bytes a packet and the packets; for files larger than memory use `open_file(file).batches()`.
+    The batch needs 40 bytes per packet plus the captured bytes. For files that do not fit in memory use
+    `open_file(file).batches()`.
 
     Parameters
     ----------
-    file, **options
-        As `open_file` takes them.
+    file : str, bytes, os.PathLike or binary file object
+        As for `open_file`.
+    **options
+        `snaplen`, `filter`, `block_size` and `timeout` as for `PcapSource`.
 
     Returns
     -------
     Batch
-        All packets that the filter takes, in memory of their own.
+        All packets that match the filter. It owns its memory.
 
     Raises
     ------
-    FileFormatError, FilterError, OSError
-        As `PcapSource` does. Of a damaged file, `open_file(file).batches()` gives the packets before the
-        damage.
+    FileFormatError, FilterError, OSError, TimeoutError, ValueError, ImportError
+        As for `PcapSource`. To get the packets before the damage in a damaged file use
+        `open_file(file).batches()`.
+
+    Examples
+    --------
+    >>> batch = slimcap.read("trace.pcap", filter="udp")
     """
     with PcapSource(file, **options) as source:
         return read_all(source)
 
 
 def read_all(source: PcapSource) -> Batch:
-    """All packets that are left in an open file, in memory of their own."""
+    """Return the remaining packets of an open file as a batch that owns its memory."""
     batch = concat(source.batches())
     return batch if len(batch) else Batch([], b"", source.links)

@@ -10,21 +10,21 @@ from slimcap.packet.record cimport Record
 from slimcap.source.base cimport ZeroCopySource
 
 cdef enum:
-    BYTES_A_ROW = 32            # of a block: fewer than any packet with a link-layer header takes
+    BYTES_A_ROW = 32            # of a block: less than any packet with a link-layer header occupies
 
 cdef class PcapSource(ZeroCopySource):
     cdef Decoder _decoder
-    cdef Input _file, _input            # what was opened; what is decoded, perhaps decompressed from it
-    cdef object _reader                 # the decompressor in between, or None
+    cdef Input _file, _input            # the opened file; what is decoded: the same, or decompressed
+    cdef object _reader                 # the decompressor, or None
     cdef Pool _blocks, _row_blocks
     cdef Block _block                   # the undecoded bytes are _block[_start:_stop]
     cdef Py_ssize_t _start, _stop
     cdef uint64_t _base                 # offset in the file of the block's first byte
     cdef uint64_t _first                # number of the first packet of the last rows
-    cdef Matcher _matcher               # None: all packets
-    cdef uint64_t _left_out             # packets that it did not take
+    cdef Matcher _matcher               # the filter; None: all packets match
+    cdef uint64_t _left_out             # packets that did not match the filter
     cdef list _comments                 # (row, text) of the last rows
-    cdef object _error                  # what ended reading: class and arguments of the exception, or None
+    cdef object _error                  # class and arguments of the exception that ended reading, or None
     cdef int _open(self, object file, dict options, int64_t deadline, Watch watch, bint ahead) except -1
     cdef int _decompress(self, bint ahead) except -1
     cdef int _read_header(self, uint32_t snaplen) except -1

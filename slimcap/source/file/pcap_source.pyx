@@ -1,4 +1,4 @@
-"""Capture files as sources: pcap or pcapng, compressed or not, as their first bytes tell."""
+"""`PcapSource`: a capture file, pcap or pcapng, compressed or not; the first bytes tell which."""
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memmove
@@ -29,54 +29,65 @@ cdef enum:
 
 @cython.final
 cdef class PcapSource(ZeroCopySource):
-    """A capture file as a Source.
+    """Read packets from one capture file.
 
-    pcapng, with any number of sections and interfaces; classic pcap of either byte order, with micro- or
-    nanoseconds, with the longer records of 1990s Linux or the longer header of IXIA; all of them also
-    compressed with gzip, bzip2, xz, zstd or lz4. The content tells which. The last two take a package
-    (``pip install 'slimcap[zstd,lz4]'``), and ``slimcap[gzip]`` makes gzip faster.
+    The format is detected from the content:
 
-    A compressed file that is opened by its path is decompressed on a thread of its own, ahead of the reader;
-    one that is followed by the reader itself.
+    - pcapng with any number of sections and interfaces,
+    - classic pcap of either byte order, with microseconds or nanoseconds, also with the longer record headers
+      of 1990s Linux and with the longer file header of IXIA,
+    - any of these compressed with gzip, bzip2, xz, zstd or lz4. zstd and lz4 require a package
+      (``pip install 'slimcap[zstd,lz4]'``); ``slimcap[gzip]`` makes gzip faster.
+
+    A compressed file that is opened by path is decompressed by a read-ahead thread, unless it is followed.
 
     Parameters
     ----------
     file : str, bytes, os.PathLike or binary file object
-        A path, "-" for standard input, or an object with `readinto` or `read`; it need not seek.
-    follow : bool
-        Wait at the end of the file for more, also for its header. It ends with `stop()`, or when the file was
-        removed and all of it was read. A FIFO goes on with its next writer; that takes the right to write to
-        it.
+        A path, "-" for standard input, or an object with `readinto` or `read`; it need not be seekable.
+    follow : bool, default False
+        At the end of the file wait for more data, also for a missing header. The source ends after `stop()`,
+        or when the file was removed and has been read to its end. A FIFO continues with its next writer,
+        which requires permission to write to it.
     snaplen : int, optional
-        Most bytes to take of a packet.
+        Maximum number of bytes to read of a packet. Default: all that were captured.
     filter : str, Machine or sequence of (code, jt, jf, k), optional
-        A tcpdump expression or a classic BPF program: other packets are read, and counted in
-        `stats().packets_received`, but not given out. It sees no more than `snaplen` bytes of a packet.
-    block_size : int
-        Bytes to read at a time; the most a batch has, but for a larger packet.
+        A tcpdump expression or a classic BPF program. Packets that do not match are read, and counted in
+        `stats().packets_received`, but not returned. The filter sees at most `snaplen` bytes of a packet.
+        Default: all packets match.
+    block_size : int, default 1 MiB
+        Number of bytes to read at a time, from 64 bytes to 1 GiB. A batch is not larger, except for a single
+        larger packet.
     timeout : float, optional
-        Seconds that a read waits at most, of what can be waited for: FIFOs, terminals, standard input, files
-        that are followed.
+        Maximum time in seconds that a read waits for a FIFO, a terminal, standard input or a followed file.
+        Default: no maximum.
 
     Raises
     ------
     FileFormatError
-        The file's header is none, or of a kind that cannot be read. Also from every call that reads, once all
-        packets before the bad place were given out; with the path, the byte offset, and the number of those
-        packets. A file that is followed was cut to less than what was read.
+        The file header is not valid or not supported. Also from calls that read: the file is damaged, or a
+        followed file was truncated to less than what was read. It is raised once all packets before the bad
+        place were returned, and by every later call, with the path, the byte offset and the number of those
+        packets.
     TruncatedFileError
-        Likewise, the file ends in the middle of something.
+        The file ends in its header. Also from calls that read, as above: it ends in the middle of a record.
     FilterError
-        The filter cannot be compiled for the link type, or is no program. If the interface is one that comes
-        later in a pcapng file, the call that comes to its first packet raises this.
+        The filter is not a valid program, or cannot be compiled for the link type. For an interface that is
+        described later in a pcapng file this is raised by the call that reaches its first packet.
     OSError
         The file cannot be opened or read.
     TimeoutError
-        No header came within `timeout`.
+        No complete header came within `timeout`.
     ValueError
-        An option is out of range, or a file object is to be followed.
+        An option is out of range, or `follow` was given for a file object.
     ImportError
-        The file takes a package to decompress that is not installed.
+        Decompression requires a package that is not installed.
+
+    Examples
+    --------
+    >>> with slimcap.PcapSource("trace.pcap", snaplen=128) as source:
+    ...     for packet in source:
+    ...         print(packet.timestamp, packet.total_len)
     """
 
     def __init__(
@@ -109,7 +120,7 @@ cdef class PcapSource(ZeroCopySource):
         return 0
 
     cdef int _decompress(self, bint ahead) except -1:
-        """Put a decompressor in between if the first bytes ask for one."""
+        """Insert a decompressor if the first bytes are those of a compressed file."""
         self._read_to(SNIFF_LEN)
         head = self._block.ptr[:self._stop]
         self._reader = decompressor(head, self._file.read)
@@ -143,7 +154,10 @@ cdef class PcapSource(ZeroCopySource):
         return 0
 
     cdef int _read_pcapng_header(self, uint32_t snaplen) except -1:
-        """Read up to the first interface, so that there is a link; or to a packet without, or the end."""
+        """Read up to the first interface, so that `link` is known.
+
+        Stop earlier at a packet before any interface, and at the end of the file.
+        """
         cdef Block rows = self._row_blocks.take()
         cdef Record[::1] none = (<Record[:1]> <Record*> rows.ptr)[:0]
         self._decoder = PcapngDecoder(snaplen, self._file.name)
@@ -159,7 +173,7 @@ cdef class PcapSource(ZeroCopySource):
         return 0
 
     cdef int _read_to(self, Py_ssize_t size) except -1:
-        """See to it that the block has the first `size` bytes, if the file has."""
+        """Read until the block has its first `size` bytes, or to the end of the file."""
         while self._stop < size and self._read_more(size):
             pass
         return 0
@@ -191,7 +205,7 @@ cdef class PcapSource(ZeroCopySource):
                 return self._end_of_file()
 
     cdef Py_ssize_t _decode(self, Record[::1] out) except -1:
-        """Decode what the block holds."""
+        """Decode rows from the bytes in the block; return their number."""
         cdef Py_ssize_t count
         if self._start == self._stop:
             return 0
@@ -201,7 +215,7 @@ cdef class PcapSource(ZeroCopySource):
         return count
 
     cdef Py_ssize_t _keep(self, Block rows, Py_ssize_t count) except -1:
-        """Bring together the rows that the filter takes."""
+        """Keep only the rows that match the filter, and move them together; return their number."""
         cdef Record* p = <Record*> rows.ptr
         cdef Py_ssize_t kept
         self._comments = self._decoder.comments
@@ -222,7 +236,7 @@ cdef class PcapSource(ZeroCopySource):
 
     cdef bint _end_of_file(self) except -1:
         if self._start == self._stop or self._file.stopped:
-            return False  # or where stop() found it, perhaps half-written
+            return False  # at the end as of stop() the last record may be half-written
         raise self._bad(
             TruncatedFileError,
             f"{self._file.extent} ends in a packet's record: "
@@ -230,8 +244,10 @@ cdef class PcapSource(ZeroCopySource):
             self._start)
 
     cdef int _read_more(self, Py_ssize_t needed) except -1:
-        """Read on behind `_stop`, so that in the end `needed` bytes from `_start` on are there;
-        0 at the end."""
+        """Read more bytes to `_stop`; return 0 at the end.
+
+        Several calls get `needed` bytes from `_start` on into the block.
+        """
         cdef Py_ssize_t got
         self._event.check()
         self._make_room(needed)
@@ -243,17 +259,17 @@ cdef class PcapSource(ZeroCopySource):
             raise self._bad(
                 TruncatedFileError if error.cut else FileFormatError, error.reason, self._stop) from None
         except EOFError as error:
-            # A file object's own word for a cut stream (gzip.open, bz2.open …); ours means a good end.
+            # File objects such as gzip.open and bz2.open raise it for a truncated stream; ours return 0.
             reason = str(error) or "the file object ended early"
             raise self._bad(TruncatedFileError, reason, self._stop) from error
         self._stop += got
         return got > 0
 
     cdef int _make_room(self, Py_ssize_t needed) except -1:
-        """See to it that the block has room behind `_stop`.
+        """Make sure that the block has room after `_stop`.
 
-        What batches show stays where it is: bytes on loan are not moved, but copied to another block.
-        A block grows with the bytes that are there, never by what a length claims.
+        Bytes that batches show are not moved, but copied to another block. A block grows with the bytes that
+        were read, never to a length that only a header claims.
         """
         cdef Py_ssize_t have = self._stop - self._start
         cdef Py_ssize_t size = max(self._blocks.size, min(needed, 2 * have))
@@ -269,19 +285,20 @@ cdef class PcapSource(ZeroCopySource):
         return 0
 
     cdef object _bad(self, object kind, str reason, Py_ssize_t at):
-        """The exception for a bad place at `at` in the block, which every later call will raise, too.
+        """Return the exception for a bad place at `at` in the block; every later call raises it again.
 
-        What is kept is how to make it: with its traceback it would keep the caller's variables alive.
+        Only its class and arguments are stored: an exception with its traceback would keep the caller's
+        variables alive.
         """
         before = self._left_out + self._earlier + self._end
         self._error = (kind, reason, self._file.name, self._file.place(self._base + at), before)
         return kind(*self._error[1:])
 
     def stop(self):
-        """End after what is in the file now: loops then end, and reads raise EOFError. From any thread.
+        """End the source after the data that is in the file now. May be called from any thread.
 
-        For a file that is followed, or a FIFO. A packet that is there in part is left out. Any other file is
-        read to its end.
+        Loops then end, and reads raise EOFError. This is for followed files and FIFOs; an incomplete packet
+        at the end is omitted. Any other file is read to its end.
         """
         self._event.raise_signal(SIGNAL_END)
 
@@ -296,34 +313,38 @@ cdef class PcapSource(ZeroCopySource):
         return Stats(received, 0 if self._decoder is None else self._decoder._dropped(), 0)
 
     cdef Py_ssize_t _snaplen(self) except -1:
-        # Not what the file states: packets may be longer.
+        # Not the snaplen that the file states, since its packets may be longer.
         return self._decoder._cut
 
     @property
     def name(self):
-        """Name of the file as it was given."""
+        """Name of the file as it was given; "<stdin>" for standard input."""
         return self._file.name
 
     @property
     def snaplen(self):
-        """The snaplen that the file states, for its first interface; packets may be longer all the same.
-        0 or huge: none."""
+        """The snaplen in bytes that the file states for its first interface; 0 or a huge number: no maximum.
+
+        Packets may be longer nevertheless.
+        """
         return self._decoder.snaplen
 
     @property
     def version(self):
-        """Version of the file format: (major, minor); of the section, if there are several."""
+        """Version of the file format, (major, minor). In pcapng, of the section that was read last."""
         return self._decoder.version_major, self._decoder.version_minor
 
     @property
     def byte_order(self):
-        """Byte order of the file, or of the section, "little" or "big"."""
+        """Byte order, "little" or "big". In pcapng, of the section that was read last."""
         return self._decoder._byte_order()
 
     @property
     def resolution(self):
-        """Nanoseconds in a tick of the file's timestamps, 1 if a tick is less; of its finest interface, as
-        far as the file was read."""
+        """Resolution of the timestamps in nanoseconds per tick; 1 if a tick is shorter.
+
+        In pcapng, of the interface with the finest resolution so far.
+        """
         return self._decoder.resolution
 
     @property
@@ -333,35 +354,32 @@ cdef class PcapSource(ZeroCopySource):
 
     @property
     def compression(self):
-        """What the file is compressed with, "gzip", "bzip2", "xz", "zstd" or "lz4"; None if it is not."""
+        """Compression of the file, "gzip", "bzip2", "xz", "zstd" or "lz4"; None if it is not compressed."""
         return None if self._reader is None else self._reader.name
 
     @property
     def interfaces(self):
-        """What the file says of its interfaces, as far as it was read: a tuple of InterfaceInfo."""
+        """The interfaces that the file has described so far, a tuple of InterfaceInfo."""
         return tuple(self._decoder.interfaces)
 
     @property
     def sections(self):
-        """What the file says of its sections, as far as it was read, the first 65,535 of them:
-        a tuple of SectionInfo."""
+        """The sections read so far, a tuple of SectionInfo; at most the first 65,535."""
         return tuple(self._decoder.sections)
 
     @property
     def comments(self):
-        """Comments on the packets that were read from the file last, by the packet's number in it, from 0;
-        with a filter, by its number among those that the filter took.
+        """Comments on the packets that were read last, a dict from packet number to str.
 
-        A dict of str. It has those of the batch that `next_batch()` just gave, and changes with the next
-        read that goes on in the file: collect them batch by batch. Several on one packet are parted by
-        newlines.
+        Numbers start at 0 for the file's first packet; with a filter, at 0 for the first that matches.
+        Several comments on a packet are separated by newlines. After `next_batch()` the dict is for that
+        batch, and the next read from the file replaces it: collect the comments batch by batch.
         """
         return numbered_comments(self._first, self._comments)
 
     @property
     def progress(self):
-        """How far reading is: bytes read of the file (as it is on disk),
-        and its size or None if that is unknown."""
+        """Progress, (bytes read, size): in bytes of the file as stored; size is None if unknown."""
         return self._file.position, self._file.size
 
     def __repr__(self):
@@ -381,9 +399,10 @@ cdef int check_options(object snaplen, object block_size) except -1:
 
 cdef PcapSource open_part(
         object file, dict options, Event event, int64_t deadline, Watch watch=None, bint ahead=True):
-    """A file that another source reads: it waits with that one's event, and `_fill` is called by it alone.
+    """Open a file as part of another source.
 
-    The options are snaplen, filter and block_size.
+    It waits with that source's event, and only that source calls `_fill`. The options are `snaplen`, `filter`
+    and `block_size`.
     """
     cdef PcapSource part = PcapSource.__new__(PcapSource)
     part._event, part._signal, part._is_part = event, &event.signal, True
@@ -392,7 +411,10 @@ cdef PcapSource open_part(
 
 
 cdef list _comments_on(const Record* rows, Py_ssize_t count, list places):
-    """(row, text) of comments, given as (offset, text), on the packets that are among the rows."""
+    """Return the comments on the given rows as (row, text).
+
+    `places` is (offset, text) of all comments, in the order of their packets' offsets.
+    """
     cdef Py_ssize_t row = 0
     found = []
     for offset, text in places:

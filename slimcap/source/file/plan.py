@@ -1,4 +1,4 @@
-"""Plans for reading capture files in parallel: disjoint parts of them, each of which is read by itself."""
+"""Split capture files into disjoint parts that can be read independently, in parallel."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _LONGEST_PCAP_HEADER: Final = 28
 _EXTENT: Final = "this part of the file (plan it with exact=True)"
 _MOST_PREAMBLE: Final = 1 << 20
-"""Bytes of section headers and interface descriptions, of which each task of a pcapng file has a copy: with
-more, the rest of the file is one task."""
+"""Maximum size in bytes of the section headers and interface descriptions of a pcapng file. Each task has a
+copy of those before it; if they exceed the maximum, the rest of the file is one task."""
 
 
 class FileIdentity(NamedTuple):
-    """What tells whether a file is still the one that was planned for.
+    """Size, modification time and inode of a file, to detect that it changed after it was planned.
 
     Attributes
     ----------
     size : int
-        Bytes.
+        Size in bytes.
     mtime_ns : int
-        When it was last written to, in nanoseconds.
+        Time of the last modification in nanoseconds since the Unix epoch.
     inode : int
-        Its number in the file system.
+        Inode number.
     """
 
     size: int
@@ -50,26 +50,34 @@ class FileIdentity(NamedTuple):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ReadTask:
-    """A part of a capture file, for anybody to read who can open it. `plan` makes it; it can be pickled.
+    """A part of a capture file, readable by any process that can open the file.
+
+    `plan` makes tasks. They are immutable and can be pickled.
 
     Attributes
     ----------
     path : str
-        The file.
+        Path of the file.
     start : int
-        Where its part of the file's bytes starts, with a packet but for the first.
+        Offset of the first byte of the part: 0, or the start of a packet's record.
     stop : int
-        Where it ends, behind a packet. A compressed file is one part.
+        Offset after its last byte: the end of a packet's record, or the end of the file. A compressed file is
+        one part.
     preamble : bytes
-        What it takes to understand them: the file's header, section headers and interface descriptions.
+        Bytes needed to decode the part: the file header, or section headers and interface descriptions.
     snaplen : int or None
-        Most bytes to take of a packet.
+        Maximum number of bytes to read of a packet; None: all that were captured.
     filter : str, sequence of (code, jt, jf, k) or None
-        Packets to give out.
+        Filter that packets must match; None: all packets.
     compression : str or None
-        What the file is compressed with.
+        Compression of the file, as in `PcapSource.compression`.
     identity : FileIdentity
-        The file's, when it was planned: another one is not read.
+        Identity of the file when it was planned; a file that has changed is not read.
+
+    Examples
+    --------
+    >>> tasks = slimcap.plan("trace.pcap")
+    >>> batches = [task.read() for task in tasks]
     """
 
     path: str
@@ -82,26 +90,26 @@ class ReadTask:
     identity: FileIdentity
 
     def open(self, **options: Unpack[PcapOptions]) -> PcapSource:
-        """Open it as a source.
+        """Open the part as a source.
 
         Parameters
         ----------
         **options
-            As `PcapSource` takes them, instead of the task's own.
+            Options of `PcapSource`, which replace the `snaplen` and `filter` of the task.
 
         Returns
         -------
         PcapSource
-            With the packets of this part, and interfaces numbered as in the whole file. `comments`, `stats()`
-            and the `packet_index` of errors count from the part's first packet; `offset` is the place in the
-            file. Close it, or use it as a context manager.
+            Source of the packets of this part. Its interfaces have the same numbers as in the whole file.
+            `comments`, `stats()` and the `packet_index` of errors count from the part's first packet; the
+            `offset` of errors is an offset in the file. Close it, or use it as a context manager.
 
         Raises
         ------
         OSError
-            With ESTALE: the file is not what it was when it was planned.
+            With errno ESTALE: the file has changed since it was planned.
         FileFormatError, FilterError, OSError
-            As `PcapSource` does.
+            As for `PcapSource`.
         """
         options = cast(PcapOptions, {"snaplen": self.snaplen, "filter": self.filter, **options})
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -117,43 +125,43 @@ class ReadTask:
             os.close(fd)
 
     def read(self, **options: Unpack[PcapOptions]) -> Batch:
-        """Read all of it into memory.
+        """Read the whole part into memory.
 
         Parameters
         ----------
         **options
-            As `open` takes them.
+            As for `open`.
 
         Returns
         -------
         Batch
-            In memory of its own; it can be pickled.
+            It owns its memory and can be pickled.
 
         Raises
         ------
         FileFormatError, FilterError, OSError
-            As `open` does.
+            As for `open`.
         """
         with self.open(**options) as source:
             return read_all(source)
 
     def batches(self, **options: Unpack[PcapOptions]) -> Iterator[Batch]:
-        """Open it, and give its packets, a block at a time.
+        """Open the part and yield its packets, a block at a time.
 
         Parameters
         ----------
         **options
-            As `open` takes them.
+            As for `open`.
 
         Yields
         ------
         Batch
-            A view that is taken from it keeps its block's memory.
+            Views of it keep the memory of its block alive.
 
         Raises
         ------
         FileFormatError, FilterError, OSError
-            As `open` does, when the first is asked for.
+            As for `open`, when the first batch is requested.
         """
         with self.open(**options) as source:
             yield from source.batches()
@@ -181,24 +189,26 @@ def plan(
     filter: Filter | None = None,
     exact: bool = False,
 ) -> list[ReadTask]:
-    """Cut capture files into parts that can be read by themselves, by threads, processes or other machines.
+    """Split capture files into parts that threads, processes or other machines can read independently.
 
-    The tasks of a file, one after the other, give the packets that `PcapSource` gives of it. To cut a classic
-    pcap file takes hardly any reading, to cut a pcapng file about as much as to read it.
+    The tasks of a file, one after the other, give the same packets as `PcapSource`. Splitting a classic pcap
+    file reads hardly any of it; splitting a pcapng file takes about as long as reading it.
 
     Parameters
     ----------
     paths : path or sequence of paths
         Regular files of any format that `PcapSource` reads.
-    chunk_bytes : int
-        Bytes of a file for each task, about. A compressed file is one task.
-    snaplen, filter : optional
-        As `PcapSource` takes them; the filter is an expression or a program.
-    exact : bool
-        Cut a classic pcap file by a walk through all of its records. Without, a cut is proven from the bytes
-        behind it, if the records there have headers as the format has them: caplen <= len, less than a second
-        of microseconds, no packet of 16 MiB. If they have not, and the proof goes wrong by that, the task
-        before the cut does not end where it should, and raises TruncatedFileError there.
+    chunk_bytes : int, default 64 MiB
+        Approximate number of bytes of the file in each task. A compressed file is one task.
+    snaplen : int, optional
+        Maximum number of bytes to read of a packet. Default: all that were captured.
+    filter : str or sequence of (code, jt, jf, k), optional
+        A tcpdump expression or a classic BPF program. Default: all packets.
+    exact : bool, default False
+        True: walk through all records of a classic pcap file. False: find each cut from the bytes after it.
+        That is a proof if the records there have regular headers: caplen <= len, a fraction of less than one
+        second, no packet longer than 16 MiB. If they do not, and the cut is wrong, the task before it does
+        not end at the cut and raises TruncatedFileError there.
 
     Returns
     -------
@@ -208,13 +218,19 @@ def plan(
     Raises
     ------
     ValueError
-        `chunk_bytes` is less than 1, or a path is no regular file.
+        `chunk_bytes` is less than 1, or a path is not a regular file.
     TypeError
         The filter is a Machine, which cannot be pickled.
     FileFormatError, FilterError, OSError, ImportError
-        As `PcapSource` does when it opens one of the files. A file that is damaged further on has tasks all
-        the same: the one with the damage gives all good packets of its part before it, then raises. What the
-        tasks behind it give may be packets or none: stop at the first that raises.
+        As for `PcapSource` when it opens one of the files. A file that is damaged after its header is planned
+        nevertheless: the task with the damage gives all good packets of its part before it, then raises. The
+        tasks after it may give anything, so stop at the first task that raises.
+
+    Examples
+    --------
+    >>> with concurrent.futures.ProcessPoolExecutor() as pool:
+    ...     for batch in pool.map(slimcap.ReadTask.read, slimcap.plan("trace.pcap")):
+    ...         print(len(batch))
     """
     if chunk_bytes < 1:
         raise ValueError(f"chunk_bytes is a number of bytes from 1 on, not {chunk_bytes}")
@@ -232,7 +248,7 @@ def plan(
 def _plan_file(
     path: str, chunk_bytes: int, snaplen: int | None, filter: Filter | None, exact: bool
 ) -> Iterator[ReadTask]:
-    status = os.stat(path)  # before it is opened: that of a FIFO waits for a writer
+    status = os.stat(path)  # before opening, which would wait for a writer if it is a FIFO
     if path == "-" or not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{path!r} is no regular file: it cannot be read in parts")
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -257,7 +273,10 @@ def _identity(status: os.stat_result) -> FileIdentity:
 
 
 def _cut_pcap(fd: int, size: int, path: str, chunk_bytes: int, exact: bool) -> Iterator[tuple[int, bytes]]:
-    """Where the parts of a classic pcap file start, but for the first; and their preambles, its header."""
+    """Yield start and preamble of each part of a classic pcap file except the first.
+
+    The preamble is the file header.
+    """
     header = os.pread(fd, _LONGEST_PCAP_HEADER, 0)
     decoder = PcapDecoder(header)
     header = header[: decoder.header_len]
@@ -270,7 +289,10 @@ def _cut_pcap(fd: int, size: int, path: str, chunk_bytes: int, exact: bool) -> I
 
 
 def _cut_pcapng(fd: int, size: int, path: str, chunk_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """Where the parts of a pcapng file start, but for the first; and the descriptions before each."""
+    """Yield start and preamble of each part of a pcapng file except the first.
+
+    The preamble is all section headers and interface descriptions before the part.
+    """
     boundaries = BlockBoundaries(fd, size, path)
     decoder = PcapngDecoder()
     preamble, start = b"", 0
@@ -289,6 +311,6 @@ _NO_ROWS: Final = np.empty(0, RECORD_DTYPE)
 
 
 def _understands(decoder: PcapngDecoder, block: bytes) -> bool:
-    """Whether a decoder reads on behind a section header or an interface description."""
+    """Return True if the decoder accepts a section header or interface description, and reads to its end."""
     decoder.decode(block, _NO_ROWS)
     return decoder.fault is None and decoder.position == len(block)

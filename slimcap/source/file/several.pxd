@@ -7,28 +7,28 @@ from slimcap.source.file.merge_heap cimport Head
 from slimcap.source.file.pcap_source cimport PcapSource
 
 cdef class Part:
-    cdef object file            # as it was given
+    cdef object file            # as the caller gave it
     cdef str name
-    cdef Head head              # its next rows, which the source owns
-    cdef PcapSource source      # None if it is not open
-    cdef Block numbers          # uint16: for each of its interfaces, ours
-    cdef Py_ssize_t known       # how many these are
-    cdef dict seen              # how often an interface with the same description was seen
+    cdef Head head              # its next rows, owned by `source`
+    cdef PcapSource source      # None if the file is not open
+    cdef Block numbers          # uint16: our number for each interface of the file
+    cdef Py_ssize_t known       # length of `numbers`
+    cdef dict seen              # description → number of interfaces of the file that have it
     cdef object size            # bytes on disk, or None
 
 cdef class FilesSource(ZeroCopySource):
-    cdef dict _options          # of each file
-    cdef dict _numbers          # of interfaces, by what is said of them
+    cdef dict _options          # snaplen, filter and block_size for each file
+    cdef dict _numbers          # (description, its occurrence in the file) → interface number
     cdef list _infos            # an InterfaceInfo for each of the links
     cdef set _open_parts
     cdef Pool _row_blocks
     cdef list _comments         # (row, text) of the last rows
     cdef uint64_t _first        # number of the first packet of the last rows
-    cdef uint64_t _left_out     # of files that are done: packets that the filter did not take,
-    cdef object _dropped        # those that were lost while capturing,
-    cdef uint64_t _bytes        # and what was read of them
-    cdef object _size           # of all files together, or None
-    cdef Py_ssize_t _most       # bytes of a packet
+    cdef uint64_t _left_out     # of finished files: packets that did not match the filter,
+    cdef object _dropped        # packets lost while capturing,
+    cdef uint64_t _bytes        # and bytes read
+    cdef object _size           # total bytes of all files, or None
+    cdef Py_ssize_t _most       # maximum bytes of a packet
     cdef int _set_up(self, object snaplen, object filter, object block_size, object timeout) except -1
     cdef int _open_part(
         self, Part part, dict options, int64_t deadline, Watch watch=*, bint ahead=*) except -1

@@ -1,4 +1,4 @@
-"""What sources of several files have in common: the interfaces as one list, the counters as one sum."""
+"""`FilesSource`: base class of sources of several files. It merges interface lists and sums up counters."""
 cimport cython
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.string cimport memcpy
@@ -22,13 +22,13 @@ from slimcap.source.base import Stats
 cdef enum:
     MIN_ROWS = 64
 
-# What statistics say, and what that of several files is of theirs.
+# Counters of interface statistics, each with the function that combines those of several files.
 cdef dict COUNTERS = {"received": add, "interface_dropped": add, "os_dropped": add, "start": min, "end": max}
 
 
 @cython.final
 cdef class Part:
-    """One of the files."""
+    """One of the files of a FilesSource."""
 
 
 cdef Part new_part(object file, Py_ssize_t order):
@@ -40,7 +40,7 @@ cdef Part new_part(object file, Py_ssize_t order):
 
 
 cdef list list_files(object files):
-    """The files that a pattern matches, by name, or those of a sequence."""
+    """Return the files that match a pattern, sorted by name, or those of a sequence."""
     if isinstance(files, (str, bytes, os.PathLike)):
         pattern = os.fsdecode(files)
         found = [pattern] if pattern == "-" or os.path.exists(pattern) else sorted(glob.glob(pattern))
@@ -56,10 +56,10 @@ cdef list list_files(object files):
 
 
 cdef class FilesSource(ZeroCopySource):
-    """What sources of several files can do. Use `slimcap.open_files`.
+    """Base class of sources of several files. Open one with `slimcap.open_files`.
 
-    `links` are the interfaces of all files, one file's behind the other's; those of which several files say
-    the same, as in a rotated set, are one. (One that has no name has its file's.)
+    `links` are the interfaces of all files, in the order in which they were found. Interfaces that several
+    files describe alike, as in a rotated set, are one. An interface without a name gets the name of its file.
     """
 
     def __cinit__(self, *args, **kwargs):
@@ -79,7 +79,7 @@ cdef class FilesSource(ZeroCopySource):
         self._row_blocks = Pool((block_size // BYTES_A_ROW + MIN_ROWS) * sizeof(Record))
         return 0
 
-    # One file.
+    # A single file.
 
     cdef int _open_part(
             self, Part part, dict options, int64_t deadline, Watch watch=None, bint ahead=True) except -1:
@@ -91,7 +91,7 @@ cdef class FilesSource(ZeroCopySource):
         return self._number(part)
 
     cdef bint _read_part(self, Part part, int64_t deadline) except -1:
-        """Read the next rows of an open file, whose interfaces then have our numbers; False at its end."""
+        """Read the next rows of an open file and renumber their interfaces; return False at its end."""
         cdef PcapSource source = part.source
         source._next = source._end
         source._drop_rows()
@@ -105,7 +105,7 @@ cdef class FilesSource(ZeroCopySource):
         return True
 
     cdef int _number(self, Part part) except -1:
-        """Give numbers to the interfaces that a file turned out to have."""
+        """Assign our numbers to the interfaces that a file has described since the last call."""
         cdef list infos = part.source._decoder.interfaces
         cdef Py_ssize_t before = len(self._infos)
         while part.known < len(infos):
@@ -118,7 +118,10 @@ cdef class FilesSource(ZeroCopySource):
         return 0
 
     cdef int _number_as(self, Part part, object info) except -1:
-        """Our number of an interface: that of another file's if all that is said of it is the same."""
+        """Return our number for an interface.
+
+        An interface that another file describes alike has the same number.
+        """
         plain = info._replace(link=replace_index(info.link, 0), **dict.fromkeys(COUNTERS))
         times = part.seen[plain] = part.seen.get(plain, 0) + 1
         number = self._numbers.setdefault((plain, times), len(self._infos))
@@ -132,7 +135,7 @@ cdef class FilesSource(ZeroCopySource):
         return number
 
     cdef int _show_run(self, Part part, Py_ssize_t count) except -1:
-        """Show the next rows of a file as they are: their bytes are not copied."""
+        """Make the next rows of one file current, without copying their bytes."""
         cdef PcapSource source = part.source
         cdef Py_ssize_t first = part.head.next, size = count * sizeof(Record)
         cdef Block rows = source._rows_block
@@ -146,7 +149,7 @@ cdef class FilesSource(ZeroCopySource):
         return 0
 
     cdef void _close_part(self, Part part) noexcept:
-        """Close a file, which may be opened again."""
+        """Close a file. It may be opened again."""
         if part.source is not None:
             self._open_parts.discard(part)
             part.source._drop_rows()
@@ -155,7 +158,7 @@ cdef class FilesSource(ZeroCopySource):
         part.head.next = part.head.end = 0
 
     cdef int _finish(self, Part part) except -1:
-        """Close a file that is done, and keep its counters."""
+        """Close a file that was read to its end or failed, and keep its counters."""
         cdef PcapSource source = part.source
         if source is not None:
             self._left_out += source._left_out
@@ -165,7 +168,7 @@ cdef class FilesSource(ZeroCopySource):
         self._close_part(part)
         return 0
 
-    # Of all files.
+    # All files.
 
     cdef void _tear_down(self) noexcept:
         for part in list(self._open_parts):
@@ -184,16 +187,20 @@ cdef class FilesSource(ZeroCopySource):
         return Stats(received, dropped, 0)
 
     def stop(self):
-        """End after what is in the files now: loops then end, and reads raise EOFError. From any thread.
+        """End the source after the data that is in the files now. May be called from any thread.
 
-        For files that are followed, and FIFOs. A packet that is there in part is left out.
+        Loops then end, and reads raise EOFError. This is for followed files and FIFOs; an incomplete packet
+        at the end is omitted.
         """
         self._event.raise_signal(SIGNAL_END)
 
     @property
     def interfaces(self):
-        """What the files say of their interfaces, as far as they were read: a tuple of InterfaceInfo, one for
-        each of the links. If several files have the same, its counters are summed."""
+        """The interfaces that the files have described so far, a tuple of InterfaceInfo.
+
+        There is one for each of `links`. The counters of an interface that several files have in common are
+        summed.
+        """
         infos = list(self._infos)
         for part in list(self._open_parts):
             add_counters(infos, part)
@@ -201,24 +208,24 @@ cdef class FilesSource(ZeroCopySource):
 
     @property
     def progress(self):
-        """How far reading is: bytes read of all files (as they are on disk),
-        and their size or None if that is unknown."""
+        """Progress, (bytes read, total size): in bytes of the files as stored; the size is None if unknown.
+        """
         now = sum([(<Part> part).source._file.position for part in list(self._open_parts)])
         return self._bytes + now, self._size
 
     @property
     def comments(self):
-        """Comments on the packets that were given out last, by the packet's number in the source, from 0.
+        """Comments on the packets that were returned last, a dict from packet number to str.
 
-        A dict of str. It has those of the batch that `next_batch()` just gave, and changes with the next
-        read that goes on in the files: collect them batch by batch. Several on one packet are parted by
-        newlines.
+        Numbers start at 0 for the source's first packet. Several comments on a packet are separated by
+        newlines. After `next_batch()` the dict is for that batch, and the next read replaces it: collect the
+        comments batch by batch.
         """
         return numbered_comments(self._first, self._comments)
 
 
 cdef object replace_index(object link, Py_ssize_t index):
-    """The same interface under another number."""
+    """Return a copy of a Link with another index."""
     return replace(link, index=index)
 
 
@@ -229,7 +236,7 @@ cdef void renumber(Record* rows, Py_ssize_t count, const uint16_t* numbers) noex
 
 
 cdef int add_counters(list infos, Part part) except -1:
-    """Add what a file's statistics say to our interfaces."""
+    """Add the counters of a file's interface statistics to our interfaces."""
     cdef Py_ssize_t index
     theirs = part.source._decoder.interfaces
     for index in range(part.known):

@@ -6,9 +6,9 @@ cdef class BlockWalker:
     cdef readonly uint32_t linktype
     cdef readonly uint64_t position     # of the next packet's header in the block; 0 once there is none
     cdef readonly uint32_t status       # of the block: TP_STATUS_ bits
-    cdef readonly uint32_t remaining    # packets from there on, as the block says
-    cdef uint64_t total_bytes           # of the packets that were walked: the sum of total_len
-    cdef readonly bint bad              # the walk ended early, at something that points out of the block
+    cdef readonly uint32_t remaining    # packets from `position` on, according to the block
+    cdef uint64_t total_bytes           # sum of total_len of the packets walked
+    cdef readonly bint bad              # the walk ended early, at something that points outside the block
     cdef Py_ssize_t _write(self, const uint8_t[::1] block, Record[::1] rows, uint64_t base) except -1
     cdef void _start(self, const uint8_t* block, uint64_t size) noexcept nogil
     cdef Py_ssize_t _walk(

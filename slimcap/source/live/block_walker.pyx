@@ -1,11 +1,11 @@
-"""TPACKET_V3 blocks, from the kernel's bytes to rows. No system calls, no sockets.
+"""Decode TPACKET_V3 blocks to rows. No system calls, no sockets.
 
     block_desc                    tpacket3_hdr           sockaddr_ll    packet
-    | version | priv | hdr_v1 | … | next | … | mac … |48 | pkttype … | … |  tp_mac bytes behind the header
+    | version | priv | hdr_v1 | … | next | … | mac … |48 | pkttype … | … |  tp_mac bytes after the header
                        num_pkts     └───────────────────────────────────────► next tpacket3_hdr
 
-The kernel writes them (net/packet/af_packet.c: prb_open_block, prb_fill_curr_block, tpacket_rcv), or a mock
-does. So no length is believed: whatever points out of the block ends the walk.
+Blocks are written by the kernel (net/packet/af_packet.c: prb_open_block, prb_fill_curr_block, tpacket_rcv) or
+by a mock. So no length is trusted: whatever points outside the block ends the walk.
 """
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -27,24 +27,24 @@ from slimcap.wire.walk_result cimport LinkInfo
 cdef enum:
     NANOSECONDS = 1_000_000_000
     HEADER_LEN = 48                 # TPACKET_ALIGN(sizeof(struct tpacket3_hdr)): asserted in abi/linux.pxd
-    PACKET_MIN = HEADER_LEN + 20    # with the sockaddr_ll behind it
+    PACKET_MIN = HEADER_LEN + 20    # with the sockaddr_ll after it
 
 
 @cython.final
 cdef class BlockWalker:
-    """The packets of one block after the other.
+    """Walks over the packets of a block, and writes a row for each. One walker serves many blocks.
 
     Parameters
     ----------
     linktype : int
-        LINKTYPE_ of the interface, which tells where IP is.
+        LINKTYPE_ number of the interface, by which the IP header is found.
     """
 
     def __init__(self, uint32_t linktype):
         self.linktype = linktype
 
     def start(self, const uint8_t[::1] block):
-        """Begin with a block.
+        """Start with a block.
 
         Parameters
         ----------
@@ -53,16 +53,16 @@ cdef class BlockWalker:
         self._start(&block[0] if block.shape[0] else NULL, block.shape[0])
 
     def walk(self, const uint8_t[::1] block, Record[::1] rows, uint64_t base=0):
-        """Write a row for each packet of the block from `position` on, as many as `rows` has room for.
+        """Write a row for each packet of the block from `position` on, until `rows` is full.
 
         Parameters
         ----------
         block : buffer of uint8, shape (block_size,)
-            The block that was begun with.
+            The block that `start` was called with.
         rows : array of RECORD_DTYPE, shape (m,)
             Written to.
-        base : int
-            Offset of the block in the data that the rows' `offset` counts in.
+        base : int, default 0
+            Offset of the block in the data that the rows' `offset` refers to.
 
         Returns
         -------
@@ -112,8 +112,8 @@ cdef class BlockWalker:
             total_bytes += _packet(header, base + (p - block), linktype, &rows[count])
             count += 1
             step = header.tp_next_offset
-            # Nothing follows, or nothing that can; a step of 0 would lead to the same packet again and again.
-            # In one comparison: 0 - 1 is more than any room.
+            # No packet follows, or at an invalid offset; a step of 0 would lead to the same packet again.
+            # One comparison is enough: 0 - 1 wraps to more than any `left`.
             if step - 1 >= left - PACKET_MIN or step % 8:
                 self.bad = count < self.remaining
                 break
@@ -126,17 +126,17 @@ cdef class BlockWalker:
 
 
 def reinsert_tags(uint8_t[::1] block, uint32_t snaplen):
-    """Put the VLAN tags that the kernel took out of a block's packets back in, where they are.
+    """Put the VLAN tags that the kernel removed back into a block's packets, in place.
 
-    The kernel leaves 14 bytes free before an Ethernet header (tpacket_rcv: tp_net is 16 bytes and more behind
-    the sockaddr_ll), so the two addresses move to the left by the length of a tag. What points out of the
-    block is left to the walk, which comes after.
+    The kernel leaves 14 bytes free before an Ethernet header (tpacket_rcv: tp_net is at least 16 bytes after
+    the sockaddr_ll), so the two addresses can move to the left by the length of a tag. Packets that point
+    outside the block are left to the walk, which comes after.
 
     Parameters
     ----------
     block : writable buffer of uint8, shape (block_size,)
     snaplen : int
-        Most bytes of a packet, the tag included.
+        Maximum number of bytes of a packet, the tag included.
     """
     if block.shape[0]:
         with nogil:
@@ -172,24 +172,27 @@ cdef inline void _reinsert_tag(tpacket3_hdr* header, uint32_t snaplen) noexcept 
 
 
 cdef inline bint _in_block(const uint8_t* block, uint64_t size, uint64_t at) noexcept nogil:
-    """Whether header, address and captured bytes of a packet lie in the block."""
+    """Return True if header, address and captured bytes of a packet are inside the block."""
     return _may_start(at, size) and _fits(<const tpacket3_hdr*> (block + at), size - at)
 
 
 cdef inline bint _may_start(uint64_t at, uint64_t size) noexcept nogil:
-    """Whether a packet may: 8-aligned, as the kernel has it, or its header could not be read in place."""
+    """Return True if a packet header can be at this offset.
+
+    It must be 8-aligned, as the kernel aligns it; otherwise it could not be read in place.
+    """
     return sizeof(tpacket_block_desc) <= at and at % 8 == 0 and at <= size and size - at >= PACKET_MIN
 
 
 cdef inline bint _fits(const tpacket3_hdr* header, uint64_t room) noexcept nogil:
-    """Whether the captured bytes are behind the header, and end within `room` bytes from its start."""
+    """Return True if the captured bytes are after the header, and end within `room` bytes from its start."""
     return header.tp_mac >= PACKET_MIN and <uint64_t> header.tp_mac + header.tp_snaplen <= room
 
 
 cdef inline uint32_t _packet(
         const tpacket3_hdr* header, uint64_t offset, uint32_t linktype, Record* row) noexcept nogil:
-    """The row of one packet, which lies in its block; gives its total_len."""
-    # All of the header before any of the row: the compiler cannot know that they are not the same memory.
+    """Write the row of one packet, which must be inside its block; return its total_len."""
+    # Read the whole header before writing the row: the compiler cannot know that they do not overlap.
     cdef const uint8_t* p = <const uint8_t*> header
     cdef uint64_t mac = header.tp_mac
     cdef uint32_t snaplen = header.tp_snaplen
@@ -213,7 +216,7 @@ cdef inline uint32_t _packet(
 
 
 cdef void _link(uint32_t linktype, const uint8_t* p, uint32_t n, Record* row) noexcept nogil:
-    """What the link-layer header tells, of all but plain IP over Ethernet."""
+    """Fill the row from a link-layer header that is not plain IP over Ethernet."""
     cdef LinkInfo info
     walk_link(linktype, p, n, &info)
     row.ip_offset = info.ip_offset

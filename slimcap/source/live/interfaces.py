@@ -1,4 +1,4 @@
-"""The network interfaces of this host."""
+"""List the network interfaces of this host."""
 
 from __future__ import annotations
 
@@ -7,6 +7,21 @@ from slimcap.source.live import rtnetlink
 
 
 def links() -> tuple[Link, ...]:
-    """Return all interfaces of the calling thread's network namespace, in the order of their indices."""
+    """Return all interfaces of the calling thread's network namespace, in the order of their indices.
+
+    Returns
+    -------
+    tuple of Link
+
+    Raises
+    ------
+    LinkError
+        The kernel did not list the interfaces.
+
+    Examples
+    --------
+    >>> "lo" in [link.name for link in slimcap.links()]
+    True
+    """
     found = rtnetlink.interfaces()
     return tuple(Link(one.name, one.ifindex, link_type_of(one.arphrd), one.arphrd) for one in found)

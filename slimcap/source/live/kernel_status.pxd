@@ -1,5 +1,7 @@
-"""What the kernel says beside a packet, in a ring's header and in PACKET_AUXDATA alike: TP_STATUS_ bits, and
-the VLAN tag that it took out, the outermost."""
+"""The kernel's metadata of a packet, the same in a ring's header and in PACKET_AUXDATA.
+
+They are TP_STATUS_ bits, and the VLAN tag that the kernel removed, the outermost one.
+"""
 from libc.stdint cimport uint16_t, uint32_t
 
 from slimcap.abi.linux cimport (
@@ -25,7 +27,7 @@ cdef inline uint16_t stripped_tpid(uint32_t status, uint16_t tpid) noexcept nogi
 
 
 cdef inline void add_status(Record* row, uint32_t status, uint32_t tci, uint16_t tpid) noexcept nogil:
-    """Add it to a row that has what the bytes say."""
+    """Add the metadata to a row that is filled from the packet's bytes."""
     if not status & (
             TP_STATUS_VLAN_VALID | TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID | TP_STATUS_GSO_TCP):
         return

@@ -6,16 +6,16 @@ from slimcap.source.live.packet_socket cimport CaptureSocket
 cdef class LiveSource(ZeroCopySource):
     cdef CaptureSocket _socket
     cdef readonly bint reinsert_vlan
-    cdef Py_ssize_t _most       # bytes captured of a packet
-    cdef bint _raise_down
-    cdef bint _doubtful         # the link was down: is it still there?
-    cdef bint _gone             # it is not
-    cdef bint _draining         # stop() was called, or the link is gone: nothing more comes in
-    cdef int64_t _drained       # when the last packet will have come out then, monotonic ns
-    cdef object _counted        # of the kernel's counters, which clear when read
-    cdef object _drops          # the interface's
+    cdef Py_ssize_t _most       # maximum bytes captured of a packet
+    cdef bint _raise_down       # the option link_down is "raise"
+    cdef bint _doubtful         # the link went down: check if it still exists
+    cdef bint _gone             # the link no longer exists
+    cdef bint _draining         # stop() was called, or the link is gone: no more packets arrive
+    cdef int64_t _drained       # while draining: the last packet is available by then, monotonic ns
+    cdef object _counted        # Stats: sum of the kernel's counters, which reset when read
+    cdef object _drops          # counter of packets that the interface lost
 
-    # For subclasses to write.
+    # Implemented by subclasses.
     cdef object _look_up(self, link)
     cdef CaptureSocket _new_socket(self, link)
     cdef int _set_up(self) except -1

@@ -1,8 +1,8 @@
-"""What live sources have in common: options, waiting, an interface that goes down or away, counters, the end.
+"""`LiveSource`: base class of live sources. Options, waiting, link state, counters, shutdown.
 
-    options ──► socket: filter, _set_up(), promiscuity, bind
+    options ──► socket: filter, _set_up(), promiscuous mode, bind
     _fill:      _next_rows() ──► rows
-                     └─ none: wait for packets, the interface, the source's event, the deadline; again
+                     └─ none: wait for packets, the interface, the source's event or the deadline; repeat
 """
 from libc.stdint cimport int64_t
 
@@ -21,48 +21,48 @@ from slimcap.source.base import Stats
 from slimcap.source.live.rtnetlink import LinkDrops
 
 cdef enum:
-    LOOK_AGAIN = 100_000_000    # ns between two looks whether a link that went down still exists
+    LOOK_AGAIN = 100_000_000    # ns between two checks whether a link that went down still exists
 
 
 cdef class LiveSource(ZeroCopySource):
-    """What live sources can do. Use RingSource or SocketSource, which are LiveSources.
+    """Base class of live sources. Use RingSource or SocketSource.
 
-    It belongs to the process that opened it. In a forked one, reads raise RuntimeError and `close()` leaves
-    the capture alone; views show the ring that both processes share, so what the child wants to keep is to be
-    copied before the fork.
+    A live source belongs to the process that opened it. In a forked process reads raise RuntimeError, and
+    `close()` does not affect the capture. Existing views show the ring, which both processes share, so copy
+    before the fork what the child needs.
 
     Attributes
     ----------
     reinsert_vlan : bool
-        Whether tags that the kernel took out are put back; on Ethernet only.
+        True if VLAN tags that the kernel removed are put back; on Ethernet only.
     """
 
-    # What a subclass writes.
+    # Implemented by subclasses.
 
     cdef object _look_up(self, link):
-        """The Link of what was given."""
+        """Return the Link for the `link` argument."""
         return link if isinstance(link, Link) else Link(link)
 
     cdef CaptureSocket _new_socket(self, link):
-        """What to read from."""
+        """Return the socket to read from."""
         return PacketSocket(link)
 
     cdef int _set_up(self) except -1:
-        """Make the socket ready, with `_most` and `_links` known; it is bound after that."""
+        """Prepare the socket. `_most` and `_links` are known; the socket is bound afterwards."""
         raise NotImplementedError
 
     cdef bint _next_rows(self) except -1:
-        """Show the next rows and give True; False if there are none now."""
+        """Make the next rows current and return True; return False if there are none now."""
         raise NotImplementedError
 
     cdef int64_t _delay(self) noexcept:
-        """ns that a packet takes from the interface to `_next_rows` at most."""
+        """Return the maximum time in ns from a packet's arrival to the moment `_next_rows` can return it."""
         return 0
 
     # Opening.
 
     cdef int _open(self, link, dict options) except -1:
-        """Do all that opening takes. The options are those that every live source has."""
+        """Open the socket with the options that all live sources have, and start capturing."""
         if self._socket is not None:
             raise TypeError("a source is opened once")
         if options["link_down"] not in ("wait", "raise"):
@@ -76,7 +76,7 @@ cdef class LiveSource(ZeroCopySource):
         self._most = resolve(options["snaplen"], link.type)
         self._links = (link,)
         try:
-            self._socket = self._new_socket(link)  # first: whoever may not capture is told so
+            self._socket = self._new_socket(link)  # first, so that missing privileges are reported first
             build = partial(
                 build_program, link.type, options["filter"], snaplen=self._most,
                 auto_filter=options["auto_filter"], ignore_vlans=options["ignore_vlans"],
@@ -128,12 +128,13 @@ cdef class LiveSource(ZeroCopySource):
         return 0
 
     cdef bint _is_drained(self) except -1:
-        """Whether as many packets were given out as the kernel took in. No rows are current now."""
+        """Return True if every packet that the kernel accepted was returned. There must be no current rows.
+        """
         self._count()
         return <int64_t> self._earlier >= self._counted.packets_received - self._counted.packets_dropped
 
     cdef int _wait(self, int64_t deadline) except -1:
-        """Wait for packets, or for a while if something else has to be looked at meanwhile."""
+        """Wait for packets, but not longer than until the link or the end of draining must be checked."""
         cdef int64_t until = deadline
         cdef short events
         if self._doubtful and not self._gone:
@@ -150,12 +151,12 @@ cdef class LiveSource(ZeroCopySource):
                 raise
             return 0
         if events & (POLLERR | POLLHUP):
-            # Unread, it would end every wait at once. Packets that are there come first, all the same.
+            # An error that is not read would end every wait at once. Packets in the queue are read before.
             self._on_error(self._socket.take_error())
         return 0
 
     cdef int _on_error(self, int pending) except -1:
-        """Act on the socket's error."""
+        """Handle an error of the socket."""
         if pending == errno.ENETDOWN:
             self._doubtful = True
         elif pending:
@@ -163,12 +164,13 @@ cdef class LiveSource(ZeroCopySource):
         return 0
 
     cdef int _check_link(self) except -1:
-        """Whether a link that was down exists; and is up again, which ends all doubt."""
+        """Check if a link that was down still exists. Once it is up again, it need not be checked any more.
+        """
         state = self._socket.link_state()
         if state == LINK_GONE:
             if not self._gone:
                 self._gone = True
-                self._begin_draining()  # a block that is not full may hold packets
+                self._begin_draining()  # an open block may hold packets
         elif state == LINK_UP:
             self._doubtful = False
         elif self._raise_down:
@@ -177,14 +179,14 @@ cdef class LiveSource(ZeroCopySource):
                 self._socket.link.name)
         return 0
 
-    # The end.
+    # Stopping and closing.
 
     def stop(self):
-        """Let nothing more in, and end the capture once all is delivered that came before.
+        """Stop capturing, and end the source once all packets captured before were returned.
 
-        Loops then end, and reads raise EOFError: with a ring after the block is over that the kernel was
-        filling, so about a block timeout later. From any thread. (`close()` ends at once, and what was not
-        read is lost.)
+        Loops then end, and reads raise EOFError. With a ring that happens when the kernel hands over the
+        block it was filling, about one block timeout later. May be called from any thread. Unlike this,
+        `close()` ends at once and discards what was not read.
         """
         self._event.raise_signal(SIGNAL_END)
 
@@ -201,7 +203,7 @@ cdef class LiveSource(ZeroCopySource):
     # Counters.
 
     cdef int _count(self) except -1:
-        """Add the kernel's counters, which are cleared by reading them, to ours."""
+        """Add the kernel's counters to ours; reading them resets them."""
         if self._socket is not None and self._socket.is_ours():
             found = self._socket.read_statistics()
             self._counted = Stats(*(sum(pair) for pair in zip(self._counted, found, strict=True)))
@@ -213,8 +215,10 @@ cdef class LiveSource(ZeroCopySource):
 
     @property
     def link_drops(self):
-        """Packets that the interface lost since the source was opened, before the socket could see them: a
-        LinkDrops. They are beside those of `stats()`."""
+        """Packets that the interface lost since the source was opened, a LinkDrops.
+
+        They never reached the socket, and are not included in `stats()`.
+        """
         return LinkDrops(0, 0, 0) if self._drops is None else self._drops.read()
 
     cdef Py_ssize_t _snaplen(self) except -1:

@@ -5,11 +5,11 @@ from slimcap.packet.record cimport Record
 from slimcap.source.live.packet_socket cimport CaptureSocket
 
 cdef enum:
-    CONTROL_ROOM = 128          # for the control messages of a packet: 72 bytes, and what else may come
-    CONTROL_WORDS = 16          # of 8 bytes, as a cmsghdr is aligned
+    CONTROL_ROOM = 128          # for the control messages of a packet: 72 bytes, and a reserve for others
+    CONTROL_WORDS = 16          # of 8 bytes, the alignment of a cmsghdr
 
 cdef struct Envelope:
-    # What recvmmsg() says of a packet.
+    # The metadata that recvmmsg() returns for a packet.
     uint64_t control[CONTROL_WORDS]
     sockaddr_ll address
 

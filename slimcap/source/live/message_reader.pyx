@@ -1,9 +1,10 @@
-"""Packets by recvmmsg(), as messages: from what the kernel says of each to rows.
+"""Receive packets as messages with recvmmsg(), and decode the kernel's metadata to rows.
 
-    data     | 4 | packet … | 4 | packet … |      a slot a packet; the 4 bytes are for a tag to be put back
+    data     | 4 | packet … | 4 | packet … |      a slot per packet; 4 bytes for a tag to be put back
     envelope   sockaddr_ll: pkttype; control messages: PACKET_AUXDATA (lengths, tag, status), SCM_TIMESTAMPNS
 
-packet_recvmsg(), net/packet/af_packet.c, writes them. Rows are what the ring's walker would write.
+The kernel writes them in packet_recvmsg(), net/packet/af_packet.c. Rows are the same as the ring's walker
+writes.
 """
 cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
@@ -46,25 +47,25 @@ cdef enum:
 @cython.final
 @cython.no_gc
 cdef class MessageReader:
-    """Receives up to `count` packets at once.
+    """Receives up to `count` packets at a time.
 
     Parameters
     ----------
     count : int
-        Most packets of a call.
+        Maximum number of packets per call.
     linktype : int
-        LINKTYPE_ of the interface, which tells where IP is.
+        LINKTYPE_ number of the interface, by which the IP header is found.
     snaplen : int
-        Most bytes of a packet.
+        Maximum number of bytes of a packet.
     reinsert_vlan : bool
-        Put back the VLAN tag that the kernel took out.
+        Put back the VLAN tag that the kernel removed.
     """
 
     def __cinit__(self, Py_ssize_t count, uint32_t linktype, uint32_t snaplen, bint reinsert_vlan):
         self.count, self.linktype, self.snaplen, self.reinsert_vlan = count, linktype, snaplen, reinsert_vlan
         self.stride = (VLAN_LEN + <Py_ssize_t> snaplen + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE
         if self.stride % PAGE == 0:
-            self.stride += CACHE_LINE  # or the first lines of all packets would share a few sets of the cache
+            self.stride += CACHE_LINE  # else the first lines of all packets would share a few cache sets
         self._messages = <mmsghdr*> PyMem_Calloc(count, sizeof(mmsghdr))
         self._pieces = <iovec*> PyMem_Calloc(count, sizeof(iovec))
         self._envelopes = <Envelope*> PyMem_Calloc(count, sizeof(Envelope))
@@ -77,9 +78,9 @@ cdef class MessageReader:
         PyMem_Free(self._envelopes)
 
     cdef Py_ssize_t read(self, CaptureSocket socket, uint8_t* data, Record* rows) except -1:
-        """Take the packets that are there into `count` slots of `stride` bytes, and a row for each; how many.
+        """Receive the available packets into `count` slots of `stride` bytes, with a row for each.
 
-        Raises OSError for an error of the socket.
+        Returns their number. Raises OSError for an error of the socket.
         """
         cdef Py_ssize_t index
         cdef int received
@@ -95,7 +96,10 @@ cdef class MessageReader:
         raise OSError(-received, f"recvmmsg: {os.strerror(-received)}", socket.link.name)
 
     cdef void _aim(self, uint8_t* data) noexcept nogil:
-        """Point the messages to the slots; the kernel has overwritten the lengths."""
+        """Point the messages to the slots.
+
+        This is needed before each call, since the kernel overwrites the lengths.
+        """
         cdef Py_ssize_t index
         cdef msghdr* message
         for index in range(self.count):
@@ -107,7 +111,7 @@ cdef class MessageReader:
             message.msg_control, message.msg_controllen = self._envelopes[index].control, CONTROL_ROOM
 
     cdef void _write(self, Py_ssize_t index, uint8_t* data, Record* row) noexcept nogil:
-        """The row of a message; its packet gets its tag back if that is wanted."""
+        """Write the row of a message, and put back the packet's tag if requested."""
         cdef mmsghdr* message = &self._messages[index]
         cdef tpacket_auxdata beside
         cdef uint64_t offset = index * self.stride + VLAN_LEN

@@ -1,4 +1,4 @@
-"""Opening network interfaces."""
+"""Open network interfaces for capturing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class LiveOptions(TypedDict, total=False):
-    """The options that every live source has."""
+    """Keyword options of every live source."""
 
     snaplen: int | Strategy
     promiscuous: bool
@@ -26,7 +26,7 @@ class LiveOptions(TypedDict, total=False):
 
 
 class RingOptions(LiveOptions, total=False):
-    """The options of `RingSource`."""
+    """Keyword options of `RingSource`."""
 
     block_size: int
     num_blocks: int
@@ -35,21 +35,23 @@ class RingOptions(LiveOptions, total=False):
 
 
 class SocketOptions(LiveOptions, total=False):
-    """The options of `SocketSource`."""
+    """Keyword options of `SocketSource`."""
 
     buffer_size: int
     batch_size: int
 
 
 def open_live(link: str | Link, **options: Unpack[RingOptions]) -> RingSource:
-    """Capture from a network interface of this host, as `ip link` lists them.
+    """Capture from a network interface of this host.
 
     Parameters
     ----------
     link : str or Link
-        The interface.
+        The interface: its name, as listed by `ip link`, or a Link.
     **options
-        As `RingSource` takes them.
+        As for `RingSource`: `snaplen`, `promiscuous`, `filter`, `auto_filter`, `ignore_vlans`,
+        `reinsert_vlan`, `direction`, `block_size`, `num_blocks`, `block_timeout`, `smaller_ring`, `timeout`
+        and `link_down`.
 
     Returns
     -------
@@ -59,6 +61,12 @@ def open_live(link: str | Link, **options: Unpack[RingOptions]) -> RingSource:
     Raises
     ------
     LinkError, FilterError, PermissionError, ValueError, OSError
-        As `RingSource` does.
+        As for `RingSource`.
+
+    Examples
+    --------
+    >>> with slimcap.open_live("eth0", filter="tcp port 443") as source:
+    ...     for batch in source.batches():
+    ...         print(len(batch), source.stats())
     """
     return RingSource(link, **options)

@@ -29,7 +29,7 @@ cdef class CaptureSocket:
 
 cdef class PacketSocket(CaptureSocket):
     cdef readonly int fd
-    cdef int _edges             # with a ring, an epoll that tells of every block once
+    cdef int _edges             # with a ring: an epoll that reports each block once; else -1
     cdef int _pid               # of the process that opened it
     cdef bint _promiscuous
     cdef packet_mreq _promiscuity(self) noexcept

@@ -1,7 +1,7 @@
-"""The AF_PACKET socket: opened deaf, set up, and bound last.
+"""`PacketSocket`: the AF_PACKET socket, opened without a protocol, set up, and bound last.
 
-With protocol 0 a packet socket receives nothing (packet(7)), so no packet from before the filter, and none of
-another interface, can get in; `bind` then names interface and protocol at once.
+With protocol 0 a packet socket receives nothing (packet(7)). So no packet can get in from before the filter
+or from another interface; `bind` then sets interface and protocol at once.
 """
 cimport cython
 from libc.stdint cimport uint32_t
@@ -72,12 +72,12 @@ import sys
 from slimcap.source.live.rtnetlink import DropCounter
 
 cdef enum:
-    FRAME_SIZE = 2048           # V3 packs packets as they come; it only has to divide well
+    FRAME_SIZE = 2048           # V3 packs packets without frames; it only has to divide the block size
     MIN_FRAME_SIZE = 128
 
 
 cdef int _fail(str call, str interface) except -1:
-    """Raise for a failed call on an interface, and say what helps where that is known."""
+    """Raise OSError for a failed call on an interface; the message tells how to fix it if that is known."""
     if errno == errors.EPERM:
         raise PermissionError(
             errno,
@@ -88,74 +88,75 @@ cdef int _fail(str call, str interface) except -1:
 
 
 cdef class CaptureSocket:
-    """What a live source reads from: the kernel's socket, or one that behaves like it.
+    """Base class of what live sources read from: the kernel's socket, or a mock.
 
-    The calls come in the order in which they stand here; none after `detach`.
+    The methods are called in the order in which they are defined, and none after `detach`.
     """
 
     cdef object compile(self, object filter, object build):
-        """The program of `filter`, made by `build(interface=…)`: for an interface, or for a file if None."""
+        """Return the program of `filter`, made by `build(interface=…)`; None compiles as for a file."""
         raise NotImplementedError
 
     cdef int attach(self, bytes program) except -1:
-        """Attach a classic BPF program, an array of struct sock_filter, in place of the one before."""
+        """Attach a classic BPF program, an array of struct sock_filter, in place of the previous one."""
         raise NotImplementedError
 
     cdef int ignore_outgoing(self) except -1:
-        """Do not even look at what goes out, if the kernel can do that; a filter still has to drop it."""
+        """Do not receive outgoing packets, if the kernel supports that; the filter must drop them anyway."""
         raise NotImplementedError
 
     cdef Ring open_ring(self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms):
-        """Have a TPACKET_V3 ring allocated, and map it."""
+        """Allocate and map a TPACKET_V3 ring."""
         raise NotImplementedError
 
     cdef int set_messages(self, Py_ssize_t buffer_size) except -1:
-        """Receive messages, with all that a ring would tell beside, and this much room for those to come."""
+        """Receive messages, with the metadata that a ring would have, and a receive buffer of this size."""
         raise NotImplementedError
 
     cdef int set_promiscuous(self) except -1:
-        """Receive what is for others, too, for as long as the socket is open."""
+        """Receive packets for other hosts, too, as long as the socket is open."""
         raise NotImplementedError
 
     cdef object count_drops(self):
-        """What counts the packets that the interface loses from now on: has `read` and `close`."""
+        """Return a counter of the packets that the interface loses from now on, with `read` and `close`."""
         raise NotImplementedError
 
     cdef int bind(self) except -1:
-        """Begin to receive."""
+        """Start receiving."""
         raise NotImplementedError
 
     cdef short wait(self, Event event, int64_t deadline) except -1:
-        """Wait for packets, an error (POLLERR), or the source's own event; see `Event.wait`."""
+        """Wait for packets, an error (POLLERR) or the source's event; see `Event.wait`."""
         raise NotImplementedError
 
     cdef object read_statistics(self):
-        """Packets received (with those dropped), packets dropped, freezes: all since the last call."""
+        """Return packets received (including dropped ones), packets dropped and freezes since the last call.
+        """
         raise NotImplementedError
 
     cdef int take_error(self) except -1:
-        """The error that is pending, which clears it; 0 if there is none."""
+        """Return the pending error number and clear it; 0 if there is none."""
         raise NotImplementedError
 
     cdef int receive(self, mmsghdr* messages, unsigned int count) noexcept nogil:
-        """Take messages that are there; how many, or the error number, negative."""
+        """Receive the available messages; return their number, or a negative error number."""
         return -EAGAIN
 
     cdef LinkState link_state(self) noexcept:
-        """What became of the interface."""
+        """Return the state of the interface."""
         return LINK_GONE
 
     cdef bint is_ours(self) noexcept:
-        """Whether it is open, and by this process, not by one that we were forked from."""
+        """Return True if the socket is open and was opened by this process, not by one that forked it."""
         return True
 
     cdef void detach(self) noexcept:
-        """Close; what is mapped stays, and is no longer written to."""
+        """Close the socket. A mapped ring stays mapped, and is no longer written to."""
 
 
 @cython.final
 cdef class PacketSocket(CaptureSocket):
-    """A packet socket for one interface."""
+    """Packet socket for one interface."""
 
     def __cinit__(self, link):
         self.link = link
@@ -167,7 +168,7 @@ cdef class PacketSocket(CaptureSocket):
 
     cdef int _option(self, int level, int option, const void* value, unsigned int size, str name) except -1:
         cdef int fd = self.fd, failed
-        with nogil:  # a ring's takes milliseconds (synchronize_net)
+        with nogil:  # for a ring this takes milliseconds (synchronize_net)
             failed = setsockopt(fd, level, option, value, size)
         if failed:
             _fail(f"setsockopt({name})", self.link.name)
@@ -200,7 +201,7 @@ cdef class PacketSocket(CaptureSocket):
 
     cdef int ignore_outgoing(self) except -1:
         cdef int on = 1
-        setsockopt(self.fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on))  # from Linux 4.20 on
+        setsockopt(self.fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on))  # since Linux 4.20
         return 0
 
     cdef Ring open_ring(self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms):
@@ -211,7 +212,7 @@ cdef class PacketSocket(CaptureSocket):
         try:
             ring.map_socket(self.fd)
         except BaseException:
-            self._set_ring(0, 0, 0)  # or there could be no other
+            self._set_ring(0, 0, 0)  # free it, or the socket could not have another
             raise
         self._tell_edges()
         return ring
@@ -236,7 +237,7 @@ cdef class PacketSocket(CaptureSocket):
         cdef int on = 1, size = buffer_size
         self._option(SOL_PACKET, PACKET_AUXDATA, &on, sizeof(on), "PACKET_AUXDATA")
         self._option(SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on), "SO_TIMESTAMPNS")
-        # Without CAP_NET_ADMIN the kernel's rmem_max is the limit.
+        # SO_RCVBUF needs no CAP_NET_ADMIN, but is limited to rmem_max.
         if setsockopt(self.fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0:
             self._option(SOL_SOCKET, SO_RCVBUF, &size, sizeof(size), "SO_RCVBUF")
         return 0
@@ -263,10 +264,11 @@ cdef class PacketSocket(CaptureSocket):
         return 0
 
     cdef int _tell_edges(self) except -1:
-        """Be told once of every block that is handed over, and of every error.
+        """Create an epoll that reports each block that is handed over, and each error, once.
 
-        poll() says "readable" for as long as the block before the kernel's is not given back (packet_poll,
-        packet_previous_rx_frame), and a caller mostly still has that one while it waits for the next.
+        poll() reports the socket as readable as long as the block before the kernel's current one was not
+        returned (packet_poll, packet_previous_rx_frame). While a caller waits for the next block it usually
+        still has that one.
         """
         cdef epoll_event wanted
         memset(&wanted, 0, sizeof(wanted))
@@ -296,13 +298,16 @@ cdef class PacketSocket(CaptureSocket):
         return received if received >= 0 else -errno
 
     cdef LinkState link_state(self) noexcept:
-        """What became of the interface; the socket knows, whatever network namespace the thread is in."""
+        """Return the state of the interface.
+
+        It is asked of the socket, so the thread's network namespace does not matter.
+        """
         cdef sockaddr_ll address
         cdef socklen_t size = sizeof(address)
         cdef ifreq request
         memset(&address, 0, sizeof(address))
         memset(&request, 0, sizeof(request))
-        # The kernel takes the socket off an interface that is deleted or moved (packet_notifier).
+        # The kernel unbinds the socket from an interface that is deleted or moved (packet_notifier).
         if getsockname(self.fd, <sockaddr*> &address, &size) < 0 or address.sll_ifindex <= 0:
             return LINK_GONE
         request.ifr_ifindex = address.sll_ifindex
@@ -314,8 +319,12 @@ cdef class PacketSocket(CaptureSocket):
         return self.fd >= 0 and self._pid == c_getpid()
 
     cdef void detach(self) noexcept:
-        """Close. Before that drop all, as the kernel would go on filling a ring that is still mapped, and end
-        promiscuity, which would last as long as a forked process has the socket, too."""
+        """Close the socket.
+
+        Before that, attach a filter that drops everything, since the kernel would continue to fill a ring
+        that is still mapped. Also end promiscuous mode, which would last as long as a forked process has the
+        socket open.
+        """
         cdef sock_filter drop
         cdef sock_fprog fprog
         cdef packet_mreq request

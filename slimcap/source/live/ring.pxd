@@ -5,14 +5,14 @@ from slimcap.packet.lease cimport Block, Home
 cdef class Ring(Home):
     cdef uint8_t* _memory
     cdef readonly Py_ssize_t block_size, num_blocks
-    cdef int64_t* _lent         # when each block was lent, monotonic ns; 0 if it is not
-    cdef readonly Py_ssize_t lent
-    cdef Py_ssize_t _mapped
-    cdef int bell               # an eventfd that is written to when a block goes back; -1
-    cdef bint _keeps            # blocks that go back are ready again
+    cdef int64_t* _lent         # when each block was lent, monotonic ns; 0 if it is not lent
+    cdef readonly Py_ssize_t lent   # number of lent blocks
+    cdef Py_ssize_t _mapped     # bytes
+    cdef int bell               # an eventfd that is written to when a block is returned, or -1
+    cdef bint _keeps            # returned blocks are ready again
     cdef void forget(self) noexcept
     cdef void keep(self, Py_ssize_t num_blocks) noexcept
-    cdef int _pid               # of the process that opened it
+    cdef int _pid               # of the process that opened the ring
     cdef int map_socket(self, int fd) except -1
     cdef int _map(self, int flags, int fd) except -1
     cdef bint is_ready(self, Py_ssize_t index) noexcept nogil

@@ -1,8 +1,8 @@
-"""The memory-mapped TPACKET_V3 ring: blocks that change hands between the kernel and us.
+"""The memory-mapped TPACKET_V3 ring: blocks that alternate between the kernel and us.
 
     kernel fills ──(status: USER)──► we lend ──(last view dies, status: KERNEL)──► kernel fills …
 
-The mapping lives as long as the last block on loan, not as long as the socket.
+The mapping lives as long as the last lent block, even after the socket is closed.
 """
 cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
@@ -57,11 +57,11 @@ cdef class Ring(Home):
         return &(<tpacket_block_desc*> (self._memory + index * self.block_size)).hdr.bh1.block_status
 
     cdef bint is_ready(self, Py_ssize_t index) noexcept nogil:
-        """Whether the kernel has filled the block and we have not lent it yet."""
+        """Return True if the kernel has filled the block and it is not lent."""
         return self._lent[index] == 0 and load_acquire(self._status(index)) & TP_STATUS_USER
 
     cdef Py_ssize_t count_ready(self, Py_ssize_t index, Py_ssize_t most) noexcept nogil:
-        """How many blocks are ready that lie side by side from there on, up to `most`."""
+        """Return how many adjacent blocks from `index` on are ready, at most `most`."""
         cdef Py_ssize_t count = 0
         most = min(most, self.num_blocks - index)
         while count < most and self.is_ready(index + count):
@@ -69,7 +69,7 @@ cdef class Ring(Home):
         return count
 
     cdef Block lend(self, Py_ssize_t index, Py_ssize_t count):
-        """Ready blocks, side by side, as one; they go back to the kernel at its death."""
+        """Return adjacent ready blocks as one Block; when it dies they return to the kernel."""
         cdef Block block = Block.__new__(Block)
         cdef int64_t now = monotonic_ns()
         cdef Py_ssize_t i
@@ -85,7 +85,7 @@ cdef class Ring(Home):
         cdef uint64_t one = 1
         cdef Py_ssize_t first = (<uint8_t*> memory - self._memory) // self.block_size
         cdef Py_ssize_t index, count = size // self.block_size
-        cdef bint forked = self._pid != c_getpid()  # the memory is shared: still on loan where it was lent
+        cdef bint forked = self._pid != c_getpid()  # the memory is shared: the parent still uses the block
         for index in range(first, first + count):
             self._lent[index] = 0
             if not forked and not self._keeps:
@@ -95,24 +95,24 @@ cdef class Ring(Home):
             c_write(self.bell, &one, sizeof(one))
 
     cdef void forget(self) noexcept:
-        """Give back what is ready, unread."""
+        """Return all ready blocks to the kernel, unread."""
         cdef Py_ssize_t index
         for index in range(self.num_blocks):
             if self.is_ready(index):
                 store_release(self._status(index), TP_STATUS_KERNEL)
 
     cdef void keep(self, Py_ssize_t num_blocks) noexcept:
-        """Be a ring of the first blocks only, which are ready again as soon as they go back."""
+        """Reduce the ring to its first blocks, which are ready again as soon as they are returned."""
         self.num_blocks = num_blocks
         self._keeps = True
 
     cdef double held_for(self, Py_ssize_t index) noexcept:
-        """Seconds since the block was lent."""
+        """Return the seconds since the block was lent."""
         return (monotonic_ns() - self._lent[index]) / 1e9
 
     def __dealloc__(self):
         if self._memory is not NULL:
-            with nogil:  # the last mapping of a closed socket: the kernel waits for its other CPUs
+            with nogil:  # for the last mapping of a closed socket the kernel waits for its other CPUs
                 c_munmap(self._memory, self._mapped)
         if self.bell >= 0:
             c_close(self.bell)

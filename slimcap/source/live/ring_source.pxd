@@ -10,9 +10,9 @@ cdef class RingSource(LiveSource):
     cdef Ring _ring
     cdef BlockWalker _walker
     cdef Pool _row_blocks
-    cdef Py_ssize_t _index      # of the block the kernel fills or filled next
-    cdef Py_ssize_t _blocks_a_batch     # at most
-    cdef int64_t _block_timeout
+    cdef Py_ssize_t _index      # of the next block to read
+    cdef Py_ssize_t _blocks_a_batch     # maximum
+    cdef int64_t _block_timeout         # ns
     cdef object _ring_options
     cdef bint _take(self, Py_ssize_t ready) except -1
     cdef Py_ssize_t _walk_blocks(

@@ -1,4 +1,4 @@
-"""`RingSource`: live capture through the TPACKET_V3 ring, a block or some small ones a batch, not copied."""
+"""`RingSource`: zero-copy live capture through the TPACKET_V3 ring, one or several blocks per batch."""
 from libc.stdint cimport int64_t, uint8_t
 
 from slimcap.abi.linux cimport TP_STATUS_LOSING
@@ -13,61 +13,76 @@ from slimcap.errors import RingExhausted, SlimcapError
 
 cdef enum:
     NANOSECONDS = 1_000_000_000
-    BYTES_A_PACKET = 72         # of a block, at least: header, address, a byte, padding (BlockWalker)
-    BYTES_A_BATCH = 1 << 18     # of small blocks: a batch itself costs as much as a few hundred packets
-    PART_OF_RING = 8            # and one part in so many: the rest is for the kernel to fill meanwhile
+    BYTES_A_PACKET = 72         # minimum in a block: header, address, one byte, padding (BlockWalker)
+    BYTES_A_BATCH = 1 << 18     # target for small blocks: a batch costs as much as some hundred packets
+    PART_OF_RING = 8            # at most 1/8 of the ring, so that the kernel can fill the rest meanwhile
 
 
 cdef class RingSource(LiveSource):
-    """Packets from a network interface, through a ring of memory that the kernel fills.
+    """Capture packets from a network interface through a memory-mapped ring (TPACKET_V3), without copies.
 
-    A batch is one block of the ring, or, of many small ones, those that are ready, up to 256 KiB and an
-    eighth of the ring. They go back to the kernel when the last view of the batch dies; the kernel takes
-    blocks strictly in order, so one view that is kept for long stops the ring when its block's turn comes
-    round: the next read then raises RingExhausted. Keep copies (`batch.copy()`), not views.
+    A batch is one block of the ring or, if blocks are small, all that are ready, up to 256 KiB and an eighth
+    of the ring. Its blocks return to the kernel when the last view of the batch dies. The kernel uses blocks
+    strictly in order, so a single view that is kept for long stops the ring when its block's turn comes: the
+    next read then raises RingExhausted. Keep copies (`batch.copy()`), not views.
 
     Parameters
     ----------
     link : str or Link
         The interface.
-    snaplen : int or strategy
-        Most bytes to capture of a packet, or a strategy of `slimcap.filter`.
-    promiscuous : bool
-        Receive what is for other hosts, too.
+    snaplen : int or strategy, default 262144
+        Maximum number of bytes to capture of a packet, or a strategy of `slimcap.filter`, which returns it
+        for a link type.
+    promiscuous : bool, default False
+        Also receive packets that are addressed to other hosts.
     filter : str or sequence of (code, jt, jf, k), optional
-        A tcpdump expression or a classic BPF program: what passes is captured.
-    auto_filter : bool
-        Without a filter, capture IP packets only. False: everything.
-    ignore_vlans : bool
-        Leave out packets with a VLAN tag.
-    reinsert_vlan : bool
-        Put back the tag that the kernel took out, so that bytes and lengths are those of the wire.
-    direction : {"both", "in", "out"}
-        Which packets: all, those that this host received, or those that it sent.
-    block_size, num_blocks : int
-        The ring: bytes of a block, a multiple of the page size, and number of blocks. Every `block_timeout`
-        uses up a block, however few packets it holds: many blocks are patience, large ones are not.
-    block_timeout : float
-        Seconds after which the kernel hands over a block that is not full: the longest delay of a packet.
-    smaller_ring : bool
-        Halve `num_blocks` until there is memory for the ring, instead of raising OSError (ENOMEM).
+        A tcpdump expression or a classic BPF program: only packets that match are captured. Default: see
+        `auto_filter`.
+    auto_filter : bool, default True
+        If there is no `filter`, capture only IP packets; False: all packets.
+    ignore_vlans : bool, default False
+        Do not capture packets with a VLAN tag.
+    reinsert_vlan : bool, default False
+        Put back the VLAN tag that the kernel removed, so that bytes and lengths are those on the wire. On
+        Ethernet only.
+    direction : {"both", "in", "out"}, default "both"
+        Capture all packets, only those that this host received, or only those that it sent.
+    block_size : int, default 1 MiB
+        Size of a block of the ring in bytes: a multiple of the page size, less than 2 GiB.
+    num_blocks : int, default 16
+        Number of blocks. Every `block_timeout` uses up a block, however few packets it holds: more blocks
+        allow the reader to be late for longer, larger blocks do not.
+    block_timeout : float, default 0.01
+        Time in seconds after which the kernel hands over a block that is not full: the maximum delay of a
+        packet. More than 0, up to 3600; rounded to milliseconds.
+    smaller_ring : bool, default False
+        If there is not enough memory for the ring, halve `num_blocks` until there is, instead of raising
+        OSError (ENOMEM).
     timeout : float, optional
-        Seconds that a read waits at most.
-    link_down : {"wait", "raise"}
+        Maximum time in seconds that a read waits. Default: no maximum.
+    link_down : {"wait", "raise"}, default "wait"
         What a read does while the interface is down: wait until it is up again, or raise LinkDown.
 
     Raises
     ------
     LinkNotFound, LinkGone
-        There is no such interface, or it vanished.
+        The interface does not exist, or was removed.
     FilterError
-        The filter cannot be compiled, or is no program the kernel takes.
+        The filter cannot be compiled, or is not a program that the kernel accepts.
     PermissionError
-        Capturing needs CAP_NET_RAW; the message says how to get it.
+        Capturing requires CAP_NET_RAW; the message tells how to grant it.
     RingExhausted
-        From reads: the next block is still on loan.
-    ValueError, OSError
-        An option that cannot be, and whatever else the kernel refuses.
+        From calls that read: views still use the next block.
+    ValueError
+        An option is out of range.
+    OSError
+        Any other error of the kernel.
+
+    Examples
+    --------
+    >>> with slimcap.RingSource("eth0", num_blocks=64) as source:
+    ...     for batch in source.batches():
+    ...         print(len(batch))
     """
 
     def __init__(
@@ -92,7 +107,7 @@ cdef class RingSource(LiveSource):
         return 0
 
     cdef Ring _open_ring(self):
-        """The ring that was asked for, or one of half as many blocks until there is memory for it."""
+        """Open the ring, with fewer blocks if allowed and necessary."""
         block_size, num_blocks, smaller = self._ring_options
         milliseconds = max(1, (self._block_timeout + 500_000) // 1_000_000)
         while True:
@@ -110,12 +125,12 @@ cdef class RingSource(LiveSource):
 
     @property
     def block_size(self):
-        """Bytes of a block of the ring; 0 once it is closed."""
+        """Size of a block of the ring in bytes; 0 once the source is closed."""
         return 0 if self._ring is None else self._ring.block_size
 
     @property
     def num_blocks(self):
-        """Number of blocks of the ring; 0 once it is closed."""
+        """Number of blocks of the ring; 0 once the source is closed."""
         return 0 if self._ring is None else self._ring.num_blocks
 
     cdef bint _next_rows(self) except -1:
@@ -133,7 +148,7 @@ cdef class RingSource(LiveSource):
         return False
 
     cdef bint _take(self, Py_ssize_t ready) except -1:
-        """Make the next blocks, which are ready, the current ones; False if there is no packet in them."""
+        """Make the rows of the next `ready` blocks current; return False if these have no packets."""
         cdef Block rows = self._row_blocks.take()
         cdef Block block = self._ring.lend(self._index, ready)
         cdef Py_ssize_t count
@@ -151,11 +166,11 @@ cdef class RingSource(LiveSource):
     cdef Py_ssize_t _walk_blocks(
             self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t room,
             int64_t* total_bytes) noexcept nogil:
-        """Write the rows of so many blocks, up to the first that makes no sense; how many rows that are.
+        """Write the rows of `blocks` blocks, up to the first that is not valid; return their number.
 
-        Adds up the packets' bytes, too, since later the rows may be out of the cache.
+        The sum of total_len is computed here, too, since later the rows may be out of the cache.
         """
-        # Pointers where `walk` has memoryviews, which would cost more than the walk of a few hundred packets.
+        # Pointers, not the memoryviews of `walk`, which cost more than walking a few hundred packets.
         cdef Py_ssize_t size = self._ring.block_size
         cdef Py_ssize_t index, more, count = 0
         for index in range(blocks):
@@ -172,7 +187,7 @@ cdef class RingSource(LiveSource):
         return count
 
     cdef int64_t _delay(self) noexcept:
-        # The timer may just have begun when the last packet came; and a busy machine may be late with it.
+        # The block timer may have started just before the last packet, and be late on a busy machine.
         return 2 * self._block_timeout + NANOSECONDS
 
     cdef void _tear_down(self) noexcept:
@@ -181,7 +196,7 @@ cdef class RingSource(LiveSource):
 
 
 cdef int _check_options(object block_size, object num_blocks, object block_timeout) except -1:
-    """Raise ValueError for what cannot be, before the kernel says no more than EINVAL."""
+    """Raise ValueError for invalid options, for which the kernel would only report EINVAL."""
     page = os.sysconf("SC_PAGESIZE")
     if block_size <= 0 or block_size % page or block_size >= 1 << 31:
         raise ValueError(f"block_size is a multiple of the page size, {page}, below 2 GiB: not {block_size}")

@@ -1,7 +1,8 @@
-"""What the kernel knows of network interfaces, asked of rtnetlink(7).
+"""Query network interfaces with rtnetlink(7).
 
-It answers for the network namespace of the thread that opened the socket and takes an interface's index, so
-that a renamed one is still the same. (/sys shows the namespace that it was mounted in; ioctls go by name.)
+rtnetlink answers for the network namespace of the thread that opened the socket. It accepts an interface's
+index, so that a renamed interface is still the same. (/sys shows the namespace that it was mounted in; ioctls
+need the name.)
 
     nlmsghdr         ifinfomsg or ifaddrmsg   rtattr                         rtattr …
     16 bytes         16 or 8 bytes            size type value, 4-aligned
@@ -22,7 +23,7 @@ from typing import Final, NamedTuple
 
 from slimcap.errors import LinkError, LinkNotFound
 
-# Numbers of linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h, if.h.
+# Constants of linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h, if.h.
 _NLMSG_ERROR: Final = 2
 _NLMSG_DONE: Final = 3
 _NLM_F_REQUEST: Final = 1
@@ -37,7 +38,7 @@ _IFLA_INFO_KIND: Final = 1
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 IFF_UP: Final = 1
-_IFNAMSIZ: Final = 16  # with the NUL at its end
+_IFNAMSIZ: Final = 16  # with the terminating NUL
 
 _NLMSGHDR: Final = struct.Struct("=IHHII")  # length with this header, type, flags, sequence number, port
 _IFINFOMSG: Final = struct.Struct("=BxHiII")  # family, ARPHRD_, index, flags, mask
@@ -47,13 +48,13 @@ _DROPS: Final = struct.Struct("=48xQ56xQQ")  # rtnl_link_stats64: rx_dropped, rx
 
 
 class Interface(NamedTuple):
-    """What RTM_GETLINK tells of an interface."""
+    """An interface as described by RTM_GETLINK."""
 
     ifindex: int
     name: str
     arphrd: int
     flags: int
-    kind: str  # the driver's name for what it made: vlan, veth, …; "" of hardware
+    kind: str  # kind of a virtual interface: vlan, veth, …; "" for hardware
 
     @property
     def is_up(self) -> bool:
@@ -61,17 +62,22 @@ class Interface(NamedTuple):
 
 
 class LinkDrops(NamedTuple):
-    """Packets that an interface lost before any socket could see them.
+    """Packets that an interface lost before any socket could receive them.
 
-    They are counted by the driver and named as in /sys/class/net/*/statistics (rtnl_link_stats64 in
-    linux/if_link.h says what each means).
+    The driver counts them. The names are those of /sys/class/net/*/statistics; rtnl_link_stats64 in
+    linux/if_link.h explains them.
 
     Attributes
     ----------
     rx_dropped : int
-        Received and then not processed: no memory, or nobody who wants such packets.
+        Packets received but not processed: no memory, or no user of such packets.
     rx_fifo_errors, rx_missed_errors : int
-        Lost by the device, as its buffers were full.
+        Packets lost by the device because its buffers were full.
+
+    Examples
+    --------
+    >>> slimcap.LinkDrops(1, 0, 2).rx_missed_errors
+    2
     """
 
     rx_dropped: int
@@ -80,17 +86,19 @@ class LinkDrops(NamedTuple):
 
 
 class DropCounter:
-    """The drops of an interface since this was made, in the namespace of the thread that made it.
+    """Counts the drops of an interface since the counter was made.
+
+    It reads them in the network namespace of the thread that made it.
 
     Parameters
     ----------
     index : int
-        Of the interface.
+        Index of the interface.
 
     Raises
     ------
     LinkError
-        It is not there.
+        The interface does not exist.
     """
 
     def __init__(self, index: int) -> None:
@@ -107,13 +115,13 @@ class DropCounter:
         return _ask(_RTM_GETLINK, struct.pack("=4xi8x", self._index), self._socket)[0]
 
     def read(self) -> LinkDrops:
-        """Read the counters; the last that were known, if the interface is gone or `close` was called."""
+        """Return the drops so far; those read last, if the interface is gone or the counter is closed."""
         with self._lock, contextlib.suppress(OSError):
             self._last = _drops(self._ask())
         return LinkDrops(*(now - then for now, then in zip(self._last, self._first, strict=True)))
 
     def close(self) -> None:
-        """Read for the last time, and close the socket."""
+        """Read the drops for the last time, and close the socket."""
         self.read()
         with self._lock:
             self._socket.close()
@@ -124,14 +132,14 @@ class DropCounter:
 
 
 def find(name: str) -> Interface:
-    """The interface of that name."""
+    """Return the interface with this name; raise LinkNotFound if there is none."""
     if not isinstance(name, str):
         raise TypeError(f"the name of an interface is a str, not {type(name).__name__}")
     try:
         encoded = name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         encoded = b""
-    # No interface has another name (dev_valid_name); the kernel reads to a NUL and would find the wrong one.
+    # No other name is valid (dev_valid_name); the kernel reads up to a NUL and could find another interface.
     if not 0 < len(encoded) < _IFNAMSIZ or b"\0" in encoded:
         raise _explained(LinkError(errno.ENODEV, ""), repr(name))
     size = _RTATTR.size + len(encoded) + 1
@@ -143,7 +151,7 @@ def find(name: str) -> Interface:
 
 
 def by_index(index: int, name: str) -> Interface:
-    """The interface of that index; errors say its name."""
+    """Return the interface with this index. `name` is only for error messages."""
     try:
         return _parse_interface(_ask(_RTM_GETLINK, struct.pack("=4xi8x", index))[0])
     except LinkError as error:
@@ -151,18 +159,18 @@ def by_index(index: int, name: str) -> Interface:
 
 
 def interfaces() -> list[Interface]:
-    """All of the namespace, in the order of their indices."""
+    """Return all interfaces of the namespace, in the order of their indices."""
     return sorted(_parse_interface(message) for message in _dump(_RTM_GETLINK, bytes(16)))
 
 
 def addresses(index: int) -> tuple[IPv4Interface | IPv6Interface, ...]:
-    """IP addresses of an interface."""
+    """Return the IP addresses of an interface."""
     found = (_parse_address(message) for message in _dump(_RTM_GETADDR, bytes(8)))
     return tuple(address[1] for address in found if address is not None and address[0] == index)
 
 
 def _explained(error: LinkError, name: str) -> LinkError:
-    """The error with the interface's name and what to do."""
+    """Return the error with the interface's name and advice added."""
     if error.errno == errno.ENODEV:
         return LinkNotFound(
             errno.ENODEV,
@@ -183,7 +191,7 @@ def _parse_interface(message: bytes) -> Interface:
 
 
 def _drops(message: bytes) -> LinkDrops:
-    """Those of RTM_GETLINK's answer; zeros from a kernel that does not say."""
+    """Return the drops in an answer to RTM_GETLINK; zeros if the kernel does not report them."""
     attributes = _attributes(message[_IFINFOMSG.size :])
     counters = attributes.get(_IFLA_STATS64, b"").ljust(_DROPS.size, b"\0")
     dropped, fifo, missed = _DROPS.unpack_from(counters)
@@ -191,12 +199,12 @@ def _drops(message: bytes) -> LinkDrops:
 
 
 def _parse_address(message: bytes) -> tuple[int, IPv4Interface | IPv6Interface] | None:
-    """Index of the interface, and an address of it; None if it is not one of IP."""
+    """Return the index of the interface and one of its addresses; None if it is not an IP address."""
     if len(message) < _IFADDRMSG.size:
         raise _nonsense()
     family, prefix, _, _, index = _IFADDRMSG.unpack_from(message)
     attributes = _attributes(message[_IFADDRMSG.size :])
-    # On a point-to-point link IFA_ADDRESS is the other end's.
+    # On a point-to-point link IFA_ADDRESS is the address of the other end.
     address = attributes.get(_IFA_LOCAL, attributes.get(_IFA_ADDRESS, b""))
     if family == socket.AF_INET and len(address) == 4 and prefix <= 32:
         return index, IPv4Interface((address, prefix))
@@ -206,7 +214,7 @@ def _parse_address(message: bytes) -> tuple[int, IPv4Interface | IPv6Interface] 
 
 
 def _attributes(data: bytes) -> dict[int, bytes]:
-    """The values of attributes by their type; the last of each."""
+    """Return the values of attributes by type; if a type occurs several times, the last one."""
     found = {}
     while len(data) >= _RTATTR.size:
         size, kind = _RTATTR.unpack_from(data)
@@ -218,7 +226,7 @@ def _attributes(data: bytes) -> dict[int, bytes]:
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Type, flags and content of every message of a datagram."""
+    """Yield type, flags and body of each message of a datagram."""
     while data:
         if len(data) < _NLMSGHDR.size:
             raise _nonsense()
@@ -234,7 +242,7 @@ def _open() -> socket.socket:
 
 
 def _ask(request: int, body: bytes, netlink: socket.socket | None = None) -> list[bytes]:
-    """What the kernel answers to a request for one thing, on an open socket if one is given."""
+    """Return the kernel's answer to a request for one object, on an open socket if one is given."""
     if netlink is not None:
         return _exchange(netlink, request, _NLM_F_REQUEST, body)[0]
     with _open() as netlink:
@@ -242,7 +250,7 @@ def _ask(request: int, body: bytes, netlink: socket.socket | None = None) -> lis
 
 
 def _dump(request: int, body: bytes) -> list[bytes]:
-    """What the kernel answers to a request for all there are."""
+    """Return the kernel's answer to a request for all objects."""
     for _ in range(10):
         with _open() as netlink:
             answers, whole = _exchange(netlink, request, _NLM_F_REQUEST | _NLM_F_DUMP, body)
@@ -252,7 +260,7 @@ def _dump(request: int, body: bytes) -> list[bytes]:
 
 
 def _exchange(netlink: socket.socket, request: int, flags: int, body: bytes) -> tuple[list[bytes], bool]:
-    """What the kernel answers; False if there were changes meanwhile, so that something may be missing."""
+    """Return the kernel's answer, and False if objects changed meanwhile, so that some may be missing."""
     answers: list[bytes] = []
     whole = True
     try:

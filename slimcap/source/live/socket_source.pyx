@@ -1,4 +1,4 @@
-"""`SocketSource`: live capture without a ring, by recvmmsg(), for where a ring is not wanted."""
+"""`SocketSource`: live capture with recvmmsg(), without a ring."""
 from libc.stdint cimport uint8_t
 
 from slimcap.packet.lease cimport Block
@@ -8,57 +8,68 @@ import errno
 
 cdef enum:
     MOST_MESSAGES = 1024            # UIO_MAXIOV, net/socket.c
-    MOST_BUFFER = (1 << 30) - 1     # the kernel doubles it, in an int
+    MOST_BUFFER = (1 << 30) - 1     # the kernel doubles it, and that must fit in an int
 
 
 cdef class SocketSource(LiveSource):
-    """Packets from a network interface, as messages: a packet is there at once, and costs a copy.
+    """Capture packets from a network interface as messages, which are copied and available at once.
 
-    A batch is what one system call brought. Its memory has room for the longest packets; only those pages of
-    it are used that packets were written to, at least one a packet unless `snaplen` is less. It is not the
-    kernel's, so views that are kept stop nothing.
+    A batch is the result of one system call. Its memory has room for `batch_size` packets of `snaplen` bytes;
+    only pages that packets are written to are used, at least one per packet unless `snaplen` is smaller. The
+    memory is not the kernel's, so views may be kept without stopping the capture.
 
-    RingSource is faster, and loses less. This one delivers a packet without a block timeout, and is for where
-    a ring's memory cannot be had.
+    RingSource is faster and loses fewer packets. Use SocketSource to get packets without the delay of a block
+    timeout, or if there is no memory for a ring.
 
     Parameters
     ----------
     link : str or Link
         The interface.
-    snaplen : int or strategy
-        Most bytes to capture of a packet, or a strategy of `slimcap.filter`.
-    promiscuous : bool
-        Receive what is for other hosts, too.
+    snaplen : int or strategy, default 262144
+        Maximum number of bytes to capture of a packet, or a strategy of `slimcap.filter`, which returns it
+        for a link type.
+    promiscuous : bool, default False
+        Also receive packets that are addressed to other hosts.
     filter : str or sequence of (code, jt, jf, k), optional
-        A tcpdump expression or a classic BPF program: what passes is captured.
-    auto_filter : bool
-        Without a filter, capture IP packets only. False: everything.
-    ignore_vlans : bool
-        Leave out packets with a VLAN tag.
-    reinsert_vlan : bool
-        Put back the tag that the kernel took out, so that bytes and lengths are those of the wire.
-    direction : {"both", "in", "out"}
-        Which packets: all, those that this host received, or those that it sent.
-    buffer_size : int
-        Bytes of packets that the kernel keeps for us, each with several hundred bytes beside. The kernel
-        doubles it; without CAP_NET_ADMIN, the sysctl net.core.rmem_max is the most.
-    batch_size : int
-        Most packets of a system call, up to 1024.
+        A tcpdump expression or a classic BPF program: only packets that match are captured. Default: see
+        `auto_filter`.
+    auto_filter : bool, default True
+        If there is no `filter`, capture only IP packets; False: all packets.
+    ignore_vlans : bool, default False
+        Do not capture packets with a VLAN tag.
+    reinsert_vlan : bool, default False
+        Put back the VLAN tag that the kernel removed, so that bytes and lengths are those on the wire. On
+        Ethernet only.
+    direction : {"both", "in", "out"}, default "both"
+        Capture all packets, only those that this host received, or only those that it sent.
+    buffer_size : int, default 4 MiB
+        Size in bytes of the socket's receive buffer (SO_RCVBUF), from 1 to 2^30 - 1. Each packet in it needs
+        several hundred bytes more than its length. The kernel doubles the size; without CAP_NET_ADMIN, the
+        sysctl net.core.rmem_max is the maximum.
+    batch_size : int, default 64
+        Maximum number of packets per system call, from 1 to 1024.
     timeout : float, optional
-        Seconds that a read waits at most.
-    link_down : {"wait", "raise"}
+        Maximum time in seconds that a read waits. Default: no maximum.
+    link_down : {"wait", "raise"}, default "wait"
         What a read does while the interface is down: wait until it is up again, or raise LinkDown.
 
     Raises
     ------
     LinkNotFound, LinkGone
-        There is no such interface, or it vanished.
+        The interface does not exist, or was removed.
     FilterError
-        The filter cannot be compiled, or is no program the kernel takes.
+        The filter cannot be compiled, or is not a program that the kernel accepts.
     PermissionError
-        Capturing needs CAP_NET_RAW; the message says how to get it.
-    ValueError, OSError
-        An option that cannot be, and whatever else the kernel refuses.
+        Capturing requires CAP_NET_RAW; the message tells how to grant it.
+    ValueError
+        An option is out of range.
+    OSError
+        Any other error of the kernel.
+
+    Examples
+    --------
+    >>> with slimcap.SocketSource("eth0", snaplen=128) as source:
+    ...     packet = source.next_packet(timeout=1)
     """
 
     def __init__(
@@ -86,7 +97,7 @@ cdef class SocketSource(LiveSource):
         cdef Block data, rows
         cdef Py_ssize_t count
         if self._short and not self._draining:
-            self._short = False  # mostly nothing came since, and poll() says so, too, and waits
+            self._short = False  # usually no packet arrived since: go straight to poll()
             return False
         data, rows = self._data_blocks.take(), self._row_blocks.take()
         count = self._read(data.ptr, <Record*> rows.ptr)
@@ -97,7 +108,10 @@ cdef class SocketSource(LiveSource):
         return True
 
     cdef Py_ssize_t _read(self, uint8_t* data, Record* rows) except -1:
-        """What is there. Packets from before the interface went down come after that error."""
+        """Read the packets that are available.
+
+        Packets that arrived before the interface went down are in the queue after that error.
+        """
         try:
             return self._reader.read(self._socket, data, rows)
         except OSError as error:

@@ -5,34 +5,34 @@ from slimcap.abi.linux cimport AF_PACKET, sockaddr_ll, tpacket3_hdr, tpacket_blo
 from slimcap.source.live.ring cimport Ring
 
 cdef struct Arrival:
-    # A packet as the kernel has it when it comes to a socket: without the tag that was taken out.
+    # A packet as the kernel has it when it reaches a socket: without the VLAN tag, which was removed.
     const uint8_t* data
-    uint32_t cap_len            # that the filter lets through
+    uint32_t cap_len            # bytes that the filter accepts
     uint32_t total_len
     int64_t timestamp
     uint32_t status             # TP_STATUS_ bits
     uint16_t vlan_tci, vlan_tpid
-    uint16_t maclen             # where its network header starts
+    uint16_t maclen             # offset of the network header
     uint16_t protocol           # EtherType
     uint8_t pkt_type
 
 cdef inline void write_address(
         sockaddr_ll* address, const Arrival* packet, int ifindex, uint16_t hatype) noexcept nogil:
-    """What the kernel says of a packet's interface and type, to memory that is zero."""
+    """Write the kernel's description of a packet's interface and type, to zeroed memory."""
     address.sll_family, address.sll_ifindex, address.sll_hatype = AF_PACKET, ifindex, hatype
     address.sll_protocol, address.sll_pkttype = network16(packet.protocol), packet.pkt_type
 
 cdef class BlockWriter:
     cdef Ring ring
-    cdef Py_ssize_t index               # of the block that is filled, or will be next
+    cdef Py_ssize_t index               # of the open block or, if none is open, the next one
     cdef uint64_t freezes
     cdef bint open
-    cdef bint frozen                    # the next block was not free
+    cdef bint frozen                    # there was no free block
     cdef int64_t opened_at              # monotonic ns
     cdef uint64_t _sequence
-    cdef uint32_t _at                   # where the next packet's header goes, in the block
-    cdef int64_t _longest               # bytes that a packet took, at most
-    cdef tpacket3_hdr* _last            # the packet before, in the block
+    cdef uint32_t _at                   # offset in the block of the next packet's header
+    cdef int64_t _longest               # maximum bytes of a packet so far
+    cdef tpacket3_hdr* _last            # the previous packet in the block, or NULL
     cdef tpacket_block_desc* _block(self) noexcept nogil
     cdef tpacket_block_desc* _block_at(self, Py_ssize_t index) noexcept nogil
     cdef bint has_room(self) noexcept nogil

@@ -1,12 +1,12 @@
 # cython: nonecheck=False
-# With it, `self.x += 1` needs the GIL.
-"""TPACKET_V3 blocks as the kernel writes them, for a ring that no kernel fills.
+# With nonecheck, `self.x += 1` needs the GIL.
+"""Write TPACKET_V3 blocks as the kernel does, for a ring that is not filled by the kernel.
 
     | block_desc | tpacket3_hdr  sockaddr_ll … packet … | tpacket3_hdr … |
-    0            48              + 48          + tp_mac   8-aligned, tp_next_offset behind the one before
+    0            48              + 48          + tp_mac   8-aligned, tp_next_offset after the one before
 
-After prb_open_block(), tpacket_rcv(), __packet_lookup_frame_in_block(), prb_fill_curr_block() and
-prb_close_block(), net/packet/af_packet.c. Nobody but the ring's two sides touches a block's status.
+It follows prb_open_block(), tpacket_rcv(), __packet_lookup_frame_in_block(), prb_fill_curr_block() and
+prb_close_block(), net/packet/af_packet.c. Only the two sides of the ring access a block's status.
 """
 cimport cython
 from libc.string cimport memcpy, memset
@@ -36,7 +36,7 @@ cdef class BlockWriter:
     Parameters
     ----------
     ring : Ring
-        Memory that is mapped.
+        The ring to write to; its memory must be mapped.
     """
 
     def __cinit__(self, Ring ring):
@@ -49,7 +49,7 @@ cdef class BlockWriter:
         return <tpacket_block_desc*> (self.ring._memory + index * self.ring.block_size)
 
     cdef bint has_room(self) noexcept nogil:
-        """Whether a packet that is no longer than those before would be taken."""
+        """Return True if a packet that is no longer than those before would be accepted."""
         if not self.open:
             return self._is_free(self.index)
         if self._at + self._longest < self.ring.block_size:
@@ -60,7 +60,7 @@ cdef class BlockWriter:
         return load_acquire(&self._block_at(index).hdr.bh1.block_status) == TP_STATUS_KERNEL
 
     cdef bint add(self, const Arrival* packet, int ifindex, uint16_t hatype, bint losing) noexcept nogil:
-        """Write a packet; False if every block is full."""
+        """Write a packet; return False if every block is full."""
         cdef int64_t most = self.ring.block_size - FIRST - (NETWORK - packet.maclen)
         cdef uint32_t snaplen = <uint32_t> min(<int64_t> packet.cap_len, max(most, <int64_t> 0))
         cdef int64_t size = _aligned(NETWORK - packet.maclen + <int64_t> snaplen)
@@ -93,7 +93,7 @@ cdef class BlockWriter:
         return True
 
     cdef void retire(self, bint losing) noexcept nogil:
-        """Hand the open block over."""
+        """Hand over the open block."""
         cdef tpacket_block_desc* block = self._block()
         if self.open:
             self.open = False
@@ -101,7 +101,10 @@ cdef class BlockWriter:
             store_release(&block.hdr.bh1.block_status, TP_STATUS_USER | (TP_STATUS_LOSING if losing else 0))
 
     cdef bint add_empty(self) noexcept nogil:
-        """Hand over a block without packets, which no kernel of today does; False if every block is full."""
+        """Hand over a block without packets; return False if every block is full.
+
+        Current kernels never do that.
+        """
         self.retire(False)
         if not self._open_block():
             return False
@@ -109,7 +112,7 @@ cdef class BlockWriter:
         return True
 
     cdef Py_ssize_t filled(self) noexcept nogil:
-        """How many blocks wait to be read, from the ring's first on; 0 if no packet does."""
+        """Return the number of blocks to be read, from the ring's first one on; 0 if none has a packet."""
         cdef Py_ssize_t count = 0
         cdef bint found = False
         while count < self.ring.num_blocks and self.ring.is_ready(count):

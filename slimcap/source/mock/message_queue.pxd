@@ -5,13 +5,13 @@ from slimcap.source.mock.block_writer cimport Arrival
 
 cdef struct Message:
     Message* next
-    Arrival packet      # its data is behind this
+    Arrival packet      # its data follows the struct
 
 cdef class MessageQueue:
     cdef Message* _first
     cdef Message* _last
-    cdef uint64_t charged, room    # bytes, as the kernel counts them
-    cdef bint keeps                         # what is taken is put at the end again
+    cdef uint64_t charged, room    # bytes used and maximum, as the kernel counts them
+    cdef bint keeps                # messages that are taken are appended again
     cdef bint is_empty(self) noexcept nogil
     cdef bint has_room(self) noexcept nogil
     cdef bint add(self, const Arrival* packet) noexcept nogil

@@ -1,8 +1,8 @@
 # cython: nonecheck=False
-# With it, `self.x += 1` needs the GIL.
-"""Packets that wait in a packet socket's receive queue, for a socket that no kernel fills.
+# With nonecheck, `self.x += 1` needs the GIL.
+"""A packet socket's receive queue, for a socket that is not filled by the kernel.
 
-packet_rcv() and packet_recvmsg(), net/packet/af_packet.c.
+It follows packet_rcv() and packet_recvmsg(), net/packet/af_packet.c.
 """
 cimport cython
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
@@ -32,18 +32,18 @@ from slimcap.source.mock.block_writer cimport write_address
 
 cdef enum:
     NANOSECONDS = 1_000_000_000
-    OVERHEAD = 768      # what is counted beside the bytes of a small packet: SKB_TRUESIZE(64) is 832
+    OVERHEAD = 768      # counted in addition to a packet's bytes: SKB_TRUESIZE(64) is 832
 
 
 @cython.final
 @cython.no_gc
 cdef class MessageQueue:
-    """First in, first out, up to a number of bytes. Calls of two threads must not overlap.
+    """First-in-first-out queue with a maximum number of bytes. Calls of two threads must not overlap.
 
     Parameters
     ----------
     buffer_size : int
-        As given to SO_RCVBUF; the kernel doubles it.
+        Bytes, as given to SO_RCVBUF; doubled, as the kernel does.
     """
 
     def __cinit__(self, uint64_t buffer_size):
@@ -60,11 +60,14 @@ cdef class MessageQueue:
         return self._first is NULL
 
     cdef bint has_room(self) noexcept nogil:
-        """Whether another would be taken, of any size: the one that goes beyond is (sock_queue_rcv_skb)."""
+        """Return True if another packet of any size would be accepted.
+
+        As in sock_queue_rcv_skb, the last packet may exceed the maximum.
+        """
         return self.charged < self.room
 
     cdef bint add(self, const Arrival* packet) noexcept nogil:
-        """Append a copy of a packet; False if there is no room."""
+        """Append a copy of a packet; return False if there is no room."""
         cdef Message* message
         if not self.has_room():
             return False
@@ -87,7 +90,7 @@ cdef class MessageQueue:
         self._last = message
 
     cdef int take(self, mmsghdr* messages, unsigned int count, int ifindex, uint16_t hatype) noexcept nogil:
-        """As recvmmsg(): how many, or the error number, negative."""
+        """Do the same as recvmmsg(): return the number of messages, or a negative error number."""
         cdef unsigned int taken = 0
         cdef Message* message
         while taken < count and self._first is not NULL:
@@ -104,7 +107,7 @@ cdef class MessageQueue:
 
 
 cdef void _answer(const Arrival* packet, mmsghdr* answer, int ifindex, uint16_t hatype) noexcept nogil:
-    """What recvmmsg() writes for a packet."""
+    """Write what recvmmsg() returns for a packet."""
     cdef msghdr* message = &answer.msg_hdr
     cdef uint32_t size = min(packet.cap_len, <uint32_t> message.msg_iov[0].iov_len)
     memcpy(message.msg_iov[0].iov_base, packet.data, size)

@@ -15,40 +15,40 @@ cdef class Pace:
     cdef readonly object speed, rate
     cdef readonly uint64_t packets
     cdef bint _by_rate
-    cdef double _scale          # ns to wait for one of the capture's, or for one packet
+    cdef double _scale          # ns to wait per ns of the capture, or per packet
     cdef int64_t _began, _first
     cdef readonly int64_t latest, late
     cdef int64_t due(self, const Record* row) noexcept nogil
     cdef void note(self, int64_t late) noexcept nogil
 
 cdef struct Progress:
-    # Where adding rows came to, and why it stopped there.
+    # How far adding rows came, and why it stopped there.
     Py_ssize_t index, added
-    bint stopped                # before a packet that is not due yet, or for want of room
-    int64_t due                 # when that packet is; NEVER for want of room
+    bint stopped                # before a packet that is not due yet, or that has no room
+    int64_t due                 # when that packet is due; NEVER if it has no room
 
 cdef class MockSocket(CaptureSocket):
-    cdef PyThread_type_lock _lock   # of all that the producer's and the reader's thread both write to
+    cdef PyThread_type_lock _lock   # for all state that both the producer and the reader write to
     cdef Machine _machine           # the filter
-    cdef bint on_wire               # it wants tags in line, as in a file
+    cdef bint on_wire               # the filter expects VLAN tags in the bytes, as in a file
     cdef BlockWriter _blocks        # with a ring
     cdef MessageQueue _messages     # without
     cdef int64_t _block_timeout
-    cdef bint _timer                # open blocks are handed over when their time is over
-    cdef int _bell                  # an eventfd: something for the reader to look at
-    cdef int _room                  # an eventfd: the reader gave something back
+    cdef bint _timer                # open blocks are handed over when they time out
+    cdef int _bell                  # an eventfd that wakes the reader
+    cdef int _room                  # an eventfd that wakes the producer: space was freed
     cdef int _pid
-    cdef Event _producer            # what stops a producer that waits
-    cdef Block _scratch, _wire      # for a packet whose tag was taken out, and put back
+    cdef Event _producer            # stops or unblocks a waiting producer
+    cdef Block _scratch, _wire      # for a packet without its tag, and with the tag put back
     cdef int _ifindex
     cdef uint16_t _hatype
     cdef bint _ethernet
-    cdef uint64_t _packets, _drops  # since they were read last
+    cdef uint64_t _packets, _drops  # since the counters were last read
     cdef int _error
     cdef LinkState _state
     cdef bint _frozen               # every packet is dropped
-    cdef bint _keeps                # what was added is read again and again
-    cdef readonly object added      # what is called for each packet
+    cdef bint _keeps                # packets that were added are repeated for ever
+    cdef readonly object added      # callback for each added packet, or None
     cdef public bint drop_when_full
     cdef void _acquire(self) noexcept nogil
     cdef int _enter(self) except -1

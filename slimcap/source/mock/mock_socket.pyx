@@ -1,12 +1,12 @@
 # cython: nonecheck=False
-# With it, `self.x += 1` needs the GIL.
-"""A socket that a producer fills, in this process, in place of the kernel; and the sources over it.
+# With nonecheck, `self.x += 1` needs the GIL.
+"""A socket that a producer in this process fills in place of the kernel, and the sources that read from it.
 
     producer ──► filter ──► BlockWriter ──► blocks ──► BlockWalker ──► RingSource      the same
                        └──► MessageQueue ──► recvmmsg's messages ──► SocketSource      reading code
 
-Producer and reader may be two threads, or one. What both write to is under a lock, which is held without the
-GIL and for some packets at a time.
+Producer and reader may be two threads or one. A lock protects the state that both write to. It is held
+without the GIL, and released after some packets.
 """
 cimport cython
 from cpython.pythread cimport (
@@ -81,12 +81,12 @@ from slimcap.source.live.rtnetlink import LinkDrops
 
 cdef enum:
     NANOSECONDS = 1_000_000_000
-    SOME = 1024             # packets that are added before others get the lock
-    MAX_SNAPLEN = 262144    # no packet of Linux is longer
+    SOME = 1024             # packets to add before releasing the lock
+    MAX_SNAPLEN = 262144    # maximum length of a packet on Linux
     OUTGOING = 4
     IP = 0x0800
     IPV6 = 0x86dd
-    # What became of a packet.
+    # Results of adding a packet.
     PASSED_OVER = 0
     CAME_IN = 1
     NO_ROOM = 2
@@ -100,21 +100,23 @@ if bpf.MAX_SNAPLEN != MAX_SNAPLEN or PacketType.OUTGOING != OUTGOING:
 @cython.final
 @cython.no_gc
 cdef class Pace:
-    """When each packet of a replay is due, and how late it was.
+    """Computes when each packet of a replay is due, and records delays.
 
     Parameters
     ----------
     speed : float, optional
-        How many times as fast as the packets' timestamps say.
+        Factor by which to replay faster than the packets' timestamps.
     rate : float, optional
-        Packets a second.
+        Packets per second. Exactly one of `speed` and `rate` must be given, from 1e-9 to 1e12.
 
     Attributes
     ----------
     packets : int
-        How many there were.
-    late, latest : int
-        Nanoseconds after their times that all together, and that the latest of them came.
+        Number of packets so far.
+    late : int
+        Sum of their delays in nanoseconds.
+    latest : int
+        Maximum delay in nanoseconds.
     """
 
     def __cinit__(self, speed=None, rate=None):
@@ -128,7 +130,7 @@ cdef class Pace:
         self._scale = NANOSECONDS / rate if self._by_rate else 1 / speed
 
     cdef int64_t due(self, const Record* row) noexcept nogil:
-        """When the next packet is due, monotonic ns."""
+        """Return the time at which the next packet is due, monotonic ns."""
         cdef double after
         if self.packets == 0:
             self._began, self._first = monotonic_ns(), row.timestamp
@@ -146,7 +148,7 @@ cdef class Pace:
 
 @cython.final
 cdef class MockSocket(CaptureSocket):
-    """What a mock source reads from, and a producer writes to."""
+    """The socket that a mock source reads from, and a producer writes to."""
 
     def __cinit__(self, link):
         self._bell = self._room = -1
@@ -176,7 +178,8 @@ cdef class MockSocket(CaptureSocket):
         PyThread_acquire_lock(self._lock, WAIT_LOCK)
 
     cdef int _enter(self) except -1:
-        """Take the lock, in the process that it belongs to: a forked one may find it taken for ever."""
+        """Take the lock. Only in the process that made it, since in a forked one it may be locked for ever.
+        """
         if not self.is_ours():
             raise RuntimeError(FORKED)
         with nogil:
@@ -185,24 +188,24 @@ cdef class MockSocket(CaptureSocket):
 
     cdef int _ring_bell(self) noexcept nogil:
         cdef uint64_t one = 1
-        return c_write(self._bell, &one, sizeof(one)) < 0  # full, it is readable all the same
+        return c_write(self._bell, &one, sizeof(one)) < 0  # if the counter is full, it is readable anyway
 
     cdef int _tell_producer(self) noexcept nogil:
-        """Something was given back."""
+        """Wake the producer, since space was freed."""
         cdef uint64_t one = 1
         return c_write(self._room, &one, sizeof(one)) < 0
 
-    # The reader's side, as the kernel's.
+    # The reader's side, in place of the kernel.
 
     cdef object compile(self, object filter, object build):
         if isinstance(filter, str) and self._ethernet:
-            for name in (self.link.name, "lo"):  # which may be of no interface, or be down
+            for name in (self.link.name, "lo"):  # either may not exist, or be down
                 try:
                     return build(interface=name)
                 except FilterError:
                     continue
             self.on_wire = "vlan" in filter
-            # If it is no expression at all, this says so.
+            # Raises if the expression is not valid at all.
         return build(interface=None)
 
     cdef int set_promiscuous(self) except -1:
@@ -301,13 +304,13 @@ cdef class MockSocket(CaptureSocket):
         return self._blocks is not None and self._blocks.has_room()
 
     cdef int64_t _retire_at(self) noexcept nogil:
-        """When the open block's time is over, monotonic ns; NEVER if there is none, or no timer."""
+        """Return when the open block times out, monotonic ns; NEVER if there is no open block or no timer."""
         if self._blocks is None or not (self._timer and self._blocks.open):
             return NEVER
         return self._blocks.opened_at + self._block_timeout
 
     cdef bint _retire(self) noexcept nogil:
-        """Hand over the open block; False if there is none."""
+        """Hand over the open block; return False if there is none."""
         cdef bint retired = False
         if self._blocks is not None:
             self._acquire()
@@ -319,7 +322,7 @@ cdef class MockSocket(CaptureSocket):
         return retired
 
     cdef int _arrive(self, const Record* row, const uint8_t* payload, bint restamp) noexcept nogil:
-        """What the kernel does with a packet that comes to the socket: CAME_IN, PASSED_OVER or NO_ROOM."""
+        """Process an arriving packet as the kernel does; return CAME_IN, PASSED_OVER or NO_ROOM."""
         cdef Arrival packet
         cdef timespec now
         cdef bint losing = self._drops > 0
@@ -350,7 +353,10 @@ cdef class MockSocket(CaptureSocket):
         return self._messages.add(packet)
 
     cdef void _describe(self, const Record* row, Arrival* packet) noexcept nogil:
-        """What the kernel knows beside the bytes. It takes the outermost tag out of what comes in."""
+        """Fill in the metadata that the kernel has of a packet.
+
+        As in the kernel, the outermost VLAN tag of a received packet is removed.
+        """
         cdef uint32_t flags = row.flags
         packet.status = packet.vlan_tci = packet.vlan_tpid = packet.maclen = packet.protocol = 0
         if flags & FLAG_CHECKSUM_NOT_READY:
@@ -372,11 +378,14 @@ cdef class MockSocket(CaptureSocket):
                 self._take_tag(packet)
 
     cdef void _take_tag(self, Arrival* packet) noexcept nogil:
-        """skb_vlan_untag() wants two bytes behind it; what goes out has a longer header instead."""
+        """Remove the VLAN tag as skb_vlan_untag() does, which requires two bytes after it.
+
+        An outgoing packet keeps its tag and has a longer link-layer header instead.
+        """
         cdef uint8_t* to = self._scratch.ptr + VLAN_LEN
         if packet.cap_len < ETHERNET_LEN + VLAN_LEN + 2:
             if packet.total_len < ETHERNET_LEN + VLAN_LEN + 2 and packet.pkt_type != OUTGOING:
-                packet.cap_len = 0  # it frees the packet
+                packet.cap_len = 0  # skb_vlan_untag() frees such a packet
             return
         if packet.pkt_type == OUTGOING:
             packet.maclen += VLAN_LEN
@@ -392,7 +401,7 @@ cdef class MockSocket(CaptureSocket):
         packet.data = to
 
     cdef uint32_t _filter(self, const Arrival* packet) noexcept nogil:
-        """Bytes of the packet that the filter lets through; 0 drops it."""
+        """Return the number of bytes of the packet that the filter accepts; 0 drops it."""
         cdef PacketMeta meta
         cdef bint stripped = packet.status & TP_STATUS_VLAN_VALID != 0
         if self.on_wire:
@@ -406,7 +415,10 @@ cdef class MockSocket(CaptureSocket):
         return self._machine._run(packet.data, packet.cap_len, packet.total_len, &meta)
 
     cdef const uint8_t* _put_tag(self, const Arrival* packet) noexcept nogil:
-        """The packet as it was on the wire. If it is in the scratch memory, it stays there."""
+        """Copy the packet with its tag put back, as it was on the wire, and return the copy.
+
+        A packet in the scratch memory is not changed.
+        """
         cdef uint8_t* to = self._wire.ptr + VLAN_LEN
         memcpy(to, packet.data, packet.cap_len)
         put_tag(to, packet.vlan_tpid, packet.vlan_tci)
@@ -415,7 +427,7 @@ cdef class MockSocket(CaptureSocket):
     cdef int _add(
             self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size, Pace pace,
             bint restamp, int64_t deadline, Progress* progress) except -1:
-        """Add rows from `progress.index` on, if need be with waits."""
+        """Add rows from `progress.index` on, waiting if necessary."""
         if not self.is_ours():
             raise RuntimeError(FORKED)
         if self._keeps:
@@ -460,7 +472,7 @@ cdef class MockSocket(CaptureSocket):
         progress.index = index
 
     cdef int _wait_for_reader(self, int64_t due, int64_t deadline) except -1:
-        """Wait until something was given back, or the next packet is due."""
+        """Wait until space is freed, or the next packet is due."""
         cdef uint64_t count
         cdef int64_t until = due if due != NEVER else deadline
         try:
@@ -473,11 +485,11 @@ cdef class MockSocket(CaptureSocket):
         return 0
 
     def add_batch(self, Batch batch not None, Pace pace=None, bint restamp=False, timeout=None):
-        """Add a batch's packets; how many passed the filter.
+        """Add a batch's packets; return the number that passed the filter.
 
-        Raises CaptureStopped, CaptureUnblocked, TimeoutError, or what a signal handler raises.
+        Raises CaptureStopped, CaptureUnblocked, TimeoutError, or the exception of a signal handler.
         """
-        cdef View _guard = batch._open()  # keeps the bytes, whatever becomes of the batch meanwhile
+        cdef View _guard = batch._open()  # keeps the bytes alive even if the batch is released meanwhile
         cdef Hold _rows_hold = batch._rows_hold
         cdef const Record* rows = batch._rows
         cdef const uint8_t* data = batch._lease._ptr
@@ -494,7 +506,7 @@ cdef class MockSocket(CaptureSocket):
         return progress.added
 
     def add_packet(self, Packet packet not None, timeout=None):
-        """Add one packet; whether it passed the filter."""
+        """Add one packet; return True if it passed the filter."""
         cdef Progress progress
         cdef Record row = packet._row
         memset(&progress, 0, sizeof(progress))
@@ -506,27 +518,28 @@ cdef class MockSocket(CaptureSocket):
 
     @property
     def has_room(self):
-        """Whether a packet could be added without a wait."""
+        """True if a packet could be added without waiting."""
         self._enter()
         room = not self._keeps and self._has_room()
         PyThread_release_lock(self._lock)
         return room
 
-    # What a test makes happen.
+    # Controls for tests.
 
     def start(self):
-        """Hand over open blocks when their time is over, from now on."""
+        """Start the block timer: open blocks are handed over when they time out."""
         self._timer = True
         self._ring_bell()
 
     def finalize(self):
-        """Hand over the open block; False if there is none."""
+        """Hand over the open block; return False if there is none."""
         if not self.is_ours():
             raise RuntimeError(FORKED)
         return self._retire()
 
     def add_empty_block(self):
-        """Hand over a block without packets, behind the open one; False if there is no room."""
+        """Hand over the open block, then a block without packets; return False if there is no room for that.
+        """
         if self._blocks is None:
             raise TypeError("there are no blocks without a ring")
         self._enter()
@@ -536,14 +549,14 @@ cdef class MockSocket(CaptureSocket):
         return done
 
     def drop(self, uint64_t count):
-        """Count packets that came and were dropped."""
+        """Count packets as received and dropped."""
         self._enter()
         self._packets += count
         self._drops += count
         PyThread_release_lock(self._lock)
 
     def freeze(self, bint frozen):
-        """Have no room, for packets that are then dropped, until told otherwise."""
+        """Start or end dropping all packets as if the buffer was full."""
         self._enter()
         if frozen and not self._frozen and self._blocks is not None:
             self._blocks.freezes += 1
@@ -551,7 +564,7 @@ cdef class MockSocket(CaptureSocket):
         PyThread_release_lock(self._lock)
 
     def set_link(self, state):
-        """Have the interface "up", "down" or "gone"."""
+        """Set the state of the interface: "up", "down" or "gone"."""
         states = {"up": LINK_UP, "down": LINK_DOWN, "gone": LINK_GONE}
         if state not in states:
             raise ValueError(f'an interface is "up", "down" or "gone", not {state!r}')
@@ -561,11 +574,11 @@ cdef class MockSocket(CaptureSocket):
         self._ring_bell()
 
     def set_added(self, fn):
-        """Have `fn` called with each packet that was added."""
+        """Set the callback for each packet that was added; None removes it."""
         self.added = fn
 
     def unblock(self):
-        """Make a producer that waits, or else the next one, raise CaptureUnblocked."""
+        """Make the waiting producer, or else the next one, raise CaptureUnblocked."""
         self._producer.raise_signal(SIGNAL_UNBLOCK)
 
 
@@ -577,12 +590,12 @@ cdef int _eventfd() except -1:
 
 
 cdef object _mock_link(link):
-    """An interface of that name which nobody has to have."""
+    """Return the Link for a name; the interface need not exist."""
     return link if isinstance(link, Link) else Link(link, 1, LINKTYPE_ETHERNET, 1)
 
 
 cdef class RingMock(RingSource):
-    """A RingSource whose ring a producer fills: what is compiled of MockRingSource."""
+    """Compiled base class of MockRingSource."""
 
     cdef object _look_up(self, link):
         return _mock_link(link)
@@ -596,7 +609,7 @@ cdef class RingMock(RingSource):
         return 0
 
     def _release_blocks(self):
-        """Forget what was handed over and not read; blocks on loan come back as ever."""
+        """Discard the blocks that were handed over and not read. Lent blocks are returned as usual."""
         cdef MockSocket device = self.device
         if self._ring is None:
             return  # closed
@@ -608,7 +621,7 @@ cdef class RingMock(RingSource):
         device._tell_producer()
 
     def _keep(self):
-        """Have the blocks that were filled read again and again."""
+        """Repeat the blocks that were filled for ever."""
         cdef MockSocket device = self.device
         cdef Py_ssize_t filled = 0
         self._check_open()
@@ -623,7 +636,7 @@ cdef class RingMock(RingSource):
 
 
 cdef class SocketMock(SocketSource):
-    """A SocketSource whose messages a producer writes: what is compiled of MockSocketSource."""
+    """Compiled base class of MockSocketSource."""
 
     cdef object _look_up(self, link):
         return _mock_link(link)
@@ -633,7 +646,7 @@ cdef class SocketMock(SocketSource):
         return self.device
 
     def _keep(self):
-        """Have the messages that were added read again and again."""
+        """Repeat the messages that were added for ever."""
         cdef MockSocket device = self.device
         self._check_open()
         if device is None or device._messages is None or device._messages.is_empty():
@@ -645,7 +658,7 @@ cdef class SocketMock(SocketSource):
 
 @cython.final
 cdef class _Drops:
-    """No interface, no drops of it."""
+    """Drop counter of an interface that does not exist: always zero."""
 
     def read(self):
         return LinkDrops(0, 0, 0)

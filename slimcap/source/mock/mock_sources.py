@@ -1,8 +1,9 @@
-"""Mock sources: RingSource and SocketSource whose packets this process adds, and no kernel.
+"""Mock sources: RingSource and SocketSource whose packets come from this process, not from the kernel.
 
-They read with the code that reads the kernel's: `MockRingSource` has real TPACKET_V3 blocks in a ring,
-`MockSocketSource` real messages with their control data. Filters, snaplen, VLAN tags, counters, blocks on
-loan, waiting and the end are as live; only the interface need not be there, and no privilege is needed.
+They are read by the same code as the kernel's data: `MockRingSource` has real TPACKET_V3 blocks in a ring,
+`MockSocketSource` real messages with their control data. Filters, snaplen, VLAN tags, counters, lent blocks,
+waiting and the end of the capture work as in live capture. Only the interface need not exist, and no
+privileges are needed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ WhenFull = Literal["wait", "drop"]
 
 
 class _Compiled(Protocol):
-    """What RingMock and SocketMock have, and `_Mock` needs."""
+    """The attributes of RingMock and SocketMock that `_Mock` uses."""
 
     @property
     def device(self) -> MockSocket: ...
@@ -32,7 +33,7 @@ class _Compiled(Protocol):
 
 
 class _Mock:
-    """What both mocks let a producer do. Its thread may be the reader's or another."""
+    """Producer methods of both mocks. The producer may run in the reader's thread or in another one."""
 
     def _begin(self: _Compiled, when_full: WhenFull) -> None:
         if when_full not in ("wait", "drop"):
@@ -40,63 +41,100 @@ class _Mock:
         self.device.drop_when_full = when_full == "drop"
 
     def add_packet(self: _Compiled, packet: Packet, timeout: float | None = None) -> bool:
-        """Add a packet, as if it had come to the interface.
+        """Add a packet, as if it had arrived at the interface.
 
-        What came in gets its VLAN tag taken out, as by the kernel; a packet of type OUTGOING keeps it. A
-        timestamp of 0 becomes the time now.
+        As in the kernel, the VLAN tag of a received packet is removed; a packet of type OUTGOING keeps it. A
+        timestamp of 0 is replaced by the current time.
 
         Parameters
         ----------
         packet : Packet
-            From the link-layer header on.
+            The packet, from the link-layer header on.
         timeout : float, optional
-            Seconds to wait for room, if it is to wait.
+            Maximum time in seconds to wait for space, with `when_full="wait"`. Default: no maximum.
 
         Returns
         -------
         bool
-            Whether it passed the filter.
+            True if the packet passed the filter.
 
         Raises
         ------
         CaptureStopped
             The mock is closed.
+        CaptureUnblocked
+            The `Replay` that feeds the mock was stopped.
         TimeoutError
-            There was no room: nobody reads, or what was read is still held.
+            There was no space in time: nobody reads, or views keep what was read.
+        ValueError
+            After `run(drain=False)`.
         """
         return self.device.add_packet(packet, timeout)
 
     def add_batch(self: _Compiled, batch: Batch, timeout: float | None = None) -> int:
         """Add a batch's packets, without the GIL; see `add_packet`.
 
+        Parameters
+        ----------
+        batch : Batch
+            The packets to add.
+        timeout : float, optional
+            Maximum time in seconds to wait for space for all of them. Default: no maximum.
+
         Returns
         -------
         int
-            How many passed the filter.
+            Number of packets that passed the filter.
         """
         return self.device.add_batch(batch, timeout=timeout)
 
     def add_packet_from(self: _Compiled, source: Source, timeout: float | None = None) -> bool:
-        """Add the next packet of another source, whose exceptions go through; see `add_packet`."""
+        """Add the next packet of another source; see `add_packet`.
+
+        Parameters
+        ----------
+        source : Source
+            Its exceptions, such as EOFError, are propagated.
+        timeout : float, optional
+            Maximum time in seconds to wait for the packet, and then for space. Default: that of `source`, and
+            no maximum.
+
+        Returns
+        -------
+        bool
+            True if the packet passed the filter.
+        """
         return self.device.add_batch(source.next_batch(1, timeout), timeout=timeout) == 1
 
     @property
     def can_add_packets(self: _Compiled) -> bool:
-        """Whether the next packet would find room at once, if it is no longer than those before it."""
+        """True if the next packet has space at once, provided it is no longer than those before it."""
         return self.device.has_room
 
     def on_packet_added(self: _Compiled, fn: Callable[[Packet], object] | None) -> None:
-        """Have `fn` called with each packet that came in, in the producer's thread; None: no more."""
-        self.device.set_added(fn)
-
-    def run(self: _Compiled, *, drain: bool = True) -> None:
-        """Let time pass: from now on an open block is handed over a block timeout after its first packet.
+        """Set the callback for added packets.
 
         Parameters
         ----------
-        drain : bool
-            False: what was added up to now is read again and again, for ever, for benchmarks. Nothing can be
-            added any more.
+        fn : callable or None
+            Called in the producer's thread with each packet that was added and passed the filter. None: no
+            callback.
+        """
+        self.device.set_added(fn)
+
+    def run(self: _Compiled, *, drain: bool = True) -> None:
+        """Start the block timer: an open block is handed over one block timeout after its first packet.
+
+        Parameters
+        ----------
+        drain : bool, default True
+            False: instead, repeat for ever what was added so far, for benchmarks. Nothing can be added any
+            more.
+
+        Raises
+        ------
+        ValueError
+            With `drain=False`: no packets were added, or a ring was read before.
         """
         if drain:
             self.device.start()
@@ -111,40 +149,55 @@ class _Mock:
         rate: float | None = None,
         restamp: bool = False,
     ) -> Replay:
-        """Add all packets of another source, in a thread of their own; `run` comes with it.
+        """Start a thread that adds all packets of another source.
+
+        Also starts the block timer, as `run()` does.
 
         Parameters
         ----------
         source : Source
             A file, another mock, a live capture. It stays open.
         speed : float, optional
-            Keep the time between the packets' timestamps: 1 is as it was, 2 twice as fast. As fast as can be
-            if neither this nor `rate` is given.
+            Replay the intervals between the packets' timestamps, this many times faster: 1 keeps them, 2
+            halves them. Default: as fast as possible, unless `rate` is given.
         rate : float, optional
-            Packets a second.
-        restamp : bool
-            Give packets the time at which they are added, instead of keeping theirs.
+            Packets per second; not together with `speed`.
+        restamp : bool, default False
+            Replace the packets' timestamps by the times at which they are added.
 
         Returns
         -------
         Replay
-            To wait for, to stop, and to ask how late the packets were.
+            To wait for the end, to stop it, and to get the packets' delays.
+
+        Raises
+        ------
+        ValueError
+            Both `speed` and `rate` are given, or they are out of range.
         """
         pace = None if speed is None and rate is None else Pace(speed, rate)
         self.device.start()
         return Replay(source, self.device, pace, self.done, restamp=restamp)
 
     def done(self: _Compiled) -> None:
-        """Add nothing any more: the capture ends when all is read."""
+        """End the input: the capture ends once everything was read."""
         self.device.finalize()
         self.stop()
 
     def drop(self: _Compiled, count: int) -> None:
-        """Have so many packets counted as come and dropped; blocks say LOSING until the counters are read."""
+        """Count packets as received and dropped.
+
+        Blocks are marked LOSING until the counters are read.
+
+        Parameters
+        ----------
+        count : int
+            Number of packets.
+        """
         self.device.drop(count)
 
     def freeze(self: _Compiled) -> None:
-        """Have no room from now on: packets are dropped, and a ring counts a freeze."""
+        """Simulate a full buffer from now on: packets are dropped, and a ring counts a freeze."""
         self.device.freeze(True)
 
     def thaw(self: _Compiled) -> None:
@@ -152,30 +205,54 @@ class _Mock:
         self.device.freeze(False)
 
     def set_link(self: _Compiled, state: Literal["up", "down", "gone"]) -> None:
-        """Let the interface go down, come up again, or vanish. While it is not up, what is added is lost."""
+        """Simulate a change of the interface. Packets that are added while it is not up are lost.
+
+        Parameters
+        ----------
+        state : {"up", "down", "gone"}
+            The new state; "gone" is a removed interface.
+
+        Raises
+        ------
+        ValueError
+            `state` is not one of these.
+        """
         self.device.set_link(state)
 
 
 class MockRingSource(RingMock, _Mock):
-    """A RingSource without an interface: a producer in this process fills its ring.
+    """A RingSource without an interface: a producer in this process fills the ring.
 
-    A block is handed over when it is full, by `finalize_block()`, and, after `run()`, a block timeout after
+    A block is handed over when it is full, by `finalize_block()`, and, after `run()`, one block timeout after
     its first packet.
 
-    Without CAP_NET_RAW, or if neither an interface of the link's name nor `lo` is up, an expression with
-    `vlan` is matched against packets as they were on the wire, since libpcap compiles the kernel's way of it
-    only for interfaces that it can open: a part of it that names no VLAN then does not match tagged packets.
-    `inbound` and `outbound` are refused then; the option `direction` is not.
+    libpcap compiles `vlan` for live capture only for an interface that it can open. Without CAP_NET_RAW, or
+    if neither an interface with the link's name nor `lo` is up, a filter expression with `vlan` is matched
+    against packets as they were on the wire. Then a part of it that does not name a VLAN does not match
+    tagged packets, and `inbound` and `outbound` raise FilterError; the option `direction` still works.
 
     Parameters
     ----------
-    link : str or Link
-        What to be the source of; a name is that of an Ethernet interface.
-    when_full : {"wait", "drop"}
-        What becomes of a packet for which every block is full: the producer waits, or it is dropped and
-        counted.
+    link : str or Link, default "mock"
+        The simulated interface; a name stands for an Ethernet interface.
+    when_full : {"wait", "drop"}, default "wait"
+        What happens to a packet when all blocks are full: the producer waits, or it is dropped and counted.
     **options
-        As RingSource has them.
+        As for `RingSource`.
+
+    Raises
+    ------
+    ValueError
+        An option is out of range.
+    FilterError
+        The filter cannot be compiled, or is not a valid program.
+
+    Examples
+    --------
+    >>> packet = slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
+    >>> with slimcap.MockRingSource(auto_filter=False) as source:
+    ...     print(source.add_packet(packet), source.finalize_block(), source.next_packet().total_len)
+    True True 60
     """
 
     def __init__(
@@ -190,7 +267,7 @@ class MockRingSource(RingMock, _Mock):
         Returns
         -------
         bool
-            Whether there was one.
+            True if there was an open block.
         """
         return self.device.finalize()
 
@@ -200,27 +277,40 @@ class MockRingSource(RingMock, _Mock):
         Returns
         -------
         bool
-            Whether there was room for one.
+            True if there was space for it.
         """
         return self.device.add_empty_block()
 
     def force_block_release(self) -> None:
-        """Forget what was handed over and not read, to make room. Blocks that views show stay on loan."""
+        """Discard the blocks that were handed over and not read. Blocks that views show stay lent."""
         self._release_blocks()
 
 
 class MockSocketSource(SocketMock, _Mock):
-    """A SocketSource without an interface: a producer in this process writes its messages.
+    """A SocketSource without an interface: a producer in this process writes the messages.
 
     Parameters
     ----------
-    link : str or Link
-        What to be the source of; a name is that of an Ethernet interface.
-    when_full : {"wait", "drop"}
-        What becomes of a packet for which there is no room in the buffer: the producer waits, or it is
-        dropped and counted.
+    link : str or Link, default "mock"
+        The simulated interface; a name stands for an Ethernet interface.
+    when_full : {"wait", "drop"}, default "wait"
+        What happens to a packet when the buffer is full: the producer waits, or it is dropped and counted.
     **options
-        As SocketSource has them. For expressions see MockRingSource.
+        As for `SocketSource`. For filter expressions with `vlan` see `MockRingSource`.
+
+    Raises
+    ------
+    ValueError
+        An option is out of range.
+    FilterError
+        The filter cannot be compiled, or is not a valid program.
+
+    Examples
+    --------
+    >>> packet = slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
+    >>> with slimcap.MockSocketSource(auto_filter=False) as source:
+    ...     print(source.add_packet(packet), source.next_packet().total_len)
+    True 60
     """
 
     def __init__(

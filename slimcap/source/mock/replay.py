@@ -1,4 +1,4 @@
-"""Packets of one source into a mock, at a pace."""
+"""Replay the packets of a source into a mock, at a given pace."""
 
 from __future__ import annotations
 
@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 
 
 class Jitter(NamedTuple):
-    """How late packets of a replay came, in seconds.
+    """Delay of the packets of a replay, in seconds.
 
     Attributes
     ----------
-    mean, most : float
-        On average, and at most. None is ever early.
+    mean : float
+        Mean delay.
+    most : float
+        Maximum delay. No packet is ever early.
+
+    Examples
+    --------
+    >>> slimcap.Jitter(0.0, 0.0).most
+    0.0
     """
 
     mean: float
@@ -29,10 +36,18 @@ class Jitter(NamedTuple):
 
 
 class Replay:
-    """A thread that reads a source and adds its packets to a mock; what `pipe()` gives.
+    """A thread that reads a source and adds its packets to a mock; returned by `pipe()` of the mocks.
 
-    When the source ends, so does the mock, once all is read. The thread ends with the source, with `stop()`,
-    or when the mock is closed.
+    The thread ends when the source ends, after `stop()`, or when the mock is closed. Then the mock ends, too,
+    once everything was read.
+
+    Examples
+    --------
+    >>> with slimcap.open_file("trace.pcap") as file, slimcap.MockRingSource() as source:
+    ...     replay = source.pipe(file, speed=10)
+    ...     for batch in source.batches():
+    ...         print(len(batch))
+    ...     print(replay.wait(), replay.jitter)
     """
 
     def __init__(
@@ -51,10 +66,10 @@ class Replay:
         self._restamp = restamp
         self._packets = 0
         self._error: BaseException | None = None
-        self._lock = threading.Lock()  # of the three below
+        self._lock = threading.Lock()  # for the next three
         self._stopped = False
         self._reading = False
-        self._unblocked = False  # the source was told, and did not say so yet
+        self._unblocked = False  # source.unblock() was called, CaptureUnblocked not yet raised
         self._thread = threading.Thread(target=self._run, name="slimcap replay", daemon=True)
         self._thread.start()
 
@@ -62,7 +77,7 @@ class Replay:
         try:
             while (batch := self._next_batch()) is not None:
                 self._packets += self._device.add_batch(batch, self._pace, self._restamp)
-                del batch  # a ring's block goes back before the next is waited for
+                del batch  # return a ring's block before waiting for the next one
         except (CaptureStopped, CaptureUnblocked):
             pass
         except BaseException as error:
@@ -71,7 +86,7 @@ class Replay:
             self._done()
 
     def _next_batch(self) -> Batch | None:
-        """What the source has next; None at its end or ours."""
+        """Return the next batch of the source; None at its end and after `stop()`."""
         with self._lock:
             if self._stopped:
                 return None
@@ -97,23 +112,26 @@ class Replay:
 
     @property
     def packets(self) -> int:
-        """Packets that came in; those of a batch are counted when all of it did."""
+        """Number of packets that passed the filter; a batch is counted once all of it was added."""
         return self._packets
 
     @property
     def jitter(self) -> Jitter:
-        """How late packets came; zeros of a replay that has no pace."""
+        """Delay of the packets, a Jitter; zeros for a replay without a pace."""
         if self._pace is None or not self._pace.packets:
             return Jitter(0.0, 0.0)
         return Jitter(self._pace.late / self._pace.packets / 1e9, self._pace.latest / 1e9)
 
     @property
     def running(self) -> bool:
-        """Whether packets may still come."""
+        """True while packets may still be added."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """End it, wherever it is; from any thread. What it has read is lost if it did not come in yet."""
+        """Stop the replay at once. May be called from any thread.
+
+        Packets that were read from the source and not added yet are lost.
+        """
         with self._lock:
             self._stopped = True
             if self._reading:
@@ -128,19 +146,19 @@ class Replay:
         Parameters
         ----------
         timeout : float, optional
-            Seconds to wait at most.
+            Maximum time to wait in seconds. Default: no maximum.
 
         Returns
         -------
         int
-            How many came in.
+            Number of packets that passed the filter.
 
         Raises
         ------
         TimeoutError
-            It goes on.
+            The replay is still running.
         Exception
-            What the source raised.
+            The source raised it.
         """
         self._thread.join(timeout)
         if self._thread.is_alive():

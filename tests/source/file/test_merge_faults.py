@@ -121,7 +121,7 @@ def test_source_cannot_be_initialised_twice_or_used_uninitialised(data_path):
     with pytest.raises(EOFError):
         never.next_packet()
     with pytest.raises(TypeError):
-        slimcap.source.parts.FilesSource()
+        slimcap.source.file.several.FilesSource()
 
 
 def test_names_are_public():

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from slimcap.source.boundary import BlockBoundaries
+from slimcap.capfile.boundaries import BlockBoundaries
 from support.samples import DATA
 
 PACKET = 6

@@ -16,8 +16,8 @@ import make_samples
 import slimcap
 from make_samples import MICRO, MODIFIED, NANO
 from slimcap import TruncatedFileError, plan
-from slimcap.source.boundary import RecordBoundaries
-from slimcap.source.pcap import PcapDecoder
+from slimcap.capfile.boundaries import RecordBoundaries
+from slimcap.capfile.pcap_decoder import PcapDecoder
 from support.plans import MOST, START, Checker, check, record, records
 
 

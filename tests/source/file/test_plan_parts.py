@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import slimcap
 from make_samples import MICRO, Ng
 from slimcap import PcapSource, TruncatedFileError, plan
-from slimcap.source.boundary import BlockBoundaries
+from slimcap.capfile.boundaries import BlockBoundaries
 from support.compression import near
 from support.plans import FILES, MOST, Checker, blocks, check, contents_of, record, records
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimcap import NO_IP, RECORD_DTYPE, RecordFlag
-from slimcap.source.tpacket import BlockWalker, reinsert_tags
+from slimcap.source.live.block_walker import BlockWalker, reinsert_tags
 from support.blocks import (
     ARP,
     CSUM_NOT_READY,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimcap.source.tpacket import reinsert_tags
+from slimcap.source.live.block_walker import reinsert_tags
 from support.blocks import (
     ARP,
     FIRST,

@@ -12,7 +12,7 @@ import pytest
 
 import slimcap
 from slimcap import NO_IP, Link, LinkError, LinkNotFound
-from slimcap.source.link import links
+from slimcap.source.live.interfaces import links
 from support.samples import GOOD
 
 

@@ -10,9 +10,9 @@ import struct
 import pytest
 
 from slimcap import NO_IP, Link, LinkDrops, LinkError, LinkNotFound
-from slimcap.source import link as module
-from slimcap.source.link import links
-from slimcap.source.rtnetlink import DropCounter
+from slimcap.packet import link as module
+from slimcap.source.live.interfaces import links
+from slimcap.source.live.rtnetlink import DropCounter
 
 
 def attribute(kind, value):

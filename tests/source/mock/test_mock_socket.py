@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from slimcap import Link, MockSocketSource
-from slimcap.source.mocksocket import MockSocket
+from slimcap.source.mock.mock_socket import MockSocket
 from support.batches import batch_of
 from support.mocks import fill, packet
 from support.traffic import ethernet, frames_of, udp

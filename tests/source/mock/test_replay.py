@@ -10,7 +10,7 @@ import pytest
 
 from make_samples import SAMPLES, pcap_header, pcap_record
 from slimcap import Jitter, MockRingSource, MockSocketSource, Packet, TruncatedFileError, open_file
-from slimcap.source.mocksocket import Pace
+from slimcap.source.mock.mock_socket import Pace
 from support.numbered import FRAME
 
 BEGAN = 1_700_000_000
