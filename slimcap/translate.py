@@ -1,10 +1,10 @@
-"""Translate the Cython modules of a folder to C; run by the build, and not installed.
+"""Translate the Cython modules of a folder to C. Run by the build; not installed.
 
     python translate.py DEPFILE MODULE.pyx=OUTPUT.c …
 
 One process translates many modules, since starting Cython takes longer than translating most of them. A
-module is translated only if its C file is older than one of the files that it was made from. Cython's own
-depfiles do not serve for that: they leave out `from package cimport module` and `from . cimport module`.
+module is translated only if its C file is older than one of the files it depends on. Cython's own depfiles
+cannot be used for that: they omit `from package cimport module` and `from . cimport module`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from Cython.Compiler.Main import CompilationOptions, compile_single
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = "slimcap._cyutility"  # holds Cython's utility code (memoryviews …) for all modules
-DIRECTIVES = {  # free-threading is not declared: it has not been run there
+DIRECTIVES = {  # without freethreading_compatible: not tested on a free-threaded Python
     "language_level": 3,
     "boundscheck": False,
     "wraparound": False,
@@ -44,7 +44,7 @@ def main(depfile: str, *pairs: str) -> int:
 
 
 def is_older(output: str, inputs: set[str]) -> bool:
-    """True if the output is missing, or not newer than each of the inputs."""
+    """Return True if the output is missing, or not newer than all of the inputs."""
     try:
         written = os.stat(output).st_mtime_ns
     except FileNotFoundError:
@@ -53,7 +53,7 @@ def is_older(output: str, inputs: set[str]) -> bool:
 
 
 def translate(source: str, output: str) -> bool:
-    """Write the C file of a module; False if there were errors, which Cython has printed."""
+    """Write the C file of a module; return False if there were errors, which Cython has printed."""
     path = Path(source).resolve()
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     options = CompilationOptions(

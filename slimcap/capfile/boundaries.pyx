@@ -1,26 +1,39 @@
-"""Where a capture file can be cut in two, between packets: for readers that start in the middle of it.
+"""Find record and block boundaries near given offsets of a capture file, to read it in parallel parts.
 
-Neither format has marks to look for: the length of a record or block is all that leads to the next. In
-pcapng, what says how to read packets may come anywhere, so that its blocks are walked from the first on. Of
-a classic pcap file, most need not be looked at:
+Neither format has sync marks: only the length of a record or block leads to the next one. In pcapng, blocks
+that are required to read packets may be anywhere, so `BlockBoundaries` walks all blocks from the first one.
+In classic pcap, `RecordBoundaries` finds a boundary y after a wanted offset w from the bytes after w only, by
+parallel resynchronisation:
 
     w                        w + R
-    ├─ a candidate each byte ─┤            y
-    ╰──►──────►───────►───────┼──►───►─────►    the way of reading: where it comes to is not known …
-      ╰─►─╳       ╰──►────────┼────────────╯    … until all others have ended, or met with it
+    ├─ a chain at each byte ──┤            y
+    ╰──►──────►───────►───────┼──►───►─────►    the reader's chain: not known until all others …
+      ╰─►─╳       ╰──►────────┼────────────╯    … have ended, or have merged with it
 
-Reading is a walk from a record at x to the next at x + header + caplen. No step is longer than R, so that a
-way that is before w has a record in [w, w + R). All bytes of that are walked from at once, in increasing
-order; ways that meet are one from then on. A way ends at a header that no record has: with caplen > len, a
-second or more of fraction, a length out of all reason (draft-ietf-opsawg-pcap, section 5). When the window
-is behind and a single way is left, reading is on it: proven, whatever the packets' bytes are, if the records
-that reading comes to from w on have headers as they should. Whether they have is not left open: who reads up
-to y comes to y exactly, or to an error. Packets that are captures themselves may keep ways apart; then the
-file is walked.
+A chain is a sequence of offsets, each the previous one + header + caplen. The reader's chain is the one that
+starts at the first record of the file. A header is regular if caplen <= len, len <= 16 MiB, its fraction is
+less than one second, and caplen is within the format's limit (draft-ietf-opsawg-pcap, section 5).
 
-Without that condition no proof is cheaper than a walk through all records before w. Where packets are whole,
-caplen and len are the same: four bytes behind the start of each record is another that a reader would take,
-and it leads to four bytes behind the start of the next. Nothing from w on contradicts it but its form.
+1. Window. R is the maximum length of a record, so every chain that starts before w has an offset in
+   [w, w + R). Start a chain at every byte of that window. (Link types with a larger R than libpcap's usual
+   maximum, D-Bus, are always walked.)
+2. State. `_live` is a bitmap of the chains' offsets after the window. All of them are less than R apart, so a
+   ring of RING bits holds them. Chains that meet share a bit: from there on they are one.
+3. Step. Take the lowest live offset. If its header is regular, move the chain to its next offset; if not, end
+   the chain.
+4. Invariant. Every chain that started in the window and had only regular headers so far has exactly one live
+   offset. In particular, the reader's chain does, if its headers from w on are regular.
+5. Result. When one live offset y is left, the reader's chain goes through y, whatever bytes the packets
+   contain. For safety, the next CONFIRMING headers must be regular, too.
+6. No result. Either all chains end, or several are left MOST_SWEPT bytes after the window, for example if
+   packets contain capture files. Then `find` walks all records from the last known boundary.
+7. Failure. If the reader's chain has an irregular header between w and y, it ends in step 3, and y may be
+   wrong. That is always detected: the reader of the part before y ends exactly at y, or raises an error.
+
+Without the condition on headers, no proof would be cheaper than a walk through all records before w. If
+packets are captured completely, caplen and len are equal. Then there is a second chain, 4 bytes after the
+start of each record: its caplen is the real len, and leads to 4 bytes after the start of the next record.
+From w on, only the regularity of its headers can refute it.
 """
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -44,23 +57,23 @@ from slimcap.io.event cimport raise_errno
 from slimcap.packet.lease cimport Block, new_block
 
 cdef enum:
-    PIECE = 1 << 19             # bytes to read at a time
-    RING = 1 << 19              # places that may be alive at once: more than a step is long
+    PIECE = 1 << 19             # bytes per read
+    RING = 1 << 19              # bits of _live: more than the maximum length of a record
     WORD = 64
-    MOST_SWEPT = 4 << 20        # bytes in which ways have to end or to meet
-    CONFIRMING = 32             # records that the last way has to go on through
-    MOST_LEN = 16 << 20         # of a packet on the wire: four bytes of anything else are mostly more
-    WORTH_A_PROOF = 4 << 20     # bytes that are walked faster than a place is proven
+    MOST_SWEPT = 4 << 20        # bytes after the window in which all chains but one must end or merge
+    CONFIRMING = 32             # regular records required after the result
+    MOST_LEN = 16 << 20         # maximum regular len: four arbitrary bytes are mostly more
+    WORTH_A_PROOF = 4 << 20     # below this distance in bytes, a walk is faster than a resynchronisation
 
 
 @cython.internal
 cdef class _Pieces:
-    """Part of a file, which others keep open, wherever it is looked at next."""
+    """A buffer over part of a file, refilled wherever it is read; the caller keeps the descriptor open."""
 
     cdef int _fd
     cdef str _name
     cdef uint64_t _size
-    cdef bint _failed           # a read
+    cdef bint _failed           # a read failed
     cdef Block _piece           # keeps _bytes alive
     cdef uint8_t* _bytes        # the file's bytes from _first on, _have of them
     cdef uint64_t _first, _have
@@ -71,7 +84,10 @@ cdef class _Pieces:
 
     @cython.final
     cdef const uint8_t* _look(self, uint64_t at, uint64_t size) noexcept nogil:
-        """`size` bytes from `at` on, few of them; NULL if the file ends before, or cannot be read."""
+        """Return a pointer to `size` bytes at offset `at`; NULL if the file ends before or cannot be read.
+
+        `size` must be at most PIECE.
+        """
         if at < self._first or at + size > self._first + self._have:
             if not self._read(at) or size > self._have:
                 return NULL
@@ -79,7 +95,7 @@ cdef class _Pieces:
 
     @cython.final
     cdef bint _read(self, uint64_t at) noexcept nogil:
-        """Read a piece from `at` on; never again once that failed, so that errno still says why."""
+        """Fill the buffer from offset `at` on. After a failure never read again: errno keeps the reason."""
         cdef Py_ssize_t got = 0
         cdef uint64_t have = 0
         if self._failed:
@@ -97,7 +113,7 @@ cdef class _Pieces:
 
     @cython.final
     cdef int _check(self) except -1:
-        """Raise what a read met with; nothing was done since."""
+        """Raise OSError if a read failed; errno still has the reason, because nothing was called since."""
         if self._failed:
             raise_errno("pread", self._name)
         return 0
@@ -105,24 +121,24 @@ cdef class _Pieces:
 
 @cython.final
 cdef class RecordBoundaries(_Pieces):
-    """Finds where records of a classic pcap file start.
+    """Finder of record boundaries in a classic pcap file.
 
     Parameters
     ----------
     fd : int
-        The file; stays the caller's.
+        Descriptor of the file. It is read with pread, and stays the caller's.
     size : int
-        Its size: what is behind that is not looked at.
+        Size of the file in bytes. Bytes after that are ignored.
     name : str
-        Its name, for errors.
+        Name of the file, for errors.
     decoder : PcapDecoder
-        Made from its header.
+        A decoder made from the file's header.
     """
 
     cdef RecordLayout _layout
-    cdef uint32_t _second       # in units of the fraction of a timestamp
+    cdef uint32_t _second       # one second in units of the timestamp's fraction
     cdef Block _ring            # keeps _live alive
-    cdef uint64_t* _live        # a bit for each of the next RING places: a way goes through it
+    cdef uint64_t* _live        # bitmap of the next RING offsets: 1 if a chain goes through
 
     def __init__(self, int fd, uint64_t size, str name, PcapDecoder decoder not None):
         self._fd, self._size, self._name = fd, size, name
@@ -132,21 +148,27 @@ cdef class RecordBoundaries(_Pieces):
         self._live = <uint64_t*> self._ring.ptr
 
     def find(self, uint64_t start, uint64_t wanted, bint exact=False):
-        """A place from `wanted` on where a record starts, near it.
+        """Find a record boundary at or shortly after `wanted`.
 
         Parameters
         ----------
         start : int
-            The start of a record before `wanted`.
+            Offset of a record before `wanted`.
         wanted : int
-            Where the caller would like one.
-        exact : bool
-            Walk from `start`, even if a proof would be cheaper: it takes the headers' form for granted.
+            Offset in the file, in bytes.
+        exact : bool, default False
+            True: always walk all records from `start`. False: resynchronise at `wanted` if that is faster,
+            which relies on regular headers.
 
         Returns
         -------
         int or None
-            None if reading ends before, or there is no more in the file.
+            Offset of the start of a record; None if the file, or its valid part, ends before.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
         """
         cdef uint64_t found = 0
         with nogil:
@@ -158,12 +180,22 @@ cdef class RecordBoundaries(_Pieces):
         return found or None
 
     def prove(self, uint64_t wanted):
-        """A place behind `wanted` where a record starts, found from there: see above.
+        """Find a record boundary after `wanted` by resynchronisation only; see the module's docstring.
+
+        Parameters
+        ----------
+        wanted : int
+            Offset in the file, in bytes.
 
         Returns
         -------
         int or None
-            None if there is no telling without a walk from the start of the file.
+            Offset of the start of a record; None if only a walk from the start of the file could tell.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
         """
         cdef uint64_t found = 0
         if self._layout.most_caplen <= MAX_CAPLEN:
@@ -173,13 +205,15 @@ cdef class RecordBoundaries(_Pieces):
         return found or None
 
     cdef inline uint64_t _next(self, uint64_t at, bint sound) noexcept nogil:
-        """Where the record behind that at `at` starts; 0 if reading ends there, and if `sound`, also if the
-        header there is not as it should be."""
+        """Return the offset of the record after the one at `at`.
+
+        0 if a reader ends at `at`; with `sound`, also if the header there is not regular.
+        """
         cdef const uint8_t* p = self._look(at, self._layout.header_len)
         return 0 if p is NULL else self._behind(p, at, sound)
 
     cdef inline uint64_t _behind(self, const uint8_t* p, uint64_t at, bint sound) noexcept nogil:
-        """`_next`, of what was read to `p`."""
+        """Do the work of `_next` for a header that was read to `p`."""
         cdef PcapRecordHeader h
         read_record(&self._layout, p, &h)
         if h.caplen > self._layout.most_caplen:
@@ -189,13 +223,13 @@ cdef class RecordBoundaries(_Pieces):
         return at + self._layout.header_len + h.caplen
 
     cdef uint64_t _walk(self, uint64_t at, uint64_t wanted) noexcept nogil:
-        """From record to record, up to the first from `wanted` on; 0 if it ends before."""
+        """Return the first boundary at or after `wanted` on the chain of `at`; 0 if the chain ends before."""
         while 0 < at < wanted:
             at = self._next(at, False)
         return at if at < self._size else 0
 
     cdef uint64_t _prove(self, uint64_t wanted) noexcept nogil:
-        """Where the way is that alone is left of all from the window at `wanted`; 0 if there is none."""
+        """Resynchronise at `wanted`: return the offset of the only chain left; 0 if there is no result."""
         cdef uint64_t behind = wanted + self._layout.header_len + self._layout.most_caplen
         cdef uint64_t limit = min(behind + MOST_SWEPT, self._size)
         cdef uint64_t at
@@ -213,7 +247,7 @@ cdef class RecordBoundaries(_Pieces):
         return at if live == 1 and at < limit and self._goes_on(at) else 0
 
     cdef bint _goes_on(self, uint64_t at) noexcept nogil:
-        """Whether a way does not end soon."""
+        """Return True if the next CONFIRMING headers of the chain are regular."""
         for _ in range(CONFIRMING):
             at = self._next(at, True)
             if at == 0:
@@ -221,9 +255,9 @@ cdef class RecordBoundaries(_Pieces):
         return True
 
     cdef uint32_t _start_all(self, uint64_t at, uint64_t behind) noexcept nogil:
-        """Go a step from each place of the window; to how many places behind it that leads.
+        """Start a chain at each byte of the window and move it one step; return the number of live offsets.
 
-        A step that ends in the window ends where another way starts.
+        A step that ends within the window ends where another chain starts, so the chains merge there.
         """
         cdef uint32_t live = 0
         cdef uint64_t end
@@ -240,7 +274,7 @@ cdef class RecordBoundaries(_Pieces):
         return live
 
     cdef inline uint32_t _add(self, uint64_t to, uint64_t behind) noexcept nogil:
-        """1 if `to` is a place behind the window that no way led to yet."""
+        """Mark `to` as live; return 1 if it is after the window and was not marked yet, else 0."""
         cdef uint64_t* word = self._word(to)
         cdef uint64_t bit = <uint64_t> 1 << to % WORD
         if to < behind or word[0] & bit:
@@ -256,7 +290,7 @@ cdef class RecordBoundaries(_Pieces):
         return &self._live[at // WORD % (RING // WORD)]
 
     cdef inline uint64_t _next_live(self, uint64_t at, uint64_t limit) noexcept nogil:
-        """The first place from `at` on that a way goes through; `limit` if there is none before that."""
+        """Return the lowest live offset from `at` on; `limit` if there is none before it."""
         cdef uint64_t bits
         while at < limit:
             bits = self._word(at)[0] >> at % WORD
@@ -267,53 +301,59 @@ cdef class RecordBoundaries(_Pieces):
 
 
 cdef enum Stop:
-    STOP_END            # of the file, or of what can be read of it
-    STOP_PACKET         # at one that a part may start with
+    STOP_END            # end of the file, or of its readable part
+    STOP_PACKET         # at a packet that may be the first of a part
     STOP_DESCRIPTION    # at a section header or interface description
 
 
 @cython.final
 cdef class BlockBoundaries(_Pieces):
-    """Walks the blocks of a pcapng file; only their heads are looked at.
+    """Walker of the blocks of a pcapng file, which reads only their heads.
 
     Parameters
     ----------
     fd : int
-        The file; stays the caller's.
+        Descriptor of the file. It is read with pread, and stays the caller's.
     size : int
-        Its size: what is behind that is not looked at.
+        Size of the file in bytes. Bytes after that are ignored.
     name : str
-        Its name, for errors.
+        Name of the file, for errors.
 
     Attributes
     ----------
     position : int
-        Where the block starts that the walk is at.
+        Offset of the current block in the file.
     length : int
-        Its length.
+        Length of the current block in bytes.
     """
 
     cdef readonly uint64_t position
     cdef readonly uint64_t length
     cdef bint _swapped
-    cdef bint _any      # packets passed: the part has its first
+    cdef bint _any      # this part has a packet already
 
     def __init__(self, int fd, uint64_t size, str name):
         self._fd, self._size, self._name = fd, size, name
 
     def walk(self, uint64_t wanted):
-        """Go on behind the last block, up to one that the caller has to look at.
+        """Walk from the block after the current one to the next block that the caller must see.
 
         Parameters
         ----------
         wanted : int
-            The next part may start from there on, with a packet that is not the first of this part.
+            Offset from which on the next part may start, at a packet that is not the first of the current
+            part.
 
         Returns
         -------
-        str or None
-            "packet", where a part may start; "description", a section header or interface description; None
-            at the end, or where reading ends because of what the head of a block says.
+        {"packet", "description"} or None
+            "packet": the next part may start here. "description": a section header or interface description.
+            None: the file ends, or its next block has an invalid head.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
         """
         cdef Stop stop
         with nogil:
@@ -338,7 +378,10 @@ cdef class BlockBoundaries(_Pieces):
         return STOP_END
 
     cdef bint _head(self, uint64_t at, PcapngBlock* block) noexcept nogil:
-        """The head of the block at `at` (draft-ietf-opsawg-pcapng, section 3.1), if all of it is there."""
+        """Read the head of the block at `at` (draft-ietf-opsawg-pcapng, section 3.1).
+
+        Return False if it is not valid, or the file does not contain the whole block.
+        """
         cdef const uint8_t* p = self._look(at, MIN_BLOCK)
         return (
             p is not NULL and read_block_head(p, &self._swapped, block)

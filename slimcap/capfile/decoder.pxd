@@ -7,19 +7,19 @@ from slimcap.wire.walk_result cimport LinkInfo
 cdef enum:
     MAX_CAPLEN = 262144         # libpcap's MAXIMUM_SNAPLEN
     MAX_CAPLEN_DBUS = 128 << 20
-    MAX_SECTIONS = 65535        # that are remembered
+    MAX_SECTIONS = 65535        # maximum number of SectionInfos kept
 
 cdef class Decoder:
-    cdef readonly uint64_t position     # where the last decode() ended
-    cdef readonly uint64_t needed       # bytes from there on that it takes to go on, as far as is known
-    cdef readonly str fault             # why it cannot go on, or None
+    cdef readonly uint64_t position     # offset in the data where the last decode() ended
+    cdef readonly uint64_t needed       # bytes required from there on to continue, as far as is known
+    cdef readonly str fault             # why decoding cannot continue, or None
     cdef readonly uint32_t snaplen, version_major, version_minor, resolution
     cdef readonly bint swapped
     cdef readonly tuple links
-    cdef readonly list interfaces       # an InterfaceInfo for each of the links
-    cdef readonly list sections         # SectionInfos, MAX_SECTIONS at most
-    cdef readonly list comments         # (row, text) of the rows of the last decode()
-    cdef uint32_t _cut                  # most bytes of a packet that rows show
+    cdef readonly list interfaces       # one InterfaceInfo for each of `links`
+    cdef readonly list sections         # SectionInfos, at most MAX_SECTIONS
+    cdef readonly list comments         # (row, text) pairs for the rows of the last decode()
+    cdef uint32_t _cut                  # maximum cap_len of the rows
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1
     cdef str _byte_order(self)
     cdef object _dropped(self)
@@ -28,14 +28,17 @@ cdef dict numbered_comments(uint64_t first, object comments)
 
 
 cdef inline uint32_t most_caplen(uint32_t linktype) noexcept nogil:
-    """Most captured bytes that a packet of a link type may have, as in libpcap."""
+    """Return the maximum captured length of packets of a link type, the same as libpcap's."""
     return MAX_CAPLEN_DBUS if linktype == LINKTYPE_DBUS else MAX_CAPLEN
 
 
 cdef inline void fill_row(
         Record* row, uint32_t linktype, const uint8_t* payload, uint32_t cap_len, uint32_t len,
         uint32_t cut) noexcept nogil:
-    """All of a row but its time, place and interface: `payload[:cap_len]` is there, `cut` bytes are shown."""
+    """Fill in a row except its timestamp, offset and interface.
+
+    `payload[:cap_len]` are the captured bytes; the row shows at most `cut` of them.
+    """
     cdef LinkInfo info
     row.total_len = max(len, cap_len)
     row.cap_len = min(cap_len, cut)

@@ -10,7 +10,7 @@ from slimcap.packet.link import Link
 
 @disjoint_base
 class Decoder:
-    # Raises TypeError, however it is called.
+    # Always raises TypeError.
     def __init__(self, never: Never, /) -> None: ...
     @property
     def snaplen(self) -> int: ...

@@ -1,4 +1,4 @@
-"""What the decoders of capture files have in common: bytes in, rows out. They know nothing of files."""
+"""Base class of capture file decoders, which convert bytes to rows and do no input themselves."""
 from libc.stdint cimport uint8_t, uint64_t
 
 from slimcap.abi.bytes cimport SLIMCAP_LITTLE_ENDIAN
@@ -6,7 +6,7 @@ from slimcap.packet.record cimport Record
 
 
 cdef class Decoder:
-    """Makes rows of a capture file's bytes; see its subclasses."""
+    """Base class of decoders: see `PcapDecoder` and `PcapngDecoder`."""
 
     def __cinit__(self, *args, **kwargs):
         self.links = ()
@@ -16,20 +16,21 @@ cdef class Decoder:
         raise TypeError("Decoder is what decoders have in common: use PcapDecoder or PcapngDecoder")
 
     def decode(self, const uint8_t[::1] data, Record[::1] rows, uint64_t start=0):
-        """Decode what is whole in `data[start:]`, as many packets as `rows` has room for.
+        """Decode the complete packets in `data[start:]`, as many as `rows` can hold.
 
-        Afterwards `position` is where in `data` it ended, `needed` how many bytes it takes from there on to
-        go on, as far as is known, and `fault` says why no more can be decoded from there on, if that is so.
+        Afterwards `position` is the offset in `data` of the first byte that was not decoded, and `needed` the
+        number of bytes required from there on to continue, as far as is known. `fault` is the reason if
+        decoding cannot continue, else None.
 
         Parameters
         ----------
         data : buffer of uint8, shape (n,)
-            Bytes of the file; `offset` in the rows counts from its start.
+            Bytes of the file. `offset` in the rows counts from the start of this buffer.
         rows : array of RECORD_DTYPE, shape (m,)
-            Written to.
-        start : int
-            Where to start: at first behind the file's header, if the decoder was given that, then at
-            `position`.
+            Array that the rows are written to.
+        start : int, default 0
+            Offset in `data` of the first byte to decode: at first the end of the file's header if the decoder
+            was given that, afterwards `position`.
 
         Returns
         -------
@@ -45,12 +46,15 @@ cdef class Decoder:
         return "big" if self.swapped == SLIMCAP_LITTLE_ENDIAN else "little"
 
     cdef object _dropped(self):
-        """Packets that were lost while capturing, as far as the file says so."""
+        """Return the number of packets dropped while capturing, according to the file."""
         return 0
 
 
 cdef dict numbered_comments(uint64_t first, object comments):
-    """Comments, given as (row, text), by the number of their packet, where that of row 0 is `first`."""
+    """Convert (row, text) comments to a dict by packet number, where row 0 has the number `first`.
+
+    Several comments on a packet are joined, one per line.
+    """
     found = {}
     for row, text in comments or ():
         found.setdefault(first + row, []).append(text)

@@ -8,18 +8,18 @@ from slimcap.packet.record cimport Record
 
 cdef enum LengthOrder:
     LENGTHS_NORMAL
-    LENGTHS_SWAPPED     # versions before 2.3 have len before caplen
+    LENGTHS_SWAPPED     # versions before 2.3: len comes before caplen
     LENGTHS_EITHER      # version 2.3: swapped if caplen > len
 
 cdef struct RecordLayout:
-    uint32_t header_len     # of a record: what comes before its packet
+    uint32_t header_len     # size of a record header
     uint32_t most_caplen
     LengthOrder lengths
     bint swapped
 
 cdef class PcapDecoder(Decoder):
     cdef readonly uint32_t linktype
-    cdef readonly uint32_t header_len   # of the file: what comes before the first record
+    cdef readonly uint32_t header_len   # size of the file header
     cdef RecordLayout _layout
     cdef uint64_t _bad_caplen
     cdef Py_ssize_t _walk(
@@ -28,7 +28,7 @@ cdef class PcapDecoder(Decoder):
 
 cdef inline void read_record(
         const RecordLayout* layout, const uint8_t* p, PcapRecordHeader* h) noexcept nogil:
-    """The header of the record at `p` (draft-ietf-opsawg-pcap, section 5), as this machine would write it."""
+    """Read the record header at `p` (draft-ietf-opsawg-pcap, section 5), converted to native byte order."""
     memcpy(h, p, sizeof(PcapRecordHeader))
     if layout.swapped:
         h.seconds = bswap32(h.seconds)

@@ -1,4 +1,4 @@
-"""Classic pcap (draft-ietf-opsawg-pcap), as libpcap and Wireshark read it."""
+"""Decoder of classic pcap (draft-ietf-opsawg-pcap), which accepts the same files as libpcap and Wireshark."""
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -29,21 +29,21 @@ cdef enum:
 
 @cython.final
 cdef class PcapDecoder(Decoder):
-    """The records of a classic pcap file, from bytes to rows.
+    """Decoder of the records of a classic pcap file.
 
     Parameters
     ----------
-    header : buffer of uint8, shape (24,)
-        The file's header.
-    snaplen : int
-        Most bytes to take of a packet; 0 for all that were captured.
-    name : str
-        What to call the interface, for which the format has no name.
+    header : buffer of uint8, shape (n,)
+        The file's header; n is at least 24.
+    snaplen : int, default 0
+        Maximum number of bytes to show of a packet; 0: all that were captured.
+    name : str, default ""
+        Name of the interface, which the format does not store.
 
     Raises
     ------
     ValueError
-        `header` is no header of a pcap file that can be read.
+        `header` is not the header of a supported pcap file.
     """
 
     def __init__(self, const uint8_t[::1] header, uint32_t snaplen=0, str name=""):
@@ -137,7 +137,10 @@ cdef str _unknown_magic(uint32_t magic):
 
 
 cdef LengthOrder _length_order(uint32_t major, uint32_t minor) noexcept:
-    """Which of a record's lengths comes first: len did before version 2.3, and in what says it is 543.0."""
+    """Return the order of a record's two lengths.
+
+    Before version 2.3, and in files that claim to be version 543.0, len comes first.
+    """
     if (major == 2 and minor < 3) or (major == 543 and minor == 0):
         return LENGTHS_SWAPPED
     return LENGTHS_EITHER if major == 2 and minor == 3 else LENGTHS_NORMAL

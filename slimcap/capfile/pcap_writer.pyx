@@ -1,4 +1,4 @@
-"""Writing classic pcap (draft-ietf-opsawg-pcap) with nanoseconds."""
+"""Writer of classic pcap (draft-ietf-opsawg-pcap) with nanosecond timestamps."""
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -13,54 +13,62 @@ from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET
 cdef enum:
     NANOSECONDS = 1_000_000_000
 
-# Seconds have 32 bits and no sign (draft-ietf-opsawg-pcap, section 5): up to 2106.
+# Seconds are an unsigned 32-bit number (draft-ietf-opsawg-pcap, section 5), which ends in 2106.
 cdef int64_t TIME_END = <int64_t> NANOSECONDS << 32
 
 
 @cython.final
 cdef class PcapWriter(Writer):
-    """A capture file to write packets to: classic pcap with nanoseconds, of this machine's byte order.
+    """Writer of a classic pcap file, with nanosecond timestamps and in native byte order.
 
-    `write_batch` hands its packets over to the file, or to what compresses it, before it returns.
-    `write_packet` collects packets until there is a mebibyte of them; `flush()`, `close()` and `write_batch`
-    write them out. Use it as a context manager, or close it.
+    `write_batch` passes its packets on to the file, or to the compressor, before it returns. `write_packet`
+    collects up to 1 MiB of packets, which `flush()`, `close()` and `write_batch` write, too. Use the writer
+    as a context manager, or close it.
 
-    What a failed write leaves unwritten stays in the buffer, and the next call begins with it: the file never
-    goes on in the middle of a packet. One thread may write at a time.
+    After a failed write, bytes that were not written stay in the buffer, and the next call starts with them:
+    the file never continues in the middle of a packet. Only one thread may write at a time.
 
-    A VLAN tag that the kernel took out of an Ethernet frame (`RecordFlag.VLAN_STRIPPED`) is put back.
+    If the kernel removed a VLAN tag from an Ethernet frame (`RecordFlag.VLAN_STRIPPED`), it is reinserted.
 
     Parameters
     ----------
     file : str, bytes, os.PathLike or binary file object
-        A path, which is created or emptied; "-" for standard output; or an object with `write`, which
-        `close()` flushes and leaves open.
-    link_type : int
+        A path, which is created or truncated; "-" for standard output; or an object with a `write` method,
+        which `close()` flushes and leaves open.
+    link_type : int, default 1
         LINKTYPE_ number of all packets, as in `Link.type`; 1 is Ethernet.
-    snaplen : int
-        Most bytes to write of a packet. Many programs read no packet above 262144 bytes.
-    compression : {"infer", "gzip", "zstd", "xz", "lz4", "bzip2"} or None
-        "infer" goes by the end of the path: .gz, .zst, .xz, .lz4, .bz2.
+    snaplen : int, default 262144
+        Maximum number of bytes to write of a packet; longer ones are truncated. Many programs do not read
+        packets of more than 262144 bytes.
+    compression : {"infer", "gzip", "zstd", "xz", "lz4", "bzip2"} or None, default "infer"
+        Compression format. "infer" chooses it by the path's extension: .gz, .zst, .xz, .lz4, .bz2, else none.
     level : int, optional
-        How hard to compress; what the command of that name does by default.
-    atomic : bool
-        Write under another name in the same folder until `close()`: the file is whole, or not there. An older
-        one is replaced only then. An exception in the `with` block, `discard()` and a failed `close()` leave
-        no file.
+        Compression level. Default: that of the command-line tool of that name.
+    atomic : bool, default False
+        Write to a temporary file in the same directory, and rename it on `close()`. So the file is either
+        complete or does not exist, and an older one is replaced only by a complete one. After an exception in
+        the `with` block, after `discard()` or a failed `close()`, the temporary file is removed.
 
     Raises
     ------
     OSError
         The file cannot be opened or written.
     ValueError
-        `link_type`, `snaplen`, `compression` or `level` is out of range; `atomic` without a path.
+        `link_type`, `snaplen`, `compression` or `level` is not valid; or `atomic` was given without a path.
+    TypeError
+        `file` is neither a path nor an object with a `write` method.
     ImportError
-        The compression takes a package that is not installed.
+        The compression requires a package that is not installed.
+
+    Examples
+    --------
+    >>> with slimcap.PcapWriter("copy.pcap") as writer:
+    ...     writer.write_batch(batch)
     """
 
     cdef uint32_t _link_type
-    cdef object _links          # the links that were looked at last, and
-    cdef bytes _wrong           # which of them have another link type; None if none has
+    cdef object _links          # the links of the last batch, and
+    cdef bytes _wrong           # for each, 1 if its link type differs from the file's; None if none does
 
     def __init__(
             self, file, link_type=1, *, snaplen=SNAPLEN, compression="infer", level=None, atomic=False):
@@ -84,35 +92,35 @@ cdef class PcapWriter(Writer):
         Parameters
         ----------
         batch : Batch
-            Needed only during the call.
+            The packets. They are not used after the call.
 
         Raises
         ------
         ValueError
-            A time that the file cannot have, before 1970 or after 2106; a packet of an interface with another
-            link type; the batch was released, or the writer is closed. Nothing of the batch was written.
+            A timestamp is before 1970 or after 2106; a packet's interface has another link type; the batch
+            was released; or the writer is closed. Nothing of the batch was written.
         OSError
-            A write failed. `packets_written` says how far it came: those packets will be written by a later
-            call, the others will not.
+            A write failed. `packets_written` includes those packets of the batch that a later call will
+            write. The others are lost.
         RuntimeError
             Another thread is writing.
         """
         self._write_batch(batch, None)
 
     def write_packet(self, Packet packet not None):
-        """Write one packet, which is taken to be of the writer's link type.
+        """Write one packet, which must be of the writer's link type; that is not checked.
 
         Parameters
         ----------
         packet : Packet or PacketView
-            Needed only during the call.
+            The packet. It is not used after the call.
 
         Raises
         ------
         ValueError
-            A time that the file cannot have, before 1970 or after 2106; the writer is closed.
+            The timestamp is before 1970 or after 2106, or the writer is closed.
         OSError
-            A write failed. If `packets_written` counts the packet, it will be written by a later call.
+            A write failed. If `packets_written` includes the packet, a later call will write it.
         RuntimeError
             Another thread is writing.
         """

@@ -9,13 +9,13 @@ from slimcap.packet.record cimport Record
 
 cdef enum:
     MIN_BLOCK = sizeof(PcapngBlock) + LENGTH_SIZE
-    MAX_BLOCK = 128 << 20               # as Wireshark has it
+    MAX_BLOCK = 128 << 20               # the same as Wireshark's
 
 cdef enum Halt:
     HALT_NOT
-    HALT_DATA       # more bytes are needed, or more rows
-    HALT_BLOCK      # at a block that says something of the file
-    HALT_COMMENT    # behind a packet that has one
+    HALT_DATA       # more bytes are required, or more rows
+    HALT_BLOCK      # at a block that describes the file
+    HALT_COMMENT    # after a packet with comments
     HALT_FAULT
 
 cdef enum Fault:
@@ -31,26 +31,26 @@ cdef enum Fault:
 cdef struct Interface:
     Clock clock
     uint32_t linktype, snaplen
-    uint64_t dropped            # before its packets, as these say
+    uint64_t dropped            # packets dropped, according to its packet blocks
 
 cdef struct Options:
     const uint8_t* at
-    uint64_t left               # in the end 0, but if an option was longer than what is there
+    uint64_t left               # 0 after the last option, unless an option is longer than the block
     bint swapped
 
 cdef class PcapngDecoder(Decoder):
     cdef str _name
-    cdef uint32_t _wanted               # most bytes to take of a packet
-    cdef Interface* _interfaces         # of all sections, _count of them; ours
+    cdef uint32_t _wanted               # maximum number of bytes to show of a packet
+    cdef Interface* _interfaces         # interfaces of all sections, _count of them; owned
     cdef uint32_t _count, _room
-    cdef uint32_t _section              # where the current section's start
+    cdef uint32_t _section              # number of the current section's first interface
     cdef bint _in_section
     cdef list _links
-    cdef bint _busy                     # decoding: the interfaces may move
-    cdef Py_ssize_t _rows               # written by the decode() that is under way
-    cdef Options _commented             # of the packet that stopped the walk
+    cdef bint _busy                     # decode() is running, which may reallocate _interfaces
+    cdef Py_ssize_t _rows               # rows written by the current decode()
+    cdef Options _commented             # options of the packet that stopped the walk
     cdef Fault _trouble
-    cdef uint64_t _value, _limit        # what is wrong, and what would be right
+    cdef uint64_t _value, _limit        # the invalid value, and the valid one or limit
     cdef int _run(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) except -1
     cdef Halt _walk(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) noexcept nogil
     cdef Halt _next_block(self, const uint8_t* p, uint64_t left, PcapngBlock* block) noexcept nogil
@@ -68,9 +68,10 @@ cdef class PcapngDecoder(Decoder):
 
 
 cdef inline bint read_block_head(const uint8_t* p, bint* swapped, PcapngBlock* block) noexcept nogil:
-    """The head of the block at `p`, of which MIN_BLOCK bytes are there, as this machine would write it.
+    """Read the head of the block at `p`, converted to native byte order. MIN_BLOCK bytes must be readable.
 
-    A section header says whether all blocks are `swapped` from there on; False if it says neither.
+    A section header sets `swapped` for all blocks from there on; return False if its byte-order magic is not
+    valid.
     """
     cdef uint32_t order
     memcpy(block, p, sizeof(PcapngBlock))

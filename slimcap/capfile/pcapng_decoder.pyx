@@ -1,12 +1,12 @@
-"""pcapng (draft-ietf-opsawg-pcapng): sections of blocks, whose packets name one of the section's interfaces.
+"""Decoder of pcapng (draft-ietf-opsawg-pcapng): sections of blocks, with packets of the section's interfaces.
 
     section header ─ interface ─ interface ─ packet ─ packet ─ statistics ─ section header ─ …
 
     type   length   …   options   length
-    4      4                      4         bytes; every block is a multiple of 4 long
+    4      4                      4         bytes; the length of a block is a multiple of 4
 
-Packets are read without the GIL. At what says something of the file (sections, interfaces, statistics) the
-walk stops, and Python reads on; all other blocks are passed over.
+Packets are decoded without the GIL. At blocks that describe the file (sections, interfaces, statistics) the
+walk stops, and Python code reads them. All other blocks are skipped.
 """
 cimport cython
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
@@ -66,14 +66,14 @@ cdef enum:
     OUTBOUND = 2
     KEEP_TYPE = 255
 
-# By the reception type in epb_flags, bits 2 to 4 (section 4.3.1); KEEP_TYPE: it says nothing.
+# Packet type by reception type (bits 2 to 4 of epb_flags, section 4.3.1); KEEP_TYPE: not specified.
 cdef uint8_t[8] PKT_TYPES = [
     KEEP_TYPE, PacketType.THIS_HOST, PacketType.MULTICAST, PacketType.BROADCAST, PacketType.OTHER_HOST,
     KEEP_TYPE, KEEP_TYPE, KEEP_TYPE]
 cdef uint8_t THIS_HOST = PacketType.THIS_HOST
 cdef uint8_t OUTGOING = PacketType.OUTGOING
 
-# Fields of SectionInfo, Link and InterfaceInfo, by the code of the option that they come from.
+# Fields of SectionInfo, Link and InterfaceInfo by option code.
 cdef dict SECTION_TEXTS = {
     SECTION_HARDWARE: "hardware", SECTION_OS: "os",
     SECTION_APPLICATION: "application"}
@@ -88,17 +88,17 @@ cdef dict TIMES = {STATISTICS_START: "start", STATISTICS_END: "end"}
 
 @cython.final
 cdef class PcapngDecoder(Decoder):
-    """The packets of a pcapng file, from bytes to rows.
+    """Decoder of the packets of a pcapng file.
 
-    It is given the file from its first byte on, and keeps what it saw of sections and interfaces from one
-    `decode()` to the next. `links` are the interfaces of all sections, and grow.
+    The file must be decoded from its first byte on, because sections and interfaces are kept from one
+    `decode()` to the next. `links` grows: it has the interfaces of all sections so far.
 
     Parameters
     ----------
-    snaplen : int
-        Most bytes to take of a packet; 0 for all that were captured.
-    name : str
-        What to call interfaces for which the file has no name.
+    snaplen : int, default 0
+        Maximum number of bytes to show of a packet; 0: all that were captured.
+    name : str, default ""
+        Name for interfaces that have no name in the file.
     """
 
     def __cinit__(self, *args, **kwargs):
@@ -135,7 +135,7 @@ cdef class PcapngDecoder(Decoder):
         return self._rows
 
     cdef int _run(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) except -1:
-        """Walk, read what the walk stops at, walk on."""
+        """Decode packets, read the block that stopped the walk, and repeat."""
         cdef Halt halt
         while True:
             with nogil:
@@ -154,7 +154,7 @@ cdef class PcapngDecoder(Decoder):
 
     cdef Halt _walk(
             self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) noexcept nogil:
-        """Rows of the packets from `position` on; says what stopped it."""
+        """Write rows for the packets from `position` on; return why it stopped."""
         cdef uint64_t at = self.position
         cdef Py_ssize_t count = self._rows
         cdef PcapngBlock block
@@ -182,7 +182,7 @@ cdef class PcapngDecoder(Decoder):
         return halt
 
     cdef Halt _next_block(self, const uint8_t* p, uint64_t left, PcapngBlock* block) noexcept nogil:
-        """The head of the block at `p`, all of which is there."""
+        """Read the head of the block at `p`; HALT_NOT if the whole block is there and its lengths agree."""
         cdef uint32_t again
         self.needed = MIN_BLOCK
         if left < MIN_BLOCK:
@@ -205,7 +205,7 @@ cdef class PcapngDecoder(Decoder):
 
     cdef Halt _read_packet(
             self, const uint8_t* p, const PcapngBlock* block, Record* row) noexcept nogil:
-        """A row of a packet block, whose `offset` is the block's until now."""
+        """Fill in the row of a packet block. On entry, `row.offset` is the offset of the block."""
         cdef PcapngPacket h
         cdef PcapngOldPacket old
         cdef uint32_t header = (
@@ -253,7 +253,7 @@ cdef class PcapngDecoder(Decoder):
         return self._read_options(&options, interface, row)
 
     cdef Halt _read_options(self, Options* options, Interface* interface, Record* row) noexcept nogil:
-        """What a packet's options add to its row; what is wrong with them is ignored, as in libpcap."""
+        """Apply a packet's options to its row. Invalid options are ignored, as by libpcap."""
         cdef PcapngOption option
         cdef const uint8_t* value
         cdef Halt halt = HALT_NOT
@@ -271,10 +271,10 @@ cdef class PcapngDecoder(Decoder):
         self._trouble, self._value, self._limit = fault, value, limit
         return HALT_FAULT
 
-    # The other blocks, rare, with it.
+    # Other blocks, which are rare, with the GIL.
 
     cdef bint _read_block(self, const uint8_t* p) except -1:
-        """Take in the block at `position`, and go behind it; False if there is something wrong with it."""
+        """Read the block at `position` and move past it; return False if it is not valid."""
         cdef PcapngBlock block
         memcpy(&block, p, sizeof(block))
         if self.swapped:
@@ -355,7 +355,7 @@ cdef class PcapngDecoder(Decoder):
         link = Link(
             name or description or self._name, self._count, interface.linktype, description=description,
             named=bool(name))
-        cdef object base = 2 if tsresol & 0x80 else 10, power = tsresol & 0x7f  # 10^19 is no C integer
+        cdef object base = 2 if tsresol & 0x80 else 10, power = tsresol & 0x7f  # 10^19 overflows a C long
         self._links.append(link)
         self.interfaces.append(
             InterfaceInfo(link, interface.snaplen, base ** power, interface.clock.seconds, **texts))
@@ -389,7 +389,7 @@ cdef class PcapngDecoder(Decoder):
         if self.swapped:
             h.interface_id = bswap32(h.interface_id)
         if h.interface_id >= self._count - self._section:
-            return None  # it has no packets, and says nothing of any
+            return None  # an unknown interface has no packets: ignore the block
         number = self._section + h.interface_id
         options = _options_behind(p, sizeof(h), length, self.swapped)
         while _next_option(&options, &option, &value):
@@ -398,19 +398,20 @@ cdef class PcapngDecoder(Decoder):
             elif option.length == 8 and option.code in TIMES:
                 times[TIMES[option.code]] = self._time_of(number, load32(value), load32(value + 4))
         if len(counters) > ("received" in counters):
-            # They may count the same packets: what these statistics do not tell, earlier ones do not, either.
+            # Both drop counters may count the same packets. So if one is given, an earlier value of the other
+            # is void.
             counters = {"interface_dropped": None, "os_dropped": None, **counters}
         self.interfaces[number] = self.interfaces[number]._replace(**counters, **times)
         return None
 
     cdef object _time_of(self, uint32_t number, uint32_t high, uint32_t low):
-        """A time in ticks of an interface, in nanoseconds."""
+        """Convert a timestamp of an interface from ticks to nanoseconds."""
         if self.swapped:
             high, low = bswap32(high), bswap32(low)
         return nanoseconds(&self._interfaces[number].clock, <uint64_t> high << 32 | low)
 
     cdef object _dropped(self):
-        # Both may tell of the same packets.
+        # Packet blocks and statistics may count the same packets: use the larger number.
         cdef uint32_t i
         total = 0
         for i, told in enumerate(self.interfaces):
@@ -419,7 +420,7 @@ cdef class PcapngDecoder(Decoder):
         return total
 
     cdef str _explain(self):
-        """What stopped the walk, in words."""
+        """Return the reason why the walk stopped, as a text."""
         value, limit = self._value, self._limit
         if self._trouble == FAULT_NO_SECTION:
             return f"not a capture file: 0x{value:08x} where a section header has to be"
@@ -448,7 +449,7 @@ cdef inline void _swap(PcapngPacket* h) noexcept nogil:
 
 cdef inline Options _options_behind(
         const uint8_t* p, uint32_t header, uint32_t length, bint swapped) noexcept nogil:
-    """The options of the block at `p`, behind its header."""
+    """Return the options of the block at `p`, which start after its header."""
     cdef Options options
     options.at = p + header
     options.left = length - header - LENGTH_SIZE
@@ -458,7 +459,7 @@ cdef inline Options _options_behind(
 
 cdef inline bint _next_option(
         Options* options, PcapngOption* option, const uint8_t** value) noexcept nogil:
-    """The next option, whose value is there; False behind the last, or if the value is not."""
+    """Read the next option; return False after the last one, or if its value is longer than the block."""
     cdef uint64_t size
     if options.left < sizeof(PcapngOption):
         return False
@@ -478,7 +479,7 @@ cdef inline bint _next_option(
 
 
 cdef inline void _apply_flags(Record* row, uint32_t flags) noexcept nogil:
-    """Who the packet was for, as epb_flags has it: direction in bits 0 and 1, reception type in 2 to 4."""
+    """Set the packet type from epb_flags: direction in bits 0 and 1, reception type in bits 2 to 4."""
     cdef uint8_t pkt_type = PKT_TYPES[flags >> 2 & 7]
     if flags & 3 == OUTBOUND:
         pkt_type = OUTGOING
@@ -493,7 +494,10 @@ cdef inline void _add_drops(Interface* interface, uint64_t drops) noexcept nogil
 
 
 cdef dict _texts(Options* options, dict fields):
-    """What the options say, by the names that `fields` gives their codes: the last of each, all comments."""
+    """Return the texts of the options, by the names that `fields` has for their codes.
+
+    An option that is repeated has its last text. Comments are joined, one per line.
+    """
     cdef PcapngOption option
     cdef const uint8_t* value
     texts, comments = {}, []
@@ -502,7 +506,7 @@ cdef dict _texts(Options* options, dict fields):
             comments.append(_text(value, option.length))
         elif option.code in fields:
             text = _text(value, option.length)
-            if fields[option.code] == "filter":  # behind a byte that says what it is: 0, an expression
+            if fields[option.code] == "filter":  # preceded by a type byte: 0 is an expression
                 text = text[1:] if text.startswith("\0") else ""
             texts[fields[option.code]] = text
     if comments:
@@ -511,7 +515,7 @@ cdef dict _texts(Options* options, dict fields):
 
 
 cdef list _comments(Options* options):
-    """The texts of all comments."""
+    """Return the texts of all comments."""
     cdef PcapngOption option
     cdef const uint8_t* value
     texts = []
@@ -522,5 +526,5 @@ cdef list _comments(Options* options):
 
 
 cdef str _text(const uint8_t* value, uint16_t length):
-    """UTF-8, which may be anything, or end with a NUL that it should not have."""
+    """Decode a UTF-8 text; replace invalid bytes, and remove trailing NULs, which should not be there."""
     return value[:length].decode("utf-8", "replace").rstrip("\0")

@@ -1,11 +1,11 @@
-"""Writing pcapng (draft-ietf-opsawg-pcapng): one section, of this machine's byte order, with nanoseconds.
+"""Writer of pcapng (draft-ietf-opsawg-pcapng): one section, native byte order, nanosecond timestamps.
 
     section header ─ interface ─ packet ─ packet ─ interface ─ packet ─ statistics
 
     type   length   …   options   length
-    4      4                      4         bytes; every block is a multiple of 4 long
+    4      4                      4         bytes; the length of a block is a multiple of 4
 
-Packets are laid out without the GIL; what comes once, from Python.
+Packets are written without the GIL, all other blocks by Python code.
 """
 cimport cython
 from libc.stdint cimport UINT32_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -70,13 +70,13 @@ cdef enum:
     NANOSECONDS = 9             # if_tsresol: 10^-9
     PADDING = 4
     FLAGS_SIZE = sizeof(PcapngOption) + sizeof(uint32_t)
-    UNDESCRIBED = -1            # an interface that has no block yet
+    UNDESCRIBED = -1            # an interface that has no block in the file yet
     INBOUND = 1
     OUTBOUND = 2
     PKT_TYPES = 5
-    MAX_COMMENTS = 128 << 20    # bytes of one thing's: Wireshark reads no larger blocks
+    MAX_COMMENTS = 128 << 20    # bytes of comments on one object: Wireshark reads no larger blocks
 
-# epb_flags by packet type: direction in bits 0 and 1, reception type in 2 to 4 (section 4.3.1).
+# epb_flags by packet type: direction in bits 0 and 1, reception type in bits 2 to 4 (section 4.3.1).
 cdef uint32_t[PKT_TYPES] FLAGS
 FLAGS[<int> PacketType.THIS_HOST] = INBOUND | 1 << 2
 FLAGS[<int> PacketType.BROADCAST] = INBOUND | 3 << 2
@@ -85,7 +85,7 @@ FLAGS[<int> PacketType.OTHER_HOST] = INBOUND | 4 << 2
 FLAGS[<int> PacketType.OUTGOING] = OUTBOUND
 
 cdef struct Text:
-    # A packet's comment, as options; `at` is NULL if it has none.
+    # A packet's comments, encoded as options; `at` is NULL if there are none.
     const char* at
     uint64_t size
 
@@ -95,44 +95,62 @@ NO_TEXT.at, NO_TEXT.size = NULL, 0
 
 @cython.final
 cdef class PcapNgWriter(Writer):
-    """A capture file to write packets to: pcapng with nanoseconds, interfaces and comments.
+    """Writer of a pcapng file, with nanosecond timestamps, interfaces and comments.
 
-    Interfaces are described by themselves, from `batch.links`, before their first packet. One is
-    known by its `Link`: links that are equal (name, index, type and description) are one interface of the
-    file, whichever batch they come from, and all others are interfaces of their own. A packet without a link
-    is of an interface without a name, of `link_type`.
+    Interfaces are described automatically, from `batch.links`, before their first packet. An interface is
+    identified by its `Link`: equal links (name, index, type and description) are one interface of the file,
+    even if they are of different batches; different links are different interfaces. Packets without a link
+    belong to an interface without a name, of type `link_type`.
 
-    What `PcapWriter` says of buffers, failed writes, threads, VLAN tags and closing holds here, too.
+    For buffering, failed writes, threads, VLAN tags and closing see `PcapWriter`.
 
     Parameters
     ----------
-    file, snaplen, compression, level, atomic
-        As `PcapWriter` has them.
-    link_type : int
-        LINKTYPE_ number of packets that come without a Link.
-    comment, hardware, os : str, optional
-        What the file is to say of itself: anything, and what it was captured on.
+    file : str, bytes, os.PathLike or binary file object
+        As for `PcapWriter`.
+    link_type : int, default 1
+        LINKTYPE_ number of packets without a Link; 1 is Ethernet.
+    snaplen : int, default 262144
+        As for `PcapWriter`.
+    compression : {"infer", "gzip", "zstd", "xz", "lz4", "bzip2"} or None, default "infer"
+        As for `PcapWriter`.
+    level : int, optional
+        As for `PcapWriter`.
+    atomic : bool, default False
+        As for `PcapWriter`.
+    comment : str, optional
+        Comment on the file. Default: none.
+    hardware, os : str, optional
+        Hardware and operating system of the capturing host. Default: not stored.
     application : str, optional
-        What wrote it; by default slimcap and its version. Empty: not said.
+        Application that wrote the file; "" stores none. Default: slimcap and its version.
 
     Raises
     ------
     OSError
         The file cannot be opened or written.
     ValueError
-        A parameter is out of range, or a text is longer than 65535 bytes.
+        A parameter is out of range, a text or a line of `comment` is longer than 65535 bytes, or `comment` is
+        longer than 128 MiB.
+    TypeError
+        `file` is neither a path nor an object with a `write` method, or a text is not a str.
     ImportError
-        The compression takes a package that is not installed.
+        The compression requires a package that is not installed.
+
+    Examples
+    --------
+    >>> with slimcap.PcapNgWriter("copy.pcapng", comment="a test") as writer:
+    ...     writer.write_batch(batch, {0: "the first packet"})
     """
 
     cdef uint32_t _link_type
-    cdef dict _numbers          # of the file's interfaces, by their Link; None: the one without a name
+    cdef dict _numbers          # numbers of the file's interfaces by Link; None: the one without a name
     cdef list _kinds            # their link types
-    cdef object _links          # the links that were looked at last; None if there are none, and
+    cdef object _links          # the links of the last batch; None if there are none, and
     cdef Block _map             # an int32_t for each: the interface's number or UNDESCRIBED
     cdef Block _types           # their link types, uint32_t; both have one more, for packets without a link
-    cdef Py_ssize_t _known      # how many links these are
-    cdef Block _texts           # a Text for each row of the batch that is being written, or None
+    cdef Py_ssize_t _known      # number of these links
+    cdef Block _texts           # a Text for each row of the batch being written, or None
     cdef object _encoded        # keeps the texts alive
 
     def __init__(
@@ -148,34 +166,39 @@ cdef class PcapNgWriter(Writer):
 
     @property
     def interfaces(self):
-        """The interfaces of the file so far, in the order of their numbers: a tuple of Link; None for the
-        one without a name."""
+        """Interfaces of the file so far, by number: a tuple of Link; None is the interface without a name."""
         return tuple(self._numbers or ())
 
     def add_interface(self, link, *, snaplen=None, comment=None, filter=None, hardware=None, os=None):
-        """Describe an interface, which packets may be of from now on.
+        """Describe an interface, so that packets and statistics can refer to it.
 
         Parameters
         ----------
         link : Link
-            Its name, description and link type.
+            Name, description and link type of the interface.
         snaplen : int, optional
-            Most bytes that were to be captured of a packet, 0 for all; by default what the writer cuts at. It
-            is only told: packets may be longer.
-        comment, filter, hardware, os : str, optional
-            Anything; the capture filter; what it was captured on.
+            Maximum number of bytes captured of a packet, 0 for all. It is only stored: longer packets are
+            accepted. Default: the writer's `snaplen`.
+        comment : str, optional
+            Comment on the interface. Default: none.
+        filter : str, optional
+            Capture filter. Default: not stored.
+        hardware, os : str, optional
+            Hardware and operating system of the capturing host. Default: not stored.
 
         Returns
         -------
         int
-            Its number, for `write_packet` and `write_statistics`. Of one that the file has, that.
+            Number of the interface, for `write_packet` and `write_statistics`. If the file has the interface
+            already, the number of that.
 
         Raises
         ------
         ValueError
-            The file has the interface, and there is more to say of it; it has 65535; the writer is closed.
+            The file has the interface, and other arguments than `link` were given; the file has 65535
+            interfaces; a value is out of range or a text too long; or the writer is closed.
         OSError, RuntimeError
-            As of `write_packet`.
+            As for `write_packet`.
         """
         texts = {
             OPTION_COMMENT: comment, INTERFACE_FILTER: filter, INTERFACE_HARDWARE: hardware, INTERFACE_OS: os}
@@ -195,19 +218,21 @@ cdef class PcapNgWriter(Writer):
         Parameters
         ----------
         batch : Batch
-            Needed only during the call.
+            The packets. They are not used after the call.
         comments : mapping of int to str, optional
-            What to say of packets, by their index in the batch. Several lines are one comment, up to 65535
-            bytes; more of them are several.
+            Comments by index of the packet in the batch. A text of up to 65535 bytes is one comment, even
+            with several lines; a longer one is split into several comments at the ends of lines. Default:
+            none.
 
         Raises
         ------
         ValueError
-            A time before 1970; a comment on no packet, or with a line of more than 65535 bytes; too many
-            interfaces; the batch was released, or the writer is closed. Nothing of the batch was written.
+            A timestamp is before 1970; a comment is for a packet outside the batch, has a line of more than
+            65535 bytes or more than 128 MiB in all; the file would have too many interfaces; the batch was
+            released; or the writer is closed. Nothing of the batch was written.
         OSError
-            A write failed. `packets_written` says how far it came: those packets will be written by a later
-            call, the others will not.
+            A write failed. `packets_written` includes those packets of the batch that a later call will
+            write. The others are lost.
         RuntimeError
             Another thread is writing.
         """
@@ -219,19 +244,20 @@ cdef class PcapNgWriter(Writer):
         Parameters
         ----------
         packet : Packet or PacketView
-            Needed only during the call.
-        interface : int
-            Its number, as `add_interface` gave it. A file without interfaces gets one without a name as 0.
+            The packet. It is not used after the call.
+        interface : int, default 0
+            Number of its interface, as returned by `add_interface`. If the file has no interfaces, 0 adds one
+            without a name.
         comment : str, optional
-            What to say of it.
+            Comment on the packet, as for `write_batch`. Default: none.
 
         Raises
         ------
         ValueError
-            A time before 1970; no such interface; a comment with a line of more than 65535 bytes; the writer
-            is closed.
+            The timestamp is before 1970; the interface does not exist; the comment has a line of more than
+            65535 bytes or more than 128 MiB in all; or the writer is closed.
         OSError
-            A write failed. If `packets_written` counts the packet, it will be written by a later call.
+            A write failed. If `packets_written` includes the packet, a later call will write it.
         RuntimeError
             Another thread is writing.
         """
@@ -249,26 +275,31 @@ cdef class PcapNgWriter(Writer):
     def write_statistics(
             self, interface=0, *, received=None, dropped=None, interface_dropped=None, filter_accepted=None,
             start=None, end=None, at=None):
-        """Write what is known of an interface's packets: those before, up to now.
+        """Write the packet counters of an interface (section 4.6), as of the time `at`.
 
         Parameters
         ----------
-        interface : int
-            Its number, as `add_interface` gave it, or its place in `interfaces`.
-        received, dropped, interface_dropped, filter_accepted : int, optional
-            Packets that came in; that were lost for want of memory, as `Stats.packets_dropped` counts; that
-            the interface lost before; that the filter took.
+        interface : int, default 0
+            Number of the interface, as returned by `add_interface`: its index in `interfaces`.
+        received : int, optional
+            Packets received. Default: not stored.
+        dropped : int, optional
+            Packets dropped for lack of memory, as counted by `Stats.packets_dropped`. Default: not stored.
+        interface_dropped : int, optional
+            Packets that the interface dropped before. Default: not stored.
+        filter_accepted : int, optional
+            Packets that the filter accepted. Default: not stored.
         start, end : int, optional
-            When the capture began and ended, in nanoseconds since 1970.
+            Start and end of the capture, in nanoseconds since the Unix epoch. Default: not stored.
         at : int, optional
-            When these were the numbers, likewise; by default `end`, or now.
+            Time of the counters, in nanoseconds since the Unix epoch. Default: `end` if given, else now.
 
         Raises
         ------
         ValueError
-            There is no such interface, or a number does not fit into 64 bits; the writer is closed.
+            The interface does not exist, a number is not an unsigned 64-bit number, or the writer is closed.
         OSError, RuntimeError
-            As of `write_packet`.
+            As for `write_packet`.
         """
         self._enter()
         try:
@@ -283,7 +314,7 @@ cdef class PcapNgWriter(Writer):
     # Interfaces.
 
     cdef int _describe(self, object link, object snaplen, dict texts) except -1:
-        """Write the block of an interface, and give its number."""
+        """Write the block of an interface; return its number."""
         cdef bytes block
         number = len(self._kinds)
         if number == MAX_INTERFACES:
@@ -293,12 +324,12 @@ cdef class PcapNgWriter(Writer):
         self._put(<const char*> block, len(block))
         self._numbers[link] = number
         self._kinds.append(kind)
-        self._links = None  # the numbers that were looked up are out of date
+        self._links = None  # the numbers in _map are out of date
         self._learn(())
         return number
 
     cdef int _learn(self, object links) except -1:
-        """Look at the links of a batch, whose rows have indices into them."""
+        """Look up the interface numbers and link types of a batch's links; its rows have indices of these."""
         cdef Py_ssize_t count = len(links), i
         cdef Block numbers, types
         if links is self._links:
@@ -314,7 +345,7 @@ cdef class PcapNgWriter(Writer):
         return 0
 
     cdef int _choose(self, object interface) except -1:
-        """All rows are of the interface of that number, for now."""
+        """Make all rows that are written next belong to the interface with this number."""
         number = as_index(interface)
         if number == 0 and not self._kinds:
             self._describe(None, self._snaplen, {})
@@ -328,7 +359,7 @@ cdef class PcapNgWriter(Writer):
         return 0
 
     cdef int _prepare(self, const Record* row) except -1:
-        """Describe the row's interface, if it is that."""
+        """Describe the row's interface if it has no block yet; return True if that was so."""
         cdef object links = self._links
         if not self._is_new(row):
             return False
@@ -342,11 +373,11 @@ cdef class PcapNgWriter(Writer):
         return len(_interface(link, kind, self._snaplen, {}))
 
     cdef bint _is_new(self, const Record* row) noexcept nogil:
-        """Whether the row's interface has no block yet."""
+        """Return True if the row's interface has no block yet."""
         return (<int32_t*> self._map.ptr)[min(<Py_ssize_t> row.interface, self._known)] == UNDESCRIBED
 
     cdef object _link_of(self, const Record* row):
-        """Its Link, or None."""
+        """Return the row's Link, or None."""
         return self._links[row.interface] if row.interface < self._known else None
 
     # Packets.
@@ -365,7 +396,7 @@ cdef class PcapNgWriter(Writer):
         return 0
 
     cdef int _check_room(self, Batch batch) except -1:
-        """Raise if the packets are of more interfaces than a file can have."""
+        """Raise ValueError if the file would have more interfaces than the format allows."""
         cdef int32_t* numbers = <int32_t*> self._map.ptr
         places = {min(place, self._known) for place in set(batch.records["interface"].tolist())}
         more = sum([numbers[<Py_ssize_t> place] == UNDESCRIBED for place in places])
@@ -449,7 +480,7 @@ cdef class PcapNgWriter(Writer):
 
 
 cdef inline uint32_t _flags(uint8_t pkt_type, uint32_t link_type, const Frame* frame) noexcept nogil:
-    """epb_flags of a packet; 0 if nothing is known, or the link layer says as much."""
+    """Return epb_flags of a packet; 0 if its type is not known or equals that in its link-layer header."""
     cdef uint32_t told = PKT_TYPES
     if pkt_type >= PKT_TYPES:
         return 0
@@ -474,8 +505,8 @@ cdef inline uint64_t _block_length(const Frame* frame, uint32_t flags, const Tex
 cdef inline void _put_packet(
         uint8_t* out, uint32_t length, uint32_t interface, uint64_t timestamp, const Frame* frame,
         uint32_t flags, const Text* text) noexcept nogil:
-    """An enhanced packet block (section 4.3) to `out`, which has room for `length` bytes."""
-    cdef PcapngPacket* h = <PcapngPacket*> out  # aligned: all blocks are multiples of 4, in the buffer, too
+    """Write an enhanced packet block (section 4.3) of `length` bytes to `out`."""
+    cdef PcapngPacket* h = <PcapngPacket*> out  # aligned: all blocks are multiples of 4, also in the buffer
     cdef uint8_t* end = out + length - LENGTH_SIZE
     h.type, h.length, h.interface_id = PCAPNG_PACKET, length, interface
     h.time_high, h.time_low = <uint32_t> (timestamp >> 32), <uint32_t> timestamp
@@ -483,7 +514,7 @@ cdef inline void _put_packet(
     memcpy(end, &length, LENGTH_SIZE)
     out += sizeof(PcapngPacket)
     if frame.cap_len:
-        memset(out + padded(frame.cap_len) - PADDING, 0, PADDING)  # of which the packet may take most again
+        memset(out + padded(frame.cap_len) - PADDING, 0, PADDING)  # the packet may overwrite most of it
     put_frame(out, frame)
     out += padded(frame.cap_len)
     if out == end:
@@ -498,7 +529,7 @@ cdef inline void _put_packet(
 
 cdef inline uint8_t* _put_option(
         uint8_t* out, uint16_t code, const void* value, uint32_t size) noexcept nogil:
-    """An option (section 3.5) to `out`; gives its end."""
+    """Write an option (section 3.5) to `out`; return the address after it."""
     cdef PcapngOption h
     h.code, h.length = code, <uint16_t> size
     memcpy(out, &h, sizeof(h))
@@ -514,7 +545,7 @@ cdef str _bad_time(str what, int64_t timestamp):
 
 
 cdef bytes _section(object comment, object hardware, object os, object application):
-    """A section header block (section 4.1), of a length that is not known."""
+    """Return a section header block (section 4.1), with the section's length given as unknown."""
     cdef PcapngSection h
     cdef bytes options = _ended(b"".join([
         _comments(comment, "comment") if comment else b"",
@@ -529,7 +560,7 @@ cdef bytes _section(object comment, object hardware, object os, object applicati
 
 
 cdef bytes _interface(object link, object link_type, object snaplen, dict texts):
-    """An interface description block (section 4.2), with `texts` by the codes of their options."""
+    """Return an interface description block (section 4.2), with `texts` by option code."""
     cdef PcapngInterface h
     cdef bytes options
     name = link.name if link is not None and link.named else None
@@ -544,7 +575,7 @@ cdef bytes _interface(object link, object link_type, object snaplen, dict texts)
         _text_option(INTERFACE_NAME, name, "name"),
         _text_option(INTERFACE_DESCRIPTION, description, "description"),
         _option(INTERFACE_TIME_RESOLUTION, bytes([NANOSECONDS])),
-        # Behind a byte that says what it is: 0, an expression.
+        # Preceded by a type byte: 0 is an expression.
         b"" if not filter else _text_option(INTERFACE_FILTER, "\0" + filter, "filter"),
         _text_option(INTERFACE_OS, texts.get(INTERFACE_OS), "os"),
         _text_option(INTERFACE_HARDWARE, texts.get(INTERFACE_HARDWARE), "hardware")]))
@@ -554,12 +585,12 @@ cdef bytes _interface(object link, object link_type, object snaplen, dict texts)
 
 
 cdef bytes _closed(bytes block, uint32_t length):
-    """A block with its length behind it."""
+    """Return a block with its length appended."""
     return block + (<const char*> &length)[:LENGTH_SIZE]
 
 
 cdef bytes _ended(bytes options):
-    """Options with a mark at the end; if there are none, nothing."""
+    """Return options with an end-of-options mark appended; nothing if there are none."""
     return options + _option(OPTION_END, b"") if options else b""
 
 
@@ -570,7 +601,7 @@ cdef bytes _option(int code, bytes value):
 
 
 cdef bytes _comments(object text, str what):
-    """Options of a comment; of several, parted at the ends of lines, if one cannot have all of it."""
+    """Return a comment as options: as several, split at the ends of lines, if it does not fit into one."""
     cdef bytes encoded = _encoded(text, what)
     cdef list options = []
     cdef Py_ssize_t start = 0, end, size = len(encoded)
@@ -579,7 +610,7 @@ cdef bytes _comments(object text, str what):
     while size - start > OPTION_MOST:
         end = encoded.rfind(b"\n", start, start + OPTION_MOST + 1)
         if end < 0:
-            _checked(encoded[start:].partition(b"\n")[0], what)  # raises: it is too long
+            _checked(encoded[start:].partition(b"\n")[0], what)  # raises ValueError: the line is too long
         options.append(_option(OPTION_COMMENT, encoded[start:end]))
         start = end + 1
     options.append(_option(OPTION_COMMENT, encoded[start:]))
@@ -595,7 +626,7 @@ cdef bytes _counter_option(int code, object value):
 
 
 cdef bytes _time_option(int code, object value, str what):
-    """A time, whose upper half comes first."""
+    """Return an option with a time, the upper half first."""
     cdef uint64_t number
     cdef uint32_t[2] halves
     if value is None:
@@ -629,7 +660,7 @@ cdef bytes _checked(bytes value, str what):
 
 
 cdef str _this():
-    """The name and version of this package, if it is installed."""
+    """Return the name of this package, with its version if it is installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

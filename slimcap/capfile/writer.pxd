@@ -8,17 +8,17 @@ from slimcap.packet.record cimport FLAG_VLAN_STRIPPED, Record, in_bounds
 from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
 
 cdef enum:
-    SNAPLEN = 262144                # libpcap's MAXIMUM_SNAPLEN: readers take a longer packet for damage
-    TAGGED = VLAN_AT + VLAN_LEN     # bytes up to the end of the tag
-    MAX_LINK_TYPE = 0xffff          # above it: FCS length and reserved bits
+    SNAPLEN = 262144                # libpcap's MAXIMUM_SNAPLEN: readers reject longer packets
+    TAGGED = VLAN_AT + VLAN_LEN     # bytes from the frame's start to the end of the tag
+    MAX_LINK_TYPE = 0xffff          # the bits above are FCS length and reserved
     MAX_LEN = 0xffffffff
 
 cdef struct Frame:
-    # What a file gets of a packet.
+    # A packet as written to a file.
     const uint8_t* payload
-    uint32_t cap_len, total_len     # of what is written
+    uint32_t cap_len, total_len     # lengths as written
     uint16_t tpid, tci
-    bint tagged                     # a VLAN tag is to be put back
+    bint tagged                     # a VLAN tag must be reinserted
 
 cdef class Writer:
     cdef Output _out                # None if closed
@@ -26,7 +26,7 @@ cdef class Writer:
     cdef uint32_t _snaplen
     cdef uint64_t _packets, _bytes
     cdef bint _atomic
-    cdef bint _busy                 # a writer is inside
+    cdef bint _busy                 # a method is running
     cdef int _open(self, object file, object snaplen, object compression, object level, bint atomic) except -1
     cdef int _begin(self, const void* head, Py_ssize_t size) except -1
     cdef int _end(self, bint whole) except -1
@@ -57,7 +57,7 @@ cdef int check_link_type(object link_type) except -1
 cdef inline void frame_of(
         const Record* row, const uint8_t* data, uint64_t size, uint32_t snaplen, bint ethernet,
         Frame* frame) noexcept nogil:
-    """A row's packet as a file has it: nothing of it if it is not within `data`, and a VLAN tag in line."""
+    """Fill in `frame` from a row: its VLAN tag reinserted, and no bytes if they are outside `data`."""
     frame.cap_len = row.cap_len if in_bounds(row, size) else 0
     frame.payload = data + row.offset if frame.cap_len else NULL
     frame.total_len = row.total_len
@@ -71,11 +71,11 @@ cdef inline void frame_of(
 
 
 cdef inline void put_frame(uint8_t* out, const Frame* frame) noexcept nogil:
-    """The packet's bytes to `out`, which has room for `cap_len`."""
+    """Write the packet's `cap_len` bytes to `out`."""
     cdef uint8_t head[VLAN_LEN + TAGGED]
     cdef uint32_t first
     if not frame.tagged:
-        if frame.cap_len:  # the pointer of no bytes may be NULL
+        if frame.cap_len:  # without bytes, the pointer may be NULL
             memcpy(out, frame.payload, frame.cap_len)
         return
     memcpy(head + VLAN_LEN, frame.payload, VLAN_AT)

@@ -1,7 +1,8 @@
-"""What writers of capture files have in common: packets into a buffer, one thread at a time.
+"""Base class of capture file writers: packets are written to a buffer, by one thread at a time.
 
-A writer of a format is a subclass. It writes `_check`, which raises if a batch cannot be written, `_size_of`
-and `_pack`, which lay packets out without the GIL, and if it takes that, `_prepare` and `_size_before`.
+A subclass implements one format: `_check`, which raises if a batch cannot be written; `_size_of` and `_pack`,
+which write packets without the GIL; and, if the format has blocks before packets, `_is_new`, `_prepare` and
+`_size_before`.
 """
 from libc.stdint cimport int64_t
 
@@ -13,7 +14,7 @@ cdef enum:
 
 
 cdef class Writer:
-    """A capture file to write packets to: see `PcapWriter` and `PcapNgWriter`."""
+    """Base class of writers: see `PcapWriter` and `PcapNgWriter`."""
 
     cdef int _open(
             self, object file, object snaplen, object compression, object level, bint atomic) except -1:
@@ -27,7 +28,7 @@ cdef class Writer:
         return 0
 
     cdef int _begin(self, const void* head, Py_ssize_t size) except -1:
-        """Write what comes before the packets; if that fails, the writer is closed."""
+        """Write the file's header; if that fails, close the writer."""
         self._busy = True
         try:
             self._put(head, size)
@@ -41,17 +42,17 @@ cdef class Writer:
         return 0
 
     def flush(self):
-        """Write out what is in the buffer, and flush the file object if there is one.
+        """Write all buffered packets, and flush the file object if there is one.
 
-        What a compressed file holds then can be decompressed, too. That ends a block, and with xz, bzip2 and
-        lz4 a stream: often done it costs compression.
+        The packets so far can then be read from a compressed file, too. To that end, flushing ends a
+        compressed block, with xz, bzip2 and lz4 even a stream: frequent flushing reduces compression.
 
         Raises
         ------
         ValueError
             The writer is closed.
         OSError
-            A write failed; what it left will be written by a later call.
+            A write failed. A later call will write the rest.
         RuntimeError
             Another thread is writing.
         """
@@ -62,23 +63,23 @@ cdef class Writer:
             self._busy = False
 
     def close(self):
-        """Flush and close; a second call does nothing. A file object stays open.
+        """Flush and close the writer. A second call does nothing. A file object stays open.
 
         Raises
         ------
         OSError
-            The last write failed. The writer is closed all the same, without what was still in the buffer.
-            If it is atomic, there is no file.
+            The last write failed. The writer is closed all the same, and the rest of the buffer is lost. An
+            atomic writer leaves no file.
         RuntimeError
             Another thread is writing.
         """
         self._end(True)
 
     def discard(self):
-        """Close without writing what is in the buffer; after `close()` this does nothing.
+        """Close the writer without writing the buffer. After `close()` this does nothing.
 
-        If the writer is atomic, there is no file then, and an older one stays as it is. Other files end where
-        they are.
+        An atomic writer leaves no file, and an older file is not changed. Other files end after the last byte
+        that was written.
 
         Raises
         ------
@@ -103,22 +104,22 @@ cdef class Writer:
 
     @property
     def name(self):
-        """Name of the file as it was given."""
+        """Name of the file, as it was given."""
         return self._name
 
     @property
     def closed(self):
-        """Whether `close()` or `discard()` was called."""
+        """True after `close()` or `discard()`."""
         return self._out is None
 
     @property
     def packets_written(self):
-        """Packets so far; some may still be in the buffer."""
+        """Number of packets so far, including those that are still in the buffer."""
         return self._packets
 
     @property
     def bytes_written(self):
-        """Bytes of the file so far, uncompressed, its header included; some may still be in the buffer."""
+        """Uncompressed size of the file so far in bytes, including its header and the buffer."""
         return self._bytes
 
     def __enter__(self):
@@ -131,7 +132,7 @@ cdef class Writer:
             self.close()
 
     def __del__(self):
-        if self._atomic:  # nobody said that it is whole
+        if self._atomic:  # not closed, so the file may be incomplete
             self.discard()
         else:
             self.close()
@@ -145,7 +146,7 @@ cdef class Writer:
         return 0
 
     cdef int _put(self, const void* data, Py_ssize_t size) except -1:
-        """Append what is no packet."""
+        """Append bytes that are not a packet."""
         self._out.put(data, size)
         self._bytes += size
         return 0
@@ -169,11 +170,11 @@ cdef class Writer:
                 out.reserve(self._size_of(rows, index, data, size))
 
     cdef int _write_batch(self, Batch batch, object comments) except -1:
-        """Write all packets of a batch, or raise before the first."""
+        """Write all packets of a batch, or raise before the first one."""
         cdef View view
         self._enter()
         try:
-            view = batch._open()  # and nobody can exchange the rows, either
+            view = batch._open()  # this also prevents that the rows are replaced
             self._check(batch)
             self._take_comments(comments, batch._count)
             self._write_rows(batch._rows, 0, batch._count, view._ptr, view._len)
@@ -186,13 +187,14 @@ cdef class Writer:
     cdef int _write_one(self, Packet packet) except -1:
         """Append one packet, which was checked."""
         cdef Record row = packet._row
-        row.offset = 0  # a view's bytes are at its pointer, too
+        row.offset = 0  # _ptr is the payload, in a view, too
         return self._write_rows(&row, 0, 1, packet._ptr, row.cap_len)
 
     def _fitting(self, Batch batch not None, int64_t room, comments=None):
-        """How many packets, from the first on, add no more than `room` bytes to the file, or some of them.
+        """Return how many packets, from the first on, add at most `room` bytes to the file, or fewer.
 
-        Nothing is written. Asked again after these were written, it tells of the next ones.
+        Nothing is written. After writing that many packets, call it again for the rest of the batch: the
+        count may stop at a packet that needs a block before it.
         """
         cdef View view
         self._enter()
@@ -209,7 +211,7 @@ cdef class Writer:
             self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size,
             int64_t room) except -1:
         cdef Py_ssize_t index = 0
-        if count and self._is_new(&rows[0]):  # once that is written, there will be telling what others take
+        if count and self._is_new(&rows[0]):  # only once that is written are later packets' sizes known
             return self._size_before(&rows[0]) + self._size_of(rows, 0, data, size) <= room
         with nogil:
             while index < count and not self._is_new(&rows[index]):
@@ -220,35 +222,37 @@ cdef class Writer:
         return index
 
     cdef bint _is_new(self, const Record* row) noexcept nogil:
-        """Whether the packet takes something that `_prepare` would append."""
+        """True if a block must be written before this packet, which `_prepare` does."""
         return False
 
     cdef Py_ssize_t _size_before(self, const Record* row) except -1:
-        """Bytes of that."""
+        """Return the size in bytes of what `_prepare` would write before this packet."""
         return 0
 
     cdef int _prepare(self, const Record* row) except -1:
-        """Whether something that the packet takes was missing, and is there now."""
+        """Write the block that must precede this packet, if it is missing; return True if it was."""
         return False
 
     cdef int _take_comments(self, object comments, Py_ssize_t count) except -1:
-        """Keep comments, by the row they are on, for the `count` rows packed next; None: forget them."""
+        """Keep comments, by row, for the next `count` rows to be packed; None: forget them."""
         return 0
 
     cdef int _check(self, Batch batch) except -1:
-        """Raise if the file cannot have one of the rows."""
+        """Raise if the file cannot contain one of the rows."""
         raise NotImplementedError
 
     cdef Py_ssize_t _size_of(
             self, const Record* rows, Py_ssize_t index, const uint8_t* data, uint64_t size) noexcept nogil:
-        """Bytes that a packet takes in the file."""
+        """Return the size in bytes of a packet in the file."""
         return 0
 
     cdef Py_ssize_t _pack(
             self, const Record* rows, Py_ssize_t index, Py_ssize_t count, const uint8_t* data, uint64_t size,
             uint8_t* out, Py_ssize_t* at, Py_ssize_t room) noexcept nogil:
-        """Packets to `out[at[0]:room]`, as many as fit and are prepared; moves `at`, and gives the first row
-        not taken."""
+        """Write packets to `out[at[0]:room]` until one does not fit or needs `_prepare`.
+
+        Advance `at[0]`; return the index of the first row that was not written.
+        """
         return index
 
 

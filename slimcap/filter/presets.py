@@ -227,8 +227,7 @@ def _ip_alone(snaplen: int) -> Program:
 
 
 def _no_stripped_tag() -> Program:
-    """Return instructions that drop packets from which the kernel removed a tag, and continue for the others.
-    """
+    """Return instructions that drop a packet if the kernel removed a tag from it, and continue otherwise."""
     return (
         (bpf.LD | bpf.W | bpf.ABS, 0, 0, bpf.VLAN_TAG_PRESENT),
         (bpf.JMP | bpf.JEQ | bpf.K, 1, 0, 0),
@@ -237,7 +236,7 @@ def _no_stripped_tag() -> Program:
 
 
 def _no_tag_in_line() -> Program:
-    """Return instructions that drop packets whose EtherType is a TPID, and continue for the others."""
+    """Return instructions that drop a packet if its EtherType is a TPID, and continue otherwise."""
     first, second, third = _TPIDS
     return (
         (bpf.LD | bpf.H | bpf.ABS, 0, 0, _TYPE),

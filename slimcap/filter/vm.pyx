@@ -2,8 +2,8 @@
 
 A program has two registers, A and X, and 16 words of scratch memory. It was checked as by the kernel
 (program.py), so that only loads from the packet are checked at run time. Jumps lead forward, so the program
-terminates. The exception is libpcap's `protochain`, which jumps back: it may do so once for each captured
-byte.
+terminates. The exception is libpcap's `protochain`, which jumps back; a run allows one backward jump for each
+captured byte.
 
 There are two modes:
 
@@ -105,7 +105,7 @@ _UNANSWERED = {
 
 @cython.final
 cdef class Machine:
-    """Runs a classic BPF program with the result that the kernel, or libpcap on a file, would give.
+    """An executable BPF program, with the results that the kernel, or libpcap on a file, would give.
 
     It has no state that survives a packet, and may be used by any number of threads at once.
 
@@ -188,8 +188,7 @@ cdef class Machine:
         vlan_tpid : int, optional
             TPID of that tag; ignored without `vlan_tci`. Default: 0x8100.
         network : int, optional
-            Offset of the network header in bytes, which is added to offsets relative to SKF_NET_OFF. Default:
-            14.
+            Offset of the network header in bytes, the base of loads at SKF_NET_OFF. Default: 14.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Files that have another name until they are whole."""
+"""Atomic writes: files that are written under a temporary name and renamed on success."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class PartialFile:
-    """A file to be, which is written under a name of its own in the same folder: `target`.
+    """A file that is written under a temporary name, `target`, in the same directory as its final name.
 
-    What is no regular file, as a FIFO, is written to directly.
+    If something other than a regular file exists under the final name, such as a FIFO, `target` is that name.
 
     Parameters
     ----------
     path : str, bytes or os.PathLike
-        What it is called in the end. A symbolic link stays one: the file it points to is replaced.
+        Final name of the file. If it is a symbolic link, the file that it points to is replaced.
     """
 
     def __init__(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
@@ -27,7 +27,7 @@ class PartialFile:
         self.target: Final = _name_meanwhile(self.path)
 
     def finish(self) -> None:
-        """Give the file its name; an older one is replaced.
+        """Rename the file to its final name, replacing an older file.
 
         Raises
         ------
@@ -38,14 +38,14 @@ class PartialFile:
             os.replace(self.target, self.path)
 
     def discard(self) -> None:
-        """Remove it, and leave an older one as it is. After `finish()` this does nothing."""
+        """Remove the temporary file; an older file is not changed. After `finish()` this does nothing."""
         if self.target != self.path:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.target)
 
 
 class Finished:
-    """A context manager that closes what it is if all went well, and discards it if not."""
+    """A context manager that calls `close` on success and `discard` after an exception."""
 
     def close(self) -> None:
         raise NotImplementedError

@@ -1,16 +1,16 @@
 from libc.stdint cimport int64_t
 
 cdef enum:
-    NEVER = -1          # as a deadline
+    NEVER = -1          # as a deadline: none
 
 cdef enum Signal:
     SIGNAL_UNBLOCK = 1
     SIGNAL_STOP = 2
-    SIGNAL_END = 4      # give out what was captured up to now, then end: for the source to see to
+    SIGNAL_END = 4      # the source is to return what was captured so far, then end
 
 cdef class Event:
     cdef int _fd
-    cdef int signal     # Signal bits: looked at by a reader that never waits, too
+    cdef int signal     # Signal bits; a reader that never waits checks them, too
     cdef void raise_signal(self, Signal signal) noexcept
     cdef void shut(self) noexcept
     cdef int check(self) except -1

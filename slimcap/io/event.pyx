@@ -1,5 +1,4 @@
-"""Waiting for packets: without the GIL, to a deadline,
-and never out of reach of another thread or of Ctrl-C."""
+"""Blocking waits, without the GIL and with a deadline, which other threads and Ctrl-C can interrupt."""
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint64_t
@@ -29,18 +28,18 @@ from slimcap.errors import CaptureStopped, CaptureUnblocked
 
 cdef enum:
     NANOSECOND = 1_000_000_000
-    # A signal may be delivered to a thread that is not ours, and then interrupts no poll of ours.
+    # Maximum time of one poll in ns: a signal delivered to another thread does not interrupt our poll.
     LONGEST_WAIT = 50_000_000
 
 
 cdef int raise_errno(str call, object subject) except -1:
-    """The one place where a failed system call becomes an exception."""
+    """Raise OSError for a failed system call, from errno; this is the only place that does so."""
     cdef int number = errno
     raise OSError(number, f"{call}: {os.strerror(number)}", subject)
 
 
 cdef int duplicate(int fd, object subject) except -1:
-    """A descriptor of our own for what another one has open, and not the number of a standard stream."""
+    """Duplicate a descriptor; the new one is not a standard stream's number."""
     cdef int ours = fcntl(fd, F_DUPFD_CLOEXEC, 3)
     if ours < 0:
         raise_errno("fcntl", subject)
@@ -48,41 +47,41 @@ cdef int duplicate(int fd, object subject) except -1:
 
 
 cdef int64_t monotonic_ns() noexcept nogil:
-    """Now, on the clock that deadlines are on."""
+    """Return the current time of CLOCK_MONOTONIC in nanoseconds, as used for deadlines."""
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     return <int64_t> now.tv_sec * NANOSECOND + now.tv_nsec
 
 
 cdef int64_t deadline_after(object timeout) except? -2:
-    """The monotonic time in nanoseconds at which `timeout` seconds are over; NEVER for None and infinity."""
+    """Return the monotonic time in nanoseconds `timeout` seconds from now; NEVER for None and infinity."""
     cdef double seconds
     if timeout is None:
         return NEVER
     seconds = timeout
     if not seconds >= 0:
         raise ValueError(f"timeout is a number of seconds from 0 on, or None: not {timeout}")
-    # 2^33 seconds are 272 years, and fit.
+    # 2^33 seconds are 272 years; in nanoseconds they fit in 63 bits.
     return monotonic_ns() + <int64_t> (seconds * NANOSECOND) if seconds < (1 << 33) else NEVER
 
 
 @cython.final
 @cython.no_gc
 cdef class Event:
-    """What stops or unblocks a reader, whether it waits just now or not."""
+    """Signals that stop or unblock a reader, even while it waits."""
 
     def __cinit__(self):
         self._fd = -1
         cdef int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         if fd < 0:
             raise_errno("eventfd", None)
-        # Not in the place of a closed standard stream, where it would be taken for one.
+        # Not with the number of a closed standard stream: it would be taken for that.
         self._fd = duplicate(fd, None) if fd < 3 else fd
         if self._fd != fd:
             c_close(fd)
 
     cdef void shut(self) noexcept:
-        """Close what waking needs, once nobody will wait any more. Signals are still kept."""
+        """Close the eventfd when nobody will wait any more. Signals are still stored."""
         if self._fd >= 0:
             c_close(self._fd)
             self._fd = -1
@@ -91,15 +90,15 @@ cdef class Event:
         self.shut()
 
     cdef void raise_signal(self, Signal signal) noexcept:
-        """Tell the reader, and wake it."""
+        """Store a signal and wake the reader."""
         cdef uint64_t one = 1
         self.signal |= signal
         if self._fd >= 0:
-            # Fails only if the counter is full: then it is readable, as it should be.
+            # Fails only if the counter is full; then it is readable, as required.
             c_write(self._fd, &one, sizeof(one))
 
     cdef int check(self) except -1:
-        """Raise what was told: CaptureStopped from then on, CaptureUnblocked once."""
+        """Raise CaptureStopped after a stop signal, CaptureUnblocked once after an unblock signal."""
         if self.signal & SIGNAL_STOP:
             raise CaptureStopped("the source is closed")
         if self.signal & SIGNAL_UNBLOCK:
@@ -108,7 +107,7 @@ cdef class Event:
         return 0
 
     cdef int wait(self, int fd, short events, int64_t deadline) except -1:
-        """Wait until `fd` has one of the poll events; gives its revents, or 0 if the end was signalled.
+        """Wait until `fd` has one of the poll events; return its revents, or 0 after SIGNAL_END.
 
         Raises CaptureStopped, CaptureUnblocked, TimeoutError, or what a signal handler raises.
         """
@@ -130,7 +129,8 @@ cdef class Event:
             if ready < 0 and errno != EINTR:
                 raise_errno("ppoll", None)
             if ready > 0 and fds[1].revents:
-                # Told once, it need not wake us again; nor does it if a forked child signalled, to itself.
+                # Reset the counter, so that a signal wakes us once. A forked child shares the descriptor: if
+                # it signalled itself, no bit is set here, and the wait goes on.
                 c_read(self._fd, &count, sizeof(count))
             PyErr_CheckSignals()
             self.check()

@@ -1,4 +1,4 @@
-"""Part of a capture file, read as if it were all of it."""
+"""Read a part of a capture file as if it were a whole file."""
 cimport cython
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
@@ -13,27 +13,28 @@ import errno as error_numbers
 
 @cython.final
 cdef class FileRange(Input):
-    """What it takes to understand a part of a file, then that part.
+    """An input that returns a preamble, then a part of a file.
 
-    Errors name the file, and the place in it.
+    Errors state the file's name and the offset in the file.
 
     Parameters
     ----------
     fd : int
-        The file, a regular one. It is closed in the end, and its offset is of no account.
+        Descriptor of a regular file, which this object owns and closes. Its file offset is neither used nor
+        changed.
     name : str
-        Its name.
+        Name of the file.
     preamble : bytes
-        What comes first: a file header, descriptions of interfaces.
+        Bytes that are required to read the part: a file header, or descriptions of interfaces.
     start, stop : int
-        The part; the file has it.
-    extent : str
-        What to call the part where it ends in a packet.
+        Offsets of the part in the file, which must contain it.
+    extent : str, default "the file"
+        Name of the part in errors about a packet that is truncated at its end.
 
     Raises
     ------
     OSError
-        From reading, with ESTALE, too, if the file ends before `stop`.
+        On reading: the file cannot be read, or ends before `stop` (ESTALE).
     """
 
     cdef int _fd
@@ -67,7 +68,7 @@ cdef class FileRange(Input):
         return got
 
     cdef Py_ssize_t _read(self, uint8_t* to, size_t size) except -1:
-        """Read up to `size` > 0 bytes that have to be there: at least one."""
+        """Read up to `size` > 0 bytes, at least one; raise OSError if there is none."""
         cdef long long place = self.place(self.position)
         cdef Py_ssize_t got
         if self._fd < 0:

@@ -6,13 +6,13 @@ from slimcap.packet.lease cimport Block
 
 cdef class Input:
     cdef Event event
-    cdef int64_t deadline       # of the read that is under way
+    cdef int64_t deadline       # of the current read
     cdef readonly uint64_t position
     cdef readonly object size
     cdef readonly str name
-    cdef bint stopped           # what was there at stop() is its end, which may be in the middle of something
-    cdef Block _room            # what `read` reads to: kept, as fresh memory costs page faults
-    cdef readonly str extent    # what its end is the end of, in words
+    cdef bint stopped           # ends with the bytes that existed at stop(), perhaps within a packet
+    cdef Block _room            # buffer of `read`; reused, because new memory costs page faults
+    cdef readonly str extent    # name of what it contains, for errors about its end
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1
     cdef uint64_t place(self, uint64_t at) noexcept
     cdef int fileno(self) noexcept

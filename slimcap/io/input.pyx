@@ -1,5 +1,4 @@
-"""Where the bytes of a capture file come from: a path, standard input, a Python file object,
-a decompressor."""
+"""Inputs: the bytes of a path, standard input, a Python file object or a decompressor."""
 cimport cython
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
@@ -32,17 +31,17 @@ cdef enum:
 
 
 cdef class Input:
-    """Bytes in order. `read_into` is for decoders, `read` for decompressors on top."""
+    """Base class of sequential inputs. Decoders call `read_into`; decompressors on top call `read`."""
 
     def __cinit__(self, *args, **kwargs):
         self.extent = "the file"
 
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
-        """Read up to `size` > 0 bytes to `block[at:]`: as many as are there, at least one; 0 at the end."""
+        """Read up to `size` > 0 bytes to `block[at:]`: those available, at least one. Return 0 at the end."""
         raise NotImplementedError
 
     def read(self, Py_ssize_t size):
-        """Up to `size` bytes, at least one; b"" at the end."""
+        """Return up to `size` bytes, at least one; b"" at the end."""
         cdef Py_ssize_t got
         if self._room is None or self._room.size < size:
             self._room = new_block(size)
@@ -50,15 +49,15 @@ cdef class Input:
         return self._room.ptr[:got]
 
     def shut(self):
-        """`close`, for the thread that reads ahead."""
+        """Close the input; for the read-ahead thread."""
         self.close()
 
     cdef uint64_t place(self, uint64_t at) noexcept:
-        """Where in the file the byte is that was read as number `at`."""
+        """Return the offset in the file of the byte at offset `at` of this input."""
         return at
 
     cdef int fileno(self) noexcept:
-        """The file's descriptor; -1 if there is none."""
+        """Return the file's descriptor; -1 if there is none."""
         return -1
 
     cdef void close(self) noexcept:
@@ -67,16 +66,16 @@ cdef class Input:
 
 @cython.final
 cdef class _Descriptor(Input):
-    """A file descriptor, which this owns: a regular file, or what can be polled.
+    """Input of a descriptor, which it owns: of a regular file, or of something that can be polled.
 
-    One that is followed has a watch: its end is where nothing more can come.
+    If the file is followed, there is a watch, and the input ends where nothing more can be appended.
     """
 
     cdef int _fd
     cdef bint _regular
-    cdef uint64_t _stop     # once stopped: where that is
-    cdef Watch _watch       # of a file that is followed, or None
-    cdef int _watched       # our number there
+    cdef uint64_t _stop     # offset of the end, if stopped
+    cdef Watch _watch       # watch of a followed file, or None
+    cdef int _watched       # number of the file in _watch
 
     def __cinit__(self):
         self._fd = self._watched = -1
@@ -89,7 +88,7 @@ cdef class _Descriptor(Input):
         while True:
             if not self._regular:
                 self.event.wait(self._fd, POLLIN, self.deadline)
-            over = self._is_over()  # first: what was written until then is read
+            over = self._is_over()  # before reading, so that everything written until now is read
             if self.stopped:
                 size = min(size, <Py_ssize_t> (max(self._stop, self.position) - self.position))
                 if size == 0:
@@ -107,7 +106,7 @@ cdef class _Descriptor(Input):
                 self.event.check()
 
     cdef bint _is_over(self) except -1:
-        """Whether where a read finds nothing is the end."""
+        """Return True if the input ends where a read finds nothing."""
         cdef c_stat status
         cdef bint stopped = self.event.signal & SIGNAL_END
         if not self._regular:
@@ -115,7 +114,7 @@ cdef class _Descriptor(Input):
                 self.stopped, self._stop = True, self.position + self._ready()
             return True
         if self._watch is None or self.stopped:
-            return True  # a file that is not followed has an end of its own
+            return True  # a file that is not followed ends at its last byte
         if c_fstat(self._fd, &status) < 0:
             raise_errno("fstat", self.name)
         self.size = status.st_size
@@ -129,7 +128,7 @@ cdef class _Descriptor(Input):
         return self._fd
 
     cdef int _ready(self) noexcept:
-        """Bytes that lie ready in a FIFO or the like; 0 if there is no telling."""
+        """Return the number of bytes available in a FIFO or the like; 0 if not known."""
         cdef int size = 0
         return size if ioctl(self._fd, FIONREAD, &size) == 0 else 0
 
@@ -148,7 +147,7 @@ cdef class _Descriptor(Input):
 
 @cython.final
 cdef class _Object(Input):
-    """A Python object with `readinto1`, `readinto`, or `read`."""
+    """Input of a Python object with `readinto1`, `readinto`, or `read`."""
 
     cdef object _readinto, _read
 
@@ -169,7 +168,8 @@ cdef class _Object(Input):
 
 
 cdef object _copy(object data, Block block, Py_ssize_t at, Py_ssize_t size):
-    """Copy what a `read` gave, None for nothing yet; how much that was is the caller's to judge."""
+    """Copy the result of a file object's `read`; return its size, which the caller checks. None: nothing yet.
+    """
     cdef Borrowed given
     if data is None:
         return None
@@ -181,9 +181,9 @@ cdef object _copy(object data, Block block, Py_ssize_t at, Py_ssize_t size):
 
 
 cdef Input open_input(object source, Event event, Watch watch=None):
-    """Open a path, "-" (standard input) or a binary file object; with a watch, one that grows.
+    """Open a path, "-" (standard input) or a binary file object; with a watch, follow a path.
 
-    An Input is open already.
+    An Input is returned as it is.
     """
     cdef Input opened
     if isinstance(source, Input):
@@ -221,9 +221,9 @@ cdef Input _open_path(str path, Watch watch):
 
 
 cdef int _mode(str path, Watch watch) except -1:
-    """How to open a path.
+    """Return the flags to open a path with.
 
-    A FIFO that is followed is opened for writing, too: so it has a writer always, and no end (fifo(7)).
+    A followed FIFO is opened for writing, too, so that it always has a writer and never ends (fifo(7)).
     """
     if watch is not None and stat.S_ISFIFO(os.stat(path).st_mode):
         return os.O_RDWR | os.O_NONBLOCK
@@ -233,7 +233,7 @@ cdef int _mode(str path, Watch watch) except -1:
 cdef Input _open_object(object source):
     cdef _Object opened = _Object()
     opened.name = str(getattr(source, "name", f"<{type(source).__name__}>"))
-    # readinto1 and read1 return what a pipe has instead of waiting until all that was asked for is there.
+    # readinto1 and read1 return what a pipe has, instead of waiting for all bytes that were requested.
     opened._readinto = getattr(source, "readinto1", None) or getattr(source, "readinto", None)
     opened._read = getattr(source, "read1", None) or getattr(source, "read", None)
     if opened._readinto is None and opened._read is None:
@@ -243,16 +243,16 @@ cdef Input _open_object(object source):
 
 @cython.final
 cdef class _Unpacked(Input):
-    """What a decompressor makes of another input: of a regular file on a thread of its own.
+    """Input of a decompressor on top of another input, which for regular files runs on a read-ahead thread.
 
-    Anything else, or a file that grows, may have to be waited for, or may run Python code, and both are for
-    the reader's thread.
+    Other inputs, and files that are followed, may block or run Python code, which must happen on the reader's
+    thread.
     """
 
     cdef Input _below
-    cdef object _ahead      # the thread's, or None
-    cdef object _take       # gives the next piece, b"" at the end; the thread's None, if there is none yet
-    cdef Borrowed _piece    # the last that was taken; the rest of it is _piece[_at:]
+    cdef object _ahead      # the read-ahead thread, or None
+    cdef object _take       # returns the next piece, b"" at the end; with a thread, None if there is none yet
+    cdef Borrowed _piece    # the current piece; its unread rest is _piece[_at:]
     cdef Py_ssize_t _at
 
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
@@ -261,14 +261,14 @@ cdef class _Unpacked(Input):
             self._piece, self._at = self._next_piece(), 0
         while True:
             got += self._copy(block.ptr + at + got, size - got)
-            # What lies ready, too: larger batches.
+            # Also copy the pieces that are ready, for larger batches.
             if got == size or self._ahead is None or not self._ahead.ready():
                 self.position += got
                 return got
             self._piece, self._at = borrow(self._take(), False), 0
 
     cdef Py_ssize_t _copy(self, uint8_t* to, Py_ssize_t size) noexcept:
-        """Copy what is left of the piece, up to `size` bytes."""
+        """Copy up to `size` bytes of the rest of the piece."""
         cdef const uint8_t* p = <const uint8_t*> self._piece.buffer.buf + self._at
         size = min(size, self._piece.buffer.len - self._at)
         with nogil:
@@ -277,7 +277,7 @@ cdef class _Unpacked(Input):
         return size
 
     cdef Borrowed _next_piece(self):
-        """The next piece, an empty one at the end."""
+        """Return the next piece, waiting for it if necessary; an empty one at the end."""
         piece = self._take()
         while piece is None:
             self.event.wait(self._ahead.fileno(), POLLIN, self._below.deadline)
@@ -293,7 +293,7 @@ cdef class _Unpacked(Input):
 
 
 cdef Input wrap_input(Input below, object reader, bint ahead=True):
-    """The same input seen through a decompressor of it, a Reader; `ahead`: on a thread if it may be."""
+    """Return an input of a Reader, which decompresses `below`; with `ahead`, on a thread if possible."""
     cdef _Unpacked opened = _Unpacked()
     opened.name = below.name
     opened.event = below.event

@@ -4,7 +4,7 @@ from slimcap.packet.lease cimport Block
 
 cdef class Output:
     cdef str name
-    cdef Block block            # bytes that wait are block[start:stop]; a writer adds some, and moves stop
+    cdef Block block            # bytes to write are block[start:stop]; writers append and move stop
     cdef Py_ssize_t start, stop
     cdef int reserve(self, Py_ssize_t size) except -1
     cdef int put(self, const void* data, Py_ssize_t size) except -1

@@ -1,9 +1,9 @@
-"""Where the bytes of a file go: a buffer in front of a descriptor, a file object, or a compressor.
+"""Outputs: a buffer in front of a descriptor, a file object, or a compressor.
 
     writer ── put ──► CompressedOutput ── put ──► PlainOutput ──► descriptor or file object
-                      what is not compressed yet  what is not written yet
+                      bytes not compressed yet    bytes not written yet
 
-What a failed write leaves stays in its buffer, and the next call begins with it.
+After a failed write, the bytes that were not written stay in the buffer, and the next call starts with them.
 """
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
@@ -26,13 +26,13 @@ cdef enum:
 
 
 cdef class Output:
-    """A buffer, and what it goes to."""
+    """Base class of outputs: a buffer and its destination."""
 
     def __cinit__(self, *args):
         self.block = new_block(BUFFER_SIZE)
 
     cdef int reserve(self, Py_ssize_t size) except -1:
-        """See to it that `size` bytes fit behind `stop`."""
+        """Make sure that `size` bytes fit after `stop`."""
         if size > self.block.size - self.stop:
             self.drain()
             if size > self.block.size:
@@ -40,31 +40,31 @@ cdef class Output:
         return 0
 
     cdef int put(self, const void* data, Py_ssize_t size) except -1:
-        """Put bytes into the buffer, all or none of them."""
+        """Append bytes to the buffer: all of them, or none if it raises."""
         self.reserve(size)
         memcpy(self.block.ptr + self.stop, data, size)
         self.stop += size
         return 0
 
     cdef int drain(self) except -1:
-        """Pass on what is in the buffer. What a failure leaves stays in it."""
+        """Write the buffer to its destination. Bytes that are not written, because that fails, stay in it."""
         raise NotImplementedError
 
     cdef int flush(self) except -1:
-        """The same, all the way: what was put in can be read by others."""
+        """Write the buffer, and flush all layers below, so that others can read all bytes so far."""
         raise NotImplementedError
 
     cdef int close(self) except -1:
-        """Flush, and close what was opened here: also if that fails."""
+        """Flush, and close what this object opened, even if flushing fails."""
         raise NotImplementedError
 
     cdef int discard(self) except -1:
-        """Close without writing what waits; a file that has no name yet is removed."""
+        """Close without writing the buffer; a temporary file is removed."""
         raise NotImplementedError
 
 
 cdef Output open_output(object file, object compression, object level, bint atomic):
-    """The output of a writer: see the parameters of `PcapWriter`."""
+    """Open the output of a writer: see the parameters of `PcapWriter`."""
     encoder = encoder_for(file, compression, level)
     cdef Output output = PlainOutput(file, atomic)
     return output if encoder is None else _compressed(output, encoder)
@@ -72,11 +72,11 @@ cdef Output open_output(object file, object compression, object level, bint atom
 
 @cython.final
 cdef class PlainOutput(Output):
-    """A path, "-" for standard output, or a file object, which stays open."""
+    """Output to a path, "-" for standard output, or a file object, which stays open."""
 
-    cdef int _fd                # ours; -1 if there is none
-    cdef object _file, _write   # the file object and its `write`, if that is what was given
-    cdef object _partial        # the file that has another name until it is closed, or None
+    cdef int _fd                # owned; -1 if there is none
+    cdef object _file, _write   # the file object and its `write` method, if one was given
+    cdef object _partial        # the PartialFile of an atomic output until it is closed, or None
 
     def __cinit__(self, *args):
         self._fd = -1
@@ -106,7 +106,7 @@ cdef class PlainOutput(Output):
             path = self._partial.target
         try:
             self._fd = os.open(path, flags, 0o666)
-        except OSError as error:  # the name meanwhile says nothing to the caller
+        except OSError as error:  # the caller does not know the temporary name
             raise OSError(error.errno, error.strerror, self.name) from None
         return 0
 
@@ -120,7 +120,7 @@ cdef class PlainOutput(Output):
             else:
                 self._write_object()
             if self.start < self.stop:
-                PyErr_CheckSignals()  # a signal may be why it was a part only; the next write may wait
+                PyErr_CheckSignals()  # a signal may have interrupted the write; the next one may block
         self.start = self.stop = 0
         return 0
 
@@ -131,7 +131,7 @@ cdef class PlainOutput(Output):
             wrote = c_write(self._fd, p, size)
         if wrote >= 0:
             return wrote
-        if errno == EAGAIN:  # standard output may be in non-blocking mode: others have it, too
+        if errno == EAGAIN:  # others that share standard output may have made it non-blocking
             poll = select.poll()
             poll.register(self._fd, select.POLLOUT)
             poll.poll()
@@ -160,7 +160,7 @@ cdef class PlainOutput(Output):
         return 0
 
     cdef int _leave_block(self) except -1:
-        """Go on in another block: the file object keeps a view of this one, which must not change."""
+        """Continue in a new block: the file object kept a view of the old one, which must not change."""
         cdef Block block = new_block(self.block.size)
         memcpy(block.ptr + self.start, self.block.ptr + self.start, self.stop - self.start)
         self.block = block
@@ -176,7 +176,7 @@ cdef class PlainOutput(Output):
     cdef int close(self) except -1:
         try:
             self.flush()
-            if self._fd >= 0 and self._close_descriptor() < 0 and errno != EINTR:  # closed in any case
+            if self._fd >= 0 and self._close_descriptor() < 0 and errno != EINTR:  # it is closed in any case
                 raise_errno("close", self.name)
             if self._partial is not None:
                 self._partial.finish()
@@ -202,11 +202,11 @@ cdef class PlainOutput(Output):
 
 @cython.final
 cdef class CompressedOutput(Output):
-    """A compressor on top of an output."""
+    """Output of a compressor on top of another output."""
 
     cdef Output _below
     cdef object _encoder
-    cdef bint _dirty            # it took something since it was flushed
+    cdef bint _dirty            # the compressor got data since the last flush
 
     cdef int drain(self) except -1:
         cdef Window window
@@ -228,7 +228,7 @@ cdef class CompressedOutput(Output):
         return 0
 
     cdef int _pass_on(self, bytes data) except -1:
-        """Into the buffer below, which is empty: that takes memory, but no write that could fail."""
+        """Put data into the buffer below. That is empty, so this may allocate memory, but does not write."""
         self._below.put(<const char*> data, len(data))
         return 0
 

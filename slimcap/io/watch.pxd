@@ -4,9 +4,9 @@ from slimcap.io.event cimport Event
 
 cdef class Watch:
     cdef int _fd
-    cdef int _pid           # of the process that made it: a forked one shares the descriptor
-    cdef int _folder        # the number of the folder that is watched, or -1
-    cdef bint changed       # something came into it, perhaps: for who looks into the folder to clear
+    cdef int _pid           # process that made it; a forked one shares the descriptor
+    cdef int _folder        # watch descriptor of the folder, or -1
+    cdef bint changed       # the folder may have changed; cleared by the reader that rescans it
     cdef int add_file(self, int fd, str name) except -1
     cdef int add_folder(self, str path) except -1
     cdef void forget(self, int watched) noexcept

@@ -1,4 +1,4 @@
-"""Being told that files grow, or appear (inotify(7))."""
+"""Notification of growing and new files (inotify(7))."""
 from libc.stdint cimport int64_t, uint8_t
 
 from slimcap.abi.linux cimport (
@@ -27,13 +27,13 @@ from slimcap.io.event cimport NEVER, Event, monotonic_ns, raise_errno
 import os
 
 cdef enum:
-    # The kernel tells nothing of what other hosts write to a network file system.
+    # Interval of checks: inotify does not report what other hosts write to a network file system.
     LOOK_AGAIN = 1_000_000_000  # ns
-    BUFFER_SIZE = 4096          # an event has 16 bytes, and a name of 256 at most
+    BUFFER_SIZE = 4096          # an event has 16 bytes and a name of at most 256
 
 
 cdef class Watch:
-    """What the reader of growing files waits with."""
+    """Wait object of readers that follow files."""
 
     def __cinit__(self):
         self._folder = -1
@@ -47,9 +47,10 @@ cdef class Watch:
             c_close(self._fd)
 
     cdef int add_file(self, int fd, str name) except -1:
-        """Watch an open file; its number. By its descriptor: its path may be another file's by now.
+        """Watch an open file; return its watch descriptor.
 
-        The number of its links is an attribute: the removal of the last one ends a wait, too.
+        It is watched by its descriptor, because its path may be that of another file by now. The number of
+        links is an attribute, so removing the last one also ends a wait.
         """
         cdef bytes path = f"/proc/self/fd/{fd}".encode()
         cdef int watched = inotify_add_watch(self._fd, path, IN_MODIFY | IN_ATTRIB)
@@ -58,7 +59,7 @@ cdef class Watch:
         return watched
 
     cdef int add_folder(self, str path) except -1:
-        """Watch a folder for files that come into it."""
+        """Watch a folder for new files."""
         cdef bytes encoded = os.fsencode(path)
         self._folder = inotify_add_watch(self._fd, encoded, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR)
         if self._folder < 0:
@@ -67,14 +68,14 @@ cdef class Watch:
         return 0
 
     cdef void forget(self, int watched) noexcept:
-        """Watch a file no more."""
+        """Stop watching a file."""
         if watched >= 0 and c_getpid() == self._pid:
             inotify_rm_watch(self._fd, watched)
 
     cdef int wait(self, Event event, int64_t deadline) except -1:
-        """Wait until something happened to what is watched, the end was signalled, or a while went by.
+        """Wait for an event, a signal to end, or LOOK_AGAIN nanoseconds.
 
-        Raises what `Event.wait` does.
+        Raises the same exceptions as `Event.wait`.
         """
         cdef int64_t until = monotonic_ns() + LOOK_AGAIN
         if deadline != NEVER:
@@ -88,7 +89,7 @@ cdef class Watch:
         return self._read_events()
 
     cdef int _read_events(self) except -1:
-        """Take note of what happened."""
+        """Read the pending events; set `changed` if the folder has changed."""
         cdef uint8_t[BUFFER_SIZE] buffer
         cdef const inotify_event* happened
         cdef ssize_t at, got = c_read(self._fd, buffer, BUFFER_SIZE)
@@ -105,5 +106,5 @@ cdef class Watch:
         return 0
 
     cdef bint is_over(self) except -1:
-        """Whether the file that is read now will not grow any more. Not known of a single file."""
+        """Return True if the current file will not grow any more; for a single file that is not known."""
         return False

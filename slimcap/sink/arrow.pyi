@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from slimcap.packet.batch import Batch, _Payload
 from slimcap.sink.arrow_columns import Layout
 
-# A PyCapsule, which has no type of its own.
+# A PyCapsule; typing has no name for it.
 _Capsule: TypeAlias = object
 
 @final

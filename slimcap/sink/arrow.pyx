@@ -1,11 +1,11 @@
-"""Batches to Arrow libraries, in this process and without one of them: the PyCapsule protocol.
+"""Export batches to Arrow libraries through the PyCapsule protocol; no Arrow library is needed.
 
-polars, DuckDB, pandas and pyarrow take any object that has these methods
+polars, DuckDB, pandas and pyarrow accept any object that has these methods
 (arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html):
 
     __arrow_c_schema__()            the columns
-    __arrow_c_array__()             and one record batch
-    __arrow_c_stream__()            and record batches, one after the other
+    __arrow_c_array__()             the columns and one record batch
+    __arrow_c_stream__()            the columns and a stream of record batches
 """
 cimport cython
 cimport numpy as cnp
@@ -24,6 +24,7 @@ from slimcap.abi.arrow_c_data cimport (
     ArrowArrayStream,
     ArrowSchema,
 )
+from slimcap.abi.python cimport Py_IsInitialized, PyErr_SetInterruptEx
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.view cimport View
 from slimcap.sink.arrow_columns cimport Layout
@@ -36,22 +37,18 @@ from slimcap.packet.record import RECORD_DTYPE
 
 cnp.import_array()
 
-cdef extern from "Python.h":
-    bint Py_IsInitialized() nogil
-    int PyErr_SetInterruptEx(int signum)
-
-# Where in `batch.data` a packet is tells nothing to who has no `batch.data`.
+# `offset` is an offset in `batch.data`, so it is of no use without that.
 cdef tuple DEFAULT_COLUMNS = tuple([name for name in RECORD_DTYPE.names if name != "offset"])
 cdef dict PAYLOAD_OF_FORMAT = {b"vz": "binary_view", b"Z": "large_binary", b"z": "large_binary"}
 
 
-# What headers have that is bytes to Arrow and text to people.
+# Header columns that are bytes in Arrow, and text with `text=True`.
 cdef set ADDRESSES = {"src", "dst", "src_mac", "dst_mac"}
 cdef Batch NO_PACKETS = Batch([], b"")
 
 
 def batch_layout(columns=None, payload=True, text=False):
-    """The Layout of batches: see `ArrowStream`."""
+    """Return the Layout of batches; the parameters are those of `ArrowStream`."""
     if columns is None:
         columns = DEFAULT_COLUMNS + ("payload",) if payload else DEFAULT_COLUMNS
     elif isinstance(columns, str):
@@ -72,27 +69,32 @@ cdef object _header_dtype(list names):
 
 @cython.final
 cdef class ArrowColumns:
-    """A structured array as an Arrow table: `polars.DataFrame(ArrowColumns(array))`.
+    """Export a structured array as an Arrow table: `polars.DataFrame(ArrowColumns(array))`.
 
     Numbers and booleans keep their types. Fields of bytes (`V16`, `S16`, `("u1", 16)`) become fixed-size
-    binary, times (`M8[ns]`, and the integers of a field `timestamp`) timestamps in UTC.
+    binary; times (`M8[ns]`, and an integer field named `timestamp`) become timestamps in UTC.
 
     Parameters
     ----------
     array : structured ndarray, shape (N,)
-        Columns are copied when an Arrow library asks for them.
-    columns : list of str, optional
-        Names of fields, in this order; all of them by default.
-    text : collection of str
-        Fields of bytes to write as text: addresses of 16 bytes, IPv4-mapped ones as IPv4, and of 6 bytes;
-        ASCII (`S30`).
+        Columns are copied when an Arrow library requests them.
+    columns : iterable of str, optional
+        Names of fields, in order. Default: all.
+    text : collection of str, default ()
+        Fields of bytes to convert to text: IP addresses of 16 bytes, IPv4-mapped ones as IPv4; MAC addresses
+        of 6 bytes; ASCII (`S30`).
 
     Raises
     ------
     TypeError
-        No structured array, or a field that has no type in Arrow.
+        `array` is not structured, or a field has no Arrow type.
     ValueError
-        There is no such column; the array has not one dimension.
+        A column does not exist, or `array` is not one-dimensional.
+
+    Examples
+    --------
+    >>> headers = batch.headers(["src", "dst", "dst_port"])
+    >>> frame = polars.DataFrame(slimcap.ArrowColumns(headers, text=["src", "dst"]))
     """
 
     cdef object _array
@@ -123,29 +125,38 @@ cdef class ArrowColumns:
 
 @cython.final
 cdef class ArrowStream:
-    """Batches as an Arrow stream: a record batch for each, made when the consumer asks for it.
+    """Export batches as an Arrow stream: one record batch for each, made when the consumer requests it.
 
-    `batch` and `source.batches()` are such streams themselves; this one lets choose the columns. What goes
-    wrong in between becomes the consumer's exception, with the message of ours.
+    `batch` and `source.batches()` are Arrow streams themselves; ArrowStream allows choosing the columns. If
+    an exception occurs in the stream, the consumer raises one of its own with the same message.
 
     Parameters
     ----------
-    batches : iterable of Batch
-        As `source.batches()`. It is used up by the first consumer.
-    columns : list of str, optional
-        Names of columns, in this order: those of RECORD_DTYPE, "payload", and those of `Batch.headers`.
-        By default those of RECORD_DTYPE but `offset`, and "payload".
-    text : bool
-        Whether addresses are text, not fixed-size binary.
-    payload : bool or {"binary_view", "large_binary", "hex"}
-        Whether the payload is among the default columns, and what it is. "binary_view", as True, shows
-        the bytes where they are (a ring's are copied: whoever kept them would stop the capture).
-        "large_binary" copies them, "hex" makes text of them. pyarrow cannot filter or sort a binary_view.
+    batches : Batch or iterable of Batch
+        For example `source.batches()`. The first consumer exhausts an iterator.
+    columns : iterable of str, optional
+        Names of the columns, in order: those of RECORD_DTYPE, "payload", and those of `Batch.headers`.
+        Default: those of RECORD_DTYPE except `offset`, and "payload".
+    payload : bool or {"binary_view", "large_binary", "hex"}, default True
+        False omits the payload from the default columns; the others set its type. "binary_view", the same as
+        True, shows the bytes without a copy. (Those of a ring are copied, since a consumer that keeps them
+        would stop the capture.) "large_binary" copies them, "hex" converts them to text. pyarrow cannot
+        filter or sort a binary_view.
+    text : bool, default False
+        Convert addresses to text. False: fixed-size binary.
 
     Raises
     ------
     ValueError
-        There is no such column, or no such payload.
+        A column does not exist, or `payload` is not valid.
+    TypeError
+        `columns` is a str.
+
+    Examples
+    --------
+    >>> with slimcap.open_file("trace.pcap") as source:
+    ...     stream = slimcap.ArrowStream(source.batches(), ["timestamp", "src", "dst"], text=True)
+    ...     table = pyarrow.table(stream)
     """
 
     cdef object _batches
@@ -168,10 +179,10 @@ cdef class ArrowStream:
         return f"<ArrowStream: {', '.join([field.name for field in self._layout.fields])}>"
 
 
-# ---- for the methods of Batch and of what source.batches() gives
+# ---- for the methods of Batch and of the iterator that source.batches() returns
 
 def schema_capsule(Layout layout not None):
-    """The columns as an `arrow_schema` capsule."""
+    """Return the columns as an `arrow_schema` capsule."""
     cdef ArrowSchema* schema = <ArrowSchema*> _clear(sizeof(ArrowSchema))
     capsule = PyCapsule_New(schema, "arrow_schema", _free_schema)
     layout.export_schema(schema)
@@ -179,19 +190,22 @@ def schema_capsule(Layout layout not None):
 
 
 def array_capsules(batch, requested_schema=None):
-    """A batch as an `arrow_schema` and an `arrow_array` capsule."""
+    """Return a batch as an `arrow_schema` and an `arrow_array` capsule."""
     layout = batch_layout(None, _requested_payload(requested_schema, True))
     return schema_capsule(layout), _array_capsule(layout, batch)
 
 
 def stream_capsule(batches, requested_schema=None, columns=None, payload=True, text=False):
-    """Batches as an `arrow_array_stream` capsule."""
+    """Return batches as an `arrow_array_stream` capsule."""
     layout = batch_layout(columns, _requested_payload(requested_schema, payload), text)
     return _stream_capsule(layout, iter(batches))
 
 
 cdef object _requested_payload(object capsule, object payload):
-    """What the consumer would rather have as payload. The protocol leaves it to us how far we follow."""
+    """Return the payload type that the consumer requests, else `payload`.
+
+    The protocol lets the producer decide how far it follows a request.
+    """
     if capsule is None or payload is False:
         return payload
     cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(capsule, "arrow_schema")
@@ -224,14 +238,14 @@ cdef object _stream_capsule(Layout layout, object batches):
 
 
 cdef int _export(Layout layout, object rows, ArrowArray* out) except -1:
-    """A batch, or rows without payloads: an array of the layout's dtype."""
+    """Export a batch, or rows without payloads: an array of the layout's dtype."""
     cdef Batch batch
     if isinstance(rows, np.ndarray):
         return layout.export_rows((rows,), None, out)
     if not isinstance(rows, Batch):
         raise TypeError(f"batches are needed, not {type(rows).__name__}")
     batch = rows
-    cdef View _held = batch._open()  # so that nobody gives the bytes back, or exchanges the rows
+    cdef View _held = batch._open()  # while it lives, the batch cannot be released
     if batch._lease.scarce and layout.borrows:
         batch = batch.copy()
     arrays = (batch.records,)
@@ -241,7 +255,7 @@ cdef int _export(Layout layout, object rows, ArrowArray* out) except -1:
 
 
 cdef void* _clear(size_t size) except NULL:
-    """A struct that nobody has to release yet."""
+    """Return a zeroed struct, which means that it need not be released yet."""
     cdef void* memory = calloc(1, size)
     if memory is NULL:
         raise MemoryError("no memory for an Arrow struct")
@@ -250,7 +264,7 @@ cdef void* _clear(size_t size) except NULL:
 
 cdef void _free_schema(object capsule) noexcept:
     cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(capsule, "arrow_schema")
-    if schema.release is not NULL:  # else a consumer took it over
+    if schema.release is not NULL:  # else a consumer has taken ownership
         schema.release(schema)
     free(schema)
 
@@ -273,11 +287,11 @@ cdef void _free_stream(object capsule) noexcept:
 
 @cython.final
 cdef class _Reader:
-    """What an ArrowArrayStream reads from."""
+    """State of an ArrowArrayStream."""
 
     cdef Layout layout
     cdef object batches     # an iterator
-    cdef bytes error        # of the last call that failed
+    cdef bytes error        # message of the last call that failed
 
 
 cdef int _get_schema(ArrowArrayStream* stream, ArrowSchema* out) noexcept with gil:
@@ -291,7 +305,7 @@ cdef int _get_schema(ArrowArrayStream* stream, ArrowSchema* out) noexcept with g
 
 cdef int _get_next(ArrowArrayStream* stream, ArrowArray* out) noexcept with gil:
     cdef _Reader reader = <_Reader> stream.private_data
-    memset(out, 0, sizeof(ArrowArray))  # released, which is how a stream ends
+    memset(out, 0, sizeof(ArrowArray))  # a released array marks the end of the stream
     try:
         for rows in reader.batches:
             _export(reader.layout, rows, out)
@@ -319,17 +333,17 @@ cdef void _drop(PyObject* reader) noexcept with gil:
 
 
 cdef int _failed(_Reader reader, object error) noexcept:
-    """Keep the message for the consumer; gives the errno, by which some choose an exception."""
+    """Store the message for the consumer, and return an errno, which some consumers map to an exception."""
     reader.error = None
     try:
         reader.error = f"{type(error).__name__}: {error}".encode(errors="replace").replace(b"\0", b"?")
         if isinstance(error, KeyboardInterrupt):
-            PyErr_SetInterruptEx(signal.SIGINT)  # it stays one when the consumer comes back to Python
+            PyErr_SetInterruptEx(signal.SIGINT)  # raise it again once the consumer returns to Python
             return ECANCELED
         if isinstance(error, MemoryError):
             return ENOMEM
         if isinstance(error, OSError):
             return max(error.errno, 0) or EIO  # TimeoutError has none
         return EINVAL if isinstance(error, ValueError) else EIO
-    except Exception:  # an exception that cannot even be shown
+    except Exception:  # str(error) itself failed
         return EIO

@@ -5,7 +5,7 @@ import numpy as np
 
 @final
 class Field:
-    # Raises TypeError, however it is called.
+    # Always raises TypeError: layouts make fields.
     def __init__(self, never: Never, /) -> None: ...
     @property
     def name(self) -> str: ...

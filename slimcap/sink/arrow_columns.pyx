@@ -1,11 +1,11 @@
-"""Rows and payloads as Arrow columns: what a record batch is made of.
+"""Export rows and payloads as Arrow columns, which make up a record batch.
 
-    Layout ── Field, Field …                which columns there are, and of what type
-      ├─ export_schema(out)                 says so, once
+    Layout ── Field, Field …                the columns and their types
+      ├─ export_schema(out)                 describes them, once
       └─ export_rows(arrays, batch, out)    the rows of structured arrays, the payloads of a batch
 
-Every exported struct owns its memory through `private_data`. Consumers give it back from whatever thread they
-are in, so that takes no Python; but for a column of binary views, which keeps the batch's bytes on loan.
+Each exported struct owns its memory through `private_data`. Consumers release it from any thread, so that
+does not need Python, except for a column of binary views, which keeps the batch's bytes alive.
 """
 cimport cython
 cimport numpy as cnp
@@ -17,6 +17,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
 from slimcap.abi.arrow_c_data cimport VIEW_INLINE, ArrowArray, ArrowSchema, BinaryView
+from slimcap.abi.inet cimport AF_INET, AF_INET6, INET6_ADDRSTRLEN, inet_ntop
+from slimcap.abi.memory cimport aligned_alloc
+from slimcap.abi.python cimport Py_IsInitialized
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.record cimport Record, in_bounds
 from slimcap.packet.view cimport View
@@ -25,27 +28,17 @@ import numpy as np
 
 cnp.import_array()
 
-cdef extern from "Python.h":
-    bint Py_IsInitialized() nogil
-
-cdef extern from "stdlib.h" nogil:
-    void* aligned_alloc(size_t alignment, size_t size)
-
-cdef extern from "arpa/inet.h" nogil:
-    enum: AF_INET, AF_INET6, INET6_ADDRSTRLEN
-    const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
-
 cdef enum:
-    ALIGNMENT = 64          # what the columnar format recommends
-    OWNED = 2               # most buffers that a column has of its own
-    ROWS_AT_ONCE = 1024     # rows that stay in the first cache while their columns are copied
-    WINDOW = 1 << 30        # a view's offset has 31 bits: larger data is shown in windows
+    ALIGNMENT = 64          # recommended by the columnar format
+    OWNED = 2               # maximum number of buffers that a column owns
+    ROWS_AT_ONCE = 1024     # rows that fit in the L1 cache while their columns are copied
+    WINDOW = 1 << 30        # a view's offset has 31 bits: larger data is exported as several buffers
     MAX_VIEW = 0x7fffffff
     IP_LEN = 16
     MAC_LEN = 6
     MAC_STRLEN = 17
 
-# Types as the C data interface spells them.
+# Format strings of the C data interface.
 cdef dict NUMBERS = {
     "i1": b"c", "u1": b"C", "i2": b"s", "u2": b"S", "i4": b"i", "u4": b"I", "i8": b"l", "u8": b"L",
     "f4": b"f", "f8": b"g",
@@ -60,23 +53,23 @@ cdef dict PAYLOADS = {
 }
 
 
-cdef struct Memory:         # behind the private_data of an ArrowArray
+cdef struct Memory:         # the private_data of an ArrowArray
     void* owned[OWNED]      # buffers to free
-    PyObject* owner         # keeps the buffers alive that are not ours; NULL if there are none
+    PyObject* owner         # keeps borrowed buffers alive; NULL if there are none
     # The pointers to buffers and children follow, then the children.
 
 
-cdef struct Strided:        # a column on its way out of the rows
+cdef struct Strided:        # a column to copy out of the rows
     const char* source
     Py_ssize_t stride, width
     char* target
 
 
-# ---- which columns there are
+# ---- the columns and their types
 
 @cython.final
 cdef class Field:
-    """A column: its name, its type, and where in a row its value is."""
+    """A column: its name, its type, and the location of its value in a row."""
 
     def __init__(self, never):
         raise TypeError("fields are made by layouts")
@@ -91,25 +84,25 @@ cdef Field _field(str name, bytes format, Kind kind, Py_ssize_t array, Py_ssize_
 
 @cython.final
 cdef class Layout:
-    """The columns of a record batch, from arrays whose rows belong together.
+    """The columns of a record batch, from arrays with corresponding rows.
 
     Parameters
     ----------
     dtypes : tuple of numpy.dtype
-        Of the arrays, which are structured. Of fields that have one name the first counts.
+        Structured dtypes of the arrays. If several have a field with the same name, the first one is used.
     columns : iterable of str, optional
-        Names of fields, in this order; all of them by default.
+        Names of fields, in order. Default: all.
     payload : {"binary_view", "large_binary", "hex"}, optional
-        What the column "payload" is, which a batch's packets have besides.
-    text : collection of str
-        Fields of bytes to write as text: addresses of 16 (IP) and 6 bytes (MAC), and ASCII (`S30`).
+        Type of the additional column "payload". Default: there is no such column.
+    text : collection of str, default ()
+        Fields of bytes to convert to text: addresses of 16 (IP) and 6 bytes (MAC), and ASCII (`S30`).
 
     Raises
     ------
     ValueError
-        There is no such column, or it is given twice.
+        A column does not exist or occurs twice, or `payload` is not valid.
     TypeError
-        A type that Arrow has not.
+        A dtype is not structured, or a field has no Arrow type.
     """
 
     def __init__(self, dtypes, columns=None, payload=None, text=()):
@@ -132,7 +125,7 @@ cdef class Layout:
         self.borrows = payload == "binary_view" and "payload" in columns
 
     cdef int export_schema(self, ArrowSchema* out) except -1:
-        """Say which columns there are. Nothing of them is ever null."""
+        """Export the columns and their types. No value is ever null."""
         cdef Field field
         cdef Py_ssize_t index
         _start_schema(out, b"+s", b"", len(self.fields))
@@ -145,10 +138,10 @@ cdef class Layout:
         return 0
 
     cdef int export_rows(self, tuple arrays, Batch batch, ArrowArray* out) except -1:
-        """The rows of arrays of these dtypes, all of shape (N,), and the payloads of their batch."""
+        """Export the rows of arrays of these dtypes, all of shape (N,), and the payloads of their batch."""
         cdef Py_ssize_t count = len(arrays[0])
         self._check(arrays, count)
-        _start_array(out, count, 1, len(self.fields))  # one buffer: which are null, and that is left out
+        _start_array(out, count, 1, len(self.fields))  # one buffer, the validity bitmap: omitted, no nulls
         try:
             self._add_fixed(arrays, count, out)
             self._add_others(arrays, batch, out)
@@ -158,7 +151,7 @@ cdef class Layout:
         return 0
 
     cdef int _check(self, tuple arrays, Py_ssize_t count) except -1:
-        """Raise if the arrays are not those that the fields were looked up in."""
+        """Raise ValueError if the arrays do not have the layout's dtypes and `count` rows."""
         for array, dtype in zip(arrays, self.dtypes, strict=True):
             if array.dtype != dtype or array.shape != (count,):
                 raise ValueError(f"{count} rows of {dtype} are needed, not {array.shape} of {array.dtype}")
@@ -206,7 +199,7 @@ cdef class Layout:
 
 
 cdef dict _names(tuple dtypes):
-    """Where each field is: (type, number of the array, offset)."""
+    """Return (type, number of the array, offset) for each field name."""
     found = {}
     for index, dtype in enumerate(dtypes):
         if dtype.names is None:
@@ -235,7 +228,7 @@ cdef Field _field_of(str name, tuple place, bint text):
 
 
 cdef bytes _format_of(str name, object column):
-    """The Arrow type of a field."""
+    """Return the Arrow format string of a field."""
     if column.isnative:
         code = column.str[1:]
         if name == "timestamp" and code == "i8":
@@ -250,16 +243,16 @@ cdef bytes _format_of(str name, object column):
 
 
 cdef bint _is_bytes(object column) except -1:
-    """Whether it is bytes without more meaning, at least one: V16, S16 or an array of u1."""
+    """Return True for a type of plain bytes, at least one: V16, S16 or an array of u1."""
     if column.subdtype is not None:
         return column.base.str[1:] == "u1" and column.itemsize > 0
     return column.names is None and column.kind in "SV" and column.itemsize > 0
 
 
-# ---- structs and who frees them
+# ---- structs and their memory
 
 cdef int _start_schema(ArrowSchema* out, bytes format, bytes name, Py_ssize_t children) except -1:
-    """A type, with room for its children; once it is there, only its release() frees it."""
+    """Initialise a schema with room for its children. From then on only its release() frees it."""
     cdef Py_ssize_t index, room = children * (sizeof(ArrowSchema*) + sizeof(ArrowSchema))
     cdef char* memory = <char*> calloc(1, room + len(format) + 1 + len(name) + 1)
     if memory is NULL:
@@ -281,14 +274,14 @@ cdef int _start_schema(ArrowSchema* out, bytes format, bytes name, Py_ssize_t ch
 cdef void _release_schema(ArrowSchema* schema) noexcept nogil:
     cdef int64_t index
     for index in range(schema.n_children):
-        if schema.children[index].release is not NULL:  # else somebody took it over
+        if schema.children[index].release is not NULL:  # else a consumer has taken ownership
             schema.children[index].release(schema.children[index])
     free(schema.private_data)
     schema.release = NULL
 
 
 cdef int _start_array(ArrowArray* out, int64_t length, int64_t buffers, int64_t children) except -1:
-    """An array whose buffers are still to come; once it is there, only its release() frees it."""
+    """Initialise an array whose buffers are set later. From then on only its release() frees it."""
     cdef int64_t index
     cdef Memory* memory = <Memory*> calloc(
         1, sizeof(Memory) + buffers * sizeof(void*) + children * (sizeof(ArrowArray*) + sizeof(ArrowArray)))
@@ -309,11 +302,11 @@ cdef void _release_array(ArrowArray* array) noexcept nogil:
     cdef Memory* memory = <Memory*> array.private_data
     cdef int64_t index
     for index in range(array.n_children):
-        if array.children[index].release is not NULL:  # else somebody took it over
+        if array.children[index].release is not NULL:  # else a consumer has taken ownership
             array.children[index].release(array.children[index])
     for index in range(OWNED):
         free(memory.owned[index])
-    if memory.owner is not NULL and Py_IsInitialized():  # else nobody is left to have it back
+    if memory.owner is not NULL and Py_IsInitialized():  # else the interpreter is gone, and so is the owner
         _drop(memory.owner)
     free(memory)
     array.release = NULL
@@ -324,7 +317,7 @@ cdef void _drop(PyObject* owner) noexcept with gil:
 
 
 cdef void* _own(ArrowArray* array, int slot, uint64_t count, uint64_t width) except NULL:
-    """Memory for `count` values, uninitialised, freed with the array."""
+    """Allocate uninitialised memory for `count` values, which is freed with the array."""
     cdef size_t size = (count * width // ALIGNMENT + 1) * ALIGNMENT
     cdef void* memory = aligned_alloc(ALIGNMENT, size)
     if memory is NULL:
@@ -333,10 +326,10 @@ cdef void* _own(ArrowArray* array, int slot, uint64_t count, uint64_t width) exc
     return memory
 
 
-# ---- columns of one width
+# ---- fixed-width columns
 
 cdef void _copy_columns(const Strided* columns, Py_ssize_t number, Py_ssize_t count) noexcept nogil:
-    """Some rows at a time, so that they come into the cache only once."""
+    """Copy all columns of some rows at a time, so that each row is loaded into the cache only once."""
     cdef Py_ssize_t index, start = 0
     while start < count:
         for index in range(number):
@@ -347,7 +340,7 @@ cdef void _copy_columns(const Strided* columns, Py_ssize_t number, Py_ssize_t co
 cdef void _copy_column(Strided column, Py_ssize_t start, Py_ssize_t count) noexcept nogil:
     column.source += start * column.stride
     column.target += start * column.width
-    # A width that the compiler knows is one load and one store.
+    # A width that is constant at compile time makes each copy one load and one store.
     if column.width == 1:
         _copy_values(column, count, 1)
     elif column.width == 2:
@@ -422,7 +415,7 @@ cdef void _write_texts(
 
 
 cdef inline Py_ssize_t _write_ascii(const uint8_t* p, Py_ssize_t width, char* text) noexcept nogil:
-    """What comes before the zeros, as far as that can be UTF-8."""
+    """Write the characters before the first zero; bytes that are not ASCII become "?"."""
     cdef Py_ssize_t length = 0
     while length < width and p[length]:
         text[length] = <char> p[length] if p[length] < 0x80 else b"?"
@@ -431,7 +424,7 @@ cdef inline Py_ssize_t _write_ascii(const uint8_t* p, Py_ssize_t width, char* te
 
 
 cdef inline Py_ssize_t _write_mac(const uint8_t* p, char* text) noexcept nogil:
-    """As 02:00:5e:10:00:01."""
+    """Write a MAC address, such as 02:00:5e:10:00:01."""
     cdef Py_ssize_t index
     for index in range(MAC_LEN):
         _write_hex(p + index, 1, <uint8_t*> text + 3 * index)
@@ -448,7 +441,7 @@ cdef Py_ssize_t _write_address(const uint8_t* p, char* text) noexcept nogil:
 
 
 cdef inline bint _is_ipv4_mapped(const uint8_t* p) noexcept nogil:
-    """::ffff:0:0/96 (RFC 4291 section 2.5.5.2)."""
+    """Return True for an address in ::ffff:0:0/96 (RFC 4291 section 2.5.5.2)."""
     cdef int index
     for index in range(10):
         if p[index]:
@@ -459,7 +452,7 @@ cdef inline bint _is_ipv4_mapped(const uint8_t* p) noexcept nogil:
 # ---- payloads
 
 cdef int _add_views(ArrowArray* out, Batch batch) except -1:
-    """The payloads where they are."""
+    """Export the payloads as binary views, without a copy."""
     cdef View view = batch._open()
     cdef uint64_t size = view._len, longest, count = batch._count
     cdef uint64_t windows = (size + WINDOW - 1) // WINDOW, index
@@ -474,7 +467,7 @@ cdef int _add_views(ArrowArray* out, Batch batch) except -1:
     sizes = <int64_t*> _own(out, 1, windows, sizeof(int64_t))
     out.buffers[1] = views
     for index in range(windows):
-        # A payload that starts in a window may end behind it.
+        # A payload that starts in a window may end after it.
         sizes[index] = min(size - index * WINDOW, WINDOW + longest)
         out.buffers[2 + index] = view._ptr + index * WINDOW
     out.buffers[2 + windows] = sizes
@@ -513,7 +506,7 @@ cdef void _write_views(
 
 
 cdef int _add_payloads(ArrowArray* out, Batch batch, bint as_hex) except -1:
-    """The payloads, copied one behind the other."""
+    """Export the payloads as one buffer with a copy of all."""
     cdef View view = batch._open()
     cdef Py_ssize_t count = batch._count
     cdef int64_t* ends
@@ -531,7 +524,7 @@ cdef int _add_payloads(ArrowArray* out, Batch batch, bint as_hex) except -1:
 
 cdef void _write_ends(
         const Record* rows, Py_ssize_t count, uint64_t size, int64_t width, int64_t* ends) noexcept nogil:
-    """Where each payload ends; one that points out of the data is empty."""
+    """Write the end of each payload; one that points outside the data is empty."""
     cdef Py_ssize_t index
     cdef int64_t at = 0
     ends[0] = 0

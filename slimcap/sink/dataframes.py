@@ -1,4 +1,4 @@
-"""Batches as the tables of pyarrow, pandas and polars, each of which is imported when it is asked for."""
+"""Convert batches to tables of pyarrow, pandas and polars. The libraries are imported on first use."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def library(name: str, extra: str) -> Any:
-    """A library that not everybody needs.
+    """Import an optional library.
 
     Raises
     ------
     ImportError
-        It is not installed; the message names the extra that brings it.
+        It is not installed; the message names the extra to install.
     """
     try:
         return importlib.import_module(name)
@@ -31,15 +31,15 @@ def library(name: str, extra: str) -> Any:
 
 
 def to_arrow(batch: Batch, columns: Iterable[str] | None, payload: _Payload) -> pyarrow.Table:
-    """See `Batch.to_arrow`."""
+    """Implement `Batch.to_arrow`."""
     pa = library("pyarrow", "arrow")
     return pa.table(ArrowStream(batch, columns, payload=_copied(payload)))
 
 
 def to_pandas(batch: Batch, columns: Iterable[str] | None, payload: _Payload) -> pandas.DataFrame:
-    """See `Batch.to_pandas`."""
+    """Implement `Batch.to_pandas`."""
     pd, pa = library("pandas", "pandas"), library("pyarrow", "pandas")
-    # Else pandas makes a Python object of every payload.
+    # Otherwise pandas makes a Python object of every payload.
     kept = {pa.large_binary(), pa.binary_view()}
     frame: pandas.DataFrame = to_arrow(batch, columns, payload).to_pandas(
         types_mapper=lambda kind: pd.ArrowDtype(kind) if kind in kept else None
@@ -48,12 +48,12 @@ def to_pandas(batch: Batch, columns: Iterable[str] | None, payload: _Payload) ->
 
 
 def to_polars(batch: Batch, columns: Iterable[str] | None, payload: _Payload) -> polars.DataFrame:
-    """See `Batch.to_polars`."""
+    """Implement `Batch.to_polars`."""
     pl = library("polars", "polars")
     frame: polars.DataFrame = pl.DataFrame(ArrowStream(batch, columns, payload=payload))
     return frame
 
 
 def _copied(payload: _Payload) -> _Payload:
-    """What suits pyarrow, which cannot filter or sort a binary_view."""
+    """Return the payload option for pyarrow, which cannot filter or sort a binary_view."""
     return "large_binary" if payload is True else payload

@@ -1,4 +1,4 @@
-"""Opening capture files to write to."""
+"""Open capture files for writing."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from slimcap.io.compression.encoders import compression_of
 
 
 class Writable(Protocol):
-    """A binary file object with `write`, which may take a part of what it is given."""
+    """A binary file object with `write`, which may write only part of the data."""
 
     def write(self, data: memoryview, /) -> int | None: ...
 
 
 Target: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | Writable
-"""What can be written to: a path, "-" for standard output, or a binary file object."""
+"""A capture file to write: a path, "-" for standard output, or a binary file object."""
 
 Format = Literal["pcap", "pcapng"]
-"""Formats that capture files are written in."""
+"""Format of a capture file to write."""
 
 _PCAPNG_ENDINGS: Final = frozenset((".pcapng", ".ntar"))
 
@@ -33,19 +33,27 @@ _WRITERS: Final[dict[str, type[PcapWriter | PcapNgWriter]]] = {
 def open_writer(
     file: Target, link_type: int = 1, *, format: Format | None = None, **options: Any
 ) -> PcapWriter | PcapNgWriter:
-    """Open a capture file to write packets to.
+    """Open a capture file for writing.
 
     Parameters
     ----------
     file : str, bytes, os.PathLike or binary file object
-        A path, which is created or emptied; "-" for standard output; or an object with `write`.
-    link_type : int
-        LINKTYPE_ number: in pcap of all packets, in pcapng of those that come without a Link.
+        A path, which is created or truncated; "-" for standard output; or an object with `write`.
+    link_type : int, default 1
+        LINKTYPE_ number; 1 is Ethernet. In pcap that of all packets, in pcapng that of packets without a
+        Link.
     format : {"pcap", "pcapng"}, optional
-        By default what the path ends in, before the ending of a compression: .pcapng and .ntar are pcapng,
+        Default: from the suffix of the path, before that of a compression: .pcapng and .ntar are pcapng,
         everything else is pcap.
     **options
-        As `PcapWriter` or `PcapNgWriter` takes them.
+        Options of `PcapWriter` and `PcapNgWriter`:
+
+        - snaplen : int, default 262144. Maximum number of bytes to write of a packet.
+        - compression : {"infer", "gzip", "zstd", "xz", "lz4", "bzip2"} or None, default "infer". "infer" uses
+          the suffix of the path.
+        - level : int, optional. Compression level. Default: that of the command of the same name.
+        - atomic : bool, default False. Write to a temporary file that `close()` renames.
+        - comment, hardware, os, application : str, optional. Description of the file; pcapng only.
 
     Returns
     -------
@@ -54,19 +62,27 @@ def open_writer(
 
     Raises
     ------
-    OSError, ValueError, TypeError, ImportError
-        As the writer does; TypeError, if the format knows no such option.
+    OSError, ValueError, ImportError
+        As for the writer.
+    TypeError
+        The format does not have an option.
+
+    Examples
+    --------
+    >>> with slimcap.open_file("in.pcap") as source, slimcap.open_writer("out.pcapng.zst") as writer:
+    ...     for batch in source.batches():
+    ...         writer.write_batch(batch)
     """
     return writer_class(file, format)(file, link_type, **options)
 
 
 def writer_class(file: object, format: Format | None) -> type[PcapWriter | PcapNgWriter]:
-    """What writes a format, or what a file's name says of it.
+    """Return the writer class for a format, by default the one for a file's suffix.
 
     Raises
     ------
     ValueError
-        There is no such format.
+        The format does not exist.
     """
     if format is None:
         return PcapNgWriter if stem_and_endings(file)[1].lower() in _PCAPNG_ENDINGS else PcapWriter
@@ -76,7 +92,7 @@ def writer_class(file: object, format: Format | None) -> type[PcapWriter | PcapN
 
 
 def stem_and_endings(file: object) -> tuple[str, str, str]:
-    """A path without its endings, the format's ending and the compression's; empty if there is none."""
+    """Split a path into stem, suffix of the format and suffix of the compression; "" for a missing suffix."""
     name = os.fsdecode(file) if isinstance(file, (str, bytes, os.PathLike)) else ""
     stem, compression = os.path.splitext(name) if compression_of(name) else (name, "")
     stem, format = os.path.splitext(stem)

@@ -1,4 +1,4 @@
-"""Captures as Parquet files, of any size."""
+"""Write captures of any size to Parquet files."""
 
 from __future__ import annotations
 
@@ -22,41 +22,46 @@ def write(
     compression: Compression = "zstd",
     progress: Callable[[int], object] | None = None,
 ) -> int:
-    """Write packets to a Parquet file, in row groups of some 64 MiB: more memory it does not take.
+    """Write packets to a Parquet file, in row groups of about 64 MiB and in constant memory.
 
-    The file gets its name when it is whole. What the source raises on the way, damage in a capture file or
-    Ctrl-C, ends the file well, with every packet before, and then goes through. If writing fails there is no
-    file.
+    The file is written to a temporary file and renamed when it is complete. An exception of the source, such
+    as for a damaged capture file or Ctrl-C, completes the file with all packets before it, and is then
+    raised. If writing fails no file is left.
 
     Parameters
     ----------
     packets : Source, Batch or iterable of Batch
         A source is read to its end, and stays open.
     path : str or os.PathLike
-        Ends in .parquet. An older file is replaced.
+        Path of the file; it ends in .parquet. An existing file is replaced.
     columns : iterable of str, optional
-        Names of columns, in this order: those of RECORD_DTYPE, "payload", and those of `Batch.headers`.
-        By default those of RECORD_DTYPE but `offset`, and "payload".
-    payload : bool
-        Whether the payload is among the default columns.
-    compression : {"zstd", "snappy", "gzip", "lz4", "none"}
-        What the file is compressed with.
+        Names of the columns, in order: those of RECORD_DTYPE, "payload", and those of `Batch.headers`.
+        Default: those of RECORD_DTYPE except `offset`, and "payload".
+    payload : bool, default True
+        Include the payload in the default columns.
+    compression : {"zstd", "snappy", "gzip", "lz4", "none"}, default "zstd"
+        Compression of the file.
     progress : callable, optional
-        Called after each batch with the number of packets so far.
+        Called after each batch with the number of packets so far. Default: no callback.
 
     Returns
     -------
     int
-        Number of packets.
+        Number of packets written.
 
     Raises
     ------
     ImportError
         pyarrow is not installed: `slimcap[parquet]`.
     ValueError
-        There is no such column; the name does not end in .parquet.
+        A column does not exist, or `path` does not end in .parquet.
     OSError
         The file cannot be written.
+
+    Examples
+    --------
+    >>> with slimcap.open_file("trace.pcap") as source:
+    ...     count = slimcap.sink.parquet.write(source, "trace.parquet", ["timestamp", "src", "dst"])
     """
     if format_of(path) != "parquet":
         raise ValueError(f"{os.fspath(path)!r} does not end in .parquet")
@@ -72,7 +77,7 @@ def write(
                 failure = error
                 break
             file.add(batch)
-            del batch  # a ring's block would stay with us while we wait for the next
+            del batch  # return a ring's block before waiting for the next one
             if progress is not None:
                 progress(file.packets_written)
     if failure is not None:

@@ -1,4 +1,4 @@
-"""A capture in several files, each of which ends when it is large, long or full enough."""
+"""`RotatingWriter`: a capture in several files, each limited in size, time or number of packets."""
 
 from __future__ import annotations
 
@@ -28,48 +28,59 @@ if TYPE_CHECKING:
     from slimcap.packet.packet import Packet
 
 _SECOND: Final = 1_000_000_000
-_LATEST: Final = (1 << 63) - 1  # time, or number of bytes
-_LEAST: Final = 16  # bytes that a packet takes in any file
+_LATEST: Final = (1 << 63) - 1  # maximum of a time in ns, and of a number of bytes
+_LEAST: Final = 16  # minimum bytes of a packet in any format
 _OF_A_PACKET: Final = ("timestamp", "total_len", "cap_len", "vlan_tci", "vlan_tpid", "flags")
 
 
 class RotatingWriter(Finished):
-    """Capture files to write packets to, one after the other.
+    """Write packets to a series of capture files.
 
-    A file begins with a packet: a writer that got none leaves no file. Each has another name in the same
-    folder until it is whole. With several limits, the first that is reached ends a file. One thread may
-    write at a time.
+    A file is opened for its first packet, so a writer without packets leaves no file. Writes are atomic: each
+    file is written to a temporary file in the same folder and renamed when it is complete. If there are
+    several limits, the first one that is reached ends a file. Only one thread may write at a time. As a
+    context manager the writer is closed on success, and after an exception the last file is discarded.
 
     Parameters
     ----------
     template : str or os.PathLike
-        What the files are called, as `str.format` takes it: ``{index}`` counts them from 0, ``{time}`` is the
-        UTC time of the first packet, a `datetime`. So ``"cap-{index:05}.pcap"``, or
-        ``"{time:%Y%m%d-%H%M%S}.pcapng.zst"``. Without either, ``-{index:05}`` goes before the endings.
+        Template of the paths, as for `str.format`. ``{index}`` is the number of the file, from 0; ``{time}``
+        is the UTC time of its first packet, a `datetime`. Examples: ``"cap-{index:05}.pcap"``,
+        ``"{time:%Y%m%d-%H%M%S}.pcapng.zst"``. A template without fields gets ``-{index:05}`` before its
+        suffixes.
     max_bytes : int, optional
-        Most bytes of a file, before compression. A packet that is larger alone is alone in its file.
+        Maximum size of a file in bytes, before compression. A packet that is larger gets a file of its own.
+        Default: no maximum.
     max_seconds : int, optional
-        Packets of one file are of one interval of that many seconds, as counted from 1970. A packet that is
-        older than the file's interval does not end it.
+        Length of a file's interval in seconds. Intervals are counted from the Unix epoch. A packet that is
+        older than the interval of the current file does not end it. Default: no limit.
     max_packets : int, optional
-        Most packets of a file.
+        Maximum number of packets in a file. Default: no maximum.
     max_files : int, optional
-        Most files to keep: the oldest that was written here is removed when there is one more.
+        Maximum number of files to keep. If there are more, the oldest one written by this writer is removed.
+        Default: keep all.
     format : {"pcap", "pcapng"}, optional
-        By default what the template ends in, as for `open_writer`.
-    link_type : int
-        As `open_writer` has it.
-    overwrite : bool
-        Whether a file that was there before may be replaced.
+        Default: from the suffix of the template, as for `open_writer`.
+    link_type : int, default 1
+        LINKTYPE_ number, as for `open_writer`.
+    overwrite : bool, default False
+        Replace files that existed before; False: raise FileExistsError.
     on_file : callable, optional
-        Called with the path of each file once it is whole.
+        Called with the path of each file once it is complete. Default: no callback.
     **options
-        What else the writer of the format takes: `snaplen`, `compression`, `level`, `comment` …
+        Other options of the format's writer, as for `open_writer`: `snaplen`, `compression`, `level`,
+        `comment` …
 
     Raises
     ------
     ValueError
-        The template is none, a limit is not positive, or there is no such format.
+        The template is not valid, a limit is not positive, or the format does not exist.
+
+    Examples
+    --------
+    >>> with slimcap.RotatingWriter("eth0-{index}.pcap", max_bytes=10**9, max_files=10) as writer:
+    ...     for batch in slimcap.open_live("eth0").batches():
+    ...         writer.write_batch(batch)
     """
 
     def __init__(
@@ -101,50 +112,52 @@ class RotatingWriter(Finished):
         self._interval = None if max_seconds is None else max_seconds * _SECOND
         self._overwrite, self._on_file = overwrite, on_file
         self._link_type, self._options = link_type, options
-        self._interfaces: dict[Link, dict[str, Any]] = {}  # those every file has, and what is said of them
+        self._interfaces: dict[Link, dict[str, Any]] = {}  # for every file, with their descriptions
         self._writer: PcapWriter | PcapNgWriter | None = None
         self._path = ""
-        self._until = 0  # the end of the file's interval
+        self._until = 0  # end of the current file's interval in ns
         self._opened = 0
-        self._packets = 0  # of the files before
+        self._packets = 0  # in all finished files
         self._files: deque[str] = deque()
         self._closed = False
         self._lock = threading.Lock()
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Paths of the files that are whole and were kept, the oldest first."""
+        """Paths of the complete files that were kept, the oldest first; a tuple of str."""
         return tuple(self._files)
 
     @property
     def path(self) -> str | None:
-        """What the file that is being written will be called; None if there is none."""
+        """Path that the current file will have once it is complete; None if there is none."""
         return self._path if self._writer is not None else None
 
     @property
     def closed(self) -> bool:
-        """Whether `close()` or `discard()` was called."""
+        """True after `close()` or `discard()`."""
         return self._closed
 
     @property
     def packets_written(self) -> int:
-        """Packets so far, in all files; some may still be in the buffer."""
+        """Number of packets so far in all files; some may still be in the buffer."""
         return self._packets + (self._writer.packets_written if self._writer is not None else 0)
 
     def add_interface(self, link: Link, **told: Any) -> None:
-        """Describe an interface in all files from the one on that is being written; only in pcapng.
+        """Describe an interface in the current file and all later ones; pcapng only.
 
         Parameters
         ----------
-        link, **told
-            As `PcapNgWriter.add_interface` takes them.
+        link : Link
+            The interface.
+        **told
+            Its description, as for `PcapNgWriter.add_interface`.
 
         Raises
         ------
         ValueError
-            The files are pcap; otherwise as of that.
+            The files are pcap, the writer is closed, or as for `PcapNgWriter.add_interface`.
         OSError, RuntimeError
-            As of `write_batch`.
+            As for `write_batch`.
         """
         self._check_pcapng("interfaces")
         with self._alone():
@@ -155,23 +168,23 @@ class RotatingWriter(Finished):
             self._interfaces.setdefault(link, told)
 
     def write_batch(self, batch: Batch, comments: Mapping[int, str] | None = None) -> None:
-        """Write all packets of a batch, to as many files as that takes.
+        """Write all packets of a batch, to as many files as necessary.
 
         Parameters
         ----------
         batch : Batch
             Needed only during the call.
         comments : mapping of int to str, optional
-            What to say of packets, by their index in the batch; only in pcapng.
+            Comments on packets, by their index in the batch; pcapng only. Default: no comments.
 
         Raises
         ------
         FileExistsError
-            A file of that name is there, which nobody said may be replaced.
+            The next file exists already, and `overwrite` is False.
         ValueError
-            As the writer of the format does; comments in pcap files; the writer is closed.
+            As for the format's writer; comments for pcap files; or the writer is closed.
         OSError
-            A write failed. `packets_written` says how far it came.
+            A write failed. `packets_written` is the number of packets accepted before.
         RuntimeError
             Another thread is writing.
         """
@@ -182,7 +195,7 @@ class RotatingWriter(Finished):
 
     def _write_pieces(self, pieces: _Pieces) -> None:
         batch = pieces.batch
-        # The times that count: who is late does not end a file.
+        # A packet that is older than the one before must not end a file, so times never decrease.
         times = np.maximum.accumulate(batch["timestamp"]) if self._interval is not None else None
         start = 0
         while start < len(batch):
@@ -198,21 +211,21 @@ class RotatingWriter(Finished):
     def write_packet(
         self, packet: Packet, *, interface: Link | None = None, comment: str | None = None
     ) -> None:
-        """Write one packet, which is handed over to its file at once: batches are much faster.
+        """Write one packet, which is passed to its file at once. `write_batch` is much faster.
 
         Parameters
         ----------
         packet : Packet or PacketView
             Needed only during the call.
         interface : Link, optional
-            Which it is of; by default one without a name, of `link_type`.
+            Interface of the packet. Default: one without a name, of `link_type`.
         comment : str, optional
-            What to say of it; only in pcapng.
+            Comment on the packet; pcapng only. Default: no comment.
 
         Raises
         ------
         FileExistsError, ValueError, OSError, RuntimeError
-            As `write_batch` does.
+            As for `write_batch`.
         """
         row = np.zeros(1, RECORD_DTYPE)
         for name in _OF_A_PACKET:
@@ -223,7 +236,7 @@ class RotatingWriter(Finished):
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other threads out; a writer that is closed is of no use to any."""
+        """Lock the writer for this thread; raise if another thread has it or it is closed."""
         if not self._lock.acquire(blocking=False):
             raise RuntimeError("another thread is writing with this writer: one at a time")
         try:
@@ -244,7 +257,7 @@ class RotatingWriter(Finished):
         start: int,
         times: np.ndarray[Any, Any] | None,
     ) -> int:
-        """How many packets from `start` on the file takes; 0 if it is to end before them."""
+        """Return how many packets from `start` on fit in the file; 0 if it must end before them."""
         stop = len(pieces.batch)
         if times is not None:
             stop = start + int(np.searchsorted(times[start:], self._until))
@@ -257,7 +270,7 @@ class RotatingWriter(Finished):
         return max(stop - start, int(writer.packets_written == 0))
 
     def _begin_file(self, time: int) -> None:
-        """Open the next file, whose first packet is of that time."""
+        """Open the next file, whose first packet has this time."""
         path = _named(self._template, self._opened, time)
         if path in self._files or (os.path.lexists(path) and not self._overwrite):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
@@ -276,31 +289,31 @@ class RotatingWriter(Finished):
             self._until = min((time // self._interval + 1) * self._interval, _LATEST)
 
     def _end_file(self) -> None:
-        """Give the file its name, and remove the oldest if that is one too many."""
+        """Complete the current file, and remove the oldest one if there are too many."""
         writer = self._writer
         if writer is None:
             return
-        writer.flush()  # if that fails, it stays the current file, and the next call goes on with it
+        writer.flush()  # if this fails, the file stays the current one, and the next call continues it
         self._writer = None
         self._packets += writer.packets_written
         writer.close()
         self._files.append(self._path)
         while self._max_files is not None and len(self._files) > self._max_files:
             oldest = self._files.popleft()
-            with contextlib.suppress(FileNotFoundError):  # who took it away needs it elsewhere
+            with contextlib.suppress(FileNotFoundError):  # it may have been moved away
                 os.unlink(oldest)
         if self._on_file is not None:
             self._on_file(self._path)
 
     def flush(self) -> None:
-        """Write out what is in the buffer; the file keeps its other name until it is whole.
+        """Write out the buffer. The current file keeps its temporary name.
 
         Raises
         ------
         ValueError
             The writer is closed.
         OSError
-            A write failed; what it left will be written by a later call.
+            A write failed; the rest will be written by a later call.
         RuntimeError
             Another thread is writing.
         """
@@ -309,7 +322,7 @@ class RotatingWriter(Finished):
                 self._writer.flush()
 
     def close(self) -> None:
-        """End the last file. A second call does nothing.
+        """Complete the last file, and close the writer. A second call does nothing.
 
         Raises
         ------
@@ -327,7 +340,9 @@ class RotatingWriter(Finished):
                 self._discard()
 
     def discard(self) -> None:
-        """Leave the last file out; those that are whole stay. After `close()` this does nothing.
+        """Discard the current file, and close the writer. Complete files stay.
+
+        After `close()` this does nothing.
 
         Raises
         ------
@@ -346,7 +361,7 @@ class RotatingWriter(Finished):
 
 
 class _Pieces:
-    """A batch and the comments on its packets, to cut."""
+    """A batch with comments that can be cut into parts."""
 
     def __init__(self, batch: Batch, comments: Mapping[int, str]) -> None:
         self.batch = batch
@@ -357,7 +372,7 @@ class _Pieces:
                 raise ValueError(f"a comment on packet {place} of {len(batch)}")
 
     def cut(self, start: int, stop: int) -> tuple[Any, ...]:
-        """The packets from `start` to `stop`, and the comments on them if there are any in all."""
+        """Return the packets from `start` to `stop` and, if the batch has any comments, those on them."""
         batch = self.batch[start:stop]
         if not self._places:
             return (batch,)
@@ -366,12 +381,12 @@ class _Pieces:
 
 
 def _with_index(template: str) -> str:
-    """The template, with an index before its endings if nothing in it tells files apart.
+    """Return the template, with an index before its suffixes if it has no fields.
 
     Raises
     ------
     ValueError
-        It has other fields, or is no template.
+        It has other fields than index and time, or is not a valid template.
     """
     try:
         fields = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
@@ -386,6 +401,6 @@ def _with_index(template: str) -> str:
 
 
 def _named(template: str, index: int, time: int) -> str:
-    """A file's name by its number and the time of its first packet."""
+    """Return the path of a file for its number and the time of its first packet."""
     moment = datetime.datetime.fromtimestamp(time // _SECOND, datetime.UTC)
     return template.format(index=index, time=moment.replace(microsecond=time % _SECOND // 1000))

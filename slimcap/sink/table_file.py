@@ -1,4 +1,4 @@
-"""Files of tables: batches in, Parquet, Arrow or CSV out, in memory that stays the same however many come."""
+"""Write batches to Parquet, Arrow or CSV files, in constant memory."""
 
 from __future__ import annotations
 
@@ -16,43 +16,54 @@ if TYPE_CHECKING:
     from slimcap.packet.batch import Batch, _Payload
 
 GROUP_SIZE: Final = 64 << 20
-"""Bytes of columns that are written at a time: a row group of Parquet, a record batch of Arrow."""
+"""Bytes of columns to write at a time, as a Parquet row group or an Arrow record batch."""
 
 GROUP_ROWS: Final = 1 << 20
-"""Most rows of that: readers hold whole groups, too."""
+"""Maximum number of rows to write at a time, since readers also hold whole groups in memory."""
 
 PART_ROWS: Final = 1 << 16
-"""Rows of a larger batch that are copied at a time."""
+"""Rows to copy at a time if a batch is larger."""
 
 FORMATS: Final = ("parquet", "arrow", "csv")
 
 Compression = Literal["zstd", "snappy", "gzip", "lz4", "none"]
-"""What a Parquet file is compressed with."""
+"""Compression of a Parquet file."""
 
 
 class TableFile(Finished):
-    """A table to write batches to. The file has another name until `close()`: it is whole, or not there.
+    """A Parquet, Arrow or CSV file to write batches to.
+
+    Writes are atomic: the file is written to a temporary file in the same folder and renamed by `close()`. As
+    a context manager it is closed on success, and discarded after an exception. Requires `slimcap[parquet]`
+    or `slimcap[arrow]`.
 
     Parameters
     ----------
     path : str or os.PathLike
-        What the file is called in the end; an older one is replaced. It ends in .parquet, .arrow or .csv.
-        What is no regular file, as a FIFO, is written to directly.
+        Path of the file; it ends in .parquet, .arrow or .csv. An existing file is replaced. Anything but a
+        regular file, such as a FIFO, is written to directly.
     columns : iterable of str, optional
-        As `ArrowStream` takes them.
-    payload : bool
-        Whether the payload is among the default columns; in CSV it is hexadecimal text.
-    compression : {"zstd", "snappy", "gzip", "lz4", "none"}
-        Of a Parquet file.
+        Names of the columns, in order: those of RECORD_DTYPE, "payload", and those of `Batch.headers`.
+        Default: those of RECORD_DTYPE except `offset`, and "payload".
+    payload : bool, default True
+        Include the payload in the default columns. In CSV it is hexadecimal text.
+    compression : {"zstd", "snappy", "gzip", "lz4", "none"}, default "zstd"
+        Compression of a Parquet file; ignored for the other formats.
 
     Raises
     ------
     ImportError
         pyarrow is not installed.
     ValueError
-        The name says no format that can be written, or there is no such column.
+        `path` does not end in one of the formats, or a column does not exist.
     OSError
-        The file cannot be made.
+        The file cannot be created.
+
+    Examples
+    --------
+    >>> with slimcap.open_file("trace.pcap") as source, TableFile("trace.arrow", ["src", "dst"]) as file:
+    ...     for batch in source.batches():
+    ...         file.add(batch)
     """
 
     def __init__(
@@ -68,8 +79,8 @@ class TableFile(Finished):
         self._text = kind == "csv"
         self._payload: _Payload = "hex" if kind == "csv" else "large_binary"
         self._columns = [field.name for field in batch_layout(columns, payload).fields]
-        self._tables: list[Any] = []  # what waits to be written, and
-        self._size = self._rows = 0  # how much it is
+        self._tables: list[Any] = []  # not written yet, and
+        self._size = self._rows = 0  # their total bytes and rows
         self._packets = 0
         self._file = PartialFile(path)
         self._path = self._file.path
@@ -80,11 +91,16 @@ class TableFile(Finished):
 
     @property
     def packets_written(self) -> int:
-        """Packets so far; some may still be in memory."""
+        """Number of packets so far; some may still be in memory."""
         return self._packets
 
     def add(self, batch: Batch) -> None:
-        """Write a batch's packets, which are needed only during the call.
+        """Write a batch's packets.
+
+        Parameters
+        ----------
+        batch : Batch
+            Needed only during the call.
 
         Raises
         ------
@@ -119,7 +135,7 @@ class TableFile(Finished):
             self._writer.write_table(table)
 
     def close(self) -> None:
-        """Write what is left, and give the file its name. A second call does nothing.
+        """Write the remaining packets, and rename the file to its path. A second call does nothing.
 
         Raises
         ------
@@ -136,7 +152,10 @@ class TableFile(Finished):
 
     @contextlib.contextmanager
     def _or_discard(self) -> Iterator[None]:
-        """Discard the file if something fails. An error names the file as the caller does."""
+        """Discard the file if the block raises.
+
+        An OSError then names the file by its final path, not by the temporary one.
+        """
         try:
             yield
         except OSError as error:
@@ -149,22 +168,22 @@ class TableFile(Finished):
             raise
 
     def discard(self) -> None:
-        """Leave no file, and an older one as it is. After `close()` this does nothing."""
+        """Remove the temporary file; an existing file stays as it is. After `close()` this does nothing."""
         writer, self._writer = self._writer, None
         self._tables.clear()
         if writer is not None:
-            with contextlib.suppress(Exception):  # it writes its last bytes, for which there may be no room
+            with contextlib.suppress(Exception):  # closing writes its last bytes: the disk may be full
                 writer.close()
         self._file.discard()
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
-    """The format that a file's name says.
+    """Return the format for the suffix of a path.
 
     Raises
     ------
     ValueError
-        It says none of FORMATS.
+        The suffix is not one of FORMATS.
     """
     suffix = Path(path).suffix[1:].lower()
     if suffix not in FORMATS:
@@ -173,7 +192,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
 
 
 def _parquet_writer(path: str, schema: Any, compression: Compression) -> Any:
-    # A dictionary of payloads would only grow, and their minimum and maximum tell nothing.
+    # Payloads hardly repeat, so a dictionary only grows; their minimum and maximum are useless.
     numbers = [name for name in schema.names if name not in {"payload", "timestamp"}]
     stamps = {"timestamp"} & set(schema.names)
     return library("pyarrow.parquet", "parquet").ParquetWriter(

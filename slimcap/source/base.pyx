@@ -67,7 +67,7 @@ cdef class Source:
     - RuntimeError if another thread is reading from the source,
     - ValueError if `timeout` is negative.
 
-    No packet is lost by that. Only one thread may read at a time; `close` and `unblock` may be called from
+    None of these loses a packet. Only one thread may read at a time; `close` and `unblock` may be called from
     any thread.
 
     Examples
@@ -245,7 +245,7 @@ cdef class Source:
             if buf is None:
                 buf = packet_from(row, self._data + row.offset)
             else:
-                if buf._memory is NULL:  # new, or a view, which it refuses
+                if buf._memory is NULL:  # a new packet, or a view, for which _own() raises
                     buf._own()
                 buf._fill(row, self._data + row.offset)
             self._next += 1

@@ -1,4 +1,4 @@
-"""Decompressing bzip2 and xz, whose libraries take their input in any pieces."""
+"""Decompressors of bzip2 and xz, whose libraries accept input in pieces of any size."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from slimcap.io.compression.stream_reader import CHUNK, Read, StreamError
 BZIP2_MAGIC: Final = b"BZh"
 XZ_MAGIC: Final = b"\xfd7zXZ\0"
 
-_STEP = 1 << 14  # from one call: what is lost of the good bytes before a broken place, at most
+_STEP = 1 << 14  # maximum output of one call, hence the maximum number of good bytes lost before damage
 _MOST_MEMORY = 1 << 28
 
 
 class StepReader:
-    """Decompresses one stream after the other.
+    """Base class of decompressors of concatenated streams.
 
-    A call of the libraries that meets damage gives nothing of what it had decompressed before, so that up to
-    16 KiB before a broken place are missing. At a cut nothing is.
+    A library call that finds damage does not return what it decompressed before. So up to 16 KiB of good data
+    before the damage are lost. Nothing is lost if the stream is truncated.
 
     Parameters
     ----------
     head : bytes
-        What was read already, at least the magic.
+        The bytes that were read already, at least the magic number.
     read : callable
-        `read(n)` gives up to n more bytes, b"" at the end.
+        `read(n)` returns up to n more bytes; b"" at the end.
 
     Raises
     ------
@@ -35,7 +35,7 @@ class StepReader:
 
     name: str
     _magic: bytes
-    _padding = b""  # may be between and behind streams
+    _padding = b""  # padding allowed between and after streams
 
     def __init__(self, head: bytes, read: Read) -> None:
         self._make, self._errors = self._library()
@@ -44,12 +44,12 @@ class StepReader:
         self._stream = self._make()
 
     def read(self) -> bytes:
-        """Some more of what was compressed; b"" at the end.
+        """Return more decompressed data; b"" at the end.
 
         Raises
         ------
         StreamError
-            The stream is broken or cut here.
+            The stream is damaged or truncated.
         """
         while not self._at_end():
             data = self._step()
@@ -66,12 +66,12 @@ class StepReader:
             data: bytes = self._stream.decompress(self._input, _STEP)
         except self._errors as error:
             raise StreamError(f"the {self.name} stream is broken: {error}") from None
-        # It keeps what it has not used yet, but for what is behind the stream.
+        # It keeps input that was not used yet, except for bytes after the end of the stream.
         self._input = self._stream.unused_data if self._stream.eof else b""
         return data
 
     def _at_end(self) -> bool:
-        """Whether no stream follows; goes on to the next if one does."""
+        """Return True if no stream follows; start the next one if there is one."""
         if not self._stream.eof:
             return False
         while True:
@@ -88,16 +88,16 @@ class StepReader:
         return False
 
     def _is_garbage(self) -> bool:
-        """What is behind and no stream: True if it is to be ignored."""
+        """Return True if trailing data after the last stream is to be ignored; else raise StreamError."""
         raise NotImplementedError
 
     def _library(self) -> tuple[Any, Any]:
-        """What makes a decompressor, and the errors that it raises."""
+        """Return a function that makes a decompressor, and the exceptions that it raises."""
         raise NotImplementedError
 
 
 class Bzip2Reader(StepReader):
-    """bzip2; what follows the last stream is ignored, as bzip2 does."""
+    """Decompressor of bzip2, which ignores trailing data after the last stream, as bzip2 does."""
 
     name = "bzip2"
     _magic = BZIP2_MAGIC
@@ -110,9 +110,10 @@ class Bzip2Reader(StepReader):
 
 
 class XzReader(StepReader):
-    """xz (The .xz File Format, 1.2.1), with stream padding; what else follows is an error, as for xz.
+    """Decompressor of xz (The .xz File Format, 1.2.1), with stream padding.
 
-    At most 256 MiB are used, which is enough for the dictionaries of all presets.
+    Other trailing data is an error, as for xz. It uses at most 256 MiB of memory, enough for the dictionaries
+    of all presets.
     """
 
     name = "xz"

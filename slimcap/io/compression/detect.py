@@ -1,4 +1,4 @@
-"""Decompressors, told by a file's first bytes."""
+"""Choose a decompressor by the first bytes of a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slimcap.io.compression.stream_reader import Read, Reader
 from slimcap.io.compression.zstd_lz4 import LZ4_MAGIC, ZSTD_MAGIC, FrameReader, is_skippable
 
 SNIFF_LEN: Final = 6
-"""Bytes at the start of a file that tell whether and how it is compressed."""
+"""Number of bytes at the start of a file that tell how it is compressed, if at all."""
 
 _READERS: Final[dict[bytes, Callable[[bytes, Read], Reader]]] = {
     GZIP_MAGIC: GzipReader,
@@ -23,12 +23,19 @@ _READERS: Final[dict[bytes, Callable[[bytes, Read], Reader]]] = {
 
 
 def decompressor(head: bytes, read: Read) -> Reader | None:
-    """What decompresses a stream that starts with `head`; None if it is not compressed.
+    """Return a decompressor for a stream, or None if the stream is not compressed.
+
+    Parameters
+    ----------
+    head : bytes
+        The first bytes of the stream, SNIFF_LEN unless it is shorter.
+    read : callable
+        `read(n)` returns up to n more bytes; b"" at the end.
 
     Raises
     ------
     ImportError
-        What it takes is not installed.
+        The package for this format is not installed.
     """
     if is_skippable(head):
         return FrameReader(head, read)

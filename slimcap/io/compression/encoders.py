@@ -1,4 +1,4 @@
-"""Compressing what is written, so that what was flushed can be read."""
+"""Compressors whose flushed output can be decompressed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slimcap.io.compression.gzip import fastest_zlib
 from slimcap.io.compression.stream_reader import lz4_library, zstd_library
 
 Compression = Literal["gzip", "zstd", "xz", "lz4", "bzip2"]
-"""What a file can be compressed with."""
+"""Supported compression formats."""
 
 ENDINGS: Final[dict[str, Compression]] = {
     ".gz": "gzip",
@@ -26,23 +26,23 @@ _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 
 
 class Encoder(Protocol):
-    """A compressor."""
+    """Interface of compressors."""
 
     def compress(self, data: memoryview, /) -> bytes:
-        """Take some more; gives what is ready of it, b"" if it only keeps it."""
+        """Add data; return the output that is ready, b"" if there is none yet."""
         ...
 
     def flush(self) -> bytes:
-        """The rest of what it took, so that all of that can be decompressed."""
+        """Return the rest of the output, so that all data so far can be decompressed."""
         ...
 
     def finish(self) -> bytes:
-        """The rest, and the end of the stream."""
+        """Return the rest of the output, and end the stream."""
         ...
 
 
 class _Flushing:
-    """gzip (RFC 1952) and zstd (RFC 8878): one stream, which can be flushed anywhere."""
+    """A compressor of gzip (RFC 1952) or zstd (RFC 8878): one stream, which can be flushed anywhere."""
 
     def __init__(self, stream: Any, flush: int, finish: int) -> None:
         self._stream = stream
@@ -62,9 +62,9 @@ class _Flushing:
 
 
 class _Concatenated:
-    """xz, bzip2 and lz4: a flush ends the stream, and another one follows.
+    """A compressor of xz, bzip2 or lz4: a flush ends the stream, and the next data starts another one.
 
-    bzip2 knows nothing else. The others do, but their modules do not pass it on.
+    bzip2 cannot flush within a stream. xz and lz4 can, but their Python modules do not expose it.
     """
 
     def __init__(self, make: Callable[[], Any]) -> None:
@@ -75,7 +75,7 @@ class _Concatenated:
         head = b""
         if self._stream is None:
             self._stream = self._make()
-            begin = getattr(self._stream, "begin", None)  # lz4
+            begin = getattr(self._stream, "begin", None)  # only lz4 has it
             head = begin() if begin is not None else b""
         made: bytes = self._stream.compress(data)
         return head + made
@@ -128,7 +128,7 @@ def _lz4(level: int) -> Encoder:
 class _Kind(NamedTuple):
     make: Callable[[int], Encoder]
     levels: range
-    level: int  # if none is asked for: what the command of that name takes
+    level: int  # default level, that of the command-line tool
 
 
 _KINDS: Final[dict[str, _Kind]] = {
@@ -141,21 +141,31 @@ _KINDS: Final[dict[str, _Kind]] = {
 
 
 def compression_of(file: object) -> Compression | None:
-    """What a file's name says that it is compressed with; None if it has none, or says nothing."""
+    """Return the compression that a path's extension stands for; None for other extensions and file objects.
+    """
     if not isinstance(file, (str, bytes, os.PathLike)):
         return None
     return ENDINGS.get(os.path.splitext(os.fsdecode(file))[1].lower())
 
 
 def encoder_for(file: object, compression: str | None, level: int | None) -> Encoder | None:
-    """The compressor of a file, as a writer's parameters say; None if it has none.
+    """Return a compressor by a writer's parameters; None for no compression.
+
+    Parameters
+    ----------
+    file : object
+        The writer's `file`.
+    compression : {"infer", "gzip", "zstd", "xz", "lz4", "bzip2"} or None
+        Compression format; "infer" chooses it by the path's extension.
+    level : int or None
+        Compression level. None: the default of the command-line tool.
 
     Raises
     ------
     ImportError
-        What it takes is not installed.
+        The package for this format is not installed.
     ValueError
-        There is no such compression or level.
+        `compression` or `level` is not valid.
     """
     if compression == "infer":
         compression = compression_of(file)

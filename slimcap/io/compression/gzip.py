@@ -1,4 +1,4 @@
-"""Decompressing gzip."""
+"""Decompressor of gzip."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from slimcap.io.compression.stream_reader import CHUNK, Read, StreamError
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 
-_MOST_OUT = 1 << 18  # from one call: what a bomb may blow up to at once
+_MOST_OUT = 1 << 18  # maximum output of one call, which bounds the memory used by a decompression bomb
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
 class GzipReader:
-    """Decompresses gzip (RFC 1952).
+    """Decompressor of gzip (RFC 1952).
 
-    Several members are one stream; what follows the last and is none is ignored, as gzip does.
+    Several members are one stream. Trailing data after the last member is ignored, as by gzip.
 
     Parameters
     ----------
     head : bytes
-        What was read already.
+        The bytes that were read already.
     read : callable
-        `read(n)` gives up to n more bytes, b"" at the end.
+        `read(n)` returns up to n more bytes; b"" at the end.
     """
 
     name = "gzip"
@@ -36,15 +36,15 @@ class GzipReader:
         self._careful = False
 
     def read(self) -> bytes:
-        """Some more of what was compressed; b"" at the end.
+        """Return more decompressed data; b"" at the end.
 
         Raises
         ------
         StreamError
-            The stream is broken or cut here.
+            The stream is damaged or truncated.
         """
         while not self._at_end():
-            # Also with no input left: the decompressor may hold back output that did not fit.
+            # Call it even without input: the decompressor may hold back output that did not fit.
             data = self._decompress(_MOST_OUT)
             if data:
                 return data
@@ -55,7 +55,7 @@ class GzipReader:
         return b""
 
     def _at_end(self) -> bool:
-        """Whether no member follows; goes on to the next if one does."""
+        """Return True if no member follows; start the next one if there is one."""
         if not self._member.eof:
             return False
         while len(self._input) < len(GZIP_MAGIC):
@@ -69,9 +69,9 @@ class GzipReader:
         return False
 
     def _decompress(self, most: int) -> bytes:
-        """Some output.
+        """Return some output.
 
-        At an error the last step is done again byte by byte: zlib drops what precedes the error.
+        After an error, repeat the last step byte by byte, because zlib discards the output before the error.
         """
         if self._careful:
             return self._step_bytes(most)
@@ -100,11 +100,11 @@ class GzipReader:
 
 
 def fastest_zlib() -> tuple[Any, tuple[type[Exception], ...]]:
-    """zlib-ng if it is installed, which is a third faster, else the standard library's."""
+    """Return the module zlib-ng if installed, which is a third faster, else zlib; and its exceptions."""
     try:
         from zlib_ng import zlib_ng
     except ImportError:
         return zlib, (zlib.error,)
-    # Its stub says that `error` is an exception, not a class of them.
+    # In its stub, `error` is an exception instead of an exception class.
     fast: Any = zlib_ng
     return fast, (fast.error,)

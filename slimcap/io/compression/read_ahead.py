@@ -1,4 +1,4 @@
-"""A decompressor on a thread of its own."""
+"""A read-ahead thread for decompressors."""
 
 from __future__ import annotations
 
@@ -12,71 +12,73 @@ from typing import Final
 from slimcap.io.compression.stream_reader import KEPT, Piece, Reader
 
 MOST_AHEAD: Final = KEPT // 2
-"""Bytes that may lie ready before the thread waits; one piece more may come."""
+"""Maximum number of bytes in the queue before the thread waits. The last piece may exceed it."""
 
-_WAKE = 1 << 20  # bytes that are worth waking the reader for
-_JOIN = 1.0  # seconds: only a disk that hangs keeps the thread longer
+_WAKE = 1 << 20  # bytes for which the reader is woken
+_JOIN = 1.0  # seconds; the thread needs longer only if the disk hangs
 
 
 class Ahead:
-    """Reads a decompressor ahead of who takes from it, and ends with this.
+    """A read-ahead thread that runs a decompressor. It ends with this object.
 
     Parameters
     ----------
     reader : Reader
-        Used by the thread alone from now on. It may read only what does not make it wait for others.
+        The decompressor. From now on only the thread uses it. Its input must never wait for another process.
     close : callable
-        Called by the thread at its end, when nothing reads any more.
+        Called by the thread when it ends, after the last read.
     """
 
     def __init__(self, reader: Reader, close: Callable[[], object]) -> None:
         self._pipe = _Pipe()
-        # It must not hold on to this, or this would never die.
+        # The thread must not refer to this object, or `__del__` would never be called.
         self._thread = threading.Thread(
             target=_pump, args=(reader, close, self._pipe), name="slimcap decompressor", daemon=True
         )
         self._thread.start()
 
     def fileno(self) -> int:
-        """A descriptor that can be read (poll) when there is something to take."""
+        """Return a descriptor that polls readable when a piece is available."""
         return self._pipe.fd
 
     def ready(self) -> bool:
-        """Whether a piece is there, which is not the last and no exception."""
+        """Return True if a piece is available that is neither the end nor an exception."""
         return self._pipe.ready()
 
     def take(self) -> Piece | None:
-        """The next piece, None if there is none yet, b"" at the end; or raises what came in its place."""
+        """Return the next piece, None if there is none yet, b"" at the end; or raise the thread's exception.
+        """
         return self._pipe.take()
 
     def close(self) -> None:
-        """End the thread. What was read ahead is lost."""
+        """End the thread and discard what was read ahead."""
         self._pipe.close()
         self._thread.join(_JOIN)
 
     def __del__(self) -> None:
-        # Without waiting: this may run in any thread, even in that one.
+        # Do not join: this may run in any thread, even in the read-ahead thread.
         with suppress(AttributeError):
             self._pipe.close()
 
 
 class _Pipe:
-    """Pieces on their way from the thread to the reader.
+    """A queue of pieces from the thread to the reader.
 
-    Neither is woken for every piece: the reader when there is enough, the thread when there is room for much.
-    The thread takes no lock for a piece either, which would cost a tenth of what decompressing zstd does.
+    Neither side is woken for every piece: the reader is woken for _WAKE bytes, the thread when half of the
+    queue is free. Adding a piece takes no lock, which would cost a tenth of the time that decompressing zstd
+    takes.
     """
 
     def __init__(self) -> None:
         self._pieces: deque[Piece | BaseException] = deque()
-        self._given = self._taken = 0  # bytes, which the thread, and which the reader counts
-        self._unseen = _WAKE  # bytes that the reader was not woken for; the first piece is worth it
+        self._given = self._taken = 0  # bytes added, counted by the thread, and taken, counted by the reader
+        self._unseen = _WAKE  # bytes since the reader was last woken; the first piece wakes it
         self._closed = False
         self._changed = threading.Condition()
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def put(self, piece: Piece | BaseException) -> bool:
-        """Add a piece, and wait until there is room for more; False once closed. An empty one is the last."""
+        """Add a piece, an empty one at the end, and wait for space for more; return False once closed."""
         size = 0 if isinstance(piece, BaseException) else len(piece)
         self._pieces.append(piece)
         self._given += size
@@ -90,20 +92,20 @@ class _Pipe:
         return not self._closed
 
     def ready(self) -> bool:
-        # Only the reader takes pieces, so that what is there stays.
+        # Only the reader removes pieces, so the first one cannot disappear.
         return bool(self._pieces) and not isinstance(self._pieces[0], BaseException) and bool(self._pieces[0])
 
     def take(self) -> Piece | None:
         if not self._pieces:
             with suppress(BlockingIOError):
                 os.eventfd_read(self.fd)
-            # One that came before that read had its wake-up taken away.
+            # The read also cleared the wake-up of a piece that was added just before it: look again.
             if not self._pieces:
                 return None
         piece = self._pieces[0]
         if isinstance(piece, BaseException):
             raise piece.with_traceback(None)
-        if piece:  # else it is the last, and stays: who asks again gets it again
+        if piece:  # the end stays in the queue, for further calls
             self._pieces.popleft()
             self._taken += len(piece)
             if self._has_room():
@@ -125,7 +127,7 @@ class _Pipe:
 
 
 def _pump(reader: Reader, close: Callable[[], object], pipe: _Pipe) -> None:
-    """Read to the end or to an error, which is the last piece."""
+    """Run the decompressor to its end or to an exception, which becomes the last piece."""
     try:
         piece = reader.read()
         while piece:

@@ -1,4 +1,4 @@
-"""What decompressors have in common, and compressors with them."""
+"""Types and libraries that decompressors and compressors have in common."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeAlias
 
 CHUNK: Final = 1 << 17
-"""Compressed bytes to read at a time."""
+"""Number of compressed bytes to read at a time."""
 
 KEPT: Final = 1 << 22
-"""What a `Reader` gave stays as it is until it gave so many bytes more."""
+"""Data returned by a `Reader` stays valid until this number of bytes was returned after it."""
 
 Read: TypeAlias = Callable[[int], bytes]
-"""`read(n)` gives up to n more compressed bytes, b"" at the end."""
+"""`read(n)` returns up to n more compressed bytes; b"" at the end."""
 
 Piece: TypeAlias = bytes | memoryview
-"""Some of what a stream was decompressed to."""
+"""A piece of decompressed data."""
 
 
 def zstd_library() -> Any:
-    """zstandard if it is installed, else from Python 3.14 on the standard library's module.
+    """Import zstandard, or, if it is not installed, the standard library's module of Python 3.14 and later.
 
     Raises
     ------
     ImportError
-        There is neither.
+        Neither is available.
     """
     for name in ("zstandard", "compression.zstd"):
         with contextlib.suppress(ImportError):
@@ -35,12 +35,12 @@ def zstd_library() -> Any:
 
 
 def lz4_library() -> Any:
-    """lz4.frame.
+    """Import lz4.frame.
 
     Raises
     ------
     ImportError
-        It is not installed.
+        lz4 is not installed.
     """
     try:
         return importlib.import_module("lz4.frame")
@@ -49,7 +49,7 @@ def lz4_library() -> Any:
 
 
 class StreamError(Exception):
-    """A compressed stream is broken, or (`cut`) ends too early. What came before that was given."""
+    """A compressed stream is damaged or, with `cut`, truncated. All data before was returned already."""
 
     def __init__(self, reason: str, cut: bool = False) -> None:
         super().__init__(reason)
@@ -58,16 +58,16 @@ class StreamError(Exception):
 
 
 class Reader(Protocol):
-    """A decompressor."""
+    """Interface of decompressors."""
 
     @property
     def name(self) -> str:
-        """What it decompresses, as `PcapSource.compression` has it."""
+        """Name of the compression, as in `PcapSource.compression`."""
         ...
 
     def read(self) -> Piece:
-        """Some more of what was compressed, which stays as it is for `KEPT` bytes more; b"" at the end.
+        """Return more decompressed data; b"" at the end. It is valid until `KEPT` more bytes were returned.
 
-        Raises StreamError, or what reading raises.
+        Raises StreamError, or an exception of reading the input.
         """
         ...

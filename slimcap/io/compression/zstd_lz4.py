@@ -1,10 +1,10 @@
-"""Decompressing zstd (RFC 8878) and lz4 (LZ4 frame format 1.6), which come in frames of blocks.
+"""Decompressors of zstd (RFC 8878) and lz4 (LZ4 frame format 1.6), whose streams are frames of blocks.
 
     frame      magic  header  block  block …  checksum
     skippable  magic  size  anything            between frames, of either kind
 
-Their libraries get one block at a time. So nothing that came before a bad block is lost, one call gives no
-more than a block holds, and where a frame is cut shows.
+The libraries are given one block at a time. So no data before a damaged block is lost, a call returns at most
+one block, and it is known where a frame is truncated.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ LZ4_MAGIC: Final = b"\x04\x22\x4d\x18"
 
 _MAGIC_LEN = 4
 _SKIPPABLE_HEADER = 8
-_MOST_HEADER = 19  # bytes that tell how long a header, or a block, is
-_MOST_ZSTD = 1 << 17  # bytes that a block holds (RFC 8878, section 3.1.1.2.4)
+_MOST_HEADER = 19  # bytes that suffice to tell the size of a header or a block
+_MOST_ZSTD = 1 << 17  # maximum size of a block (RFC 8878, section 3.1.1.2.4)
 
 
 def is_skippable(head: bytes) -> bool:
-    """Whether a skippable frame starts there: 0x184d2a50 to 0x184d2a5f (RFC 8878, section 3.1.2)."""
+    """Return True if `head` starts a skippable frame: 0x184d2a50 to 0x184d2a5f (RFC 8878, section 3.1.2)."""
     return len(head) >= _MAGIC_LEN and head[0] >> 4 == 5 and head[1:4] == b"\x2a\x4d\x18"
 
 
 class _Frame:
-    """One frame, and how far it was read."""
+    """Base class of frames: one frame and the read position in it."""
 
     name: ClassVar[str]
 
@@ -49,17 +49,20 @@ class _Frame:
         self.done = False
 
     def size(self, head: bytes) -> int:
-        """Bytes of the next piece, which starts with `head`; more than that has if it does not tell yet."""
+        """Return the size in bytes of the next piece, which starts with `head`.
+
+        If `head` is too short to tell, return a number larger than its length.
+        """
         return self._place(head)
 
     def take(self, piece: Piece) -> Piece:
-        """Decompress the next piece, all of it."""
+        """Decompress the next piece, which must be complete."""
         data = self.decompress(piece)
         self._go_on(piece)
         return data
 
     def decompress(self, data: Piece) -> Piece:
-        """What the library makes of some more bytes."""
+        """Pass bytes to the library and return its output."""
         try:
             made: Piece = self._stream.decompress(data, *self._limit)
         except self._errors as error:
@@ -76,16 +79,16 @@ class _Frame:
         raise NotImplementedError
 
     def _go_on(self, piece: Piece) -> None:
-        """Note what comes behind this piece."""
+        """Determine the kind of the piece after this one."""
         raise NotImplementedError
 
     def _library(self, room: _Room) -> tuple[Any, Any]:
-        """A decompressor, and the errors that it raises. What it gives may lie in `room`."""
+        """Return a decompressor and the exceptions that it raises. Its output may be in `room`."""
         raise NotImplementedError
 
 
 class _ZstdFrame(_Frame):
-    """RFC 8878, section 3.1.1.
+    """A zstd frame (RFC 8878, section 3.1.1).
 
     magic (4)  descriptor (1)  window (0-1)  dictionary (0-4)  content size (0-8)
     """
@@ -102,7 +105,7 @@ class _ZstdFrame(_Frame):
         if len(head) < 3:
             return 3
         kind, size = head[0] >> 1 & 3, int.from_bytes(head[:3], "little") >> 3
-        return 3 + (1 if kind == 1 else size)  # 1: one byte, so many times
+        return 3 + (1 if kind == 1 else size)  # 1 (RLE): one byte, which is repeated `size` times
 
     def _go_on(self, piece: Piece) -> None:
         if self._place == self._header_size:
@@ -120,9 +123,9 @@ class _ZstdFrame(_Frame):
 
 
 class _ZstdStream:
-    """One frame, decompressed by zstandard to memory that is used again and again.
+    """A decompressor of one frame that uses zstandard, with reused memory for its output.
 
-    Its other ways make fresh bytes of every block, which takes as long as decompressing them.
+    zstandard's other interfaces allocate memory for every block, which takes as long as the decompression.
     """
 
     def __init__(self, zstandard: Any, room: _Room) -> None:
@@ -135,14 +138,17 @@ class _ZstdStream:
         room = self._room.some()
         try:
             size: int = self._reader.readinto1(room)
-        except _Hungry:  # a header, a checksum, an empty block: nothing came of it
+        except _Hungry:  # a header, a checksum or an empty block has no output
             return b""
         self._room.use(size)
         return room[:size]
 
 
 class _Feed:
-    """What the stream reader reads: a piece at a time, where b"" would be the end for good."""
+    """Input of the stream reader: one piece at a time.
+
+    If there is none, `read` raises _Hungry, because the stream reader takes b"" as the end of the stream.
+    """
 
     piece: Piece | None = None
 
@@ -154,30 +160,33 @@ class _Feed:
 
 
 class _Hungry(Exception):
-    """All that is there was decompressed."""
+    """The stream reader needs more input."""
 
 
 class _Room:
-    """Memory for what frames are decompressed to, from front to back and from the front again."""
+    """A circular buffer for the output of frames."""
 
     def __init__(self) -> None:
-        # Besides what is kept: what is left over at the end, and the block that is being written.
+        # KEPT, plus the unused rest at the end and the block being written.
         self._memory = memoryview(mmap.mmap(-1, KEPT + 2 * _MOST_ZSTD))
         self._at = 0
 
     def some(self) -> memoryview:
-        """Room for any block of zstd."""
+        """Return memory for a zstd block of any size."""
         if len(self._memory) - self._at < _MOST_ZSTD:
             self._at = 0
         return self._memory[self._at : self._at + _MOST_ZSTD]
 
     def use(self, size: int) -> None:
-        """Keep so much of what `some` gave."""
+        """Mark the first `size` bytes that `some` returned as used."""
         self._at += size
 
 
 class _Lz4Frame(_Frame):
-    """Magic (4)  flags (1)  block size (1)  content size (0, 8)  dictionary (0, 4)  checksum (1)."""
+    """An lz4 frame.
+
+    magic (4)  flags (1)  block size (1)  content size (0, 8)  dictionary (0, 4)  checksum (1)
+    """
 
     name = "lz4"
 
@@ -185,14 +194,14 @@ class _Lz4Frame(_Frame):
         if len(head) < 6:
             return 6
         self._flags = head[4]
-        # Without a limit, lz4 holds back output that is more than twice its input.
+        # Without a limit, lz4 holds back output that is more than twice as long as its input.
         self._limit = (1 << 8 + 2 * (head[5] >> 4 & 7),)
         return 7 + (8 if self._flags & 8 else 0) + (4 if self._flags & 1 else 0)
 
     def _block_size(self, head: bytes) -> int:
         if len(head) < 4:
             return 4
-        size = int.from_bytes(head[:4], "little") & 0x7FFF_FFFF  # above it: not compressed
+        size = int.from_bytes(head[:4], "little") & 0x7FFF_FFFF  # the highest bit: not compressed
         if size == 0:
             return 4
         if size > self._limit[0]:
@@ -205,7 +214,7 @@ class _Lz4Frame(_Frame):
             self._place = self._block_size
         elif self._place == self._checksum_size:
             self.done = True
-        elif len(piece) == 4:  # the mark at the end
+        elif len(piece) == 4:  # the end mark
             self._place = self._checksum_size
             self.done = not self._flags & 4
 
@@ -214,21 +223,21 @@ class _Lz4Frame(_Frame):
 
 
 class FrameReader:
-    """Decompresses zstd and lz4: one frame after the other, skippable ones anywhere.
+    """Decompressor of zstd and lz4: a sequence of frames, with skippable frames anywhere.
 
-    What follows and is no frame is an error, as it is for zstd and lz4.
+    As for zstd and lz4, trailing data that is not a frame is an error.
 
     Parameters
     ----------
     head : bytes
-        What was read already.
+        The bytes that were read already.
     read : callable
-        `read(n)` gives up to n more bytes, b"" at the end.
+        `read(n)` returns up to n more bytes; b"" at the end.
 
     Raises
     ------
     ImportError
-        The library is not installed; if a skippable frame comes first, from `read`.
+        The package is not installed. If the stream starts with a skippable frame, `read` raises it instead.
     """
 
     name = "zstd"  # or lz4: a skippable frame may be of either
@@ -243,12 +252,12 @@ class FrameReader:
             self._next_frame()
 
     def read(self) -> Piece:
-        """Some more of what was compressed, which stays as it is for `KEPT` bytes more; b"" at the end.
+        """Return more decompressed data; b"" at the end. It is valid until `KEPT` more bytes were returned.
 
         Raises
         ------
         StreamError
-            The stream is broken or cut here.
+            The stream is damaged or truncated.
         """
         while self._frame is not None or self._next_frame():
             data = self._next_piece(self._frame) if self._frame is not None else b""
@@ -257,7 +266,7 @@ class FrameReader:
         return b""
 
     def _next_piece(self, frame: _Frame) -> Piece:
-        """Decompress the next piece of a frame."""
+        """Read and decompress the next piece of a frame."""
         while True:
             have = len(self._input) - self._at
             size = frame.size(self._input[self._at : self._at + _MOST_HEADER])
@@ -272,7 +281,7 @@ class FrameReader:
         return data
 
     def _last_piece(self, frame: _Frame) -> Piece:
-        """What can be had of a piece that is cut; once there is nothing more, StreamError."""
+        """Return the output of a truncated piece; raise StreamError when there is none left."""
         rest, self._input, self._at = self._input[self._at :], b"", 0
         data = frame.decompress(rest) if rest else b""
         if not data:
@@ -280,7 +289,7 @@ class FrameReader:
         return data
 
     def _next_frame(self) -> bool:
-        """Go on to the next frame, over skippable ones; False at the end."""
+        """Start the next frame after skippable ones; return False at the end."""
         while True:
             if not self._skip_on():
                 raise StreamError("the compressed stream is cut in a skippable frame", cut=True)
@@ -300,7 +309,7 @@ class FrameReader:
         return False
 
     def _skip_on(self) -> bool:
-        """Pass over what is to be skipped; False if the file ends in it."""
+        """Skip the rest of a skippable frame; return False if the file ends in it."""
         while True:
             step = min(self._skip, len(self._input) - self._at)
             self._at += step
@@ -311,7 +320,7 @@ class FrameReader:
                 return False
 
     def _have(self, size: int) -> bool:
-        """Whether so many bytes are there, or can be read."""
+        """Read until `size` bytes are buffered; return False if the file ends before."""
         while len(self._input) - self._at < size:
             if not self._read_more(size):
                 return False

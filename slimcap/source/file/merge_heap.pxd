@@ -12,7 +12,7 @@ from libc.string cimport memcpy
 from slimcap.packet.record cimport Record
 
 cdef struct Head:
-    int64_t time            # of rows[next]; if there are no rows, a time before which the file comes first
+    int64_t time            # of rows[next]; if there are no rows, the time at which to refill the file
     uint32_t order          # number of the file; decides between packets of the same time
     const Record* rows      # rows and data are owned by the file's source
     const uint8_t* data

@@ -277,7 +277,7 @@ def _exchange(netlink: socket.socket, request: int, flags: int, body: bytes) -> 
                         raise OSError(code, os.strerror(code))
                     if kind == _NLMSG_DONE:
                         return answers, whole
-                    raise _nonsense()  # an acknowledgement, which was not asked for
+                    raise _nonsense()  # an acknowledgement, which was not requested
                 answers.append(message)
             if not flags & _NLM_F_DUMP:
                 return answers, whole

@@ -47,7 +47,7 @@ cdef class MockSocket(CaptureSocket):
     cdef int _error
     cdef LinkState _state
     cdef bint _frozen               # every packet is dropped
-    cdef bint _keeps                # packets that were added are repeated for ever
+    cdef bint _keeps                # the packets that were added are returned again and again
     cdef readonly object added      # callback for each added packet, or None
     cdef public bint drop_when_full
     cdef void _acquire(self) noexcept nogil

@@ -178,8 +178,7 @@ cdef class MockSocket(CaptureSocket):
         PyThread_acquire_lock(self._lock, WAIT_LOCK)
 
     cdef int _enter(self) except -1:
-        """Take the lock. Only in the process that made it, since in a forked one it may be locked for ever.
-        """
+        """Take the lock; raise RuntimeError in a forked process, where it may be locked for ever."""
         if not self.is_ours():
             raise RuntimeError(FORKED)
         with nogil:
@@ -621,7 +620,7 @@ cdef class RingMock(RingSource):
         device._tell_producer()
 
     def _keep(self):
-        """Repeat the blocks that were filled for ever."""
+        """From now on return the same filled blocks again and again."""
         cdef MockSocket device = self.device
         cdef Py_ssize_t filled = 0
         self._check_open()
@@ -646,7 +645,7 @@ cdef class SocketMock(SocketSource):
         return self.device
 
     def _keep(self):
-        """Repeat the messages that were added for ever."""
+        """From now on return the same messages again and again."""
         cdef MockSocket device = self.device
         self._check_open()
         if device is None or device._messages is None or device._messages.is_empty():

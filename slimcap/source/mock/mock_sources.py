@@ -65,7 +65,7 @@ class _Mock:
         CaptureUnblocked
             The `Replay` that feeds the mock was stopped.
         TimeoutError
-            There was no space in time: nobody reads, or views keep what was read.
+            There was no space in time: no reader, or its views still use the memory.
         ValueError
             After `run(drain=False)`.
         """
@@ -128,7 +128,7 @@ class _Mock:
         Parameters
         ----------
         drain : bool, default True
-            False: instead, repeat for ever what was added so far, for benchmarks. Nothing can be added any
+            False: return the packets added so far again and again, for benchmarks. Nothing can be added any
             more.
 
         Raises

@@ -105,7 +105,10 @@ class Replay:
                 self._take_signal()
 
     def _take_signal(self) -> None:
-        """Have the source raise now what `stop` told it too late, instead of at its next reader."""
+        """Consume an `unblock()` by `stop` that came too late for our read.
+
+        Otherwise the source's next reader would raise CaptureUnblocked.
+        """
         self._unblocked = False
         with contextlib.suppress(CaptureStopped, CaptureUnblocked, EOFError, TimeoutError):
             self._source.next_batch(1, 0)
