@@ -168,8 +168,7 @@ cdef class _Object(Input):
 
 
 cdef object _copy(object data, Block block, Py_ssize_t at, Py_ssize_t size):
-    """Copy the result of a file object's `read`; return its size, which the caller checks. None: nothing yet.
-    """
+    """Copy the result of a file object's `read`; return its size, for the caller to check, or None."""
     cdef Borrowed given
     if data is None:
         return None

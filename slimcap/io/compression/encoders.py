@@ -141,8 +141,7 @@ _KINDS: Final[dict[str, _Kind]] = {
 
 
 def compression_of(file: object) -> Compression | None:
-    """Return the compression that a path's extension stands for; None for other extensions and file objects.
-    """
+    """Return the compression that a path's extension stands for; None for any other file."""
     if not isinstance(file, (str, bytes, os.PathLike)):
         return None
     return ENDINGS.get(os.path.splitext(os.fsdecode(file))[1].lower())

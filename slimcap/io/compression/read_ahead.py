@@ -46,8 +46,7 @@ class Ahead:
         return self._pipe.ready()
 
     def take(self) -> Piece | None:
-        """Return the next piece, None if there is none yet, b"" at the end; or raise the thread's exception.
-        """
+        """Return the next piece, None if there is none yet, b"" at the end; raise the thread's exception."""
         return self._pipe.take()
 
     def close(self) -> None:

@@ -49,7 +49,7 @@ def lz4_library() -> Any:
 
 
 class StreamError(Exception):
-    """A compressed stream is damaged or, with `cut`, truncated. All data before was returned already."""
+    """A compressed stream is damaged or, with `cut`, truncated. The data before that was returned already."""
 
     def __init__(self, reason: str, cut: bool = False) -> None:
         super().__init__(reason)
