@@ -23,7 +23,7 @@ def test_full_ring_repeats_its_packets() -> None:
     with methods.full_ring(SMALL) as source:
         in_ring = (
             (4096 - 48) // 136 * 8
-        )  # header 48, sockaddr_ll, alignment: the packet at 82, 8-aligned behind it
+        )  # header 48, sockaddr_ll, alignment: the packet at 82, 8-aligned after it
         seen = [source.next_payload() for _ in range(3 * in_ring)]
         assert {len(payload) for payload, _, _ in seen} == {SNAPLEN}
         assert {total_len for _, _, total_len in seen} == {PACKET_LEN}

@@ -201,7 +201,7 @@ def test_vlan_loads_are_0_on_a_file() -> None:
 
 
 def back(instructions: int) -> tuple[int, int, int, int]:
-    """Jump so many instructions back, counted from the next one."""
+    """Jump back by a number of instructions, counted from the next one."""
     return bpf.JMP | bpf.JA, 0, 0, 2**32 - instructions
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from support.bpf_oracles import (
     ETHERNET,
     RET,
     interpret,
+    parse_dump,
 )
 from support.peers import run_peer
 
@@ -57,15 +57,8 @@ def _libpcap() -> None:
         pytest.skip(str(error))
 
 
-def parse_dump(text: str) -> Program:
-    """Parse the output of `tcpdump -dd`."""
-    found = re.findall(r"\{ (\w+), (\w+), (\w+), (\w+) \},", text)
-    assert len(found) == len(text.splitlines())
-    return check(tuple(int(field, 0) for field in one) for one in found)
-
-
 def compile_with_tcpdump(tcpdump: str, file: Path, expression: str) -> Program | str:
-    """Return the program for a file, or the reason why there is none."""
+    """Return the program for a file, or the reason why tcpdump refuses it."""
     done = run_peer(tcpdump, "-r", file, "-dd", expression, reads=[file], check=False)
     if done.returncode == 0:
         return parse_dump(done.stdout.decode())

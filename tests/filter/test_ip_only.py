@@ -46,7 +46,7 @@ def in_line_tags(frame: bytes) -> int:
 
 
 def has_ip(frame: bytes, tags: int) -> bool:
-    """Return True if there is a byte of IP after at most so many tags."""
+    """Return True if there is a byte of IP after at most `tags` tags."""
     head = re.match(rb"(?s).{12}((?:\x81\x00..|\x88\xa8..|\x91\x00..)*)", frame)
     if not head or len(head[1]) > 4 * tags:
         return False

@@ -1,4 +1,4 @@
-"""Fixtures of the live tests: a network namespace each, so that they may run side by side."""
+"""Fixtures of the live tests: a network namespace each, so that they can run in parallel."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from slimcap import RingSource, SocketSource
+from support.capture_command import CaptureCommand
 from support.netns import Namespace, Veth, lacking
+from support.threads import wait_until
+from support.traffic import LiveSource
 
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_ADMIN": 21}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def may_go_live() -> None:
-    """Skips (see `lacking`) what cannot run here."""
+    """Skip (see `lacking`) without `ip` or the capabilities."""
     if shutil.which("ip") is None:
         lacking("ip is not installed (Debian: apt install iproute2)")
     status = Path("/proc/self/status").read_text()
@@ -32,7 +37,7 @@ def may_go_live() -> None:
 
 @pytest.fixture
 def new_namespace() -> Iterator[Callable[[], Namespace]]:
-    """Makes network namespaces, which end with the test."""
+    """Makes network namespaces, which are removed after the test."""
     with contextlib.ExitStack() as stack:
 
         def make() -> Namespace:
@@ -53,10 +58,45 @@ def namespace(new_namespace: Callable[[], Namespace]) -> Namespace:
 def veth(namespace: Namespace) -> Veth:
     """A veth pair in a fresh namespace, up and silent."""
     left, right = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
-    namespace.ip(f"link add left address {left.hex(':')} type veth peer name right address {right.hex(':')}")
-    for end in ("left", "right"):
-        namespace.quiet(end)
-        namespace.ip(f"link set dev {end} up")
-    for end in ("left", "right"):
-        namespace.wait_until_active(end)
-    return Veth(namespace, "left", "right", left, right)
+    ends = ("left", "right")
+    namespace.ip_batch(
+        f"link add left address {left.hex(':')} type veth peer name right address {right.hex(':')}",
+        *(f"link set dev {end} addrgenmode none up" for end in ends),  # see Namespace.quiet
+    )
+    wait_until(lambda: "qdisc noop " not in namespace.ip("link show up"))  # see Namespace.wait_until_active
+    return Veth(namespace, *ends, left, right)
+
+
+@pytest.fixture(params=[RingSource, SocketSource], ids=["ring", "socket"])
+def kind(request: pytest.FixtureRequest) -> type[LiveSource]:
+    """Each kind of live source."""
+    live_source: type[LiveSource] = request.param
+    return live_source
+
+
+@pytest.fixture
+def opened(veth: Veth, kind: type[LiveSource]) -> Iterator[Callable[..., LiveSource]]:
+    """Opens sources of each kind at the right end of the veth pair, or at another interface."""
+    with contextlib.ExitStack() as stack:
+
+        def open_source(name: str = "right", **options: Any) -> LiveSource:
+            if kind is RingSource:
+                # Each block timeout uses up a block for a single packet, and the machine may be busy.
+                options = {"block_size": 1 << 16, "num_blocks": 64} | options
+            with veth.namespace.inside():
+                return stack.enter_context(kind(name, **options))
+
+        yield open_source
+
+
+@pytest.fixture
+def capture(veth: Veth) -> Iterator[Callable[..., CaptureCommand]]:
+    """Starts `slimcap capture` in the namespace of the veth pair; kills it after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*args: str | Path, **options: Any) -> CaptureCommand:
+            started = CaptureCommand(veth, *args, **options)
+            stack.callback(started.close)
+            return started
+
+        yield start

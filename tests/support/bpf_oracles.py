@@ -11,6 +11,7 @@ import errno
 import operator
 import os
 import random
+import re
 import socket
 import struct
 from collections.abc import Callable, Sequence
@@ -93,6 +94,13 @@ def _instruction(rng: random.Random, words: Sequence[int], after: int) -> Instru
             )
         ),
     )[kind - 5]
+
+
+def parse_dump(text: str) -> Program:
+    """Parse the output of `tcpdump -dd`."""
+    found = re.findall(r"\{ (\w+), (\w+), (\w+), (\w+) \},", text)
+    assert len(found) == len(text.splitlines())
+    return check(tuple(int(field, 0) for field in one) for one in found)
 
 
 class _Header(ctypes.Structure):

@@ -131,7 +131,7 @@ def ip_of(frame: bytes) -> tuple[str, int]:
 
 
 def iso(ns: int, digits: int) -> str:
-    """Return a time as `2024-03-01 12:00:00.000004`, with so many digits of the fraction."""
+    """Return a time as `2024-03-01 12:00:00.000004`, with `digits` digits of the fraction."""
     seconds, fraction = divmod(ns, 10**9)
     text = str(np.datetime64(seconds, "s")).replace("T", " ")
     return f"{text}.{fraction:09}"[: len(text) + 1 + digits]

@@ -85,6 +85,14 @@ class Namespace:
         assert done.returncode == 0, f"ip {arguments}: {done.stderr}"
         return done.stdout
 
+    def ip_batch(self, *commands: str) -> None:
+        """Run several commands of `ip` in one process, which is much faster than one process each."""
+        with self.inside():
+            done = subprocess.run(
+                ["ip", "-batch", "-"], input="\n".join(commands), capture_output=True, text=True, timeout=20
+            )
+        assert done.returncode == 0, f"ip {commands}: {done.stderr}"
+
     def sysctl(self, path: str, value: object) -> None:
         """Write to /proc/sys as this namespace sees it."""
         with self.inside():

@@ -1,4 +1,4 @@
-"""Frames to send, and reading what came of them."""
+"""Frames to send, and reading the captured packets."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import os
 import struct
 import time
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pytest
 
-from slimcap import Source
+from slimcap import RingSource, SocketSource, Source
 
 LEFT, RIGHT = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 OTHER, ALL, GROUP = bytes.fromhex("020000000099"), b"\xff" * 6, bytes.fromhex("01005e000001")
 PAGE = os.sysconf("SC_PAGESIZE")
 SMALL = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 0.001}
 
+
+LiveSource: TypeAlias = RingSource | SocketSource
 
 # ---- frames
 
@@ -27,7 +29,7 @@ def ethernet(payload: bytes, kind: int = 0x0800, dst: bytes = RIGHT, src: bytes 
 
 
 def udp(n: int = 0, size: int = 20, port: int = 5000) -> bytes:
-    """IPv4 and UDP with a number in it."""
+    """Build an IPv4 packet with UDP and a number in it."""
     data = struct.pack("!I", n) + bytes((n + i) % 251 for i in range(size))
     head = struct.pack(
         "!BBHHHBBH4s4s", 0x45, 0, 28 + len(data), n & 0xFFFF, 0, 64, 17, 0, b"\xc0\0\2\1", b"\xc0\0\2\2"
@@ -72,7 +74,7 @@ class Got(NamedTuple):
 
 
 def collect(source: Source, count: int, within: float = 10) -> list[Got]:
-    """So many packets, copied; the blocks they were in are given back."""
+    """Return copies of the next `count` packets; their blocks are released."""
     end = time.monotonic() + within
     got: list[Got] = []
     while len(got) < count:
@@ -87,6 +89,9 @@ def payloads(got: Iterable[Got]) -> list[bytes]:
     return [one.data for one in got]
 
 
-def assert_silent(source: Source) -> None:
+def assert_silent(source: LiveSource) -> None:
+    """Fail if a source has a packet. This stops the capture, which also delivers an unfinished block."""
     with pytest.raises(TimeoutError):
-        source.next_batch(timeout=0.2)
+        source.next_batch(timeout=0.02)
+    source.stop()
+    assert [bytes(packet.payload) for packet in source] == []

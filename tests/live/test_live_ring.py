@@ -1,4 +1,4 @@
-"""What holds of RingSource alone: blocks, on loan and back, and what the kernel does when there are none."""
+"""RingSource: blocks that are held and released, and what happens when there are none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from support.traffic import (
 
 @pytest.fixture
 def opened(veth):
-    """Opens a RingSource in the namespace of the cable, at its right end."""
+    """Opens a RingSource at the right end of the veth pair."""
     with contextlib.ExitStack() as stack:
 
         def open_ring(name="right", **options):
@@ -41,10 +41,13 @@ def opened(veth):
         yield open_ring
 
 
+# ---- packets in blocks
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"block_size": 1 << 20, "num_blocks": 16, "block_timeout": 0.01}], ids=str
 )
-def test_batches_are_what_was_sent(veth, opened, options):
+def test_batches_hold_what_was_sent(veth, opened, options):
     source = opened(**options)
     frames = frames_of(300)
     before = time.time_ns()
@@ -63,14 +66,62 @@ def test_batches_are_what_was_sent(veth, opened, options):
     assert source.links == (source.link,)
 
 
-def test_as_many_packets_in_a_block_as_there_can_be(veth, opened):
-    """One byte of each, behind the shortest header there is."""
+def test_block_full_of_the_shortest_packets(veth, opened):
+    """One byte of each packet, after the shortest header."""
     source = opened(snaplen=1, block_size=PAGE, num_blocks=8)
     veth.namespace.send("right", [tagged(ethernet(udp(i), src=RIGHT, dst=LEFT), 5) for i in range(200)])
     assert len(collect(source, 200, within=5)) == 200
 
 
-def test_exhausted(veth, opened):
+def test_packets_larger_than_a_block_are_truncated(veth, opened):
+    """They are flagged, and stay in order with the packets around them."""
+    for end in ("left", "right"):
+        veth.namespace.ip(f"link set {end} mtu 60000")
+    source = opened(block_size=PAGE, num_blocks=64, block_timeout=0.001)
+    frames = [ethernet(udp(i, 20_000 if i % 2 else 50)) for i in range(10)]
+    veth.send(frames)
+    got = collect(source, 10)
+    assert [one.total_len for one in got] == [len(frame) for frame in frames]
+    for one, frame in zip(got, frames, strict=True):
+        assert one.data == frame[: one.cap_len]
+        assert one.cap_len == len(frame) or (one.cap_len == PAGE - 130 and one.flags == RecordFlag.TRUNCATED)
+    assert sum(one.flags == RecordFlag.TRUNCATED for one in got) == 5
+
+
+@pytest.mark.parametrize("max_packets", [None, 1, 3, 1000])
+def test_total_bytes_of_whole_and_partial_blocks(veth, opened, max_packets):
+    """The sum is known for a whole block, and calculated for a part of one."""
+    source = opened(snaplen=40)
+    frames = frames_of(50, 100)
+    veth.send(frames)
+    sizes = []
+    while sum(len(batch) for batch in sizes) < 50:
+        sizes.append(source.next_batch(max_packets, timeout=10))
+        assert sizes[-1].total_bytes == sizes[-1]["total_len"].sum()
+        assert sizes[-1][::2].total_bytes == sizes[-1]["total_len"][::2].sum()
+        assert sizes[-1].copy().total_bytes == sizes[-1].total_bytes
+    assert sum(batch.total_bytes for batch in sizes) == sum(map(len, frames))
+
+
+@pytest.mark.parametrize("ring", [(PAGE, 2), (PAGE * 3, 5), (1 << 20, 4), (PAGE, 300)], ids=str)
+def test_rings_of_many_sizes(veth, opened, ring):
+    source = opened(block_size=ring[0], num_blocks=ring[1], block_timeout=0.001)
+    for i in range(20):
+        veth.send([ethernet(udp(i))])
+        assert payloads(collect(source, 1)) == [ethernet(udp(i))]
+
+
+@pytest.mark.parametrize("block_timeout", [0.0001, 0.001, 0.1])
+def test_block_timeout_delivers_a_single_packet(veth, opened, block_timeout):
+    source = opened(block_timeout=block_timeout)
+    veth.send(frames_of(1))
+    assert len(source.next_batch(timeout=block_timeout + 2)) == 1
+
+
+# ---- blocks held and released
+
+
+def test_ring_exhausted_while_all_blocks_are_held(veth, opened):
     source = opened(block_size=PAGE, num_blocks=4, block_timeout=0.001)
     frames = frames_of(100, 500)
     held = []
@@ -103,7 +154,7 @@ def test_exhausted(veth, opened):
     assert len(got) == stats.packets_received - stats.packets_dropped
 
 
-def test_one_view_that_is_kept(veth, opened):
+def test_ring_exhausted_by_one_view(veth, opened):
     source = opened(**SMALL)
     veth.send(frames_of(1))
     view, _, _ = source.next_payload_zero_copy(timeout=10)
@@ -117,7 +168,7 @@ def test_one_view_that_is_kept(veth, opened):
     assert payloads(collect(source, 1)) == [ethernet(udp(9))]
 
 
-def test_blocks_that_come_back_out_of_order(veth, opened):
+def test_blocks_released_out_of_order(veth, opened):
     source = opened(**SMALL | {"num_blocks": 3})
     held = []
     for i in range(3):
@@ -132,8 +183,8 @@ def test_blocks_that_come_back_out_of_order(veth, opened):
         assert payloads(collect(source, 1)) == [ethernet(udp(i))]
 
 
-def test_a_waiting_reader_rests_though_the_last_batch_is_held(veth, opened):
-    """poll(2) says readable as long as the block before the kernel's is not given back."""
+def test_waiting_reader_sleeps_while_the_last_batch_is_held(veth, opened):
+    """poll(2) reports the socket as readable while the block before the kernel's is held."""
     source = opened()
     veth.send(frames_of(1))
     batch = source.next_batch(timeout=10)
@@ -144,11 +195,65 @@ def test_a_waiting_reader_rests_though_the_last_batch_is_held(veth, opened):
     assert len(batch) == 1
 
 
-@pytest.mark.parametrize("block_timeout", [0.0001, 0.001, 0.1])
-def test_block_timeout(veth, opened, block_timeout):
-    source = opened(block_timeout=block_timeout)
+def test_block_is_released_with_the_last_view(veth, opened):
+    """The block is not held until the next read."""
+    source = opened(block_size=PAGE, num_blocks=1, block_timeout=0.001)
+    for i in range(3):
+        veth.send([ethernet(udp(i))])
+        batch = source.next_batch(timeout=3)
+        assert bytes(batch.payload(0)) == ethernet(udp(i))
+        del batch
+
+
+def test_block_in_several_batches_is_released_with_the_last(veth, opened):
+    source = opened(block_size=PAGE, num_blocks=1, block_timeout=0.001)
+    veth.send(frames_of(9))
+    first = source.next_batch(2, timeout=10)
+    second = source.next_batch(2, timeout=10)
+    left = []
+    while True:  # the rest of the block; with one block, the next would be the same again
+        try:
+            left.append(source.next_batch(2, timeout=0.2))
+        except RingExhausted:
+            break
+    del first, left
+    with pytest.raises(RingExhausted, match="1 of 1"):
+        source.next_batch(timeout=1)
+    assert bytes(second.payload(0)) == frames_of(9)[2]
+    del second
+    veth.send([ethernet(udp(9))])
+    assert payloads(collect(source, 1)) == [ethernet(udp(9))]
+
+
+def test_stop_with_a_block_held(veth, opened):
+    source = opened(**SMALL)
     veth.send(frames_of(1))
-    assert len(source.next_batch(timeout=block_timeout + 2)) == 1
+    view = source.next_payload_zero_copy(timeout=10)[0]
+    source.stop()
+    assert list(source) == []
+    assert bytes(view) == frames_of(1)[0]
+
+
+def test_drops_are_counted_and_flagged(veth, opened):
+    source = opened(block_size=PAGE, num_blocks=2)
+    veth.send(frames_of(60, 500))
+    held = [source.next_batch(timeout=10), source.next_batch(timeout=10)]
+    veth.send(frames_of(10))
+    count = sum(map(len, held))
+    held.clear()
+    # The flag, which lasts until the counters are read.
+    veth.send(frames_of(1))
+    got = collect(source, 1)
+    assert got[0].flags & RecordFlag.LOSING
+    received, dropped, freezes = source.stats()
+    assert received == 71
+    assert dropped == 71 - count - len(got) > 0
+    assert freezes > 0
+    assert source.stats() == Stats(0, 0, 0)
+    assert source.total_stats == Stats(received, dropped, freezes)
+
+
+# ---- options and memory
 
 
 @pytest.mark.parametrize(
@@ -177,51 +282,18 @@ def test_block_timeout(veth, opened, block_timeout):
     ],
     ids=str,
 )
-def test_options_that_cannot_be(opened, options, error, message):
+def test_invalid_options_leave_nothing_open(opened, options, error, message):
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(error, match=message):
         opened(**options)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_block_goes_back_with_the_last_view(veth, opened):
-    """Not only at the next read."""
-    source = opened(block_size=PAGE, num_blocks=1, block_timeout=0.001)
-    for i in range(3):
-        veth.send([ethernet(udp(i))])
-        batch = source.next_batch(timeout=3)
-        assert bytes(batch.payload(0)) == ethernet(udp(i))
-        del batch
-
-
-@pytest.mark.parametrize("ring", [(PAGE, 2), (PAGE * 3, 5), (1 << 20, 4), (PAGE, 300)], ids=str)
-def test_rings(veth, opened, ring):
-    source = opened(block_size=ring[0], num_blocks=ring[1], block_timeout=0.001)
-    for i in range(20):
-        veth.send([ethernet(udp(i))])
-        assert payloads(collect(source, 1)) == [ethernet(udp(i))]
-
-
-def test_drops(veth, opened):
-    source = opened(block_size=PAGE, num_blocks=2)
-    veth.send(frames_of(60, 500))
-    held = [source.next_batch(timeout=10), source.next_batch(timeout=10)]
-    veth.send(frames_of(10))
-    count = sum(map(len, held))
-    held.clear()
-    # The flag, which lasts until the counters are read.
-    veth.send(frames_of(1))
-    got = collect(source, 1)
-    assert got[0].flags & RecordFlag.LOSING
-    received, dropped, freezes = source.stats()
-    assert received == 71
-    assert dropped == 71 - count - len(got) > 0
-    assert freezes > 0
-    assert source.stats() == Stats(0, 0, 0)
-    assert source.total_stats == Stats(received, dropped, freezes)
-
-
-# ---- memory
+def test_size_of_the_ring_is_0_after_close(opened):
+    source = opened(block_size=PAGE * 3, num_blocks=5)
+    assert (source.block_size, source.num_blocks) == (PAGE * 3, 5)
+    source.close()
+    assert (source.block_size, source.num_blocks) == (0, 0)
 
 
 SHORT_OF_MEMORY = """
@@ -239,7 +311,7 @@ except OSError as error:
 
 
 @pytest.mark.parametrize("smaller", [False, True])
-def test_short_of_memory(smaller):
+def test_smaller_ring_when_memory_is_short(smaller):
     done = subprocess.run(
         [sys.executable, "-c", SHORT_OF_MEMORY, repr(smaller)], capture_output=True, text=True, timeout=60
     )
@@ -249,69 +321,3 @@ def test_short_of_memory(smaller):
         assert done.stdout.startswith(f"{errno.ENOMEM} "), done.stderr
         assert "51 blocks of 1048576 bytes" in done.stdout
         assert "smaller_ring=True" in done.stdout
-
-
-@pytest.mark.parametrize("most", [None, 1, 3, 1000])
-def test_total_bytes(veth, opened, most):
-    """Known of a whole block, added up of a part of one."""
-    source = opened(snaplen=40)
-    frames = frames_of(50, 100)
-    veth.send(frames)
-    sizes = []
-    while sum(len(batch) for batch in sizes) < 50:
-        sizes.append(source.next_batch(most, timeout=10))
-        assert sizes[-1].total_bytes == sizes[-1]["total_len"].sum()
-        assert sizes[-1][::2].total_bytes == sizes[-1]["total_len"][::2].sum()
-        assert sizes[-1].copy().total_bytes == sizes[-1].total_bytes
-    assert sum(batch.total_bytes for batch in sizes) == sum(map(len, frames))
-
-
-def test_size_of_the_ring(opened):
-    source = opened(block_size=PAGE * 3, num_blocks=5)
-    assert (source.block_size, source.num_blocks) == (PAGE * 3, 5)
-    source.close()
-    assert (source.block_size, source.num_blocks) == (0, 0)
-
-
-def test_a_block_in_several_batches_returns_with_the_last(veth, opened):
-    source = opened(block_size=PAGE, num_blocks=1, block_timeout=0.001)
-    veth.send(frames_of(9))
-    first = source.next_batch(2, timeout=10)
-    second = source.next_batch(2, timeout=10)
-    left = []
-    while True:  # the rest of the block; with one block, the next would be the same again
-        try:
-            left.append(source.next_batch(2, timeout=0.2))
-        except RingExhausted:
-            break
-    del first, left
-    with pytest.raises(RingExhausted, match="1 of 1"):
-        source.next_batch(timeout=1)
-    assert bytes(second.payload(0)) == frames_of(9)[2]
-    del second
-    veth.send([ethernet(udp(9))])
-    assert payloads(collect(source, 1)) == [ethernet(udp(9))]
-
-
-def test_stop_with_a_block_on_loan(veth, opened):
-    source = opened(**SMALL)
-    veth.send(frames_of(1))
-    view = source.next_payload_zero_copy(timeout=10)[0]
-    source.stop()
-    assert list(source) == []
-    assert bytes(view) == frames_of(1)[0]
-
-
-def test_packets_larger_than_a_block(veth, opened):
-    """Cut, flagged, and in order with those around them."""
-    for end in ("left", "right"):
-        veth.namespace.ip(f"link set {end} mtu 60000")
-    source = opened(block_size=PAGE, num_blocks=64, block_timeout=0.001)
-    frames = [ethernet(udp(i, 20_000 if i % 2 else 50)) for i in range(10)]
-    veth.send(frames)
-    got = collect(source, 10)
-    assert [one.total_len for one in got] == [len(frame) for frame in frames]
-    for one, frame in zip(got, frames, strict=True):
-        assert one.data == frame[: one.cap_len]
-        assert one.cap_len == len(frame) or (one.cap_len == PAGE - 130 and one.flags == RecordFlag.TRUNCATED)
-    assert sum(one.flags == RecordFlag.TRUNCATED for one in got) == 5

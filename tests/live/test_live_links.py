@@ -1,10 +1,9 @@
-"""Interfaces as the kernel has them: types, state, addresses, and what becomes of them."""
+"""Links as the kernel has them: types, state, addresses, and deletion."""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
-import os
 import socket
 import threading
 
@@ -16,11 +15,11 @@ from slimcap.source.live.interfaces import links
 
 
 def properties():
-    """What asks the kernel."""
+    """Return the names of the properties that ask the kernel."""
     return [name for name in ("is_up", "is_vlan", "addresses") if isinstance(getattr(Link, name), property)]
 
 
-def is_gone(link):
+def assert_gone(link):
     for name in properties():
         with pytest.raises(LinkNotFound, match=f"{link.name}.*ip link") as caught:
             getattr(link, name)
@@ -28,7 +27,7 @@ def is_gone(link):
     return True
 
 
-def test_ends_of_a_cable(veth):
+def test_links_of_a_veth_pair(veth):
     with veth.namespace.inside():
         left, right = Link(veth.left), Link(veth.right)
         assert (left.name, left.type, left.arphrd, left.type_name) == ("left", 1, 1, "ETHERNET")
@@ -41,7 +40,7 @@ def test_ends_of_a_cable(veth):
         assert left == Link(veth.left) != right
 
 
-def test_loopback(namespace):
+def test_loopback_link(namespace):
     with namespace.inside():
         lo = Link("lo")
         assert (lo.index, lo.type, lo.arphrd, lo.ip_offset) == (1, 1, 772, 14)
@@ -60,13 +59,16 @@ def test_state_is_read_each_time(veth):
             assert link.is_up == (state == "up")
 
 
-def test_up_does_not_ask_for_a_carrier(veth):
+def test_link_without_carrier_is_up(veth):
     veth.namespace.ip(f"link set {veth.left} down")
     with veth.namespace.inside():
         assert Link(veth.right).is_up
 
 
-def test_addresses(veth):
+# ---- addresses
+
+
+def test_addresses_of_both_versions(veth):
     ns = veth.namespace
     ns.sysctl("net/ipv6/conf/right/disable_ipv6", 0)
     ns.ip("address add 192.0.2.1/24 dev right")
@@ -88,14 +90,17 @@ def test_addresses(veth):
         assert link.addresses == ()
 
 
-def test_many_addresses(veth, tmp_path):
-    """More than one datagram of the kernel's holds."""
+def test_hundreds_of_addresses(veth, tmp_path):
+    """The kernel needs several datagrams for them."""
     wanted = [f"10.{i}.0.{j}/32" for i in range(4) for j in range(200)]
     commands = tmp_path / "commands"
     commands.write_text("".join(f"address add {address} dev right\n" for address in wanted))
     veth.namespace.ip(f"-batch {commands}")
     with veth.namespace.inside():
         assert sorted(map(str, Link("right").addresses)) == sorted(wanted)
+
+
+# ---- types
 
 
 @pytest.mark.parametrize(
@@ -119,7 +124,7 @@ def test_many_addresses(veth, tmp_path):
         (0, 147, "147", NO_IP),
     ],
 )
-def test_types(namespace, arphrd, linktype, name, ip_offset):
+def test_link_types_by_hardware_type(namespace, arphrd, linktype, name, ip_offset):
     namespace.tun("fake", arphrd=arphrd, up=False)
     with namespace.inside():
         link = Link("fake")
@@ -129,7 +134,7 @@ def test_types(namespace, arphrd, linktype, name, ip_offset):
         assert link in links()
 
 
-def test_tun_and_tap(namespace):
+def test_tun_and_tap_links(namespace):
     namespace.tun("tun")
     namespace.tun("tap", tap=True)
     with namespace.inside():
@@ -140,7 +145,7 @@ def test_tun_and_tap(namespace):
         assert not tap.is_vlan
 
 
-def test_bridge(veth):
+def test_bridge_link(veth):
     veth.namespace.ip("link add bridge type bridge")
     veth.namespace.ip("link set right master bridge")
     with veth.namespace.inside():
@@ -151,17 +156,20 @@ def test_bridge(veth):
         assert Link("right").is_up
 
 
-def test_vlan(veth):
+def test_vlan_link(veth):
     try:
         veth.namespace.ip("link add link right name right.5 type vlan id 5")
     except AssertionError:
-        pytest.skip("this kernel makes no VLAN interfaces; tests/test_link.py has the message of one")
+        pytest.skip("this kernel makes no VLAN interfaces; tests/source/live has the netlink message of one")
     with veth.namespace.inside():
         assert Link("right.5").is_vlan
         assert not Link("right").is_vlan
 
 
-def test_renamed(veth):
+# ---- renamed, deleted, moved
+
+
+def test_renamed_link_keeps_working(veth):
     with veth.namespace.inside():
         link = Link("right")
         veth.namespace.ip("link set right name other")
@@ -173,45 +181,45 @@ def test_renamed(veth):
             Link("right")
 
 
-def test_alternative_name(veth):
+def test_alternative_name_is_accepted(veth):
     veth.namespace.ip("link property add dev right altname short")
     with veth.namespace.inside():
         assert Link("short") == Link("right")
         assert Link("short").name == "right"
 
 
-def test_deleted(veth):
+def test_deleted_link_is_not_found(veth):
     with veth.namespace.inside():
         link = Link("right")
         veth.namespace.ip("link delete right")
-        assert is_gone(link)
+        assert assert_gone(link)
         with pytest.raises(LinkNotFound):
             Link("right")
         # One of the same name is another one.
         veth.namespace.ip("link add right type veth peer name left")
-        assert is_gone(link)
+        assert assert_gone(link)
         assert Link("right").index != link.index
 
 
-def test_tun_whose_program_ended(namespace):
+def test_closed_tun_device_is_not_found(namespace):
     fd = namespace.tun("tun")
     with namespace.inside():
         link = Link("tun")
         namespace.close_tun(fd)
-        assert is_gone(link)
+        assert assert_gone(link)
 
 
-def test_moved_to_another_namespace(veth, new_namespace):
+def test_link_moved_to_another_namespace_is_not_found(veth, new_namespace):
     other = new_namespace()
     with veth.namespace.inside():
         link = Link("right")
         veth.namespace.ip(f"link set right netns {other.path}")
-        assert is_gone(link)
+        assert assert_gone(link)
     with other.inside():
         assert Link("right").type == 1
 
 
-def test_the_namespace_is_the_calling_threads(veth, background):
+def test_links_are_looked_up_in_the_namespace_of_the_calling_thread(veth, background):
     with pytest.raises(LinkNotFound):
         Link(veth.left)
     with veth.namespace.inside():
@@ -228,7 +236,10 @@ def test_the_namespace_is_the_calling_threads(veth, background):
     assert looking.result()
 
 
-def test_links(veth):
+# ---- lists and names
+
+
+def test_links_are_sorted_by_index(veth):
     with veth.namespace.inside():
         found = links()
         assert {link.name for link in found} == {"lo", "left", "right"}
@@ -236,8 +247,8 @@ def test_links(veth):
         assert [link.index for link in found] == sorted(link.index for link in found)
 
 
-def test_many_links(namespace):
-    """More than one datagram of the kernel's holds."""
+def test_dozens_of_links(namespace):
+    """The kernel needs several datagrams for them."""
     for i in range(60):
         namespace.tun(f"tap{i}", tap=True, up=False)
     with namespace.inside():
@@ -246,62 +257,16 @@ def test_many_links(namespace):
 
 
 @pytest.mark.parametrize("name", ["a", "fifteen-bytes-x", "with.dots-and_1", "€uro", "a'b\"c\\", "{}"])
-def test_names_that_the_kernel_takes(namespace, name):
+def test_unusual_names(namespace, name):
     namespace.tun(name, up=False)
     with namespace.inside():
         assert Link(name).name == name
         assert name in [link.name for link in links()]
 
 
-def test_name_that_is_no_text(namespace):
+def test_undecodable_name(namespace):
     name = b"\xff\x80x".decode("utf-8", "surrogateescape")
     namespace.tun(name, up=False)
     with namespace.inside():
         assert [link.name for link in links()] == ["lo", name]
         assert Link(name).index == links()[1].index
-
-
-# ---- the fixtures
-
-
-def received(sock, count):
-    sock.settimeout(5)
-    return [sock.recvfrom(65536) for _ in range(count)]
-
-
-def test_what_is_sent_arrives_and_nothing_else(veth):
-    frames = [veth.right_mac + veth.left_mac + b"\x88\xb5" + bytes([i]) * 50 for i in range(100)]
-    with veth.namespace.inside(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sock:
-        sock.bind((veth.right, 3))  # ETH_P_ALL
-        assert veth.send(frames) == 100
-        got = received(sock, 100)
-        assert [data for data, _ in got] == frames
-        assert {address[2] for _, address in got} == {socket.PACKET_HOST}
-        veth.namespace.ip("link set right down")
-        veth.namespace.ip("link set right up")
-        sock.settimeout(1.5)
-        with pytest.raises(OSError, match="down"):
-            sock.recv(65536)
-        with pytest.raises(TimeoutError):
-            sock.recv(65536)
-
-
-def test_what_is_written_to_a_tun_device_arrives(namespace):
-    fd = namespace.tun("tun")
-    packet = bytes.fromhex("450000140000000040000000c0000201c0000202")
-    with namespace.inside(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sock:
-        sock.bind(("tun", 3))
-        os.write(fd, packet)
-        assert received(sock, 1)[0][0] == packet
-
-
-def test_a_thread_comes_back_from_a_namespace(veth, new_namespace):
-    before = os.readlink("/proc/thread-self/ns/net")
-
-    def fail():
-        with veth.namespace.inside(), new_namespace().inside():
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert os.readlink("/proc/thread-self/ns/net") == before

@@ -1,4 +1,4 @@
-"""Mocks beside the kernel: the same frames, the same options, the same rows, bytes and counters."""
+"""Mocks, compared with the kernel: the same frames and options give the same rows, bytes and counters."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ from support.traffic import (
 )
 
 TWINS = [(RingSource, MockRingSource), (SocketSource, MockSocketSource)]
+
+
 RING = {"block_size": 1 << 16, "num_blocks": 16}
+
 
 FRAMES = [
     *frames_of(10),
@@ -68,20 +71,36 @@ FRAMES = [
     ethernet(udp(62), dst=OTHER),
     tagged(ethernet(udp(63), dst=OTHER), 7),
 ]
+
+
 TYPES = {
     RIGHT: PacketType.THIS_HOST,
     ALL: PacketType.BROADCAST,
     GROUP: PacketType.MULTICAST,
     OTHER: PacketType.OTHER_HOST,
 }
+
+
 SENT = [ethernet(udp(70), dst=LEFT, src=RIGHT), tagged(ethernet(udp(71), dst=LEFT, src=RIGHT), 7)]
 
+
 IP_ALONE = [(0x28, 0, 0, 12), (0x15, 0, 1, 0x0800), (6, 0, 0, 77), (6, 0, 0, 0)]
+
+
 TAG = [(0x20, 0, 0, 0xFFFFF000 + 44), (0x15, 0, 1, 7), (6, 0, 0, 262144), (6, 0, 0, 0)]
+
+
 OUT = [(0x20, 0, 0, 0xFFFFF000 + 4), (0x15, 0, 1, 4), (6, 0, 0, 262144), (6, 0, 0, 0)]
+
+
 NET = [(0x30, 0, 0, 0xFFF00000 + 0), (0x54, 0, 0, 0xF0), (0x15, 0, 1, 0x40), (6, 0, 0, 30), (6, 0, 0, 0)]
+
+
 PROTOCOL = [(0x20, 0, 0, 0xFFFFF000), (0x15, 0, 1, 0x0800), (6, 0, 0, 262144), (6, 0, 0, 0)]
+
+
 LENGTH = [(0x80, 0, 0, 0), (0x35, 0, 1, 70), (6, 0, 0, 262144), (6, 0, 0, 0)]
+
 
 OPTIONS = [
     {},
@@ -122,7 +141,7 @@ OPTIONS = [
 
 @pytest.fixture(params=TWINS, ids=["ring", "socket"])
 def twins(request, veth):
-    """Opens a source at the right end of the cable, and its mock; both are of the namespace."""
+    """Opens a source at the right end of the veth pair, and its mock."""
     real, mock = request.param
     with contextlib.ExitStack() as stack:
 
@@ -137,7 +156,7 @@ def twins(request, veth):
 
 
 def traffic(veth, frames=FRAMES, sent=SENT):
-    """Have frames come in at the right end, and go out there; what a producer adds for the same."""
+    """Send frames to the right end and out of it; return the packets that a producer adds for them."""
     veth.send(frames)
     veth.namespace.send("right", sent)
     return [Packet.from_payload(frame, TYPES[frame[:6]]) for frame in frames] + [
@@ -146,15 +165,15 @@ def traffic(veth, frames=FRAMES, sent=SENT):
 
 
 def assert_same(real, mock):
-    """Rows are equal but for the time, and for where the bytes are."""
+    """Compare all columns except `timestamp` and `offset`, and the payloads."""
     assert payloads(real) == payloads(mock)
     for name in set(RECORD_DTYPE.names) - {"offset", "timestamp"}:
         assert [one.record[name] for one in real] == [one.record[name] for one in mock], name
     assert all(abs(a.timestamp - b.timestamp) < 60 * 10**9 for a, b in zip(real, mock, strict=True))
 
 
-def test_as_the_kernel(veth, twins):
-    """What a filter lets through is as much a part of it as what it does not."""
+def test_mock_passes_and_drops_as_the_kernel_does(veth, twins):
+    """Compares which packets pass, not only those that did."""
     pairs = [(options, *twins(**options)) for options in OPTIONS]
     packets = traffic(veth)
     passed = []
@@ -171,15 +190,15 @@ def test_as_the_kernel(veth, twins):
     assert 0 < min(passed) < max(passed)
 
 
-def test_a_link_that_is_looked_up(veth, twins):
+def test_mock_of_a_link_that_exists(veth, twins):
     live, mock = twins()
     assert mock.link == live.link
     assert mock.link.index == live.link.index > 0
 
 
 @pytest.mark.parametrize("with_tag", [False, True])
-def test_every_cut(veth, twins, with_tag):
-    """Frames of each length, whatever of tags and headers is left of them; a driver takes none below 14."""
+def test_frames_cut_at_every_length(veth, twins, with_tag):
+    """The lengths cut tags and headers anywhere; drivers refuse frames shorter than 14 bytes."""
     whole = tagged(tagged(ethernet(udp(1)), 5), 7, 0x88A8) if with_tag else ethernet(udp(1))
     frames = [whole[:cut] for cut in range(15, len(whole))]
     live, mock = twins(auto_filter=False)
@@ -190,40 +209,8 @@ def test_every_cut(veth, twins, with_tag):
     assert live.total_stats == mock.total_stats
 
 
-def headers_of(batch):
-    """What the kernel says of each packet in a block, but for the time and the flow's hash."""
-    block = bytes(batch.data)
-    version, to_priv, status, count, at, used = struct.unpack_from("=6I", block)
-    found = [(version, to_priv, status & 0xFFFF, count, at, used)]
-    for _ in range(count):
-        header = struct.unpack_from("=IIIIIIHHIIHH8x", block, at)
-        address = struct.unpack_from("=HHiHB", block, at + 48)
-        found.append((header[0], *header[3:8], *header[9:12], *address))
-        at += header[0]
-    return found
-
-
-def test_a_block_is_as_the_kernels(veth):
-    """tp_mac, tp_net, lengths, distances, status bits, tags, addresses: all but times and hashes."""
-    with veth.namespace.inside():
-        live = RingSource("right", auto_filter=False, block_size=1 << 18)  # a block a batch
-    mock = MockRingSource(live.link, auto_filter=False, timeout=5)
-    count = sum([mock.add_packet(packet) for packet in traffic(veth)])
-    mock.finalize_block()
-    ours = headers_of(mock.next_batch())
-    live.stop()
-    theirs = [headers_of(batch) for batch in live.batches()]
-    assert sum(len(found) - 1 for found in theirs) == count
-    assert [found[0][:2] for found in theirs] == [ours[0][:2]] * len(theirs)
-    # The kernel's timer may have cut them into several blocks, whose last packets have none behind.
-    real = [header for found in theirs for header in found[1:]]
-    for a, b in zip(real, ours[1:], strict=True):
-        assert a[1:] == b[1:]
-        assert a[0] in (b[0], 0) or b[0] == 0
-
-
 @pytest.mark.parametrize("size", [3000, 3900, 4096 - 48 - 82, 4096 - 48 - 81, 4096, 9000])
-def test_packets_about_as_large_as_a_block(veth, size):
+def test_packets_around_the_size_of_a_block(veth, size):
     for end in ("left", "right"):
         veth.namespace.ip(f"link set {end} mtu 60000")
     options = {"block_size": PAGE, "num_blocks": 8, "auto_filter": False, "block_timeout": 0.005}
@@ -236,7 +223,7 @@ def test_packets_about_as_large_as_a_block(veth, size):
         assert_same(collect(live, 3), collect(mock, 3))
 
 
-def test_a_tun(namespace):
+def test_mock_of_a_tun_device(namespace):
     fd = namespace.tun("tun")
     packets = [udp(1), udp6(2), udp(3, 500)]
     for real, mock in TWINS:
@@ -257,8 +244,8 @@ def test_a_tun(namespace):
                 assert_same(collect(live, count), collect(twin, count))
 
 
-def test_dropped_when_full_as_the_kernel_does(veth):
-    """Packets and drops, and one freeze."""
+def test_full_mock_drops_as_the_kernel_does(veth):
+    """Compares the counters of packets, drops and freezes."""
     options = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 10}
     frames = frames_of(200)
     with veth.namespace.inside():
@@ -274,8 +261,8 @@ def test_dropped_when_full_as_the_kernel_does(veth):
         assert [bytes(packet.payload) for packet in live] == [bytes(packet.payload) for packet in mock]
 
 
-def test_live_into_a_mock(veth, twins):
-    """Bytes, tags and times of a live capture come out of a mock that it is piped to."""
+def test_mock_replays_a_live_source(veth, twins):
+    """Bytes, tags and times of a live capture pass through `pipe`."""
     live, mock = twins(auto_filter=False)
     with veth.namespace.inside():
         copy = type(live)("right", **(RING if isinstance(live, RingSource) else {}), auto_filter=False)
@@ -291,7 +278,43 @@ def test_live_into_a_mock(veth, twins):
     assert_same(theirs, ours)
 
 
+# ---- layout of a block
+
+
+def headers_of(batch):
+    """Return the headers of the packets in a block, without time and flow hash."""
+    block = bytes(batch.data)
+    version, to_priv, status, count, at, used = struct.unpack_from("=6I", block)
+    found = [(version, to_priv, status & 0xFFFF, count, at, used)]
+    for _ in range(count):
+        header = struct.unpack_from("=IIIIIIHHIIHH8x", block, at)
+        address = struct.unpack_from("=HHiHB", block, at + 48)
+        found.append((header[0], *header[3:8], *header[9:12], *address))
+        at += header[0]
+    return found
+
+
+def test_block_of_a_mock_is_laid_out_as_by_the_kernel(veth):
+    """Compares all fields except times and hashes."""
+    with veth.namespace.inside():
+        live = RingSource("right", auto_filter=False, block_size=1 << 18)  # a block a batch
+    mock = MockRingSource(live.link, auto_filter=False, timeout=5)
+    count = sum([mock.add_packet(packet) for packet in traffic(veth)])
+    mock.finalize_block()
+    ours = headers_of(mock.next_batch())
+    live.stop()
+    theirs = [headers_of(batch) for batch in live.batches()]
+    assert sum(len(found) - 1 for found in theirs) == count
+    assert [found[0][:2] for found in theirs] == [ours[0][:2]] * len(theirs)
+    # The kernel's timer may have cut them into several blocks, whose last packets have no next one.
+    real = [header for found in theirs for header in found[1:]]
+    for a, b in zip(real, ours[1:], strict=True):
+        assert a[1:] == b[1:]
+        assert a[0] in (b[0], 0) or b[0] == 0
+
+
 # ---- without privileges
+
 
 UNPRIVILEGED = """
 import ctypes, sys
@@ -313,7 +336,10 @@ for text in eval(sys.argv[2]):
         print([i for i in range(len(frames)) if passed[i]], len(got) == sum(passed))
 """
 
+
 PLAIN = [ethernet(udp(1)), tagged(ethernet(udp(2)), 7), tagged(ethernet(udp(3)), 8), arp()]
+
+
 EXPRESSIONS = {
     "udp": [0, 1, 2],
     "arp": [3],
@@ -325,8 +351,8 @@ EXPRESSIONS = {
 
 
 @pytest.mark.parametrize("kind", [MockRingSource, MockSocketSource])
-def test_without_privileges(kind):
-    """Expressions, with `vlan` and without, mean without privileges what they mean with them."""
+def test_expressions_need_no_privileges(kind):
+    """Expressions give the same result with privileges and without, also those with `vlan`."""
     done = subprocess.run(
         [sys.executable, "-c", UNPRIVILEGED, kind.__name__, repr(list(EXPRESSIONS)), repr(PLAIN)],
         capture_output=True,

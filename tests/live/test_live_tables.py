@@ -14,12 +14,19 @@ from slimcap import ArrowStream, Batch, RingSource
 from slimcap.sink import parquet
 
 pa = pytest.importorskip("pyarrow")
+
+
 pq = pytest.importorskip("pyarrow.parquet")
 
+
 PAGE = os.sysconf("SC_PAGESIZE")
-# Ten frames fit; blocks that close sooner than they are sent would use up both.
+
+
+# Ten frames fit. With a shorter timeout, ten frames could use up both blocks.
 SMALL = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 0.05, "auto_filter": False}
-COUNT = 400  # some twenty times what the ring holds
+
+
+COUNT = 200  # some ten times what the ring holds
 
 
 @pytest.fixture
@@ -36,7 +43,7 @@ def frames(count: int, first: int = 0) -> list[bytes]:
 
 
 class Paced:
-    """The batches of a source while frames are sent: some, and when they have been read the next ones."""
+    """The batches of a source; ten frames are sent when those before have been read."""
 
     def __init__(self, veth: Any, source: RingSource, sent: list[bytes]) -> None:
         self._veth, self._source, self._sent = veth, source, sent
@@ -57,7 +64,7 @@ class Paced:
 
 
 @pytest.mark.parametrize("to", ["table", "polars", "reader"])
-def test_kept_tables_do_not_stop_the_ring(veth: Any, source: RingSource, to: str) -> None:
+def test_kept_tables_hold_no_blocks(veth: Any, source: RingSource, to: str) -> None:
     sent = frames(COUNT)
     stream = ArrowStream(Paced(veth, source, sent))
     if to == "table":
@@ -80,7 +87,7 @@ def test_kept_tables_do_not_stop_the_ring(veth: Any, source: RingSource, to: str
         lambda batch: batch.filter("greater 1"),
     ],
 )
-def test_the_bytes_of_a_batch_are_copied(veth: Any, source: RingSource, rows: Callable[[Any], Any]) -> None:
+def test_tables_copy_the_bytes_of_a_batch(veth: Any, source: RingSource, rows: Callable[[Any], Any]) -> None:
     (sent,) = frames(1)
     veth.send([sent])
     batch = source.next_batch()
@@ -90,18 +97,18 @@ def test_the_bytes_of_a_batch_are_copied(veth: Any, source: RingSource, rows: Ca
     if part is not batch:
         part.release()
     del part
-    batch.release()  # nothing shows them any more
+    batch.release()  # no view is left
     assert table["payload"].to_pylist() == [sent]
     assert columns["total_len"].to_pylist() == [len(sent)]
 
 
-def test_parquet_of_a_live_capture(veth: Any, source: RingSource, tmp_path: Path) -> None:
+def test_parquet_file_of_a_live_capture(veth: Any, source: RingSource, tmp_path: Path) -> None:
     sent = frames(COUNT)
     assert parquet.write(Paced(veth, source, sent), tmp_path / "out.parquet") == len(sent)
     assert pq.read_table(tmp_path / "out.parquet")["payload"].to_pylist() == sent
 
 
-def test_a_ring_that_is_closed_ends_the_stream(veth: Any, source: RingSource) -> None:
+def test_close_ends_the_stream(veth: Any, source: RingSource) -> None:
     sent = frames(5)
     veth.send(sent)
     reader = pa.RecordBatchReader.from_stream(source.batches())

@@ -1,4 +1,4 @@
-"""What holds of SocketSource alone: its buffers."""
+"""SocketSource: batches and buffers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.traffic import assert_silent, collect, ethernet, frames_of, payload
 
 @pytest.fixture
 def opened(veth):
-    """Opens a SocketSource in the namespace of the cable, at its right end."""
+    """Opens a SocketSource at the right end of the veth pair."""
     sources = []
 
     def open_socket(**options):
@@ -26,7 +26,7 @@ def opened(veth):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 63, 64, 1024])
-def test_batches_are_what_was_sent(veth, opened, batch_size):
+def test_batches_have_the_batch_size(veth, opened, batch_size):
     source = opened(batch_size=batch_size)
     frames = frames_of(200)
     veth.send(frames)
@@ -40,8 +40,8 @@ def test_batches_are_what_was_sent(veth, opened, batch_size):
     assert_silent(source)
 
 
-def test_batches_that_are_kept(veth, opened):
-    """Their memory is theirs, however many there are."""
+def test_kept_batches_own_their_memory(veth, opened):
+    """Each of 50 batches keeps its own memory."""
     source = opened(batch_size=4)
     frames = frames_of(200)
     veth.send(frames)
@@ -50,7 +50,7 @@ def test_batches_that_are_kept(veth, opened):
     assert [bytes(packet.payload) for batch in kept for packet in batch] == frames
 
 
-def test_memory_is_used_again(veth, opened):
+def test_memory_of_dropped_batches_is_reused(veth, opened):
     source = opened(snaplen=64)
     addresses = set()
     for i in range(50):
@@ -61,7 +61,7 @@ def test_memory_is_used_again(veth, opened):
     assert len(addresses) <= 2
 
 
-def test_the_longest_packet(veth, opened):
+def test_longest_packets_arrive_whole(veth, opened):
     for end in ("left", "right"):
         veth.namespace.ip(f"link set {end} mtu 65535")
     source = opened(batch_size=3)
@@ -70,7 +70,7 @@ def test_the_longest_packet(veth, opened):
     assert payloads(collect(source, 8)) == frames
 
 
-def test_drops(veth, opened):
+def test_drops_are_counted(veth, opened):
     source = opened(buffer_size=1)  # the kernel's least
     sent = veth.send(frames_of(500))
     source.stop()
@@ -80,8 +80,8 @@ def test_drops(veth, opened):
     assert source.total_stats == Stats(sent, sent - len(got), 0)
 
 
-def test_room_for_what_comes(veth, opened):
-    """832 bytes are counted for a packet of 64, and there is room for twice 4 MiB of that."""
+def test_default_buffer_holds_thousands_of_packets(veth, opened):
+    """The kernel counts 832 bytes for a packet of 64, and holds twice 4 MiB of that."""
     source = opened()
     frames = [ethernet(udp(size=18))] * 9000
     veth.send(frames)
@@ -105,7 +105,7 @@ def test_room_for_what_comes(veth, opened):
     ],
     ids=str,
 )
-def test_options_that_cannot_be(opened, options, error, message):
+def test_invalid_options_leave_nothing_open(opened, options, error, message):
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(error, match=message):
         opened(**options)

@@ -1,0 +1,78 @@
+"""The status line of `slimcap capture`."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import termios
+import time
+
+import pytest
+
+from support.capture_command import (
+    numbered_frames,
+    totals,
+)
+from support.cli import PATIENCE
+
+
+class Screen:
+    """A terminal, for a program to write to."""
+
+    def __init__(self):
+        self._ours, self.theirs = os.openpty()
+        termios.tcsetwinsize(self.theirs, (24, 80))
+        self.text = b""
+
+    def until(self, pattern):
+        """Take in what is written until it has a pattern in it."""
+        end = time.monotonic() + PATIENCE
+        while not (found := re.search(pattern, self.text)):
+            assert time.monotonic() < end, self.text
+            if select.select([self._ours], [], [], 0.1)[0]:
+                self.text += os.read(self._ours, 1 << 16)
+        return found
+
+    def close(self):
+        os.close(self._ours)
+        os.close(self.theirs)
+
+
+@pytest.fixture
+def screen():
+    made = Screen()
+    yield made
+    made.close()
+
+
+def test_status_line_shows_rates(veth, capture, screen, tmp_path):
+    running = capture("-w", tmp_path / "out.pcap", stderr=screen.theirs)
+    screen.until(b"listening on right")
+    veth.send(numbered_frames(veth, 1234))
+    status = screen.until(rb"\r\x1b\[K1,234 packets, \d+\.\d k?packets/s, \d+\.\d k?bit/s, 0 dropped(?=\r)")
+    screen.until(rb"\r\x1b\[K1,234 packets, 0\.0 packets/s, 0\.0 bit/s, 0 dropped(?=\r)")
+    running.interrupt()
+    screen.until(rb"dropped by kernel\r\n")
+    assert screen.text.endswith(b"\r\x1b[K" + totals(1234).replace("\n", "\r\n").encode())
+    assert running.process.wait(PATIENCE) == 0
+    assert len(status[0]) < 80
+
+
+def test_status_line_is_cut_to_the_terminal(veth, capture, screen, tmp_path):
+    termios.tcsetwinsize(screen.theirs, (24, 20))
+    running = capture("-w", tmp_path / "out.pcap", stderr=screen.theirs)
+    screen.until(rb"\r\x1b\[K0 packets, 0\.0 pack\r")
+    running.interrupt()
+    assert running.process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("options", [[], ["-w", "-"]])
+def test_no_status_line_among_output_on_the_terminal(veth, capture, screen, options):
+    running = capture(*options, stdout=screen.theirs, stderr=screen.theirs)
+    screen.until(b"listening on right")
+    time.sleep(0.7)
+    running.interrupt()
+    screen.until(rb"dropped by kernel\r\n")
+    assert b"\x1b" not in screen.text
+    assert running.process.wait(PATIENCE) == 0
