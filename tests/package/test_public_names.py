@@ -171,7 +171,9 @@ def test_modules_import_nothing_but_numpy() -> None:
     assert {"slimcap.packet.lease", "slimcap.io.compression.detect", "slimcap.cli.main"} <= new
     packages = {module.partition(".")[0] for module in new}
     foreign = {
-        name for name in packages - sys.stdlib_module_names if not name.startswith(("cython", "_cython", "_cyutility"))
+        name
+        for name in packages - sys.stdlib_module_names
+        if not name.startswith(("cython", "_cython", "_cyutility"))
     }
     assert foreign <= {"slimcap", "numpy"}
 
