@@ -22,9 +22,9 @@ import numpy as np
 import programs
 from captures import RECORD_HEADER, heads
 from numpy.typing import NDArray
-from slimcap.source.live.open_live.block_walker import BlockWalker
 
 from slimcap import RECORD_DTYPE
+from slimcap.source.live.block_walker import BlockWalker
 
 PACKET_LEN = 64
 RING = 4 << 20

@@ -6,3 +6,5 @@ cdef extern from * nogil:
     """
     bint rarely "SLIMCAP_RARELY"(bint condition) noexcept
     void prefetch "__builtin_prefetch"(const void* p) noexcept
+    # Makes gcc emit a branch: after a conditional move, every instruction would wait for those before it.
+    bint predicted "__builtin_expect"(bint condition, bint value) noexcept

@@ -1,4 +1,4 @@
-"""What the commands' parsers have in common."""
+"""Argument types and parser set-up shared by the commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ISO_TIME: Final = re.compile(
 
 
 class Commands(Protocol):
-    """What `ArgumentParser.add_subparsers` gives, which has no public name."""
+    """The type that `ArgumentParser.add_subparsers` returns, which has no public name in argparse."""
 
     def add_parser(
         self,
@@ -44,7 +44,19 @@ def add_command(
     description: str,
     epilog: str,
 ) -> argparse.ArgumentParser:
-    """Add a command, which `run` runs; gives its parser, to take arguments. The epilog stays as it is."""
+    """Add a command and return its parser, to which the caller adds arguments.
+
+    Parameters
+    ----------
+    commands : Commands
+        The subparsers to add the command to.
+    name : str
+        Name of the command.
+    run : callable
+        Function that runs the command: it accepts the parsed arguments and returns the exit code.
+    help, description, epilog : str
+        Help texts, as for argparse. The epilog is printed as it is, without re-wrapping.
+    """
     command = commands.add_parser(
         name,
         help=help,
@@ -57,7 +69,7 @@ def add_command(
 
 
 def count(text: str) -> int:
-    """A number of packets, as argparse's `type`."""
+    """Parse a number of packets, 0 or more; for argparse's `type`."""
     try:
         number = int(text)
     except ValueError:
@@ -68,7 +80,7 @@ def count(text: str) -> int:
 
 
 def positive(text: str) -> int:
-    """A number of something, as argparse's `type`."""
+    """Parse a number, 1 or more; for argparse's `type`."""
     number = int(text) if text.isdecimal() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"a number from 1 on is needed, not {text!r}")
@@ -76,7 +88,7 @@ def positive(text: str) -> int:
 
 
 def size(text: str) -> int:
-    """A number of bytes with or without a unit, as argparse's `type`."""
+    """Parse a number of bytes, with or without a unit; for argparse's `type`."""
     found = _SIZE.fullmatch(text)
     number = int(found[1]) * (_UNITS | _UNITS_OF_1024)[found[2]] if found else 0
     if number < 1:
@@ -85,9 +97,9 @@ def size(text: str) -> int:
 
 
 def moment(text: str) -> int:
-    """A point of time as nanoseconds since 1970, as argparse's `type`: seconds since 1970, or ISO 8601.
+    """Parse a time to nanoseconds since the Unix epoch; for argparse's `type`.
 
-    Without an offset it is UTC.
+    The text is in seconds since the epoch or in ISO 8601. A time without a UTC offset is in UTC.
     """
     if found := _EPOCH_TIME.fullmatch(text):
         return int(found[1]) * SECOND + _nanoseconds(found[2])
@@ -105,12 +117,12 @@ def moment(text: str) -> int:
 
 
 def _nanoseconds(fraction: str | None) -> int:
-    """Of the digits of a fraction of a second."""
+    """Convert the decimal digits of a fraction of a second to nanoseconds; None is 0."""
     return int((fraction or "").ljust(9, "0"))
 
 
 def seconds(text: str) -> float:
-    """A time, as argparse's `type`."""
+    """Parse a finite number of seconds greater than 0; for argparse's `type`."""
     try:
         number = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The `slimcap` command: its arguments, and its exit codes."""
+"""The `slimcap` command: argument parsing and exit codes."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from slimcap.cli.commands import bench, capture, convert, info, links, merge, re
 from slimcap.cli.terminal.streams import OutputError, complain, drop_output, write
 
 FAILED: Final = 1
-INTERRUPTED: Final = 128 + 2  # as shells say SIGINT
-BROKEN_PIPE: Final = 128 + 13  # as shells say SIGPIPE
+INTERRUPTED: Final = 128 + 2  # the exit code of shells for SIGINT
+BROKEN_PIPE: Final = 128 + 13  # the exit code of shells for SIGPIPE
 
 COMMANDS: Final = (read, info, convert, merge, capture, links, bench)
-"""The modules of the commands, in the order of `--help`: each adds its parser, which says what to run."""
+"""The modules of the commands, in the order of `--help`. Each adds a parser that sets the function to run."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
+    """Run the `slimcap` command.
 
     Parameters
     ----------
     argv : sequence of str, optional
-        Its arguments, instead of those of this process.
+        Arguments, without the program name. Default: those of this process (`sys.argv[1:]`).
 
     Returns
     -------
     int
-        Exit code.
+        Exit code: that of the command, 1 if the output cannot be written, 2 for wrong arguments, 130 after
+        Ctrl-C, 141 if the reader of standard output has closed the pipe.
     """
     try:
         code = _run(argv)
-        write("")  # flushes what argparse wrote
+        write("")  # flushes the output of argparse
     except KeyboardInterrupt:
         code = INTERRUPTED
     except OutputError as error:

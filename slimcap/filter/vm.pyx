@@ -77,15 +77,12 @@ from slimcap.abi.bpf cimport (
     TAX,
     TXA,
 )
+from slimcap.abi.branch cimport predicted
 from slimcap.abi.bytes cimport be16, be32
 from slimcap.abi.linux cimport sock_filter
 
 from slimcap.errors import FilterError
 from slimcap.filter.program import pack
-
-cdef extern from *:
-    # Makes gcc emit a branch: after a conditional move, every instruction would wait for those before it.
-    bint predicted "__builtin_expect"(bint condition, bint value) noexcept nogil
 
 cdef enum:
     LOOP = JA | BPF_X           # backward jump; no valid instruction has this code, or one above 0xff

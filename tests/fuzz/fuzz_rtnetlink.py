@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 
 from slimcap import LinkError
-from slimcap.source.live.open_live import rtnetlink
+from slimcap.source.live import rtnetlink
 
 
 def check(data: bytes) -> int:

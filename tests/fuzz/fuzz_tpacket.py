@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from slimcap.source.live.open_live.block_walker import BlockWalker, reinsert_tags
 
 import slimcap
+from slimcap.source.live.block_walker import BlockWalker, reinsert_tags
 from support.blocks import ARP, IPV4, IPV6, TAGGED, Sent, block_of
 
 _HEADERS = 48 + 68  # of a block and of a packet, before any payload

@@ -8,10 +8,10 @@ import socket
 import threading
 
 import pytest
-from slimcap.source.live.open_live.interfaces import links
 
 from slimcap import NO_IP, LinkNotFound
 from slimcap.packet.link import Link
+from slimcap.source.live.interfaces import links
 
 
 def properties():

@@ -281,6 +281,10 @@ def test_mock_replays_a_live_source(veth, twins):
 # ---- layout of a block
 
 
+# TP_STATUS_TS_*: set once the kernel timestamps packets, which it starts when any process asks for it.
+TIMESTAMP_BITS = 0xE0000000
+
+
 def headers_of(batch):
     """Return the headers of the packets in a block, without time and flow hash."""
     block = bytes(batch.data)
@@ -289,7 +293,8 @@ def headers_of(batch):
     for _ in range(count):
         header = struct.unpack_from("=IIIIIIHHIIHH8x", block, at)
         address = struct.unpack_from("=HHiHB", block, at + 48)
-        found.append((header[0], *header[3:8], *header[9:12], *address))
+        status = header[5] & ~TIMESTAMP_BITS
+        found.append((header[0], *header[3:5], status, *header[6:8], *header[9:12], *address))
         at += header[0]
     return found
 

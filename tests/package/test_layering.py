@@ -27,7 +27,7 @@ DEFERRED = {
     ("packet/batch.pyx", "slimcap.filter.matcher"),
     ("packet/batch.pyx", "slimcap.sink.arrow"),
     ("packet/batch.pyx", "slimcap.sink.dataframes"),
-    ("packet/link.py", "slimcap.source.live.open_live"),
+    ("packet/link.py", "slimcap.source.live"),
     ("source/base.pyx", "slimcap.sink.arrow"),
 }
 

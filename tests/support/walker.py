@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from slimcap.source.live.open_live.block_walker import BlockWalker
 
 from slimcap import NO_IP, RECORD_DTYPE
+from slimcap.source.live.block_walker import BlockWalker
 from support.blocks import BLOCK_HEADER, FIRST, PACKET_HEADER, PACKET_MIN
 
 Rows = NDArray[np.void]

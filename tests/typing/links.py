@@ -3,9 +3,8 @@
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import assert_type
 
-from slimcap.source.live.open_live.interfaces import links
-
 from slimcap import Link
+from slimcap.source.live.interfaces import links
 
 
 def check_interface() -> None:

@@ -1,4 +1,4 @@
-"""`slimcap bench`: what each way to read a packet costs on this machine."""
+"""`slimcap bench`: measure the cost of each way to read packets on this machine."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ Row = tuple[str, str, Cost]
 
 
 def add_parser(commands: Commands) -> None:
-    """Add what `slimcap bench` takes."""
+    """Add the parser of `slimcap bench`."""
     command = add_command(
         commands,
         "bench",
@@ -76,7 +76,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, and show it.
+    """Measure, and write the results.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         Exit code.
     """
     try:
-        draw = _plotter(args.plot) if args.plot else None  # before the measuring, not after it
+        draw = _plotter(args.plot) if args.plot else None  # fails before the measurements, not after them
         rows = list(_measure(args.seconds))
     except (ImportError, OSError, ValueError) as error:
         complain(reason(error))
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measure(seconds: float) -> Iterator[Row]:
-    """Every way, from every ring and from a file."""
+    """Measure every way with every ring, and those of FILE_WAYS with a file."""
     left = len(RINGS) * len(WAYS) + len(FILE_WAYS)
     for ring in RINGS:
         with full_ring(ring) as source:
@@ -117,14 +117,14 @@ def _measure(seconds: float) -> Iterator[Row]:
 
 
 def _progress(left: int, what: str) -> None:
-    """Say on a terminal what is measured, on a line that the next one takes."""
+    """Show the current measurement on the terminal, on a line that the next call overwrites."""
     if sys.stderr is not None and sys.stderr.isatty():
         text = f"{left} to go: {what}" if left else ""
         say(f"\r{text:<78}\r")
 
 
 def _table(rows: Sequence[Row]) -> str:
-    """Columns as wide as they have to be, an empty line behind each source."""
+    """Format the results as a table of minimal width, with an empty line before each source."""
     cells = [("read from", "way", "ns/packet", "packets/s", "allocations")]
     cells += [
         (name, way, f"{cost.ns:.1f}", f"{1e9 / cost.ns:,.0f}", f"{cost.allocations:.2f}")
@@ -162,14 +162,14 @@ def _as_json(rows: Sequence[Row], seconds: float) -> str:
 
 
 def _plotter(path: str) -> Callable[[Sequence[Row]], None]:
-    """What draws bars of nanoseconds a packet into a file.
+    """Return a function that writes a bar chart of nanoseconds per packet to a file.
 
     Raises
     ------
     ImportError
         matplotlib is not installed.
     ValueError
-        It cannot write files of such a name.
+        matplotlib cannot write files with this suffix.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

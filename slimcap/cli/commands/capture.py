@@ -1,4 +1,4 @@
-"""`slimcap capture`: packets of an interface as lines, or into a capture file."""
+"""`slimcap capture`: show the packets of an interface as lines, or write them to a capture file."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ exit code:
 
 
 def add_parser(commands: Commands) -> None:
-    """Add what `slimcap capture` takes."""
+    """Add the parser of `slimcap capture`."""
     command = add_command(
         commands,
         "capture",
@@ -91,7 +91,7 @@ def _snaplen(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Capture until that is over.
+    """Capture until the end, and write the totals to standard error.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
                 promiscuous=args.promiscuous,
                 filter=args.filter,
                 auto_filter=not args.everything,
-                reinsert_vlan=True,  # a pcap file has no other place for the tag
+                reinsert_vlan=True,  # pcap cannot store the tag anywhere else
                 direction=args.direction,
             ) as source,
             ended_by_signals(source),
@@ -119,14 +119,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 class _Sink(Protocol):
-    """Where packets go. Every method may raise OutputError."""
+    """Interface of the outputs. Every method may raise OutputError."""
 
     def add(self, batch: Batch) -> None: ...
     def close(self) -> None: ...
 
 
 class _LineSink:
-    """Standard output, for people or programs to read along."""
+    """Lines on standard output, written as packets arrive."""
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
@@ -135,11 +135,11 @@ class _LineSink:
         self._lines.write(batch, "ns")
 
     def close(self) -> None:
-        """All is written."""
+        """Do nothing: all lines are already written."""
 
 
 class _FileSink:
-    """A capture file, which is made, or made anew."""
+    """A capture file; an existing one is overwritten."""
 
     def __init__(self, file: str, link_type: int, snaplen: int) -> None:
         with writing():
@@ -176,7 +176,7 @@ def _capture(source: LiveSource, args: argparse.Namespace) -> None:
 
 
 class _Capture:
-    """Takes packets from a source to a sink, up to a number, for some time."""
+    """Copies packets from a source to a sink, up to a maximum number and duration (in seconds)."""
 
     def __init__(
         self, source: LiveSource, sink: _Sink, status: StatusLine, count: int | None, duration: float | None
@@ -189,7 +189,7 @@ class _Capture:
         self.packets = 0
 
     def run(self) -> None:
-        """Capture until all are there, the time is over, or the source is stopped."""
+        """Capture until the number of packets is reached, the duration is over, or the source is stopped."""
         while self.packets < self._most:
             now = time.monotonic()
             self._status.refresh(now)
@@ -197,7 +197,7 @@ class _Capture:
                 self._end = math.inf
                 self._source.stop()
             try:
-                # Kept in a variable, a batch would keep its block from the kernel during the next read.
+                # A batch in a variable would keep its block from the kernel during the next read.
                 self._pass_on(
                     self._source.next_batch(
                         self._most - self.packets, max(0, min(self._end, self._status.due) - now)
@@ -215,9 +215,9 @@ class _Capture:
 
 
 def _totals(source: LiveSource, captured: int) -> str:
-    """What tcpdump tells at the end, in its words."""
+    """Return the totals that tcpdump prints at the end, in its wording."""
     received, dropped, _ = source.total_stats
-    # As libpcap counts them (linux_if_drops): rx_dropped has packets in it that nobody wanted.
+    # Counted as in libpcap (linux_if_drops): rx_dropped includes packets that nobody wanted.
     lost = source.link_drops.rx_missed_errors + source.link_drops.rx_fifo_errors
     counts = [(captured, "captured"), (received, "received by filter"), (dropped, "dropped by kernel")]
     if lost:

@@ -1,4 +1,4 @@
-"""`slimcap convert`: a capture file, or some of it, written anew."""
+"""`slimcap convert`: write a capture file, or a part of it, in another form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ exit code:
 
 
 def add_parser(commands: Commands) -> None:
-    """Add what `slimcap convert` takes."""
+    """Add the parser of `slimcap convert`."""
     command = add_command(
         commands,
         "convert",

@@ -1,4 +1,4 @@
-"""`slimcap info`: what capture files are, and what is in them."""
+"""`slimcap info`: describe capture files and their contents."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ exit code:
 
 
 def add_parser(commands: Commands) -> None:
-    """Add what `slimcap info` takes."""
+    """Add the parser of `slimcap info`."""
     command = add_command(
         commands,
         "info",
@@ -64,7 +64,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Tell of the files, one after the other.
+    """Describe the files, one after the other.
 
     Returns
     -------
@@ -94,13 +94,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 class _Info:
-    """What there is to tell of a file."""
+    """Collects the report on a file."""
 
     def __init__(self, file: str) -> None:
         self._file = file
         self._totals = Totals()
         self._comments = 0
-        self._packets = np.zeros(0, np.int64)  # of each interface
+        self._packets = np.zeros(0, np.int64)  # packets of each interface
         self._head: dict[str, Any] = {}
         self._sections: tuple[SectionInfo, ...] = ()
         self._interfaces: tuple[InterfaceInfo, ...] = ()
@@ -109,11 +109,11 @@ class _Info:
 
     @property
     def opened(self) -> bool:
-        """Whether it is a capture file."""
+        """True if the file could be opened as a capture file."""
         return bool(self._head)
 
     def add(self, batch: Batch, source: PcapSource) -> None:
-        """Count a batch's packets: all that were read at once, as their comments are."""
+        """Count the packets of the batch read last, as a whole: `source.comments` covers exactly these."""
         self._totals.add(batch)
         self._comments += len(source.comments)
         counts = np.bincount(batch["interface"])
@@ -124,7 +124,7 @@ class _Info:
             self._packets[: len(counts)] += counts
 
     def end(self, source: PcapSource) -> None:
-        """Note what the file says of itself."""
+        """Note the metadata of the file, once it is read."""
         self._head = {
             "format": source.format,
             "compression": source.compression,
@@ -134,13 +134,13 @@ class _Info:
         self._dropped = source.total_stats.packets_dropped
 
     def hash(self) -> None:
-        """Compute the file's SHA-256; standard input is gone by now."""
+        """Compute the SHA-256 of the file; skip standard input, which cannot be read again."""
         if self._file != "-":
             with open(self._file, "rb") as file:
                 self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
 
     def report(self, failures: list[str]) -> dict[str, Any]:
-        """All of it, as `--json` shows it."""
+        """Return the report as shown by `--json`."""
         totals = self._totals
         interfaces = [
             _interface(one, packets)
@@ -171,7 +171,7 @@ class _Info:
 
 
 def _padded(counts: NDArray[np.int64], size: int) -> list[int]:
-    """Counts for all interfaces; the last ones may have no packets."""
+    """Return the counts padded with zeros to `size` interfaces: the last ones may have no packets."""
     return [*counts.tolist(), *([0] * (size - len(counts)))]
 
 

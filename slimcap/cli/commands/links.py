@@ -1,4 +1,4 @@
-"""`slimcap links`: the interfaces that there are to capture from."""
+"""`slimcap links`: list the interfaces to capture from."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ exit code:
 
 
 def add_parser(commands: Commands) -> None:
-    """Add what `slimcap links` takes."""
+    """Add the parser of `slimcap links`."""
     command = add_command(
         commands,
         "links",
@@ -46,12 +46,12 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show them.
+    """List the interfaces.
 
     Returns
     -------
     int
-        Exit code.
+        Exit code: 0, or 1 if the interfaces could not be listed.
     """
     try:
         found = links()
@@ -67,17 +67,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refusal(found: tuple[Link, ...]) -> str | None:
-    """Why we may not capture; None if we may."""
+    """Return the reason why this user may not capture; None if capturing is permitted."""
     try:
         for link in found[:1]:
-            PacketSocket(link)  # which hears nothing before it is bound
+            PacketSocket(link)  # receives nothing until it is bound
     except PermissionError as error:
         return error.strerror
     return None
 
 
 def _row(link: Link, *, may_capture: bool) -> dict[str, Any] | None:
-    """What is to be shown of an interface; None if it went away meanwhile."""
+    """Return the values to show for an interface; None if it has disappeared meanwhile."""
     with suppress(LinkNotFound):
         return {
             "index": link.index,
@@ -92,7 +92,7 @@ def _row(link: Link, *, may_capture: bool) -> dict[str, Any] | None:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """Columns as wide as they have to be."""
+    """Format the interfaces as a table of minimal width."""
     cells = [
         (
             str(row["index"]),

@@ -1,4 +1,4 @@
-"""`slimcap merge`: several capture files as one, in order of time."""
+"""`slimcap merge`: merge capture files in time order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ exit code:
 
 
 def add_parser(commands: Commands) -> None:
-    """Add what `slimcap merge` takes."""
+    """Add the parser of `slimcap merge`."""
     command = add_command(
         commands,
         "merge",
@@ -76,7 +76,7 @@ def _open(args: argparse.Namespace) -> MergedSource:
 
 
 def _batches(source: MergedSource, files: int, failures: list[str], *, bar: bool) -> Iterator[Batch]:
-    """All batches; what goes wrong with a file is noted, and ends that file only."""
+    """Yield all batches. An error in a file is appended to `failures`, and ends only that file."""
     for _ in range(files + 1):
         with noting("merge", failures):
             yield from batches_of(source, bar=bar)

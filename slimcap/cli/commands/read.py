@@ -1,4 +1,4 @@
-"""`slimcap read`: capture files as lines, as a summary, or into a table's file."""
+"""`slimcap read`: show capture files as lines or a summary, or write them to a table file."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ exit code:
 
 
 def add_parser(commands: Commands) -> None:
-    """Add what `slimcap read` takes."""
+    """Add the parser of `slimcap read`."""
     command = add_command(
         commands,
         "read",
@@ -113,7 +113,7 @@ def _columns(text: str) -> list[str]:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Options that do not go together end the command, as any wrong argument does."""
+    """End the command, as for any wrong argument, if options do not go together."""
     if args.to and (args.summary or args.json):
         args.error("--to writes a table: no --summary or --json with it")
     if args.columns and not args.to:
@@ -121,12 +121,12 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read the files, one after the other; a bad one does not keep us from the next.
+    """Read the files one after the other; an error in one does not stop the next from being read.
 
     Returns
     -------
     int
-        Exit code: 0, or 1 if a file was bad.
+        Exit code: 0, or 1 if a file was bad or a required package is not installed.
     """
     _check(args)
     try:
@@ -140,13 +140,13 @@ def run(args: argparse.Namespace) -> int:
         for file in args.files:
             reading.read(file)
     finally:
-        # Ctrl-C leads here, too: a summary tells what was read so far.
+        # After Ctrl-C, too: a summary then covers what was read so far.
         reading.end()
     return 1 if reading.failures else 0
 
 
 class _Sink(Protocol):
-    """Where packets go. Every method may raise OutputError."""
+    """Interface of the outputs. Every method may raise OutputError."""
 
     def add(self, batch: Batch, source: PcapSource) -> None: ...
     def end_file(self, source: PcapSource) -> None: ...
@@ -162,7 +162,7 @@ def _sink(args: argparse.Namespace) -> _Sink:
 
 
 class _Reading:
-    """Takes the packets that are wanted from files to a sink, and keeps count of what went wrong."""
+    """Copies the wanted packets of files to a sink, and collects the failures."""
 
     def __init__(self, sink: _Sink, *, count: int | None, filter: str | None, bar: bool) -> None:
         self._sink = sink
@@ -172,7 +172,7 @@ class _Reading:
         self.failures: list[str] = []
 
     def read(self, file: str) -> None:
-        """Take a file's packets, all of them or as many as are still wanted."""
+        """Copy the packets of a file to the sink, up to the number still wanted."""
         if not self._left:
             return
         with noting(file, self.failures), open_input(file, filter=self._filter) as source:
@@ -184,7 +184,7 @@ class _Reading:
                 self._sink.end_file(source)
 
     def end(self) -> None:
-        """Write what is still to be said: a summary, then what went wrong."""
+        """End the sink, which may write a summary, then write the failures."""
         try:
             self._sink.end()
         finally:

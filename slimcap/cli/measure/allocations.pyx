@@ -1,7 +1,7 @@
-"""How often Python's allocators are asked for memory.
+"""Counting of memory requests to Python's allocators.
 
-A hook in front of each (PyMem_SetAllocator(): PYMEM_DOMAIN_RAW, _MEM, _OBJ) counts and passes on, so that
-memory may be freed, or grow, after the hook is gone as before it came.
+A hook in front of each allocator (PyMem_SetAllocator(): PYMEM_DOMAIN_RAW, _MEM, _OBJ) counts requests and
+forwards them unchanged. So memory allocated with the hook may be freed or resized without it, and vice versa.
 """
 from libc.stdint cimport uint64_t
 
@@ -19,15 +19,15 @@ cdef enum:
     DOMAINS = 3
 
 cdef PyMemAllocatorDomain* _DOMAINS = [PYMEM_DOMAIN_RAW, PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ]
-cdef PyMemAllocatorEx _behind[DOMAINS]  # what the hooks pass on to; a hook's ctx points to its own
-# Of two threads that ask at once without the GIL, one may go uncounted.
+cdef PyMemAllocatorEx _behind[DOMAINS]  # the original allocators; a hook's ctx points to its own one
+# If two threads allocate at the same time without the GIL, one request may not be counted.
 cdef uint64_t _asked
 cdef bint _inside
 cdef bint _counting
 
 
 cdef inline bint _enter() noexcept nogil:
-    """Count, unless one allocator asks another: pymalloc asks for what is large. Whether it counted."""
+    """Count a request and return True; return False for a nested one, as pymalloc forwards large requests."""
     global _asked, _inside
     if _inside:
         return False
@@ -67,22 +67,29 @@ cdef void _free(void* ctx, void* memory) noexcept nogil:
 
 
 def count_allocations(fn, *args):
-    """Call `fn(*args)`, and count how often memory is asked for meanwhile.
+    """Call `fn(*args)`, and count the memory requests during the call.
 
-    What comes off a free list, as small tuples and slimcap's views do, is no allocation. Nor is what asks the
-    C library itself, as numpy does for the data of arrays.
+    Objects from a free list, such as small tuples and slimcap's views, are not counted, nor is memory
+    requested from the C library directly, as numpy does for the data of arrays.
+
+    Parameters
+    ----------
+    fn : callable
+        Function to call.
+    *args : object
+        Its arguments.
 
     Returns
     -------
     result : object
-        What `fn` returns.
+        Return value of `fn`.
     allocations : int
-        How often.
+        Number of requests.
 
     Raises
     ------
     RuntimeError
-        A count is going on.
+        Allocations are already being counted.
     """
     global _counting
     if _counting:

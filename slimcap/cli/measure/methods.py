@@ -1,6 +1,6 @@
-"""The ways to read packets, and what each costs a packet: what `slimcap bench` and bench/ measure.
+"""The ways to read packets and the cost of each per packet, for `slimcap bench` and bench/.
 
-WAYS["next_packet()"] ──prepare(source)──► read(count) ──► how many packets it read: `count`, or a batch more
+WAYS["next_packet()"] ──prepare(source)──► read(count) ──► packets read: `count`, or up to a batch more
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ PACKET_LEN: Final = 64
 SNAPLEN: Final = 48
 FILE_PACKETS: Final = 500_000
 AT_ONCE: Final = 4096
-"""Packets that are added to a ring at a time."""
+"""Packets to add to a ring or a file at a time."""
 
 PIECES: Final = 5
-"""A measurement is the median of so many."""
+"""Number of runs of a measurement, which is their median."""
 FIRST_TRY: Final = 256
-"""Packets of the first of the runs that find out how many take long enough."""
+"""Packets of the first calibration run; the number is doubled until a run takes long enough."""
 COUNTED: Final = 200_000
-"""Packets during which allocations are counted, at most."""
+"""Maximum number of packets for which allocations are counted."""
 
 Read = Callable[[int], int]
 Prepare = Callable[[ZeroCopySource], Read]
 
 
 class Ring(NamedTuple):
-    """The shape of a ring."""
+    """The shape of a ring: block size in bytes, and number of blocks."""
 
     block_size: int
     num_blocks: int
@@ -53,19 +53,19 @@ class Ring(NamedTuple):
 
 
 RINGS: Final = (Ring(10 << 20, 4), Ring(1 << 20, 4), Ring(12 << 10, 512))
-"""Larger than the caches, smaller than most of them, and of blocks that hold few packets."""
+"""A ring larger than the caches, one smaller than most of them, and one of blocks that hold few packets."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a packet costs.
+    """The cost of reading a packet.
 
     Attributes
     ----------
     ns : float
-        Nanoseconds.
+        Nanoseconds per packet.
     allocations : float
-        Pieces of memory asked of Python's allocators; what comes off a free list is none.
+        Memory requests to Python's allocators per packet; objects from a free list are not counted.
     """
 
     ns: float
@@ -76,7 +76,7 @@ class Cost:
 
 
 def _calls(name: str, argument: Callable[[ZeroCopySource], object] | None = None) -> Prepare:
-    """`source.name()` a packet, or `source.name(argument)`, the argument being made once."""
+    """Call `source.name()` for each packet, or `source.name(argument)` with the same argument each time."""
 
     def prepare(source: ZeroCopySource) -> Read:
         call = getattr(source, name)
@@ -102,14 +102,14 @@ def _calls(name: str, argument: Callable[[ZeroCopySource], object] | None = None
 
 def _iteration(source: ZeroCopySource) -> Read:
     def read(count: int) -> int:
-        deque(islice(source, count), 0)  # a loop in C: what it adds is less than a `for` that counts
+        deque(islice(source, count), 0)  # a loop in C, which costs less than a counting `for`
         return count
 
     return read
 
 
 def _batches(use: Callable[[Batch], object] | None = None) -> Prepare:
-    """`next_batch()`, and something done with each batch."""
+    """Call `next_batch()`, and `use` on each batch if it is given."""
 
     def prepare(source: ZeroCopySource) -> Read:
         def read(count: int) -> int:
@@ -119,7 +119,7 @@ def _batches(use: Callable[[Batch], object] | None = None) -> Prepare:
                 if use is not None:
                     use(batch)
                 done += len(batch)
-                del batch  # its memory is used again, while it is in the cache
+                del batch  # so that its memory is reused while it is in the cache
             return done
 
         return read
@@ -161,21 +161,24 @@ def _ways() -> dict[str, Prepare]:
 
 
 WAYS: Final = _ways()
-"""Every way to read, by its name."""
+"""All ways to read, by name."""
 
 FILE_WAYS: Final = tuple(
     name
     for name in WAYS
     if name.startswith("next_batch()") or name in ("for packet in source", "next_packet(buf)")
 )
-"""What is measured of files, too: the rest differs as it does with rings."""
+"""The ways that are measured with files, too: the others differ as they do with rings."""
 
 
-# ---- what is read
+# ---- packets to read
 
 
 def packets(first: int, count: int) -> Batch:
-    """UDP over IPv4 in Ethernet, 64 bytes each, from many addresses and ports; numbered from `first` on."""
+    """Return a batch of 64-byte Ethernet frames with IPv4 and UDP, from many addresses and ports.
+
+    The addresses, ports and timestamps are derived from the packet number, which starts at `first`.
+    """
     number = first + np.arange(count)
     frames = np.zeros((count, PACKET_LEN), np.uint8)
     frames[:, :14] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0]
@@ -193,8 +196,9 @@ def packets(first: int, count: int) -> Batch:
 
 
 def full_ring(ring: Ring) -> RingMock:
-    """A ring that was filled and is read again and again, for ever."""
-    # Compiled, as RingSource is: of MockRingSource, a class of Python, a loop looks up `__next__` each time.
+    """Return a full ring that is read again and again, without an end."""
+    # The compiled base class, as RingSource is compiled: with MockRingSource, a Python class, a loop would
+    # look up `__next__` for each packet.
     source = RingMock("mock", snaplen=SNAPLEN, block_size=ring.block_size, num_blocks=ring.num_blocks)
     source.device.drop_when_full = True
     some = packets(0, AT_ONCE)
@@ -205,17 +209,17 @@ def full_ring(ring: Ring) -> RingMock:
 
 
 def write_file(path: Path) -> None:
-    """A capture file of FILE_PACKETS packets."""
+    """Write a pcap file of FILE_PACKETS packets."""
     with PcapWriter(path) as writer:
         for first in range(0, FILE_PACKETS, AT_ONCE):
             writer.write_batch(packets(first, min(AT_ONCE, FILE_PACKETS - first)))
 
 
-# ---- what it costs
+# ---- cost
 
 
 def ring_cost(source: RingMock, way: str, seconds: float) -> Cost:
-    """What a packet of a ring that has no end costs, measured for about that long."""
+    """Measure the cost of a packet from a ring of `full_ring`, for about `seconds`."""
     read = WAYS[way](source)
     count = _packets_in(read, seconds / (PIECES + 2))
     _, allocations = count_allocations(read, min(count, COUNTED))
@@ -224,7 +228,10 @@ def ring_cost(source: RingMock, way: str, seconds: float) -> Cost:
 
 
 def file_cost(path: Path, way: str, seconds: float) -> Cost:
-    """What a packet of a file that `write_file` wrote costs, from opening to the end, again and again."""
+    """Measure the cost of a packet from a file of `write_file`, which is read repeatedly for about `seconds`.
+
+    Each run includes opening and closing the file.
+    """
 
     def read(count: int) -> int:
         with open_file(path) as source:
@@ -242,7 +249,7 @@ def file_cost(path: Path, way: str, seconds: float) -> Cost:
 
 
 def _packets_in(read: Read, seconds: float) -> int:
-    """How many packets take about that long."""
+    """Return the number of packets whose reading takes about `seconds`."""
     count = FIRST_TRY
     while (spent := _ns_per_packet(read, count) * count / 1e9) < seconds / 2:
         count *= 2

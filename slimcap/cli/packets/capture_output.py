@@ -1,4 +1,4 @@
-"""Capture files that a command writes, and packets on their way into them."""
+"""Capture files as output of a command: options, opening, and copying packets and metadata."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.pcap_source import PcapSource
 
 DBUS: Final = 231
-MOST_SNAPLEN: Final = 128 << 20  # only packets of D-Bus may be as long, and readers take no longer ones
+MOST_SNAPLEN: Final = 128 << 20  # maximum that readers accept; only D-Bus packets may be as long
 
-_MOST: Final = (1 << 64) - 1  # of a counter
+_MOST: Final = (1 << 64) - 1  # maximum of a counter
 
 CapturedFiles: TypeAlias = PcapSource | MergedSource
 _Writer: TypeAlias = PcapWriter | PcapNgWriter | RotatingWriter
@@ -52,7 +52,7 @@ they are counted over all of them.
 
 
 def add_output(command: argparse.ArgumentParser) -> None:
-    """Add the options that say how packets are written to `args.out`."""
+    """Add the options for the format, compression and splitting of the output `args.out`."""
     output = command.add_argument_group("output")
     output.add_argument(
         "--format", choices=get_args(Format), help="by default pcapng if OUT ends in .pcapng, otherwise pcap"
@@ -77,7 +77,19 @@ def add_output(command: argparse.ArgumentParser) -> None:
 
 
 def transfer(source: CapturedFiles, batches: Iterable[Batch], output: Output, choice: Choice) -> None:
-    """Write what is wanted of a source's batches, which are all that it gives."""
+    """Write the chosen packets of a source, until no more are wanted.
+
+    Parameters
+    ----------
+    source : PcapSource or MergedSource
+        The source of the batches, for its metadata.
+    batches : iterable of Batch
+        All batches of the source, from its first packet on: comments are matched by packet number.
+    output : Output
+        Where to write.
+    choice : Choice
+        The packets to write.
+    """
     given = 0
     if choice.done:
         return
@@ -90,17 +102,17 @@ def transfer(source: CapturedFiles, batches: Iterable[Batch], output: Output, ch
 
 
 def _comments_on(batch: Batch, comments: Comments, first: int) -> Comments:
-    """Comments by the index in a batch, from those by the number in the source."""
+    """Return the comments on a batch by row, from those by packet number; `first` is the number of row 0."""
     rows = {number - first: text for number, text in comments.items()}
     return {row: text for row, text in rows.items() if 0 <= row < len(batch)}
 
 
 @contextmanager
 def opened_output(args: argparse.Namespace, source: CapturedFiles) -> Iterator[Output]:
-    """Open the output for the packets of a source.
+    """Open the output for the packets of a source, and complete it at the end of the context.
 
-    It is whole if all goes well in here; an exception leaves no file. What goes wrong with it raises
-    OutputError; wrong options end the command.
+    Writes to a file are atomic: an exception in the context leaves no new file, except those of a split that
+    are complete. Errors of the output raise OutputError; options that do not go together end the command.
     """
     try:
         with writing():
@@ -121,7 +133,7 @@ def _open(args: argparse.Namespace, source: CapturedFiles) -> _Writer:
     Raises
     ------
     ValueError, ImportError
-        The options do not go together, or what they take is not installed.
+        The options do not go together (ValueError), or a package that they require is not installed.
     """
     split = {
         "max_packets": args.split_packets,
@@ -133,7 +145,7 @@ def _open(args: argparse.Namespace, source: CapturedFiles) -> _Writer:
         "compression": None if args.compression == "none" else args.compression,
         "level": args.level,
     }
-    encoder_for(args.out, **options)  # also if the first file begins later
+    encoder_for(args.out, **options)  # checks the options early: a split opens its first file later
     if writer_class(args.out, args.format) is PcapNgWriter:
         options |= {"snaplen": args.snaplen or MOST_SNAPLEN, **_about(source)}
     else:
@@ -148,7 +160,7 @@ def _open(args: argparse.Namespace, source: CapturedFiles) -> _Writer:
 
 
 def _about(source: CapturedFiles) -> dict[str, str]:
-    """What a pcapng file says of itself, as its first section does."""
+    """Return the comment, hardware and OS of the output's section: those of the source's first section."""
     if isinstance(source, MergedSource) or not source.sections:
         return {}
     section = source.sections[0]
@@ -156,19 +168,19 @@ def _about(source: CapturedFiles) -> dict[str, str]:
 
 
 class Output:
-    """Where packets go, with all that pcapng has room for."""
+    """The output of a command: packets and, in pcapng, metadata of the source."""
 
     def __init__(self, args: argparse.Namespace, writer: _Writer, source: CapturedFiles) -> None:
         self._out: str = args.out
         self._snaplen: int | None = args.snaplen
         self._writer = writer
         self._link = source.link
-        self._described = 0  # interfaces, of the source's
-        self._latest = 0  # time of a packet
+        self._described = 0  # number of the source's interfaces written so far
+        self._latest = 0  # latest packet time so far, in nanoseconds
         self.is_pcapng = writer_class(args.out, args.format) is PcapNgWriter
 
     def add(self, batch: Batch, comments: Comments, source: CapturedFiles) -> None:
-        """Write packets, of which there may be none."""
+        """Write a batch, which may be empty, with the comments on its packets by row."""
         if self.is_pcapng:
             self._describe(source)
         if not len(batch):
@@ -186,7 +198,7 @@ class Output:
             raise OutputError(f"{self._out}: {error}") from error
 
     def _describe(self, source: CapturedFiles) -> None:
-        """Write what a source says of its interfaces, as soon as it does, with packets or without."""
+        """Write descriptions of the interfaces that the source has found since the last call."""
         assert not isinstance(self._writer, PcapWriter)
         if len(source.links) == self._described:
             return
@@ -202,7 +214,7 @@ class Output:
             self._described += 1
 
     def _check_link_types(self, batch: Batch) -> None:
-        """Raise OutputError if packets have another link type than the file."""
+        """Raise OutputError if the packets do not have the link type of the file."""
         links: tuple[Link, ...] = batch.links
         if len({link.type for link in links}) > 1:
             links = tuple([links[index] for index in np.unique(batch["interface"]).tolist()])
@@ -215,7 +227,7 @@ class Output:
                 )
 
     def end(self, source: CapturedFiles) -> None:
-        """Write what is known in the end: interfaces without packets, and drops."""
+        """Write the metadata known only at the end: interfaces without packets, and drop counters."""
         if not self.is_pcapng:
             return
         self._describe(source)
@@ -223,7 +235,7 @@ class Output:
             for number, info in enumerate(source.interfaces):
                 told = _statistics(info)
                 dropped = source.total_stats.packets_dropped
-                if dropped and not told and len(source.links) == 1:  # as its packets say
+                if dropped and not told and len(source.links) == 1:  # those that its packets report
                     told["dropped"] = dropped
                 if told:
                     limited = {name: min(max(value, 0), _MOST) for name, value in told.items()}
@@ -231,7 +243,7 @@ class Output:
 
 
 def _statistics(info: InterfaceInfo) -> dict[str, int]:
-    """What a file tells of an interface in the end, as `write_statistics` takes it."""
+    """Return the statistics known of an interface, as keyword arguments of `write_statistics`."""
     told = {
         "received": info.received,
         "dropped": info.os_dropped,

@@ -1,4 +1,4 @@
-"""Capture files that a command reads: a bad one does not keep it from the next."""
+"""Capture files as input of a command: an error in one does not stop it from reading the next."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from slimcap.source.file.pcap_source import PcapSource
 
 @contextmanager
 def noting(file: str, failures: list[str]) -> Iterator[None]:
-    """Note what goes wrong with a file in here, and go on."""
+    """Append errors in reading a file to `failures`, and suppress them."""
     try:
         yield
-    except FilterError as error:  # for this link type; it may do for others
+    except FilterError as error:  # not valid for the link type of this file, but perhaps for others
         failures.append(f"{file}: {error}")
     except (SlimcapError, OSError, ImportError) as error:
         failures.append(reason(error))
 
 
 def tell(failures: list[str]) -> int:
-    """Tell what went wrong; gives the exit code."""
+    """Write the failures to standard error, and return the exit code: 1 if there are any, otherwise 0."""
     for failure in failures:
         complain(failure)
     return 1 if failures else 0
@@ -43,16 +43,19 @@ def open_input(file: str, **options: Unpack[PcapOptions]) -> PcapSource:
 
 
 def check_input(file: str) -> None:
-    """Raise OSError if a file is standard input, and that is none.
+    """Raise OSError if the file is standard input and the process was started with that closed.
 
-    If it was closed from the start, descriptor 0 may be anything by now.
+    Descriptor 0 may then be any file that was opened since.
     """
     if file == "-" and sys.stdin is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), "<stdin>")
 
 
 def batches_of(source: PcapSource | MergedSource, *, bar: bool, most: int | None = None) -> Iterator[Batch]:
-    """A source's batches, up to `most` packets in all; with a progress bar if that is wanted."""
+    """Yield the batches of a source, with a progress bar if `bar` is True.
+
+    `most` is the maximum number of packets in total. Default: no limit.
+    """
     left = sys.maxsize if most is None else min(most, sys.maxsize)
     with progress_bar(source, shown=bar) as move:
         while left:

@@ -1,4 +1,4 @@
-"""Which packets a command takes from a source."""
+"""Selection of the packets that a command writes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ EARLIEST: Final = -(1 << 63)
 LATEST: Final = (1 << 63) - 1
 
 Comments = dict[int, str]
-"""On packets of a batch, by their index in it."""
+"""Comments on packets of a batch, by row."""
 
 
 def add_choice(command: argparse.ArgumentParser) -> None:
-    """Add the options that say which packets are wanted."""
+    """Add the options that select packets."""
     choice = command.add_argument_group("packets")
     choice.add_argument("--filter", metavar="EXPRESSION", help="those that it takes, as for tcpdump")
     choice.add_argument("--after", type=moment, metavar="TIME", help="those of that time, and later")
@@ -29,14 +29,15 @@ def add_choice(command: argparse.ArgumentParser) -> None:
 
 
 class Choice:
-    """Takes from batches what is within a span of time, up to a number of packets.
+    """Selects packets within a time span, up to a maximum number.
 
     Parameters
     ----------
     after, before : int or None
-        Nanoseconds since 1970: the earliest time, and the first that is too late.
+        Nanoseconds since the Unix epoch: packets at or after `after` and before `before` are selected. None
+        is no limit.
     most : int or None
-        Packets in all.
+        Maximum number of packets in total. None is no limit.
     """
 
     def __init__(self, after: int | None, before: int | None, most: int | None) -> None:
@@ -47,11 +48,11 @@ class Choice:
 
     @property
     def done(self) -> bool:
-        """Whether no more packets are wanted."""
+        """True if the maximum number of packets is reached."""
         return self._left == 0
 
     def take(self, batch: Batch, comments: Comments) -> tuple[Batch, Comments]:
-        """The packets of a batch that are wanted, and the comments on them."""
+        """Return the selected packets of a batch, and the comments on them by their new row."""
         if not self._all_times:
             rows = np.flatnonzero(self._in_time(batch["timestamp"]))
             if len(rows) < len(batch):
@@ -70,7 +71,7 @@ class Choice:
 
 
 def _moved(comments: Comments, rows: NDArray[np.intp]) -> Comments:
-    """Comments by the place of their packets among the rows; not those on others."""
+    """Return the comments on the packets of `rows` only, by their index in `rows`."""
     if not comments:
         return comments
     places = {row: place for place, row in enumerate(rows.tolist())}

@@ -1,4 +1,4 @@
-"""What `slimcap info` tells, as text."""
+"""Text form of a report of `slimcap info`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 from slimcap.cli.render.summary_text import counts, line, utc
 from slimcap.cli.terminal.streams import printable
 
-_UNLIMITED: Final = 1 << 31  # a snaplen from there on is none, as libpcap has it
+_UNLIMITED: Final = 1 << 31  # a snaplen of this or more is no limit, as in libpcap
 
 _COUNTERS: Final = {
     "received": "received",
@@ -20,7 +20,7 @@ _TEXTS: Final = ("application", "hardware", "os", "description", "filter", "comm
 
 
 def as_text(report: Mapping[str, Any]) -> str:
-    """Lay a file's report out: one thing a line, then its interfaces."""
+    """Format the report on a file as text: one value per line, then its interfaces."""
     lines = [*_file(report), *counts(report), *_rest(report)]
     for number, section in enumerate(report["sections"]):
         lines += _section(number, section, alone=len(report["sections"]) == 1)
@@ -82,13 +82,13 @@ def _interface(number: int, interface: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unit(ticks: int) -> str:
-    """A tick, as people say it."""
+    """Format the length of a timestamp tick, with an SI prefix if there is one."""
     names = {1: "1 s", 10**3: "1 ms", 10**6: "1 µs", 10**9: "1 ns", 10**12: "1 ps"}
     return names.get(ticks, f"1/{ticks:,} s")
 
 
 def _texts(told: Mapping[str, Any]) -> Iterator[str]:
-    """What somebody wrote: anything, on any number of lines."""
+    """Yield the lines of the free-form texts, which may contain anything and span several lines."""
     for label in _TEXTS:
         for number, text in enumerate(told.get(label, "").splitlines()):
             yield line("" if number else label, printable(text))

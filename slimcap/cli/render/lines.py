@@ -1,4 +1,4 @@
-"""Packets as lines, made a batch at a time: text for people, JSON for programs."""
+"""Packets as lines of text or JSON, formatted batch by batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slimcap.packet.enums import NO_IP, PacketType, RecordFlag
 from slimcap.source.file.pcap_source import PcapSource
 
 VLAN_ID: Final = 0x0FFF
-"""The bits of a tag that number the VLAN (IEEE 802.1Q clause 9.6)."""
+"""The bits of a tag that hold the VLAN ID (IEEE 802.1Q clause 9.6)."""
 
 JSON_KEYS: Final = (
     "timestamp",
@@ -44,39 +44,39 @@ _MARKS: Final = {
     PacketType.UNKNOWN: "-",
 }
 _NO_ADDRESS: Final = np.zeros((), "V16")
-# The pkt_type column may hold any byte.
+# One entry for each byte, as the pkt_type column may hold any.
 _MARK: Final = [f"{_MARKS[PacketType(byte)]:<3}" for byte in range(256)]
 _TYPE: Final = [PacketType(byte).name for byte in range(256)]
 
 Unit = Literal["us", "ns"]
-"""What timestamps are shown in."""
+"""Resolution in which timestamps are shown: microseconds or nanoseconds."""
 
 
 class Lines:
-    """Writes a line for each packet."""
+    """Writes a line for each packet to standard output; `make` formats the lines of a batch."""
 
     def __init__(self, make: Callable[[Batch, Unit], list[str]]) -> None:
         self._make = make
 
     def add(self, batch: Batch, source: PcapSource) -> None:
-        """Write a file's batch."""
+        """Write the lines of a batch, with timestamps in the resolution of the file."""
         self.write(batch, "ns" if source.resolution == 1 else "us")
 
     def write(self, batch: Batch, unit: Unit) -> None:
-        """Write a batch's lines."""
+        """Write the lines of a batch."""
         lines = self._make(batch, unit)
         lines.append("")
         write("\n".join(lines))
 
     def end_file(self, source: PcapSource) -> None:
-        """A file is over: its lines are written."""
+        """Do nothing: the lines of the file are already written."""
 
     def end(self) -> None:
-        """All files are over."""
+        """Do nothing: all lines are already written."""
 
 
 def text_lines(batch: Batch, unit: Unit) -> list[str]:
-    """A line for each packet: time, type, lengths, IP layer, VLAN, interface if there are several."""
+    """Format packets as text lines: time, type, lengths, IP layer, VLAN, interface if there are several."""
     ip_layer = batch.ip_layer
     columns = zip(
         _spaced(_times(batch, unit)),
@@ -96,7 +96,7 @@ def text_lines(batch: Batch, unit: Unit) -> list[str]:
 
 
 def json_lines(batch: Batch, unit: Unit) -> list[str]:
-    """A JSON object for each packet, with all of JSON_KEYS; null is what a packet has not."""
+    """Format packets as JSON objects, each with all of JSON_KEYS; a missing value is null."""
     headers = batch.headers(["ip_version", "protocol", "src", "dst", "src_port", "dst_port"])
     versions, protocols = headers["ip_version"], headers["protocol"]
     columns = zip(
@@ -118,12 +118,12 @@ def json_lines(batch: Batch, unit: Unit) -> list[str]:
 
 
 def _times(batch: Batch, unit: Unit) -> NDArray[np.str_]:
-    """ISO 8601, UTC."""
+    """Return the timestamps in ISO 8601, in UTC, without a zone."""
     return np.datetime_as_string(batch.timestamps, unit=unit)
 
 
 def _spaced(times: NDArray[np.str_]) -> list[str]:
-    """With a space for the T. All have one width, so it is in one place."""
+    """Replace the T by a space; the times have equal widths, so its position is the same in all."""
     times.view("U1").reshape(len(times), -1)[:, len("2024-03-01")] = " "
     texts: list[str] = times.tolist()
     return texts
@@ -137,25 +137,25 @@ def _or_none(column: NDArray[Any], there: NDArray[np.bool_]) -> list[Any]:
 
 
 def _interfaces(batch: Batch) -> list[str]:
-    """Name of each packet's interface."""
+    """Return the name of the interface of each packet."""
     names = [link.name for link in batch.links]
     return [names[index] for index in batch["interface"].tolist()]
 
 
 def _ons(batch: Batch) -> list[str]:
-    """What each line says of the interface: nothing, if there is but one."""
+    """Return the interface part of each line: empty if the batch has only one interface."""
     if len(batch.links) <= 1:
         return [""] * len(batch)
     return [f"  on {printable(name)}" for name in _interfaces(batch)]
 
 
 def _vlans(batch: Batch) -> list[int | None]:
-    """Number of the outermost VLAN of each packet."""
+    """Return the ID of the outermost VLAN of each packet; None if it is untagged."""
     return _or_none(batch["vlan_tci"] & VLAN_ID, batch["flags"] & RecordFlag.VLAN != 0)
 
 
 def _endpoints(headers: NDArray[np.void]) -> Iterator[list[Any]]:
-    """Addresses of the packets, then ports."""
+    """Yield four columns: source and destination addresses, then ports; None if a packet has none."""
     addressed = (headers["ip_version"] != 0) & (headers["dst"] != _NO_ADDRESS)
     for name in ("src", "dst"):
         yield _or_none(ip_to_str(headers[name]), addressed)

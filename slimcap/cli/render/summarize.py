@@ -1,4 +1,4 @@
-"""Many packets as a few numbers, in memory that stays the same however many there are."""
+"""The summary of `slimcap read --summary`, computed in constant memory."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from slimcap.packet.enums import RecordFlag
 from slimcap.source.file.pcap_source import PcapSource
 
 SIZE_STARTS: Final = (0, 64, 128, 256, 512, 1024, 1519)
-"""Where ranges of sizes start; 1518 is the longest Ethernet frame with its FCS and no tag."""
+"""Start of each size range, in bytes; 1518 is the longest untagged Ethernet frame with its FCS."""
 
 PROTOCOLS: Final = {
-    0: "unknown",  # the packet is cut before its protocol
+    0: "unknown",  # the packet is truncated before its protocol
     1: "ICMP",
     2: "IGMP",
     4: "IPv4-in-IP",
@@ -41,28 +41,28 @@ PROTOCOLS: Final = {
     132: "SCTP",
     136: "UDP-Lite",
 }
-"""IANA's protocol numbers that are met most; others go by their number."""
+"""Names of the most common IANA protocol numbers; others are shown as numbers."""
 
-# Plain int: numpy takes an enum's for int64, and widens the column.
+# Plain int: numpy treats an enum member as int64, and would widen the column.
 _VLAN: Final = int(RecordFlag.VLAN)
 
 
 class Summary:
-    """Adds up packets, and writes at the end what they come to."""
+    """Sums over packets, written to standard output at the end."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._totals = Totals()
         self._tagged = 0
-        # Sizes one by one; the last stands for all above.
+        # Packets of each size in bytes; the last element counts all larger sizes, too.
         self._sizes = np.zeros(SIZE_STARTS[-1] + 1, np.int64)
-        # By IP version and protocol: version << 8 | protocol.
+        # Indexed by IP version and protocol: version << 8 | protocol.
         self._packets = np.zeros(16 << 8, np.int64)
         self._bytes = np.zeros(16 << 8, np.int64)
         self._link_types: dict[str, None] = {}
 
     def add(self, batch: Batch, source: PcapSource) -> None:
-        """Add a batch's packets."""
+        """Add the packets of a batch."""
         self._totals.add(batch)
         self._tagged += int(np.count_nonzero(batch["flags"] & _VLAN))
         _add_to(self._sizes, np.bincount(np.minimum(batch["total_len"], SIZE_STARTS[-1])))
@@ -72,11 +72,11 @@ class Summary:
         headers = batch.headers(["ip_version", "protocol"])
         keys = headers["ip_version"].astype(np.uint16) << 8 | headers["protocol"]
         _add_to(self._packets, np.bincount(keys))
-        # Floats, but exact: a batch's bytes are far from 2^53.
+        # The weighted sums are floats, but exact: the bytes of a batch are far below 2^53.
         _add_to(self._bytes, np.bincount(keys, weights=batch["total_len"]).astype(np.int64))
 
     def end_file(self, source: PcapSource) -> None:
-        """A file is over: note what kind it was."""
+        """Note the link types of a file that was read."""
         self._link_types |= dict.fromkeys(link.type_name for link in source.links)
 
     def end(self) -> None:
@@ -85,7 +85,7 @@ class Summary:
         write(json.dumps(report) + "\n" if self._as_json else as_text(report))
 
     def report(self) -> dict[str, Any]:
-        """The numbers, as `--json` shows them."""
+        """Return the summary as shown by `--json`."""
         totals = self._totals
         return {
             "packets": totals.packets,
@@ -117,7 +117,7 @@ class Summary:
         return counts
 
     def _by_protocol(self) -> dict[str, dict[str, int]]:
-        """Protocols over IPv4 and IPv6, the most frequent first."""
+        """Return the counts for each protocol over IPv4 and IPv6, the most frequent first."""
         packets, sizes = (
             counts.reshape(16, 256)[[4, 6]].sum(axis=0).tolist() for counts in (self._packets, self._bytes)
         )
@@ -126,7 +126,7 @@ class Summary:
 
 
 def _add_to(totals: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
-    """Add counts, which bincount makes no longer than they have to be."""
+    """Add counts of `np.bincount`, which may be shorter than the totals."""
     totals[: len(counts)] += counts
 
 

@@ -1,4 +1,4 @@
-"""A summary's numbers as text."""
+"""Text form of a summary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _WIDTH: Final = 16
 
 
 def as_text(report: Mapping[str, Any]) -> str:
-    """Lay a summary out: one number a line, then tables."""
+    """Format a summary as text: one number per line, then tables."""
     lines = [*counts(report), *_rest(report)]
     for title, key in (("size", "sizes"), ("IP version", "ip_versions"), ("protocol", "protocols")):
         lines += _table(title, report[key], report["packets"])
@@ -17,7 +17,7 @@ def as_text(report: Mapping[str, Any]) -> str:
 
 
 def counts(report: Mapping[str, Any]) -> Iterator[str]:
-    """Lines of packets, bytes, times and rates."""
+    """Yield the lines for packets, bytes, times and rates."""
     yield line("packets", f"{report['packets']:,}")
     yield line("bytes", f"{report['bytes']:,}")
     yield line("captured bytes", f"{report['captured_bytes']:,}")
@@ -38,7 +38,7 @@ def _rest(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _table(title: str, counts: Mapping[str, Mapping[str, int]], packets: int) -> Iterator[str]:
-    """A table of packets and bytes, if there is something to count."""
+    """Yield the lines of a table of packets and bytes; none if there are no packets."""
     if packets and counts:
         yield ""
         yield f"{title:<{_WIDTH}}{'packets':>{_WIDTH}}{'share':>9}{'bytes':>{_WIDTH + 4}}"
@@ -48,23 +48,23 @@ def _table(title: str, counts: Mapping[str, Mapping[str, int]], packets: int) ->
 
 
 def line(label: str, text: str) -> str:
-    """A label and what there is to say under it."""
+    """Format a line of a label, padded, and its value."""
     return f"{label:<{_WIDTH}}{text}"
 
 
 def utc(iso: str) -> str:
-    """An ISO time as the packets' lines have it."""
+    """Format an ISO 8601 time for text output, with a space for the T and UTC for the Z."""
     return iso.replace("T", " ").replace("Z", " UTC")
 
 
 def _seconds(ns: int) -> str:
-    """To the last digit, which a float has not for long times."""
+    """Format a duration in nanoseconds as seconds. Exact: a float would lose digits of long durations."""
     seconds, fraction = divmod(ns, 10**9)
     return f"{seconds:,}.{fraction:09} s"
 
 
 def scaled(value: float, unit: str) -> str:
-    """A number with an SI prefix."""
+    """Format a number with an SI prefix and a unit."""
     for prefix in ("", "k", "M", "G"):
         if value < 1000:
             return f"{value:.1f} {prefix}{unit}"

@@ -1,4 +1,4 @@
-"""What packets add up to, whatever is told of them."""
+"""Packet totals, as shown by several commands."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from slimcap.packet.batch import Batch
 from slimcap.packet.enums import RecordFlag
 
 SECOND: Final = 10**9
-# Plain int: numpy takes an enum's for int64, and widens the column.
+# Plain int: numpy treats an enum member as int64, and would widen the column.
 _TRUNCATED: Final = int(RecordFlag.TRUNCATED)
 
 
 class Totals:
-    """Adds up packets, in memory that stays the same however many there are.
+    """Sums over packets, in constant memory.
 
     Attributes
     ----------
     packets, bytes, captured, truncated : int
-        How many; their bytes on the wire, and captured; how many of them were cut.
+        Number of packets, their bytes on the wire, their captured bytes, and the number of truncated ones.
     first, last : int or None
-        The earliest and the latest time, in nanoseconds.
+        Earliest and latest time, in nanoseconds since the Unix epoch; None without packets.
     in_order : bool
-        Whether none was earlier than the one before it.
+        True if no packet was earlier than the one before it.
     """
 
     def __init__(self) -> None:
@@ -32,10 +32,10 @@ class Totals:
         self.first: int | None = None
         self.last: int | None = None
         self.in_order = True
-        self._latest = -(1 << 63)  # time of the packet before
+        self._latest = -(1 << 63)  # time of the previous packet
 
     def add(self, batch: Batch) -> None:
-        """Add a batch's packets."""
+        """Add the packets of a batch, which must not be empty."""
         self.packets += len(batch)
         self.bytes += batch.total_bytes
         self.captured += int(batch["cap_len"].sum(dtype=np.int64))
@@ -49,7 +49,7 @@ class Totals:
             self._latest = int(times[-1])
 
     def span(self) -> dict[str, Any]:
-        """From the earliest packet to the latest, and the rates over that time, as `--json` shows them."""
+        """Return the earliest and latest time and the rates between them, as shown by `--json`."""
         duration = None if self.first is None or self.last is None else self.last - self.first
         return {
             "first": iso(self.first),
@@ -63,5 +63,5 @@ class Totals:
 
 
 def iso(ns: int | None) -> str | None:
-    """A time in nanoseconds since 1970, as ISO 8601."""
+    """Format a time in nanoseconds since the Unix epoch as ISO 8601, in UTC; None stays None."""
     return None if ns is None else f"{np.datetime64(ns, 'ns')}Z"

@@ -1,4 +1,4 @@
-"""A bar on the terminal for files that take long to read, if tqdm is installed."""
+"""A progress bar for files that take long to read, if tqdm is installed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.pcap_source import PcapSource
 
 DELAY = 0.5
-"""Seconds of reading before a bar appears."""
+"""Seconds of reading before the bar appears."""
 
 
 def wanted(*, lines: bool) -> bool:
-    """Whether a bar would be seen, and disturb nothing.
+    """Return True if a progress bar would be visible and would not disturb other output.
 
-    Lines on the terminal would mix with it; lines in a pipe may be a pager's, whose screen it would spoil.
+    The bar requires standard error to be a terminal. If `lines` is True, standard output carries lines: on
+    a terminal they would mix with the bar, and a pipe may lead to a pager, whose screen the bar would garble.
     """
     if sys.stderr is None or sys.stdout is None or not sys.stderr.isatty():
         return False
@@ -31,7 +32,10 @@ def _is_pipe(descriptor: int) -> bool:
 
 @contextmanager
 def progress_bar(source: PcapSource | MergedSource, *, shown: bool) -> Iterator[Callable[[], object]]:
-    """Show how far the source has come; gives the function that moves the bar."""
+    """Show the progress of a source while the context is open, and yield the function that updates it.
+
+    Without tqdm, or if `shown` is False, no bar appears and the function does nothing.
+    """
     if shown:
         try:
             from tqdm import tqdm

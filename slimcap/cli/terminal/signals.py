@@ -1,4 +1,4 @@
-"""Ctrl-C and `kill`, which end a capture as `-n` does."""
+"""Signal handlers that let Ctrl-C and `kill` end a capture in the same way as `-n`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from typing import Final
 from slimcap.source.live.live_source import LiveSource
 
 ONE_PRESS: Final = 0.25
-"""Seconds within which signals count as one: timeout(1) sends them to the process, and again to its group."""
+"""Seconds within which several signals count as one.
+
+timeout(1) sends its signal to the process, and again to the process group.
+"""
 
 
 @contextmanager
 def ended_by_signals(source: LiveSource) -> Iterator[None]:
-    """Stop the source at the first signal; the second one kills, whatever we are at."""
+    """Stop the source at the first SIGINT, SIGTERM or SIGHUP; a second one kills the process at once.
+
+    SIGHUP is left alone if it is ignored.
+    """
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # it is, under nohup(1)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup(1) ignores it
         numbers.append(signal.SIGHUP)
     first = math.inf
 
@@ -38,5 +44,6 @@ def ended_by_signals(source: LiveSource) -> Iterator[None]:
         yield
     finally:
         for number, handler in zip(numbers, before, strict=True):
-            # All is said and done, and the same press may send another while the interpreter ends.
+            # After a signal, ignore the next: the capture is over, and the same key press may send another
+            # one while the interpreter shuts down.
             signal.signal(number, handler if first == math.inf else signal.SIG_IGN)

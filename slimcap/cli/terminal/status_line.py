@@ -1,4 +1,4 @@
-"""A line on the terminal that tells how a capture goes."""
+"""A status line on the terminal for a running capture."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from slimcap.packet.batch import Batch
 from slimcap.source.live.live_source import LiveSource
 
 INTERVAL: Final = 0.5
-"""Seconds from one look of it to the next."""
+"""Seconds between two refreshes."""
 
-_ERASE: Final = "\r\x1b[K"  # ECMA-48: EL, to the end of the line
+_ERASE: Final = "\r\x1b[K"  # ECMA-48: EL, erase to the end of the line
 
 
 class StatusLine:
-    """Packets so far, rates since the last look, drops so far.
+    """Status line with the packets so far, the rates since the last refresh, and the drops so far.
 
     Parameters
     ----------
     source : LiveSource
-        What is captured from.
+        The source being captured from.
     shown : bool
-        False: nothing is counted or written.
+        If False, nothing is counted or written.
 
     Attributes
     ----------
     due : float
-        When to call `refresh` next, on the clock of `time.monotonic`; infinity if never.
+        When to call `refresh` next, in seconds on the clock of `time.monotonic`; infinity if never.
     """
 
     def __init__(self, source: LiveSource, *, shown: bool) -> None:
@@ -43,13 +43,13 @@ class StatusLine:
         self.due = self._since + INTERVAL if shown else math.inf
 
     def add(self, batch: Batch) -> None:
-        """Count a batch."""
+        """Count the packets and bytes of a batch."""
         if self._shown:
             self._new_packets += len(batch)
             self._new_bytes += batch.total_bytes
 
     def refresh(self, now: float) -> None:
-        """Write the line anew, if it is time."""
+        """Rewrite the line if it is due; `now` is a time of `time.monotonic`, in seconds."""
         if now < self.due:
             return
         elapsed = now - self._since
@@ -59,19 +59,19 @@ class StatusLine:
             f"{scaled(self._new_bytes * 8 / elapsed, 'bit/s')}, "
             f"{self._source.total_stats.packets_dropped:,} dropped"
         )
-        # A line that fills the terminal's would wrap, and what wrapped is not erased.
+        # A line as wide as the terminal would wrap, and _ERASE clears only one row.
         say(_ERASE + text[: _width() - 1])
         self._new_packets = self._new_bytes = 0
         self._since, self.due = now, now + INTERVAL
 
     def erase(self) -> None:
-        """Leave the terminal's line empty."""
+        """Erase the line from the terminal."""
         if self._shown:
             say(_ERASE)
 
 
 def _width() -> int:
-    """Columns of the terminal; many if it does not say."""
+    """Return the width of the terminal in columns; 80 if it is unknown."""
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns or 80
     except (OSError, ValueError, AttributeError):

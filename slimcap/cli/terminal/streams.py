@@ -1,4 +1,4 @@
-"""What the command writes, and what if that cannot be written."""
+"""Standard output and standard error of the command, and errors in writing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 
 class OutputError(Exception):
-    """What we write to takes no more: a message says why, or the cause, an OSError."""
+    """The output cannot be written; without an argument, the message is that of the cause, an OSError."""
 
     def __str__(self) -> str:
         if self.args:
@@ -22,7 +22,7 @@ class OutputError(Exception):
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Make an OSError an OutputError: what goes wrong in here is not the source's fault."""
+    """Convert an OSError to an OutputError, to tell errors of the output from errors of the source."""
     try:
         yield
     except OSError as error:
@@ -30,15 +30,15 @@ def writing() -> Iterator[None]:
 
 
 def write(text: str) -> None:
-    """Write to standard output, at once: what comes in live is seen live.
+    """Write to standard output and flush, so that live packets appear immediately.
 
     Raises
     ------
     OutputError
-        It is closed, full, or a pipe that nobody reads any more.
+        Standard output is closed, its disk is full, or it is a pipe whose reader is gone.
     """
     with writing():
-        if sys.stdout is None:  # Python's way to say that it was closed from the start
+        if sys.stdout is None:  # standard output was closed when Python started
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         raw = getattr(sys.stdout, "buffer", None)
         if isinstance(raw, io.RawIOBase):
@@ -50,9 +50,10 @@ def write(text: str) -> None:
 
 
 def _write_raw(raw: io.RawIOBase, data: bytes) -> None:
-    """Write all of it to what is not buffered, as with PYTHONUNBUFFERED.
+    """Write all of the data to an unbuffered stream, as standard output is with PYTHONUNBUFFERED.
 
-    Python's text layer would lose what one call does not take, as when a signal comes in the middle.
+    A raw write may be partial, for instance if a signal interrupts it. Python's text layer would then lose
+    the rest.
     """
     rest = memoryview(data)
     while rest:
@@ -63,12 +64,12 @@ def _write_raw(raw: io.RawIOBase, data: bytes) -> None:
 
 
 def complain(message: str) -> None:
-    """Write a line of ours to standard error."""
+    """Write a message to standard error, as a line that starts with the program name."""
     say(f"slimcap: {message}\n")
 
 
 def say(text: str) -> None:
-    """Write to standard error, if there is one that takes it."""
+    """Write to standard error; do nothing if there is none or it cannot be written."""
     if sys.stderr is not None:
         with suppress(OSError):
             sys.stderr.write(text)
@@ -76,20 +77,20 @@ def say(text: str) -> None:
 
 
 def printable(name: str) -> str:
-    """A name as it can be shown: an interface may have nearly any bytes in it."""
+    """Return a name with unprintable characters escaped: an interface name may contain nearly any bytes."""
     return name if name.isprintable() else repr(name)[1:-1]
 
 
 def reason(error: BaseException | None) -> str:
-    """What went wrong, without Python's "[Errno 2]"."""
+    """Return the message of an exception, without Python's "[Errno 2]"."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     return str(error)
 
 
 def drop_output() -> None:
-    """Let standard output lead nowhere: flushing it at exit would fail again, or block."""
-    with suppress(OSError, AttributeError):  # closed, or no file
+    """Redirect standard output to the null device: flushing it at exit would fail again, or block."""
+    with suppress(OSError, AttributeError):  # closed, or without a file descriptor
         target = sys.stdout.fileno()
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, target)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from slimcap.source.live.open_live.block_walker import BlockWalker, reinsert_tags
 
 from slimcap import NO_IP, RECORD_DTYPE, RecordFlag
+from slimcap.source.live.block_walker import BlockWalker, reinsert_tags
 from support.blocks import (
     ARP,
     CSUM_NOT_READY,

@@ -8,8 +8,8 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slimcap.source.live.open_live.block_walker import reinsert_tags
 
+from slimcap.source.live.block_walker import reinsert_tags
 from support.blocks import (
     ARP,
     FIRST,

@@ -9,10 +9,10 @@ import pickle
 import socket
 
 import pytest
-from slimcap.source.live.open_live.interfaces import links
 
 import slimcap
 from slimcap import NO_IP, Link, LinkError, LinkNotFound
+from slimcap.source.live.interfaces import links
 from support.samples import GOOD
 
 

@@ -8,11 +8,11 @@ import socket
 import struct
 
 import pytest
-from slimcap.source.live.open_live.interfaces import links
-from slimcap.source.live.open_live.rtnetlink import DropCounter
 
 from slimcap import NO_IP, Link, LinkDrops, LinkError, LinkNotFound
 from slimcap.packet import link as module
+from slimcap.source.live.interfaces import links
+from slimcap.source.live.rtnetlink import DropCounter
 
 
 def attribute(kind, value):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from slimcap.source.mock.mock_sources.mock_socket import MockSocket
 
 from slimcap import Link, MockSocketSource
+from slimcap.source.mock.mock_socket import MockSocket
 from support.batches import batch_of
 from support.mocks import fill, packet
 from support.traffic import ethernet, frames_of, udp

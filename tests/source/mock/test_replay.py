@@ -7,10 +7,10 @@ import time
 from itertools import pairwise
 
 import pytest
-from slimcap.source.mock.mock_sources.mock_socket import Pace
 
 from make_samples import SAMPLES, pcap_header, pcap_record
 from slimcap import Jitter, MockRingSource, MockSocketSource, Packet, TruncatedFileError, open_file
+from slimcap.source.mock.mock_socket import Pace
 from support.numbered import FRAME
 
 BEGAN = 1_700_000_000
