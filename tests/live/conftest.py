@@ -13,7 +13,6 @@ import pytest
 from slimcap import RingSource, SocketSource
 from support.capture_command import CaptureCommand
 from support.netns import Namespace, Veth, lacking
-from support.threads import wait_until
 from support.traffic import LiveSource
 
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_ADMIN": 21}
@@ -61,9 +60,11 @@ def veth(namespace: Namespace) -> Veth:
     ends = ("left", "right")
     namespace.ip_batch(
         f"link add left address {left.hex(':')} type veth peer name right address {right.hex(':')}",
-        *(f"link set dev {end} addrgenmode none up" for end in ends),  # see Namespace.quiet
+        # As Namespace.quiet does, and before they are up: otherwise IPv6 would start to speak.
+        *(f"link set dev {end} addrgenmode none" for end in ends),
+        *(f"link set dev {end} up" for end in ends),
     )
-    wait_until(lambda: "qdisc noop " not in namespace.ip("link show up"))  # see Namespace.wait_until_active
+    namespace.wait_until_up(*ends)
     return Veth(namespace, *ends, left, right)
 
 

@@ -24,8 +24,7 @@ from support.traffic import (
 def set_link(veth, state):
     veth.namespace.ip(f"link set dev right {state}")
     if state == "up":
-        for end in ("left", "right"):
-            veth.namespace.wait_until_active(end)
+        veth.namespace.wait_until_up("left", "right")
 
 
 # ---- down

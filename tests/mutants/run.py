@@ -148,7 +148,7 @@ class Tree:
             return "", False
         if done.returncode in (4, 5) and self.imports():
             raise MutantError(f"{shlex.join(arguments)}: no such test in this tier\n{done.stdout[-2000:]}")
-        found = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+        found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
         if found:
             return found[1], True
         report = re.search(r"AddressSanitizer: \S+|runtime error: .+", done.stdout)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import json
 import os
 import socket
 import struct
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import pytest
+
+from support.threads import wait_until
 
 OWN_NAMESPACE = "/proc/thread-self/ns/net"
 CLONE_NEWNET = 0x40000000
@@ -147,6 +150,20 @@ class Namespace:
         while "qdisc noop " in (said := self.ip(f"link show dev {name}")):
             assert time.monotonic() < end, said
             time.sleep(0.001)
+
+    def wait_until_up(self, *names: str) -> None:
+        """Wait until interfaces with a carrier, such as both ends of a veth pair, deliver what is sent.
+
+        The kernel sets the operational state and activates the queues in one step (linkwatch_do_dev). Before it,
+        frames are lost in silence, although the interface has its queueing discipline already (dev_activate).
+        """
+        waiting = set(names)
+
+        def are_up() -> bool:
+            shown = json.loads(self.ip("-json link show up"))
+            return waiting <= {link["ifname"] for link in shown if link["operstate"] == "UP"}
+
+        wait_until(are_up)
 
     def close_tun(self, fd: int) -> None:
         """Take a tun device away."""
