@@ -154,8 +154,9 @@ class Namespace:
     def wait_until_up(self, *names: str) -> None:
         """Wait until interfaces with a carrier, such as both ends of a veth pair, deliver what is sent.
 
-        The kernel sets the operational state and activates the queues in one step (linkwatch_do_dev). Before it,
-        frames are lost in silence, although the interface has its queueing discipline already (dev_activate).
+        The kernel sets the operational state and activates the queues in one step (linkwatch_do_dev). Before
+        it, frames are lost in silence, although the interface already has its queueing discipline
+        (dev_activate).
         """
         waiting = set(names)
 
