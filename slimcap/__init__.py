@@ -4,8 +4,8 @@ import importlib
 
 try:
     importlib.import_module("slimcap._cyutility")  # a compiled module that all others import
-except ModuleNotFoundError as error:
-    if error.name != "slimcap._cyutility":
+except ModuleNotFoundError as _error:
+    if _error.name != "slimcap._cyutility":
         raise
     raise ImportError(
         f"slimcap is not compiled in {__path__[0]}: you are probably in its source tree. Leave that folder, "
