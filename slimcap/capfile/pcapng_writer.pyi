@@ -3,10 +3,10 @@ from typing import Literal, final
 
 from slimcap.capfile.writer import Writer
 from slimcap.io.compression.encoders import Compression
+from slimcap.io.target import Target
 from slimcap.packet.batch import Batch
 from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet
-from slimcap.sink.open_writer import Target
 
 @final
 class PcapNgWriter(Writer):

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal
 
 from slimcap.capfile.pcap_writer import PcapWriter
 from slimcap.capfile.pcapng_writer import PcapNgWriter
 from slimcap.io.compression.encoders import compression_of
-
-
-class Writable(Protocol):
-    """A binary file object with `write`, which may write only part of the data."""
-
-    def write(self, data: memoryview, /) -> int | None: ...
-
-
-Target: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | Writable
-"""A capture file to write: a path, "-" for standard output, or a binary file object."""
+from slimcap.io.target import Target
 
 Format = Literal["pcap", "pcapng"]
 """Format of a capture file to write."""

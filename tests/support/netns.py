@@ -154,14 +154,13 @@ class Namespace:
     def wait_until_up(self, *names: str) -> None:
         """Wait until interfaces with a carrier, such as both ends of a veth pair, deliver what is sent.
 
-        The kernel sets the operational state and activates the queues in one step (linkwatch_do_dev). Before
-        it, frames are lost in silence, although the interface already has its queueing discipline
-        (dev_activate).
+        The kernel sets the operational state and activates the queues in one step (linkwatch_do_dev). Until
+        then frames are lost in silence, although a queueing discipline is shown already (dev_activate).
         """
         waiting = set(names)
 
         def are_up() -> bool:
-            shown = json.loads(self.ip("-json link show up"))
+            shown = json.loads(self.ip("-json link show"))
             return waiting <= {link["ifname"] for link in shown if link["operstate"] == "UP"}
 
         wait_until(are_up)
