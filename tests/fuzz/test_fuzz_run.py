@@ -86,7 +86,7 @@ def test_target_without_failures(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_all_targets_run(tmp_path: Path) -> None:
     done = run("--minutes", 0.2, "--out", tmp_path / "out")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     counts = dict(re.findall(r"^(\w+): ([\d,]+) inputs, no failure$", done.stdout, re.M))
     assert sorted(counts) == sorted(path.stem.removeprefix("fuzz_") for path in FUZZ.glob("fuzz_*.py"))
     assert min(int(count.replace(",", "")) for count in counts.values()) > 1
