@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import struct
+from itertools import product
 from typing import Any
 
+import communityid
 import pytest
 
 import slimcap
@@ -133,3 +135,28 @@ def test_jumbo_option_is_found_up_to_the_end_of_its_header(pad):
     packet = packet[:4] + b"\0\0" + packet[6:]  # no payload length
     row = headers_of(ethernet(IPV6, packet), total_len=100_100)
     assert row["ip_len"] == 100_040
+
+
+@pytest.mark.parametrize(
+    ("oui", "ip_offset"),
+    [(0x000000, 22), (0x0000F8, 22), (0x0000F9, None), (0x0001F8, None), (0x010000, None)],
+)
+def test_snap_header_leads_to_ip(oui, ip_offset):
+    """With the OUI of RFC 1042, or of the bridge tunnel of IEEE 802.1H."""
+    snap = b"\xaa\xaa\x03" + oui.to_bytes(3, "big") + struct.pack("!H", IPV4)
+    payload = snap + ipv4(udp(b""))
+    frame = ethernet(len(payload), payload)
+    batch = slimcap.read(io.BytesIO(pcap_header() + pcap_record(frame)))
+    assert batch["ip_offset"][0] == (slimcap.NO_IP if ip_offset is None else ip_offset)
+
+
+@pytest.mark.parametrize("ports", list(product([1, 2, 255, 256, 65535], repeat=2)))
+def test_community_id_of_a_host_that_talks_to_itself_is_that_of_the_reference(ports):
+    """With equal addresses, the smaller port is that of the first end."""
+    segment = struct.pack("!HH", *ports) + tcp(0)[4:]
+    packet = ipv4(segment, TCP)
+    packet = packet[:16] + packet[12:16] + packet[20:]  # to its own address
+    data = pcap_header() + pcap_record(ethernet(IPV4, packet))
+    found = slimcap.read(io.BytesIO(data)).headers(["community_id"])["community_id"][0]
+    flow = communityid.FlowTuple.make_tcp("10.0.0.1", "10.0.0.1", *ports)
+    assert found.decode() == communityid.CommunityID().calc(flow)
