@@ -160,3 +160,14 @@ def test_community_id_of_a_host_that_talks_to_itself_is_that_of_the_reference(po
     found = slimcap.read(io.BytesIO(data)).headers(["community_id"])["community_id"][0]
     flow = communityid.FlowTuple.make_tcp("10.0.0.1", "10.0.0.1", *ports)
     assert found.decode() == communityid.CommunityID().calc(flow)
+
+
+@pytest.mark.parametrize("tags", [0, 1, 2])
+@pytest.mark.parametrize("packet", [ipv4(udp(b"")), ipv6(udp(b""))], ids=["ipv4", "ipv6"])
+def test_ip_offset_requires_one_byte_of_the_ip_header(packet, tags):
+    frame = ethernet(IPV4 if packet[0] >> 4 == 4 else IPV6, packet, *[(0x8100, 7)] * tags)
+    lengths = range(len(frame) + 1)
+    data = pcap_header() + b"".join(pcap_record(frame[:length]) for length in lengths)
+    offset = 14 + 4 * tags
+    found = slimcap.read(io.BytesIO(data))["ip_offset"].tolist()
+    assert found == [offset if length > offset else slimcap.NO_IP for length in lengths]
