@@ -13,16 +13,16 @@ from slimcap.filter import Machine, accept
 from slimcap.filter import program as bpf
 from slimcap.filter.program import ANCILLARY, VLAN_TAG, VLAN_TAG_PRESENT, Program
 from support.bpf_oracles import (
+    LINK_OFFSET,
+    NET_OFFSET,
     KernelMachine,
     LibpcapMachine,
     attach,
+    interpret,
     random_packet,
     random_program,
 )
 from support.profiles import EXAMPLES, choose_profile, profile_seed
-
-NET, LINK = 0xFFF00000, 0xFFE00000  # SKF_NET_OFF, SKF_LL_OFF
-
 
 BYTES = bytes(range(1, 61))
 
@@ -82,6 +82,13 @@ def test_random_programs_answer_as_libpcap_does() -> None:
     assert len(answers) > min(PROGRAMS, 3000) // 3
 
 
+def loads_from_link_header(program: Program, data: bytes) -> bool:
+    """Return True if a program loads relative to the link-layer header, which a datagram does not have."""
+    loads: list[int] = []
+    interpret(program, data, network=0, loads=loads)
+    return any(LINK_OFFSET <= start < NET_OFFSET for start in loads)
+
+
 def test_random_programs_answer_as_the_kernel_does(kernel: KernelMachine) -> None:
     rng = random.Random(profile_seed() + 2)
     partly = 0
@@ -91,7 +98,10 @@ def test_random_programs_answer_as_the_kernel_does(kernel: KernelMachine) -> Non
         for _ in range(4):
             data = random_packet(rng)
             answer = min(ours.run(data, pkt_type=0, network=0), len(data))
-            assert answer == kernel.run(program, data), (program, data)
+            kernels = kernel.run(program, data)
+            if kernels == 0 and loads_from_link_header(program, data):
+                continue
+            assert answer == kernels, (program, data)
             partly += 0 < answer < len(data)
     assert partly > min(PROGRAMS, 3000) // 6
 
@@ -131,7 +141,7 @@ def test_loads_around_the_end_of_the_packet_and_around_2_to_the_32(
 def test_loads_relative_to_the_network_header_and_to_the_link_header(
     size: int, bytes_: int, x: int | None
 ) -> None:
-    for base, start in ((NET, 14), (LINK, 0)):
+    for base, start in ((NET_OFFSET, 14), (LINK_OFFSET, 0)):
         for k in range(70):
             at = start + k + (x or 0)
             wanted = int.from_bytes(BYTES[at : at + bytes_]) if at + bytes_ <= len(BYTES) else 0
@@ -143,8 +153,8 @@ def test_loads_relative_to_the_network_header_and_to_the_link_header(
 def test_network_header_beyond_the_packet_is_not_read() -> None:
     for network in (61, 2**31, 2**32 - 1):
         assert Machine(load(bpf.W, 2**32 - 0x1001, x=0)).run(BYTES, network=network) == 0
-        assert Machine(load(bpf.B, NET, x=0)).run(BYTES, network=network) == 0
-    assert Machine(load(bpf.B, LINK - 1)).run(BYTES, network=0) == 0
+        assert Machine(load(bpf.B, NET_OFFSET, x=0)).run(BYTES, network=network) == 0
+    assert Machine(load(bpf.B, LINK_OFFSET - 1)).run(BYTES, network=0) == 0
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,9 @@ class Tree:
 
     def pytest(self, seconds: float, *arguments: str) -> tuple[str, bool]:
         """Run tests up to the first failure: what it was, and False if they passed."""
-        command = [sys.executable, "-m", "pytest", "-n0", "-q", "-x", "--tb=line", "-p", "no:cacheprovider"]
+        # Only with --capture=sys does the report of a sanitizer that ends the process come through.
+        options = ["-n0", "-q", "-x", "--tb=line", "--capture=sys", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", *options]
         try:
             done = subprocess.run(
                 [*command, *arguments],

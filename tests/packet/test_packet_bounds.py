@@ -95,3 +95,14 @@ def test_decoders_read_no_byte_after_a_packet(name: str) -> None:
             found += decoder.decode(memoryview(pages.memory)[start:PAGE], rows)
             assert rows["cap_len"][0] == length
     assert found == sum(len(packet) + 1 for packet in starts_of_packets(name))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 8])
+def test_link_type_of_the_first_unknown_interface_is_not_read(count: int) -> None:
+    """A sanitizer sees a read after the link types; without one, whatever is there may be no Ethernet."""
+    frame = bytes(12) + b"\x08\x00" + bytes(40)
+    rows = np.zeros(1, slimcap.RECORD_DTYPE)
+    rows["cap_len"] = rows["total_len"] = len(frame)
+    rows["interface"] = count
+    links = [Link("", index, 1, named=False) for index in range(count)]
+    assert slimcap.Batch(rows, frame, links).headers()["ethertype"][0] == 0

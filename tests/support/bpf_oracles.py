@@ -25,6 +25,7 @@ SO_ATTACH_FILTER = 26
 PACKET_SIZE = 200  # bytes of the longest random packet
 LD, LDX, ST, STX, ALU, JMP, RET, MISC = range(8)  # instruction classes
 ETHERNET, RAW = 1, 101  # link types
+LINK_OFFSET, NET_OFFSET = 0xFFE00000, 0xFFF00000  # SKF_LL_OFF, SKF_NET_OFF
 PKT_TYPE, TAG_PRESENT = bpf.ANCILLARY + 4, bpf.ANCILLARY + 48
 TAKE: Instruction = (RET, 0, 0, 65535)
 LONGEST: Program = (TAKE,) * 4096
@@ -168,7 +169,10 @@ def attach(sock: socket.socket, program: Program) -> None:
 
 
 class KernelMachine:
-    """Has the kernel run programs on datagrams."""
+    """Has the kernel run programs on datagrams.
+
+    These have no link-layer header: a load relative to it (SKF_LL_OFF) ends the program with 0.
+    """
 
     def __init__(self) -> None:
         self._out, self.socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -218,7 +222,15 @@ _ARITHMETIC: dict[int, Callable[[int, int], int]] = {
 }
 
 
-def interpret(program: Program, frame: bytes, *, stripped: bool = False, pkt_type: int = 0) -> int:
+def interpret(
+    program: Program,
+    frame: bytes,
+    *,
+    stripped: bool = False,
+    pkt_type: int = 0,
+    network: int = 14,
+    loads: list[int] | None = None,
+) -> int:
     """Return what a program returns for a frame; 0 drops it.
 
     Parameters
@@ -228,6 +240,10 @@ def interpret(program: Program, frame: bytes, *, stripped: bool = False, pkt_typ
     stripped : bool, default: False
         The kernel took a VLAN tag out of the frame.
     pkt_type : int, default: 0
+    network : int, default: 14
+        Offset of the network header.
+    loads : list of int, optional
+        Gets the offset of each load from the packet, as the program computes it.
     """
     a = x = at = 0
     memory = [0] * bpf.MEMORY_WORDS
@@ -238,7 +254,13 @@ def interpret(program: Program, frame: bytes, *, stripped: bool = False, pkt_typ
         if kind in (LD, LDX):
             size, mode = {0x00: 4, 0x08: 2, 0x10: 1}[code & 0x18], code & 0xE0
             if mode in (0x20, 0x40, 0xA0):  # absolute, after X, length of an IP header
-                start = k + (x if mode == 0x40 else 0)
+                start = (k + (x if mode == 0x40 else 0)) & 0xFFFFFFFF
+                if loads is not None:
+                    loads.append(start)
+                if NET_OFFSET <= start < bpf.ANCILLARY:
+                    start += network - NET_OFFSET
+                elif LINK_OFFSET <= start < NET_OFFSET:
+                    start -= LINK_OFFSET
                 if start == TAG_PRESENT:
                     value = int(stripped)
                 elif start == PKT_TYPE:

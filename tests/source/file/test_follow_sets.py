@@ -156,7 +156,8 @@ def test_renames_while_the_folder_is_listed_lose_nothing(tmp_path, rotation, mon
         lambda: (tmp_path / "cap").rename(tmp_path / "cap.1"),
         lambda: (tmp_path / "cap").write_bytes(capture(3)),
     ]
-    (tmp_path / "cap0").write_bytes(capture())  # which makes it look
+    (tmp_path / "new").write_bytes(capture())
+    (tmp_path / "new").rename(tmp_path / "cap0")  # which makes it look
     reader.wait_for(3)
     (tmp_path / "cap9").write_bytes(capture(4))
     reader.wait_for(4)
