@@ -26,7 +26,8 @@ SETTLED = 0.02  # seconds after which a reader surely waits
 KINDS = [kind for kind in ("RingSource", "SocketSource") if hasattr(slimcap, kind)]
 FRAME = bytes.fromhex("020000000009 020000000001 0800 45") + bytes(45)
 IDLE = """
-import sys, slimcap
+import signal, sys, slimcap
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs without it
 with getattr(slimcap, sys.argv[1])(sys.argv[2]) as source:
     print("ready", flush=True)
     source.next_packet()
