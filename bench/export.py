@@ -95,11 +95,11 @@ def file_ways(path: Path, out: Path, modules: Modules) -> dict[str, Way]:
             return connection.sql("select total_len, count(*) from packets group by all").fetchall()
 
     def to_parquet(compression: str) -> Way:
-        parquet = import_module("slimcap.sink.parquet")
+        write = import_module("slimcap").write
 
         def run() -> object:
             with slimcap.open_file(path) as source:
-                return parquet.write(source, out, compression=compression)
+                return write(source, out, compression=compression)
 
         return run
 
@@ -109,7 +109,7 @@ def file_ways(path: Path, out: Path, modules: Modules) -> dict[str, Way]:
     if "duckdb" in modules:
         ways["duckdb, group by total_len"] = to_duckdb
     if "pyarrow" in modules:
-        ways |= {f"parquet.write, {name}": to_parquet(name) for name in ("zstd", "snappy")}
+        ways |= {f"write, {name}": to_parquet(name) for name in ("zstd", "snappy")}
     return ways
 
 
@@ -160,14 +160,14 @@ def measure_memory(file: Capture, options: argparse.Namespace) -> Results:
 
 def child(path: Path) -> None:
     """Write one file as Parquet; print packets, seconds and the memory at most, before and in all."""
-    slimcap, parquet = import_module("slimcap"), import_module("slimcap.sink.parquet")
+    slimcap = import_module("slimcap")
     import_module("pyarrow.parquet")
     out = path.with_suffix(".parquet")
     before = peak_rss()
     start = perf_counter()
     try:
         with slimcap.open_file(path) as source:
-            packets = parquet.write(source, out)
+            packets = slimcap.write(source, out)
         seconds = perf_counter() - start
         peak = peak_rss()
         size = out.stat().st_size

@@ -41,6 +41,7 @@ from slimcap.packet.view import IPLayer, View
 from slimcap.sink.arrow import ArrowColumns, ArrowStream
 from slimcap.sink.open_writer import open_writer
 from slimcap.sink.rotate import RotatingWriter
+from slimcap.sink.write import write
 from slimcap.source.base import Source, Stats, ZeroCopySource
 from slimcap.source.file.followed import RotatedSource
 from slimcap.source.file.merged import MergedSource
@@ -118,4 +119,5 @@ __all__ = [
     "open_writer",
     "plan",
     "read",
+    "write",
 ]

@@ -16,15 +16,13 @@ cdef class Decoder:
     cdef readonly uint32_t snaplen, version_major, version_minor, resolution
     cdef readonly bint swapped
     cdef readonly tuple links
-    cdef readonly list interfaces       # one InterfaceInfo for each of `links`
+    cdef readonly tuple interfaces      # one InterfaceInfo for each of `links`
     cdef readonly list sections         # SectionInfos, at most MAX_SECTIONS
-    cdef readonly list comments         # (row, text) pairs for the rows of the last decode()
-    cdef uint32_t _cut                  # maximum cap_len of the rows
+    cdef readonly list options          # (row, code, value) for the rows of the last decode()
+    cdef uint32_t cut                   # maximum cap_len of the rows
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1
-    cdef str _byte_order(self)
-    cdef object _dropped(self)
-
-cdef dict numbered_comments(uint64_t first, object comments)
+    cdef str byte_order(self)
+    cdef object count_dropped(self)
 
 
 cdef inline uint32_t most_caplen(uint32_t linktype) noexcept nogil:

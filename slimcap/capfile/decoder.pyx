@@ -9,8 +9,8 @@ cdef class Decoder:
     """Base class of decoders: see `PcapDecoder` and `PcapngDecoder`."""
 
     def __cinit__(self, *args, **kwargs):
-        self.links = ()
-        self.comments, self.interfaces, self.sections = [], [], []
+        self.links = self.interfaces = ()
+        self.options, self.sections = [], []
 
     def __init__(self):
         raise TypeError("Decoder is what decoders have in common: use PcapDecoder or PcapngDecoder")
@@ -42,20 +42,9 @@ cdef class Decoder:
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1:
         raise NotImplementedError
 
-    cdef str _byte_order(self):
+    cdef str byte_order(self):
         return "big" if self.swapped == SLIMCAP_LITTLE_ENDIAN else "little"
 
-    cdef object _dropped(self):
+    cdef object count_dropped(self):
         """Return the number of packets dropped while capturing, according to the file."""
         return 0
-
-
-cdef dict numbered_comments(uint64_t first, object comments):
-    """Convert (row, text) comments to a dict by packet number, where row 0 has the number `first`.
-
-    Several comments on a packet are joined, one per line.
-    """
-    found = {}
-    for row, text in comments or ():
-        found.setdefault(first + row, []).append(text)
-    return {number: "\n".join(texts) for number, texts in found.items()}

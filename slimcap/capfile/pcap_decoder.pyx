@@ -73,10 +73,10 @@ cdef class PcapDecoder(Decoder):
             _length_order(h.version_major, h.version_minor),
             self.swapped)
         self.needed = self._layout.header_len
-        self._cut = snaplen if 0 < snaplen < self._layout.most_caplen else self._layout.most_caplen
+        self.cut = snaplen if 0 < snaplen < self._layout.most_caplen else self._layout.most_caplen
         self.links = (Link(name, 0, self.linktype, named=False),)
-        self.interfaces.append(InterfaceInfo(self.links[0], h.snaplen, NANOSECONDS // self.resolution))
-        self.sections.append(SectionInfo(self._byte_order(), (h.version_major, h.version_minor)))
+        self.interfaces = (InterfaceInfo(self.links[0], h.snaplen, NANOSECONDS // self.resolution),)
+        self.sections.append(SectionInfo(self.byte_order(), (h.version_major, h.version_minor)))
 
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1:
         if self._layout.header_len == 0:
@@ -115,7 +115,7 @@ cdef class PcapDecoder(Decoder):
             row.timestamp = <int64_t> h.seconds * NANOSECONDS + <int64_t> h.fraction * self.resolution
             row.offset = at + header
             row.interface = 0
-            fill_row(row, self.linktype, data + row.offset, h.caplen, h.len, self._cut)
+            fill_row(row, self.linktype, data + row.offset, h.caplen, h.len, self.cut)
             at += header + h.caplen
             count += 1
         self.position = at

@@ -92,7 +92,8 @@ cdef class PcapWriter(Writer):
         Parameters
         ----------
         batch : Batch
-            The packets. They are not used after the call.
+            The packets. They are not used after the call. pcap has no place for their comments, and for
+            descriptions of their interfaces.
 
         Raises
         ------
@@ -105,7 +106,7 @@ cdef class PcapWriter(Writer):
         RuntimeError
             Another thread is writing.
         """
-        self._write_batch(batch, None)
+        self._write_batch(batch)
 
     def write_packet(self, Packet packet not None):
         """Write one packet, which must be of the writer's link type; that is not checked.

@@ -15,7 +15,7 @@ cdef enum Halt:
     HALT_NOT
     HALT_DATA       # more bytes are required, or more rows
     HALT_BLOCK      # at a block that describes the file
-    HALT_COMMENT    # after a packet with comments
+    HALT_OPTIONS    # after a packet with options to keep
     HALT_FAULT
 
 cdef enum Fault:
@@ -45,10 +45,11 @@ cdef class PcapngDecoder(Decoder):
     cdef uint32_t _count, _room
     cdef uint32_t _section              # number of the current section's first interface
     cdef bint _in_section
-    cdef list _links
+    cdef list _infos                    # InterfaceInfos of all interfaces so far
+    cdef bint _changed                  # `links` and `interfaces` have to be made from them
     cdef bint _busy                     # decode() is running, which may reallocate _interfaces
     cdef Py_ssize_t _rows               # rows written by the current decode()
-    cdef Options _commented             # options of the packet that stopped the walk
+    cdef Options _options               # of the packet that stopped the walk
     cdef Fault _trouble
     cdef uint64_t _value, _limit        # the invalid value, and the valid one or limit
     cdef int _run(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) except -1
@@ -57,6 +58,7 @@ cdef class PcapngDecoder(Decoder):
     cdef Halt _read_packet(self, const uint8_t* p, const PcapngBlock* block, Record* row) noexcept nogil
     cdef Halt _read_options(self, Options* options, Interface* interface, Record* row) noexcept nogil
     cdef Halt _fail(self, Fault fault, uint64_t value, uint64_t limit) noexcept nogil
+    cdef int _keep_options(self) except -1
     cdef bint _read_block(self, const uint8_t* p) except -1
     cdef str _read_section(self, const uint8_t* p, uint32_t length)
     cdef str _read_interface(self, const uint8_t* p, uint32_t length)

@@ -102,16 +102,16 @@ cdef class PcapngDecoder(Decoder):
     """
 
     def __cinit__(self, *args, **kwargs):
-        self._links = []
+        self._infos = []
         self._name = ""
-        self._wanted = self._cut = MAX_CAPLEN
+        self._wanted = self.cut = MAX_CAPLEN
         self.resolution = 1000
         self.needed = MIN_BLOCK
 
     def __init__(self, uint32_t snaplen=0, str name=""):
         self._name = name
         self._wanted = snaplen or 0xffffffff
-        self._cut = min(self._wanted, <uint32_t> MAX_CAPLEN)
+        self.cut = min(self._wanted, <uint32_t> MAX_CAPLEN)
 
     def __dealloc__(self):
         PyMem_RawFree(self._interfaces)
@@ -128,7 +128,7 @@ cdef class PcapngDecoder(Decoder):
             self.position = min(start, size)
             self._rows = 0
             self.fault = None
-            self.comments = []
+            self.options = []
             self._run(p, size, out, room)
         finally:
             self._busy = False
@@ -140,14 +140,26 @@ cdef class PcapngDecoder(Decoder):
         while True:
             with nogil:
                 halt = self._walk(data, size, rows, room)
-            if halt == HALT_COMMENT:
-                self.comments.extend((self._rows - 1, text) for text in _comments(&self._commented))
+            if halt == HALT_OPTIONS:
+                self._keep_options()
             elif halt != HALT_BLOCK or not self._read_block(data + self.position):
                 break
         if halt == HALT_FAULT:
             self.fault = self._explain()
-        if len(self.links) < self._count:
-            self.links = tuple(self._links)
+        if self._changed:
+            self._changed = False
+            self.interfaces = tuple(self._infos)
+            if len(self.links) < self._count:
+                self.links = tuple([info.link for info in self._infos])
+        return 0
+
+    cdef int _keep_options(self) except -1:
+        """Keep the comments of the last packet."""
+        cdef PcapngOption option
+        cdef const uint8_t* value
+        while _next_option(&self._options, &option, &value):
+            if option.code == OPTION_COMMENT:
+                self.options.append((self._rows - 1, OPTION_COMMENT, value[:option.length]))
         return 0
 
     # Packets, without the GIL.
@@ -257,14 +269,14 @@ cdef class PcapngDecoder(Decoder):
         cdef PcapngOption option
         cdef const uint8_t* value
         cdef Halt halt = HALT_NOT
-        self._commented = options[0]
+        self._options = options[0]
         while _next_option(options, &option, &value):
             if option.code == PACKET_FLAGS and option.length == 4:
                 _apply_flags(row, bswap32(load32(value)) if options.swapped else load32(value))
             elif option.code == PACKET_DROPS and option.length == 8:
                 _add_drops(interface, bswap64(load64(value)) if options.swapped else load64(value))
             elif option.code == OPTION_COMMENT:
-                halt = HALT_COMMENT
+                halt = HALT_OPTIONS
         return halt
 
     cdef Halt _fail(self, Fault fault, uint64_t value, uint64_t limit) noexcept nogil:
@@ -306,7 +318,7 @@ cdef class PcapngDecoder(Decoder):
         if len(self.sections) < MAX_SECTIONS:
             options = _options_behind(p, sizeof(h), length, self.swapped)
             self.sections.append(SectionInfo(
-                self._byte_order(), (h.version_major, h.version_minor), self._section,
+                self.byte_order(), (h.version_major, h.version_minor), self._section,
                 **_texts(&options, SECTION_TEXTS)))
         return None
 
@@ -356,14 +368,14 @@ cdef class PcapngDecoder(Decoder):
             name or description or self._name, self._count, interface.linktype, description=description,
             named=bool(name))
         cdef object base = 2 if tsresol & 0x80 else 10, power = tsresol & 0x7f  # 10^19 overflows a C long
-        self._links.append(link)
-        self.interfaces.append(
+        self._infos.append(
             InterfaceInfo(link, interface.snaplen, base ** power, interface.clock.seconds, **texts))
+        self._changed = True
         if self._count == 0:
             self.snaplen = interface.snaplen
             self.resolution = tick
         self.resolution = min(self.resolution, tick)
-        self._cut = max(self._cut, min(self._wanted, most_caplen(interface.linktype)))
+        self.cut = max(self.cut, min(self._wanted, most_caplen(interface.linktype)))
         self._count += 1
         return None
 
@@ -401,7 +413,8 @@ cdef class PcapngDecoder(Decoder):
             # Both drop counters may count the same packets. So if one is given, an earlier value of the other
             # is void.
             counters = {"interface_dropped": None, "os_dropped": None, **counters}
-        self.interfaces[number] = self.interfaces[number]._replace(**counters, **times)
+        self._infos[number] = self._infos[number]._replace(**counters, **times)
+        self._changed = True
         return None
 
     cdef object _time_of(self, uint32_t number, uint32_t high, uint32_t low):
@@ -410,11 +423,11 @@ cdef class PcapngDecoder(Decoder):
             high, low = bswap32(high), bswap32(low)
         return nanoseconds(&self._interfaces[number].clock, <uint64_t> high << 32 | low)
 
-    cdef object _dropped(self):
+    cdef object count_dropped(self):
         # Packet blocks and statistics may count the same packets: use the larger number.
         cdef uint32_t i
         total = 0
-        for i, told in enumerate(self.interfaces):
+        for i, told in enumerate(self._infos):
             in_all = min((told.interface_dropped or 0) + (told.os_dropped or 0), 0xffffffffffffffff)
             total += max(self._interfaces[i].dropped, in_all)
         return total
@@ -511,17 +524,6 @@ cdef dict _texts(Options* options, dict fields):
             texts[fields[option.code]] = text
     if comments:
         texts["comment"] = "\n".join(comments)
-    return texts
-
-
-cdef list _comments(Options* options):
-    """Return the texts of all comments."""
-    cdef PcapngOption option
-    cdef const uint8_t* value
-    texts = []
-    while _next_option(options, &option, &value):
-        if option.code == OPTION_COMMENT:
-            texts.append(_text(value, option.length))
     return texts
 
 

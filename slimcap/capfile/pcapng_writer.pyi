@@ -1,4 +1,3 @@
-from collections.abc import Mapping
 from typing import Literal, final
 
 from slimcap.capfile.writer import Writer
@@ -26,27 +25,5 @@ class PcapNgWriter(Writer):
     ) -> None: ...
     @property
     def interfaces(self) -> tuple[Link | None, ...]: ...
-    def add_interface(
-        self,
-        link: Link,
-        *,
-        snaplen: int | None = None,
-        comment: str | None = None,
-        filter: str | None = None,
-        hardware: str | None = None,
-        os: str | None = None,
-    ) -> int: ...
-    def write_batch(self, batch: Batch, comments: Mapping[int, str] | None = None) -> None: ...
+    def write_batch(self, batch: Batch) -> None: ...
     def write_packet(self, packet: Packet, *, interface: int = 0, comment: str | None = None) -> None: ...
-    def write_statistics(
-        self,
-        interface: int = 0,
-        *,
-        received: int | None = None,
-        dropped: int | None = None,
-        interface_dropped: int | None = None,
-        filter_accepted: int | None = None,
-        start: int | None = None,
-        end: int | None = None,
-        at: int | None = None,
-    ) -> None: ...

@@ -47,6 +47,7 @@ from slimcap.abi.pcap_format cimport (
 )
 from slimcap.capfile.writer cimport (
     MAX_LINK_TYPE,
+    MAX_SNAPLEN,
     SNAPLEN,
     Frame,
     Writer,
@@ -65,6 +66,8 @@ import time
 from operator import index as as_index
 
 from slimcap.packet.enums import PacketType
+from slimcap.packet.interface import InterfaceInfo
+from slimcap.packet.options import with_comments
 
 cdef enum:
     NANOSECONDS = 9             # if_tsresol: 10^-9
@@ -85,7 +88,7 @@ FLAGS[<int> PacketType.OTHER_HOST] = INBOUND | 4 << 2
 FLAGS[<int> PacketType.OUTGOING] = OUTBOUND
 
 cdef struct Text:
-    # A packet's comments, encoded as options; `at` is NULL if there are none.
+    # A packet's options as in the file, without flags; `at` is NULL if there are none.
     const char* at
     uint64_t size
 
@@ -97,10 +100,10 @@ NO_TEXT.at, NO_TEXT.size = NULL, 0
 cdef class PcapNgWriter(Writer):
     """Writer of a pcapng file, with nanosecond timestamps, interfaces and comments.
 
-    Interfaces are described automatically, from `batch.links`, before their first packet. An interface is
-    identified by its `Link`: equal links (name, index, type and description) are one interface of the file,
-    even if they are of different batches; different links are different interfaces. Packets without a link
-    belong to an interface without a name, of type `link_type`.
+    Interfaces are described automatically, from `batch.interfaces`, before their first packet. An interface
+    is identified by its `Link`: equal links (name, index, type and description) are one interface of the
+    file, even if they are of different batches; different links are different interfaces. Packets without a
+    link belong to an interface without a name, of type `link_type`.
 
     For buffering, failed writes, threads, VLAN tags and closing see `PcapWriter`.
 
@@ -140,12 +143,13 @@ cdef class PcapNgWriter(Writer):
     Examples
     --------
     >>> with slimcap.PcapNgWriter("copy.pcapng", comment="a test") as writer:
-    ...     writer.write_batch(batch, {0: "the first packet"})
+    ...     writer.write_batch(batch.with_comments({0: "the first packet"}))
     """
 
     cdef uint32_t _link_type
     cdef dict _numbers          # numbers of the file's interfaces by Link; None: the one without a name
     cdef list _kinds            # their link types
+    cdef object _infos          # the interfaces of the last batch; None: only the links are known
     cdef object _links          # the links of the last batch; None if there are none, and
     cdef Block _map             # an int32_t for each: the interface's number or UNDESCRIBED
     cdef Block _types           # their link types, uint32_t; both have one more, for packets without a link
@@ -161,7 +165,7 @@ cdef class PcapNgWriter(Writer):
         self._open(file, snaplen, compression, level, atomic)
         self._link_type = link_type
         self._numbers, self._kinds = {}, []
-        self._learn(())
+        self._learn((), None)
         self._begin(<const char*> head, len(head))
 
     @property
@@ -169,13 +173,14 @@ cdef class PcapNgWriter(Writer):
         """Interfaces of the file so far, by number: a tuple of Link; None is the interface without a name."""
         return tuple(self._numbers or ())
 
-    def add_interface(self, link, *, snaplen=None, comment=None, filter=None, hardware=None, os=None):
+    def add_interface(self, interface, *, snaplen=None, comment=None, filter=None, hardware=None, os=None):
         """Describe an interface, so that packets and statistics can refer to it.
 
         Parameters
         ----------
-        link : Link
-            Name, description and link type of the interface.
+        interface : Link or InterfaceInfo
+            Name, description and link type of the interface. Of an InterfaceInfo also what the parameters
+            below default to.
         snaplen : int, optional
             Maximum number of bytes captured of a packet, 0 for all. It is only stored: longer packets are
             accepted. Default: the writer's `snaplen`.
@@ -195,48 +200,50 @@ cdef class PcapNgWriter(Writer):
         Raises
         ------
         ValueError
-            The file has the interface, and other arguments than `link` were given; the file has 65535
+            The file has the interface, and other arguments than `interface` were given; the file has 65535
             interfaces; a value is out of range or a text too long; or the writer is closed.
         OSError, RuntimeError
             As for `write_packet`.
         """
-        texts = {
-            OPTION_COMMENT: comment, INTERFACE_FILTER: filter, INTERFACE_HARDWARE: hardware, INTERFACE_OS: os}
+        given = {
+            "snaplen": snaplen, "comment": comment, "filter": filter, "hardware": hardware, "os": os}
+        given = {name: value for name, value in given.items() if value is not None}
+        info = interface if isinstance(interface, InterfaceInfo) else None
+        link = interface if info is None else info.link
         self._enter()
         try:
             if link not in self._numbers:
-                return self._describe(link, self._snaplen if snaplen is None else snaplen, texts)
-            if snaplen is not None or any([text is not None for text in texts.values()]):
+                return self._describe(link, {**self._texts_of(info), **given})
+            if given:
                 raise ValueError(f"{link.name!r} is described already: interface {self._numbers[link]}")
             return self._numbers[link]
         finally:
             self._busy = False
 
-    def write_batch(self, Batch batch not None, comments=None):
-        """Write all packets of a batch.
+    def write_batch(self, Batch batch not None):
+        """Write all packets of a batch, with their comments.
+
+        A comment of up to 65535 bytes is one option, even with several lines; a longer one is split at the
+        ends of lines.
 
         Parameters
         ----------
         batch : Batch
             The packets. They are not used after the call.
-        comments : mapping of int to str, optional
-            Comments by index of the packet in the batch. A text of up to 65535 bytes is one comment, even
-            with several lines; a longer one is split into several comments at the ends of lines. Default:
-            none.
 
         Raises
         ------
         ValueError
-            A timestamp is before 1970; a comment is for a packet outside the batch, has a line of more than
-            65535 bytes or more than 128 MiB in all; the file would have too many interfaces; the batch was
-            released; or the writer is closed. Nothing of the batch was written.
+            A timestamp is before 1970; a comment has a line of more than 65535 bytes or more than 128 MiB in
+            all; the file would have too many interfaces; the batch was released; or the writer is closed.
+            Nothing of the batch was written.
         OSError
             A write failed. `packets_written` includes those packets of the batch that a later call will
             write. The others are lost.
         RuntimeError
             Another thread is writing.
         """
-        self._write_batch(batch, comments)
+        self._write_batch(batch)
 
     def write_packet(self, Packet packet not None, *, interface=0, comment=None):
         """Write one packet.
@@ -249,7 +256,7 @@ cdef class PcapNgWriter(Writer):
             Number of its interface, as returned by `add_interface`. If the file has no interfaces, 0 adds one
             without a name.
         comment : str, optional
-            Comment on the packet, as for `write_batch`. Default: none.
+            Comment on the packet, as for `write_batch`. Default: the packet's own.
 
         Raises
         ------
@@ -266,10 +273,12 @@ cdef class PcapNgWriter(Writer):
             if packet._row.timestamp < 0:
                 raise ValueError(_bad_time("the packet", packet._row.timestamp))
             self._choose(interface)
-            self._take_comments({} if comment is None else {0: comment}, 1)
+            if comment is None:
+                comment = packet.comment
+            self._take_options(None if comment is None else with_comments((), {0: comment}, 1), 1)
             self._write_one(packet)
         finally:
-            self._take_comments(None, 0)
+            self._take_options(None, 0)
             self._busy = False
 
     def write_statistics(
@@ -313,25 +322,37 @@ cdef class PcapNgWriter(Writer):
 
     # Interfaces.
 
-    cdef int _describe(self, object link, object snaplen, dict texts) except -1:
+    cdef dict _texts_of(self, object info):
+        """Return the fields of an InterfaceInfo that its block has; None: nothing is known."""
+        if info is None:
+            return {"snaplen": self._snaplen}
+        snaplen = info.snaplen
+        if self._snaplen < MAX_SNAPLEN:  # packets are truncated
+            snaplen = min(snaplen or self._snaplen, self._snaplen)
+        return {
+            "snaplen": snaplen, "comment": info.comment, "filter": info.filter, "hardware": info.hardware,
+            "os": info.os}
+
+    cdef int _describe(self, object link, dict texts) except -1:
         """Write the block of an interface; return its number."""
         cdef bytes block
         number = len(self._kinds)
         if number == MAX_INTERFACES:
             raise ValueError(f"a file has up to {MAX_INTERFACES} interfaces")
         kind = self._link_type if link is None else link.type
-        block = _interface(link, kind, snaplen, texts)
+        block = _interface(link, kind, texts)
         self._put(<const char*> block, len(block))
         self._numbers[link] = number
         self._kinds.append(kind)
         self._links = None  # the numbers in _map are out of date
-        self._learn(())
+        self._learn((), None)
         return number
 
-    cdef int _learn(self, object links) except -1:
+    cdef int _learn(self, object links, object infos) except -1:
         """Look up the interface numbers and link types of a batch's links; its rows have indices of these."""
         cdef Py_ssize_t count = len(links), i
         cdef Block numbers, types
+        self._infos = infos
         if links is self._links:
             return 0
         numbers = new_block((count + 1) * sizeof(int32_t))
@@ -348,7 +369,7 @@ cdef class PcapNgWriter(Writer):
         """Make all rows that are written next belong to the interface with this number."""
         number = as_index(interface)
         if number == 0 and not self._kinds:
-            self._describe(None, self._snaplen, {})
+            self._describe(None, self._texts_of(None))
         if not 0 <= number < len(self._kinds):
             raise ValueError(f"interface {number}, where the file has {len(self._kinds)}")
         if self._links is not None or (<int32_t*> self._map.ptr)[0] != <int32_t> number:
@@ -360,17 +381,17 @@ cdef class PcapNgWriter(Writer):
 
     cdef int _prepare(self, const Record* row) except -1:
         """Describe the row's interface if it has no block yet; return True if that was so."""
-        cdef object links = self._links
+        cdef object links = self._links, infos = self._infos
         if not self._is_new(row):
             return False
-        self._describe(self._link_of(row), self._snaplen, {})
-        self._learn(links)
+        self._describe(self._link_of(row), self._texts_of(self._info_of(row)))
+        self._learn(links, infos)
         return True
 
     cdef Py_ssize_t _size_before(self, const Record* row) except -1:
         link = self._link_of(row)
         kind = self._link_type if link is None else link.type
-        return len(_interface(link, kind, self._snaplen, {}))
+        return len(_interface(link, kind, self._texts_of(self._info_of(row))))
 
     cdef bint _is_new(self, const Record* row) noexcept nogil:
         """Return True if the row's interface has no block yet."""
@@ -379,6 +400,12 @@ cdef class PcapNgWriter(Writer):
     cdef object _link_of(self, const Record* row):
         """Return the row's Link, or None."""
         return self._links[row.interface] if row.interface < self._known else None
+
+    cdef object _info_of(self, const Record* row):
+        """Return the InterfaceInfo of the row, or None."""
+        if self._infos is None or row.interface >= self._known:
+            return None
+        return self._infos[row.interface]
 
     # Packets.
 
@@ -390,7 +417,7 @@ cdef class PcapNgWriter(Writer):
                 index += 1
         if index < count:
             raise ValueError(_bad_time(f"packet {index}", rows[index].timestamp))
-        self._learn(batch._links)
+        self._learn(batch._links, batch._interfaces)
         if self._known + len(self._kinds) > MAX_INTERFACES:
             self._check_room(batch)
         return 0
@@ -404,21 +431,23 @@ cdef class PcapNgWriter(Writer):
             raise ValueError(f"a file has up to {MAX_INTERFACES} interfaces")
         return 0
 
-    cdef int _take_comments(self, object comments, Py_ssize_t count) except -1:
+    cdef int _take_options(self, object options, Py_ssize_t count) except -1:
         cdef Text* texts
         cdef bytes text
         self._texts = self._encoded = None
-        if not comments:
+        if not options:
             return 0
-        encoded, block = [], new_block(count * sizeof(Text))
+        by_row, encoded, block = {}, [], new_block(count * sizeof(Text))
+        for row, code, value in options:
+            text = _comments(value, "a comment") if code == OPTION_COMMENT else _option(code, value)
+            by_row.setdefault(row, []).append(text)
         texts = <Text*> (<Block> block).ptr
-        for index, comment in comments.items():
-            number = as_index(index)
-            if not 0 <= number < count:
-                raise ValueError(f"a comment on packet {number} of {count}")
-            text = _comments(comment, "a comment")
+        for row, parts in by_row.items():
+            text = b"".join(parts)
+            if len(text) > MAX_COMMENTS:
+                raise ValueError(f"packet {row} has {len(text)} bytes of comments, of at most {MAX_COMMENTS}")
             encoded.append(text)
-            texts[<Py_ssize_t> number].at, texts[<Py_ssize_t> number].size = text, len(text)
+            texts[<Py_ssize_t> row].at, texts[<Py_ssize_t> row].size = text, len(text)
         self._encoded, self._texts = encoded, block
         return 0
 
@@ -548,7 +577,7 @@ cdef bytes _section(object comment, object hardware, object os, object applicati
     """Return a section header block (section 4.1), with the section's length given as unknown."""
     cdef PcapngSection h
     cdef bytes options = _ended(b"".join([
-        _comments(comment, "comment") if comment else b"",
+        _comments(_encoded(comment, "comment"), "comment") if comment else b"",
         _text_option(SECTION_HARDWARE, hardware, "hardware"),
         _text_option(SECTION_OS, os, "os"),
         _text_option(SECTION_APPLICATION, _this() if application is None else application, "application")]))
@@ -559,26 +588,27 @@ cdef bytes _section(object comment, object hardware, object os, object applicati
     return _closed((<const char*> &h)[:sizeof(h)] + options, h.length)
 
 
-cdef bytes _interface(object link, object link_type, object snaplen, dict texts):
-    """Return an interface description block (section 4.2), with `texts` by option code."""
+cdef bytes _interface(object link, object link_type, dict texts):
+    """Return an interface description block (section 4.2), with fields of InterfaceInfo in `texts`."""
     cdef PcapngInterface h
     cdef bytes options
+    cdef object snaplen = texts["snaplen"]
     name = link.name if link is not None and link.named else None
     description = None if link is None else link.description
     if not 0 <= link_type <= MAX_LINK_TYPE:
         raise ValueError(f"{name!r} has link type {link_type}, and a file has them from 0 to {MAX_LINK_TYPE}")
     if not 0 <= snaplen <= UINT32_MAX:
         raise ValueError(f"snaplen is a number of bytes from 0 to {UINT32_MAX}, not {snaplen}")
-    comment, filter = texts.get(OPTION_COMMENT), texts.get(INTERFACE_FILTER)
+    comment, filter = texts.get("comment"), texts.get("filter")
     options = _ended(b"".join([
-        _comments(comment, "comment") if comment else b"",
+        _comments(_encoded(comment, "comment"), "comment") if comment else b"",
         _text_option(INTERFACE_NAME, name, "name"),
         _text_option(INTERFACE_DESCRIPTION, description, "description"),
         _option(INTERFACE_TIME_RESOLUTION, bytes([NANOSECONDS])),
         # Preceded by a type byte: 0 is an expression.
         b"" if not filter else _text_option(INTERFACE_FILTER, "\0" + filter, "filter"),
-        _text_option(INTERFACE_OS, texts.get(INTERFACE_OS), "os"),
-        _text_option(INTERFACE_HARDWARE, texts.get(INTERFACE_HARDWARE), "hardware")]))
+        _text_option(INTERFACE_OS, texts.get("os"), "os"),
+        _text_option(INTERFACE_HARDWARE, texts.get("hardware"), "hardware")]))
     h.type, h.linktype, h.reserved, h.snaplen = PCAPNG_INTERFACE, link_type, 0, snaplen
     h.length = <uint32_t> (sizeof(h) + len(options) + LENGTH_SIZE)
     return _closed((<const char*> &h)[:sizeof(h)] + options, h.length)
@@ -600,9 +630,8 @@ cdef bytes _option(int code, bytes value):
     return (<const char*> &h)[:sizeof(h)] + value + bytes(padded(len(value)) - len(value))
 
 
-cdef bytes _comments(object text, str what):
+cdef bytes _comments(bytes encoded, str what):
     """Return a comment as options: as several, split at the ends of lines, if it does not fit into one."""
-    cdef bytes encoded = _encoded(text, what)
     cdef list options = []
     cdef Py_ssize_t start = 0, end, size = len(encoded)
     if size > MAX_COMMENTS:

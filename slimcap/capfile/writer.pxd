@@ -12,6 +12,7 @@ cdef enum:
     TAGGED = VLAN_AT + VLAN_LEN     # bytes from the frame's start to the end of the tag
     MAX_LINK_TYPE = 0xffff          # the bits above are FCS length and reserved
     MAX_LEN = 0xffffffff
+    MAX_SNAPLEN = 0x7fffffff        # with this nothing is truncated
 
 cdef struct Frame:
     # A packet as written to a file.
@@ -35,10 +36,10 @@ cdef class Writer:
     cdef int _write_rows(
         self, const Record* rows, Py_ssize_t index, Py_ssize_t count, const uint8_t* data,
         Py_ssize_t size) except -1
-    cdef int _write_batch(self, Batch batch, object comments) except -1
+    cdef int _write_batch(self, Batch batch) except -1
     cdef int _write_one(self, Packet packet) except -1
     cdef int _prepare(self, const Record* row) except -1
-    cdef int _take_comments(self, object comments, Py_ssize_t count) except -1
+    cdef int _take_options(self, object options, Py_ssize_t count) except -1
     cdef int _check(self, Batch batch) except -1
     cdef bint _is_new(self, const Record* row) noexcept nogil
     cdef Py_ssize_t _size_before(self, const Record* row) except -1

@@ -1,10 +1,11 @@
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 from typing_extensions import disjoint_base
 
 from slimcap.packet.batch import Batch
+from slimcap.packet.interface import InterfaceInfo
+from slimcap.packet.link import Link
 
 @disjoint_base
 class Writer:
@@ -17,7 +18,29 @@ class Writer:
     @property
     def bytes_written(self) -> int: ...
     # For RotatingWriter.
-    def _fitting(self, batch: Batch, room: int, comments: Mapping[int, str] | None = None) -> int: ...
+    def _fitting(self, batch: Batch, room: int) -> int: ...
+    def add_interface(
+        self,
+        interface: Link | InterfaceInfo,
+        *,
+        snaplen: int | None = None,
+        comment: str | None = None,
+        filter: str | None = None,
+        hardware: str | None = None,
+        os: str | None = None,
+    ) -> int: ...
+    def write_statistics(
+        self,
+        interface: int = 0,
+        *,
+        received: int | None = None,
+        dropped: int | None = None,
+        interface_dropped: int | None = None,
+        filter_accepted: int | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        at: int | None = None,
+    ) -> None: ...
     def flush(self) -> None: ...
     def close(self) -> None: ...
     def discard(self) -> None: ...

@@ -9,10 +9,6 @@ from libc.stdint cimport int64_t
 from slimcap.io.output cimport open_output
 from slimcap.packet.view cimport View
 
-cdef enum:
-    MAX_SNAPLEN = 0x7fffffff
-
-
 cdef class Writer:
     """Base class of writers: see `PcapWriter` and `PcapNgWriter`."""
 
@@ -40,6 +36,15 @@ cdef class Writer:
         finally:
             self._busy = False
         return 0
+
+    def add_interface(self, interface, *, snaplen=None, comment=None, filter=None, hardware=None, os=None):
+        """Do nothing and return 0: only pcapng has descriptions of interfaces."""
+        return 0
+
+    def write_statistics(
+            self, interface=0, *, received=None, dropped=None, interface_dropped=None, filter_accepted=None,
+            start=None, end=None, at=None):
+        """Do nothing: only pcapng has packet counters."""
 
     def flush(self):
         """Write all buffered packets, and flush the file object if there is one.
@@ -169,18 +174,18 @@ cdef class Writer:
             if not self._prepare(&rows[index]):
                 out.reserve(self._size_of(rows, index, data, size))
 
-    cdef int _write_batch(self, Batch batch, object comments) except -1:
+    cdef int _write_batch(self, Batch batch) except -1:
         """Write all packets of a batch, or raise before the first one."""
         cdef View view
         self._enter()
         try:
             view = batch._open()  # this also prevents that the rows are replaced
             self._check(batch)
-            self._take_comments(comments, batch._count)
+            self._take_options(batch._options, batch._count)
             self._write_rows(batch._rows, 0, batch._count, view._ptr, view._len)
             self._out.drain()
         finally:
-            self._take_comments(None, 0)
+            self._take_options(None, 0)
             self._busy = False
         return 0
 
@@ -190,7 +195,7 @@ cdef class Writer:
         row.offset = 0  # _ptr is the payload, in a view, too
         return self._write_rows(&row, 0, 1, packet._ptr, row.cap_len)
 
-    def _fitting(self, Batch batch not None, int64_t room, comments=None):
+    def _fitting(self, Batch batch not None, int64_t room):
         """Return how many packets, from the first on, add at most `room` bytes to the file, or fewer.
 
         Nothing is written. After writing that many packets, call it again for the rest of the batch: the
@@ -201,10 +206,10 @@ cdef class Writer:
         try:
             view = batch._open()
             self._check(batch)
-            self._take_comments(comments, batch._count)
+            self._take_options(batch._options, batch._count)
             return self._count_fitting(batch._rows, batch._count, view._ptr, view._len, room)
         finally:
-            self._take_comments(None, 0)
+            self._take_options(None, 0)
             self._busy = False
 
     cdef Py_ssize_t _count_fitting(
@@ -233,8 +238,8 @@ cdef class Writer:
         """Write the block that must precede this packet, if it is missing; return True if it was."""
         return False
 
-    cdef int _take_comments(self, object comments, Py_ssize_t count) except -1:
-        """Keep comments, by row, for the next `count` rows to be packed; None: forget them."""
+    cdef int _take_options(self, object options, Py_ssize_t count) except -1:
+        """Keep the options of the next `count` rows to be packed, as in Batch; None: forget them."""
         return 0
 
     cdef int _check(self, Batch batch) except -1:

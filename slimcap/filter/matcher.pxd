@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from slimcap.abi.linux cimport sock_filter
 from slimcap.packet.lease cimport Block
@@ -21,9 +21,11 @@ cdef class Matcher:
     cdef Py_ssize_t known(self, const Record* rows, Py_ssize_t count) noexcept nogil
     cdef Py_ssize_t keep(
         self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size,
-        Record* kept) except -1
+        Record* kept, Block numbers=*) except -1
     cdef Py_ssize_t _keep(
         self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size,
-        Record* kept) except -1 nogil
+        Record* kept, int64_t* numbers) except -1 nogil
     cdef int _takes(self, const Record* row, const uint8_t* payload) except -1 nogil
     cdef const uint8_t* _put_tag_back(self, const Record* row, const uint8_t* payload) except NULL nogil
+
+cdef object row_numbers(Block numbers, Py_ssize_t count)

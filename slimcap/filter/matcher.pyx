@@ -7,18 +7,20 @@ bytes. If the kernel removed a tag, it is reinserted before the program runs:
     | destination (6) | source (6) | TPID (2) | TCI (2) | EtherType …
 """
 cimport cython
-from libc.stdint cimport UINT32_MAX, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.abi.bytes cimport load32
 from slimcap.filter.vm cimport Machine, execute
 from slimcap.packet.batch cimport Batch, new_batch
-from slimcap.packet.lease cimport lease_block, lease_buffer, new_block
+from slimcap.packet.lease cimport Block, lease_block, lease_buffer, new_block
 from slimcap.packet.record cimport FLAG_VLAN_STRIPPED, in_bounds
 from slimcap.packet.view cimport View
 from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
 
 import functools
+
+import numpy as np
 
 from slimcap.errors import FilterError
 from slimcap.filter.libpcap import compile_expression
@@ -91,19 +93,25 @@ cdef class Matcher:
 
     cdef Py_ssize_t keep(
             self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size,
-            Record* kept) except -1:
-        """Copy the rows that match to `kept`, which may be `rows`; return their number."""
+            Record* kept, Block numbers=None) except -1:
+        """Copy the rows that match to `kept`, which may be `rows`; return their number.
+
+        `numbers`, an int64 for each row, gets the row numbers of the kept ones.
+        """
+        cdef int64_t* p = NULL if numbers is None else <int64_t*> numbers.ptr
         with nogil:
-            return self._keep(rows, count, data, size, kept)
+            return self._keep(rows, count, data, size, kept, p)
 
     cdef Py_ssize_t _keep(
             self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size,
-            Record* kept) except -1 nogil:
+            Record* kept, int64_t* numbers) except -1 nogil:
         cdef Py_ssize_t index, number = 0
         for index in range(count):
             if in_bounds(&rows[index], size) and self._takes(&rows[index], data + rows[index].offset):
                 if &kept[number] != &rows[index]:
                     memcpy(&kept[number], &rows[index], sizeof(Record))
+                if numbers is not NULL:
+                    numbers[number] = index
                 number += 1
         return number
 
@@ -141,15 +149,22 @@ def match(Batch batch not None, filter):
     cdef View view = batch._open()
     cdef Matcher matcher = Matcher(filter)
     cdef Block rows = new_block(batch._count * sizeof(Record))
+    cdef Block numbers = new_block(batch._count * sizeof(int64_t)) if batch._options else None
     cdef Py_ssize_t count
     cdef Batch matched
     if isinstance(filter, str) and not batch._links:
         raise FilterError(f"filter {filter!r}: this batch has no links, so there is no telling its link type")
     matcher.learn(batch._links)
-    count = matcher.keep(batch._rows, batch._count, view._ptr, view._len, <Record*> rows.ptr)
+    count = matcher.keep(batch._rows, batch._count, view._ptr, view._len, <Record*> rows.ptr, numbers)
     rows.resize(count * sizeof(Record))
     # The new batch's lease borrows from ours, so it counts as one of our views.
     matched = new_batch(
-        <const Record*> rows.ptr, count, lease_block(rows, rows.size).hold, lease_buffer(view), batch._links)
+        <const Record*> rows.ptr, count, lease_block(rows, rows.size).hold, lease_buffer(view), None)
+    matched._inherit(batch, None if numbers is None else row_numbers(numbers, count))
     matched._lease.scarce = batch._lease.scarce
     return matched
+
+
+cdef object row_numbers(Block numbers, Py_ssize_t count):
+    """Return the numbers that `Matcher.keep` wrote, an ndarray of int64, shape (count,)."""
+    return np.frombuffer(numbers, np.int64, count) if count else np.empty(0, np.int64)

@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from slimcap.io.event cimport Event
-from slimcap.io.watch cimport Watch
+from slimcap.io.watch cimport EndPolicy
 from slimcap.packet.lease cimport Block
 
 cdef class Input:
@@ -18,5 +18,5 @@ cdef class Input:
     cdef int fileno(self) noexcept
     cdef void close(self) noexcept
 
-cdef Input open_input(object source, Event event, Watch watch=*)
+cdef Input open_input(object source, Event event, EndPolicy end=*)
 cdef Input wrap_input(Input below, object reader, bint ahead=*)

@@ -17,7 +17,7 @@ from slimcap.abi.linux cimport (
     ioctl,
 )
 from slimcap.io.event cimport SIGNAL_END, Event, duplicate, raise_errno
-from slimcap.io.watch cimport Watch
+from slimcap.io.watch cimport EndPolicy
 from slimcap.packet.lease cimport Block, Borrowed, borrow, new_block, new_window
 
 import os
@@ -68,14 +68,14 @@ cdef class Input:
 cdef class _Descriptor(Input):
     """Input of a descriptor, which it owns: of a regular file, or of something that can be polled.
 
-    If the file is followed, there is a watch, and the input ends where nothing more can be appended.
+    If the file is followed, there is an end policy, which tells where the input ends.
     """
 
     cdef int _fd
     cdef bint _regular
     cdef uint64_t _stop     # offset of the end, if stopped
-    cdef Watch _watch       # watch of a followed file, or None
-    cdef int _watched       # number of the file in _watch
+    cdef EndPolicy _end     # of a followed file, or None
+    cdef int _watched       # watch descriptor of the file
 
     def __cinit__(self):
         self._fd = self._watched = -1
@@ -99,7 +99,7 @@ cdef class _Descriptor(Input):
                 self.position += got
                 return got
             if got == 0:
-                self._watch.wait(self.event, self.deadline)
+                self._end.watch.wait(self.event, self.deadline)
             elif errno != EINTR and errno != EAGAIN:
                 raise_errno("read", self.name)
             else:
@@ -113,7 +113,7 @@ cdef class _Descriptor(Input):
             if stopped and not self.stopped:
                 self.stopped, self._stop = True, self.position + self._ready()
             return True
-        if self._watch is None or self.stopped:
+        if self._end is None or self.stopped:
             return True  # a file that is not followed ends at its last byte
         if c_fstat(self._fd, &status) < 0:
             raise_errno("fstat", self.name)
@@ -122,7 +122,7 @@ cdef class _Descriptor(Input):
             raise StreamError(f"the file was cut to {status.st_size} bytes while it was read")
         if stopped:
             self.stopped, self._stop = True, status.st_size
-        return stopped or status.st_nlink == 0 or self._watch.is_over()
+        return stopped or status.st_nlink == 0 or self._end.is_over()
 
     cdef int fileno(self) noexcept:
         return self._fd
@@ -133,9 +133,9 @@ cdef class _Descriptor(Input):
         return size if ioctl(self._fd, FIONREAD, &size) == 0 else 0
 
     cdef void close(self) noexcept:
-        if self._watch is not None:
-            self._watch.forget(self._watched)
-            self._watch = None
+        if self._end is not None:
+            self._end.watch.forget(self._watched)
+            self._end = None
         if self._fd >= 0:
             c_close(self._fd)
             self._fd = -1
@@ -179,8 +179,8 @@ cdef object _copy(object data, Block block, Py_ssize_t at, Py_ssize_t size):
     return given.buffer.len
 
 
-cdef Input open_input(object source, Event event, Watch watch=None):
-    """Open a path, "-" (standard input) or a binary file object; with a watch, follow a path.
+cdef Input open_input(object source, Event event, EndPolicy end=None):
+    """Open a path, "-" (standard input) or a binary file object; with an end policy, follow a path.
 
     An Input is returned as it is.
     """
@@ -188,8 +188,8 @@ cdef Input open_input(object source, Event event, Watch watch=None):
     if isinstance(source, Input):
         opened = source
     elif isinstance(source, (str, bytes, os.PathLike)):
-        opened = _open_path(os.fsdecode(source), watch)
-    elif watch is not None:
+        opened = _open_path(os.fsdecode(source), end)
+    elif end is not None:
         raise ValueError("a file object does not tell when it grows: give its path to follow it")
     else:
         opened = _open_object(source)
@@ -197,7 +197,7 @@ cdef Input open_input(object source, Event event, Watch watch=None):
     return opened
 
 
-cdef Input _open_path(str path, Watch watch):
+cdef Input _open_path(str path, EndPolicy end):
     cdef _Descriptor opened = _Descriptor()
     cdef c_stat status
     opened.name = path
@@ -205,7 +205,7 @@ cdef Input _open_path(str path, Watch watch):
         opened.name = "<stdin>"
         opened._fd = duplicate(STDIN, opened.name)
     else:
-        opened._fd = os.open(path, _mode(path, watch) | os.O_CLOEXEC)
+        opened._fd = os.open(path, _mode(path, end is not None) | os.O_CLOEXEC)
     if c_fstat(opened._fd, &status) < 0:
         raise_errno("fstat", opened.name)
     opened._regular = S_ISREG(status.st_mode)
@@ -213,18 +213,18 @@ cdef Input _open_path(str path, Watch watch):
         opened.size = status.st_size
         opened.position = os.lseek(opened._fd, 0, os.SEEK_CUR)  # standard input may have been read before
         os.posix_fadvise(opened._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        if watch is not None:
-            opened._watched = watch.add_file(opened._fd, opened.name)
-            opened._watch = watch
+        if end is not None:
+            opened._watched = end.watch.add_file(opened._fd, opened.name)
+            opened._end = end
     return opened
 
 
-cdef int _mode(str path, Watch watch) except -1:
+cdef int _mode(str path, bint follow) except -1:
     """Return the flags to open a path with.
 
     A followed FIFO is opened for writing, too, so that it always has a writer and never ends (fifo(7)).
     """
-    if watch is not None and stat.S_ISFIFO(os.stat(path).st_mode):
+    if follow and stat.S_ISFIFO(os.stat(path).st_mode):
         return os.O_RDWR | os.O_NONBLOCK
     return os.O_RDONLY
 
@@ -299,7 +299,7 @@ cdef Input wrap_input(Input below, object reader, bint ahead=True):
     opened._below = below
     opened._piece = borrow(b"", False)
     if ahead and type(below) is _Descriptor and (<_Descriptor> below)._regular \
-            and (<_Descriptor> below)._watch is None:
+            and (<_Descriptor> below)._end is None:
         opened._ahead = Ahead(reader, below.shut)
         opened._take = opened._ahead.take
     else:

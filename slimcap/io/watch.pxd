@@ -12,4 +12,7 @@ cdef class Watch:
     cdef void forget(self, int watched) noexcept
     cdef int wait(self, Event event, int64_t deadline) except -1
     cdef int _read_events(self) except -1
+
+cdef class EndPolicy:
+    cdef Watch watch
     cdef bint is_over(self) except -1

@@ -1,4 +1,5 @@
-"""Notification of growing and new files (inotify(7))."""
+"""Following files: notification of growing and new files (inotify(7)), and where a followed file ends."""
+cimport cython
 from libc.stdint cimport int64_t, uint8_t
 
 from slimcap.abi.linux cimport (
@@ -32,6 +33,7 @@ cdef enum:
     BUFFER_SIZE = 4096          # an event has 16 bytes and a name of at most 256
 
 
+@cython.final
 cdef class Watch:
     """Wait object of readers that follow files."""
 
@@ -105,6 +107,16 @@ cdef class Watch:
             raise_errno("read", "inotify")
         return 0
 
+
+cdef class EndPolicy:
+    """Tells the reader of a followed file, at the end of the file, whether to wait for more data.
+
+    This one is for a single file: it may always grow. A subclass may know better.
+    """
+
+    def __cinit__(self):
+        self.watch = Watch()
+
     cdef bint is_over(self) except -1:
-        """Return True if the current file will not grow any more; for a single file that is not known."""
+        """Return True if the file will not grow any more."""
         return False

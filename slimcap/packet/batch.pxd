@@ -10,16 +10,19 @@ cdef class Batch:
     cdef Hold _rows_hold        # keeps _rows alive
     cdef Lease _lease           # keeps the packets' bytes alive
     cdef int64_t _total_bytes   # sum of total_len; -1: not computed yet
-    cdef object _links
+    cdef tuple _links
+    cdef tuple _interfaces      # an InterfaceInfo for each link; None: only the links are known
+    cdef object _options        # sequence of (row, code, value), see packet/options.py
     cdef object _records        # numpy arrays, made on first access
     cdef object _data
     cdef int _take(self, object rows) except -1
+    cdef int _inherit(self, Batch other, object rows) except -1
     cdef View _open(self)
     cdef int _check(self) except -1
     cdef object _packet(self, Py_ssize_t index)
     cdef const Record* _row(self, Py_ssize_t index) except NULL
 
-cdef Batch new_batch(const Record* rows, Py_ssize_t count, Hold rows_hold, Lease lease, object links)
+cdef Batch new_batch(const Record* rows, Py_ssize_t count, Hold rows_hold, Lease lease, tuple links)
 cdef void pack_rows(
     const Record* rows, Py_ssize_t count, const unsigned char* data, size_t size,
     Record* out, unsigned char* bytes_out, size_t at) noexcept nogil

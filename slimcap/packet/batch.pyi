@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Self, TypeAlias, final, overload
 
 import numpy as np
@@ -7,7 +7,9 @@ import polars
 import pyarrow
 from numpy.typing import ArrayLike, NDArray
 
+from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.lease import _Buffer
+from slimcap.packet.link import Link
 from slimcap.packet.packet import PacketView
 from slimcap.packet.view import IPLayer, View
 
@@ -15,7 +17,15 @@ _Payload: TypeAlias = bool | Literal["binary_view", "large_binary", "hex"]
 
 @final
 class Batch:
-    def __init__(self, records: ArrayLike, data: _Buffer, links: Iterable[Any] = ()) -> None: ...
+    def __init__(
+        self,
+        records: ArrayLike,
+        data: _Buffer,
+        links: Iterable[Link] = (),
+        *,
+        interfaces: Iterable[InterfaceInfo] | None = None,
+        comments: Mapping[int, str | Iterable[str]] | None = None,
+    ) -> None: ...
     @property
     def records(self) -> NDArray[np.void]: ...
     @property
@@ -23,7 +33,12 @@ class Batch:
     @property
     def data(self) -> NDArray[np.uint8]: ...
     @property
-    def links(self) -> tuple[Any, ...]: ...
+    def links(self) -> tuple[Link, ...]: ...
+    @property
+    def interfaces(self) -> tuple[InterfaceInfo, ...]: ...
+    @property
+    def comments(self) -> dict[int, str]: ...
+    def with_comments(self, comments: Mapping[int, str | Iterable[str]]) -> Batch: ...
     @property
     def timestamps(self) -> NDArray[np.datetime64]: ...
     @property

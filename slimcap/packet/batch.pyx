@@ -8,12 +8,14 @@ from libc.string cimport memcpy, memset
 from slimcap.abi.numpy_array cimport PyArray_NewFromDescr, PyArray_SetBaseObject
 from slimcap.packet.headers.columns cimport header_columns
 from slimcap.packet.lease cimport Block, Hold, Lease, lease_block, lease_buffer, new_block
-from slimcap.packet.packet cimport new_packet_view
+from slimcap.packet.packet cimport PacketView, new_packet_view
 from slimcap.packet.record cimport Record, in_bounds, ip_start
 from slimcap.packet.view cimport View, new_ip_layer, new_view
 
 import numpy as np
 
+from slimcap.packet.interface import InterfaceInfo
+from slimcap.packet.options import comments_of, slice_options, take_options, with_comments
 from slimcap.packet.record import RECORD_DTYPE
 
 cnp.import_array()
@@ -40,14 +42,15 @@ cdef object _array(cnp.dtype dtype, Py_ssize_t count, View view):
     return array
 
 
-cdef Batch new_batch(const Record* rows, Py_ssize_t count, Hold rows_hold, Lease lease, object links):
-    """Make a batch of rows that `rows_hold` keeps alive, over the bytes of `lease`."""
+cdef Batch new_batch(const Record* rows, Py_ssize_t count, Hold rows_hold, Lease lease, tuple links):
+    """Make a batch of rows that `rows_hold` keeps alive, over the bytes of `lease`, without options."""
     cdef Batch batch = Batch.__new__(Batch)
     batch._rows = rows
     batch._count = count
     batch._rows_hold = rows_hold
     batch._lease = lease
     batch._links = links
+    batch._options = ()
     batch._total_bytes = -1
     return batch
 
@@ -97,13 +100,17 @@ cdef class _Packer:
 
     cdef Block rows, data
     cdef Py_ssize_t count, size
+    cdef tuple links, interfaces
+    cdef list options
 
     def __cinit__(self):
         self.rows, self.data = new_block(0), new_block(0)
+        self.links, self.options = (), []
 
     cdef int add(self, Batch batch) except -1:
         cdef View view = batch._open()
         cdef Py_ssize_t more
+        self._add_links(batch)
         with nogil:
             more = _payload_size(batch._rows, batch._count, view._len)
         _grow(self.rows, (self.count + batch._count) * sizeof(Record))
@@ -112,16 +119,32 @@ cdef class _Packer:
             pack_rows(
                 batch._rows, batch._count, view._ptr, view._len,
                 <Record*> self.rows.ptr + self.count, self.data.ptr, self.size)
+        if batch._options:
+            self.options += [(self.count + row, code, value) for row, code, value in batch._options]
         self.count += batch._count
         self.size += more
         return 0
 
-    cdef Batch finish(self, object links):
+    cdef int _add_links(self, Batch batch) except -1:
+        """Use the links and interfaces of the batch if it has as many as the batches before, or more."""
+        shorter, longer = self.links, batch._links
+        if len(shorter) > len(longer):
+            shorter, longer = longer, shorter
+        if longer[:len(shorter)] != shorter:
+            raise ValueError("batches of different interfaces cannot be brought together")
+        if longer is batch._links or len(shorter) == len(longer):
+            self.links, self.interfaces = batch._links, batch._interfaces
+        return 0
+
+    cdef Batch finish(self):
+        cdef Batch batch
         self.rows.resize(self.count * sizeof(Record))
         self.data.resize(self.size)
-        return new_batch(
+        batch = new_batch(
             <const Record*> self.rows.ptr, self.count,
-            lease_block(self.rows, self.rows.size).hold, lease_block(self.data, self.data.size), links)
+            lease_block(self.rows, self.rows.size).hold, lease_block(self.data, self.data.size), self.links)
+        batch._interfaces, batch._options = self.interfaces, tuple(self.options)
+        return batch
 
 
 cdef int _grow(Block block, Py_ssize_t needed) except -1:
@@ -142,7 +165,7 @@ def concat(batches):
     Returns
     -------
     Batch
-        All packets, in order. It owns its memory.
+        All packets, in order, with their comments. It owns its memory.
 
     Raises
     ------
@@ -160,16 +183,11 @@ def concat(batches):
     """
     cdef _Packer packer = _Packer()
     cdef Batch batch
-    links = ()
     for batch in batches:
         if batch is None:
             raise TypeError("concat takes batches, not None")
         packer.add(batch)
-        longer, shorter = (batch._links, links) if len(batch._links) > len(links) else (links, batch._links)
-        if longer[:len(shorter)] != shorter:
-            raise ValueError("batches of different interfaces cannot be brought together")
-        links = longer
-    return packer.finish(links)
+    return packer.finish()
 
 
 @cython.final
@@ -184,12 +202,15 @@ cdef class Batch:
     ``batch[3]``, ``batch[-1]``  one packet, a `PacketView`; iterating yields these
     ``batch[10:20]``             a batch of these rows over the same bytes; also with a boolean
                                  mask or an array of row numbers
+    ``batch.links``              the interfaces that ``batch["interface"]`` is an index into
+    ``batch.comments``           comments on packets, by row
     ============================ ==============================================================
 
     Columns, packets, payload views and batches of some rows are read-only. Packets, payload views, batches of
     some rows, and arrays from `data` share the packets' bytes and keep them alive. `copy()` copies
     the packets into memory of their own, `release()` returns the bytes early. A batch is a context manager
     that releases them on exit, and an Arrow array and stream (PyCapsule protocol). Pickling copies packets.
+    Batches of some rows, copies and pickled batches keep the interfaces and comments of their packets.
 
     Parameters
     ----------
@@ -199,13 +220,18 @@ cdef class Batch:
         The bytes that `records["offset"]` and `records["cap_len"]` point into. Not copied; must not change.
     links : iterable of Link, default ()
         The interfaces that `records["interface"]` is an index into.
+    interfaces : iterable of InterfaceInfo, optional
+        Descriptions of the interfaces, instead of `links`. Default: only what the links tell.
+    comments : mapping of int to str, optional
+        Comments on packets by row, as for `with_comments`. Default: none.
 
     Raises
     ------
     ValueError
-        A record points outside `data`, or `records` has more than one dimension.
+        A record points outside `data`, `records` has more than one dimension, both `links` and `interfaces`
+        are given, or a comment is on a row that does not exist.
     TypeError, BufferError
-        `data` is not a C-contiguous buffer.
+        `data` is not a C-contiguous buffer, or a comment is not a str.
 
     Examples
     --------
@@ -218,7 +244,7 @@ cdef class Batch:
     1
     """
 
-    def __init__(self, records, data, links=()):
+    def __init__(self, records, data, links=(), *, interfaces=None, comments=None):
         cdef Lease lease = lease_buffer(data)
         cdef cnp.ndarray rows = np.atleast_1d(np.asarray(records, RECORD_DTYPE)).copy()
         cdef const Record* p = <const Record*> cnp.PyArray_DATA(rows)
@@ -231,10 +257,17 @@ cdef class Batch:
             raise ValueError(
                 f"record {index} points outside the {lease._size} bytes of data "
                 f"(offset {p[index].offset}, cap_len {p[index].cap_len})")
+        links = tuple(links)
+        if interfaces is not None:
+            if links:
+                raise ValueError("give links or interfaces, not both: an interface has its link")
+            interfaces = tuple(interfaces)
+            links = tuple([info.link for info in interfaces])
+        options = with_comments((), comments, count) if comments else ()
         self.release()
         self._take(rows)
         self._lease = lease
-        self._links = tuple(links)
+        self._links, self._interfaces, self._options = links, interfaces, options
 
     cdef int _take(self, object rows) except -1:
         """Use the rows of a contiguous array that owns them.
@@ -247,6 +280,15 @@ cdef class Batch:
         self._rows_hold = lease.hold
         self._records = None
         self._total_bytes = -1
+        return 0
+
+    cdef int _inherit(self, Batch other, object rows) except -1:
+        """Use the interfaces of another batch, and the options of those of its rows that this batch has.
+
+        `rows` is an array of their numbers; None: all of them.
+        """
+        self._links, self._interfaces = other._links, other._interfaces
+        self._options = other._options if rows is None else take_options(other._options, rows)
         return 0
 
     @property
@@ -295,7 +337,53 @@ cdef class Batch:
     @property
     def links(self):
         """The interfaces, a tuple of Link that `records["interface"]` is an index into."""
-        return self._links
+        return () if self._links is None else self._links
+
+    @property
+    def interfaces(self):
+        """Descriptions of the interfaces, a tuple of InterfaceInfo: one for each of `links`.
+
+        Of packets from a file they are as known when the packets were read: counters may come later.
+        """
+        if self._interfaces is None:
+            self._interfaces = tuple([InterfaceInfo(link, 0, NANOSECOND) for link in self.links])
+        return self._interfaces
+
+    @property
+    def comments(self):
+        """Comments on packets, a new dict from row to str. Several on one packet are joined, one per line.
+        """
+        return comments_of(self._options) if self._options else {}
+
+    def with_comments(self, comments):
+        """Return a batch of the same packets with other comments, over the same bytes.
+
+        Parameters
+        ----------
+        comments : mapping of int to str, or to an iterable of str for several comments
+            Comments by row. They replace all that the batch has.
+
+        Returns
+        -------
+        Batch
+            It keeps this batch's bytes alive as long as it lives.
+
+        Raises
+        ------
+        ValueError
+            There is no such row, or the batch was released.
+        TypeError
+            A row is not an int, or a comment is not a str.
+
+        Examples
+        --------
+        >>> batch.with_comments({0: "retransmitted", 2: "lost"}).comments[2]
+        'lost'
+        """
+        options = with_comments(self._options, comments, self._count)
+        cdef Batch batch = self[:]
+        batch._options = options
+        return batch
 
     @property
     def timestamps(self):
@@ -507,14 +595,19 @@ cdef class Batch:
             raise TypeError(
                 "a batch is indexed by a column's name, a packet's number, a slice, a mask or numbers")
         # The new batch's lease borrows from ours, so it counts as one of our views.
-        cdef Batch batch = new_batch(NULL, 0, None, lease_buffer(self._open()), self._links)
+        cdef Batch batch = new_batch(NULL, 0, None, lease_buffer(self._open()), None)
         batch._lease.scarce = self._lease.scarce
         batch._take(np.ascontiguousarray(rows))
+        batch._inherit(self, np.arange(self._count)[key] if self._options else None)
         return batch
 
     cdef object _packet(self, Py_ssize_t index):
         cdef const Record* row = self._row(index)
-        return new_packet_view(row, self._lease._ptr + row.offset, self._lease.hold)
+        cdef PacketView view = new_packet_view(row, self._lease._ptr + row.offset, self._lease.hold)
+        if self._options:
+            index = row - self._rows
+            view.comment = comments_of(slice_options(self._options, index, index + 1)).get(0)
+        return view
 
     cdef const Record* _row(self, Py_ssize_t index) except NULL:
         """Return the row at an index, which may be negative; raise if that or its payload is out of bounds.
@@ -637,7 +730,8 @@ cdef class Batch:
 
     def __reduce__(self):
         cdef Batch own = self.copy()
-        return Batch, (np.array(own.records), np.array(own.data), own.links)
+        return _unpickle, (
+            np.array(own.records), np.array(own.data), own._links, own._interfaces, own._options)
 
     def __repr__(self):
         if self._count == 0:
@@ -657,3 +751,9 @@ cdef class Batch:
         more = f"<p>… {self._count - HTML_ROWS:,} more</p>" if self._count > HTML_ROWS else ""
         about = repr(self).strip('<>')
         return f"<p>{about}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+def _unpickle(records, data, links, interfaces, options):
+    cdef Batch batch = Batch(records, data, links)
+    batch._interfaces, batch._options = interfaces, options
+    return batch

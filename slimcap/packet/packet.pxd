@@ -10,6 +10,7 @@ cdef enum:
 cdef class Packet:
     cdef Record _row
     cdef const uint8_t* _ptr    # the payload: in _memory, or the bytes that a PacketView shows
+    cdef readonly object comment
     cdef object _owner          # keeps _ptr alive: bytes, or the hold of a lease; None: _ptr is in _inline
     cdef uint8_t* _memory       # header and payload; NULL for a PacketView
     cdef Py_ssize_t _capacity   # maximum size of the payload

@@ -45,6 +45,11 @@ cdef class Packet:
     `bytes(packet)` and `memoryview(packet)` give header and payload; `len(packet)` is the length of the
     payload.
 
+    Attributes
+    ----------
+    comment : str or None
+        Comment on the packet in its capture file; several are joined, one per line.
+
     A packet made by `source.new_packet()` can be passed to `next_packet()` repeatedly. Views and buffers of
     it (`payload`, `ip_layer`, `memoryview(packet)`) stay valid, but their content changes with each packet.
 
@@ -179,6 +184,7 @@ cdef class Packet:
     cdef void _fill(self, const Record* row, const uint8_t* payload) noexcept:
         """Copy a packet into this one, truncated to the capacity."""
         self._use_inline()
+        self.comment = None
         self._row = row[0]
         self._row.offset = 0  # the source row's offset has no meaning for our own bytes
         if self._row.cap_len > self._capacity:
@@ -263,7 +269,9 @@ cdef class Packet:
 
     def copy(self):
         """Return a Packet with a copy of the content, which owns its bytes."""
-        return packet_from(&self._row, self._ptr)
+        cdef Packet packet = packet_from(&self._row, self._ptr)
+        packet.comment = self.comment
+        return packet
 
     cdef object _keeper(self):
         """Return the object that keeps the payload's memory alive."""
@@ -275,7 +283,7 @@ cdef class Packet:
     def __reduce__(self):
         state = (
             self._row.timestamp, self._row.interface,
-            self._row.vlan_tci, self._row.vlan_tpid, self._row.flags)
+            self._row.vlan_tci, self._row.vlan_tpid, self._row.flags, self.comment)
         return _unpickle, (
             bytes(self.payload), self._row.pkt_type, self._row.total_len, self._row.ip_offset, *state)
 
@@ -352,10 +360,12 @@ cdef void _flag_truncated(Record* row) noexcept:
         row.flags |= FLAG_TRUNCATED
 
 
-def _unpickle(payload, pkt_type, total_len, ip_offset, timestamp, interface, vlan_tci, vlan_tpid, flags):
+def _unpickle(
+        payload, pkt_type, total_len, ip_offset, timestamp, interface, vlan_tci, vlan_tpid, flags, comment):
     cdef Packet packet = Packet.from_payload(payload, pkt_type, total_len, ip_offset, timestamp)
     packet._row.interface = interface
     packet._row.vlan_tci = vlan_tci
     packet._row.vlan_tpid = vlan_tpid
     packet._row.flags = flags
+    packet.comment = comment
     return packet

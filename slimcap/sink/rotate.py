@@ -8,22 +8,21 @@ import errno
 import os
 import string
 import threading
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from operator import index as as_index
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from slimcap.capfile.pcapng_writer import PcapNgWriter
 from slimcap.io.atomic_file import Finished
 from slimcap.packet.batch import Batch
+from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.record import RECORD_DTYPE
 from slimcap.sink.open_writer import Format, stem_and_endings, writer_class
 
 if TYPE_CHECKING:
     from slimcap.capfile.pcap_writer import PcapWriter
+    from slimcap.capfile.pcapng_writer import PcapNgWriter
     from slimcap.packet.link import Link
     from slimcap.packet.packet import Packet
 
@@ -112,7 +111,8 @@ class RotatingWriter(Finished):
         self._interval = None if max_seconds is None else max_seconds * _SECOND
         self._overwrite, self._on_file = overwrite, on_file
         self._link_type, self._options = link_type, options
-        self._interfaces: dict[Link, dict[str, Any]] = {}  # for every file, with their descriptions
+        # For every file: as given to add_interface, by link.
+        self._interfaces: dict[Link, tuple[Link | InterfaceInfo, dict[str, Any]]] = {}
         self._writer: PcapWriter | PcapNgWriter | None = None
         self._path = ""
         self._until = 0  # end of the current file's interval in ns
@@ -142,67 +142,65 @@ class RotatingWriter(Finished):
         """Number of packets so far in all files; some may still be in the buffer."""
         return self._packets + (self._writer.packets_written if self._writer is not None else 0)
 
-    def add_interface(self, link: Link, **told: Any) -> None:
-        """Describe an interface in the current file and all later ones; pcapng only.
+    def add_interface(self, interface: Link | InterfaceInfo, **description: Any) -> None:
+        """Describe an interface in the current file and all later ones; pcap files have no place for it.
 
         Parameters
         ----------
-        link : Link
+        interface : Link or InterfaceInfo
             The interface.
-        **told
+        **description
             Its description, as for `PcapNgWriter.add_interface`.
 
         Raises
         ------
         ValueError
-            The files are pcap, the writer is closed, or as for `PcapNgWriter.add_interface`.
+            The writer is closed, or as for `PcapNgWriter.add_interface`.
         OSError, RuntimeError
             As for `write_batch`.
         """
-        self._check_pcapng("interfaces")
+        link = interface.link if isinstance(interface, InterfaceInfo) else interface
         with self._alone():
-            if isinstance(self._writer, PcapNgWriter):
-                self._writer.add_interface(link, **told)
-            elif link in self._interfaces and told:
+            if self._writer is not None:
+                self._writer.add_interface(interface, **description)
+            elif link in self._interfaces and description:
                 raise ValueError(f"{link.name!r} is described already")
-            self._interfaces.setdefault(link, told)
+            self._interfaces.setdefault(link, (interface, description))
 
-    def write_batch(self, batch: Batch, comments: Mapping[int, str] | None = None) -> None:
+    def write_statistics(self, interface: int = 0, **counters: int | None) -> None:
+        """Do nothing: counters are of the whole capture, and a file has only a part of it."""
+
+    def write_batch(self, batch: Batch) -> None:
         """Write all packets of a batch, to as many files as necessary.
 
         Parameters
         ----------
         batch : Batch
-            Needed only during the call.
-        comments : mapping of int to str, optional
-            Comments on packets, by their index in the batch; pcapng only. Default: no comments.
+            Needed only during the call. Its comments and interfaces are written, too, but to pcap files.
 
         Raises
         ------
         FileExistsError
             The next file exists already, and `overwrite` is False.
         ValueError
-            As for the format's writer; comments for pcap files; or the writer is closed.
+            As for the format's writer, or the writer is closed.
         OSError
             A write failed. `packets_written` is the number of packets accepted before.
         RuntimeError
             Another thread is writing.
         """
-        if comments:
-            self._check_pcapng("comments")
         with self._alone():
-            self._write_pieces(_Pieces(batch, comments or {}))
+            self._write(batch)
 
-    def _write_pieces(self, pieces: _Pieces) -> None:
-        batch = pieces.batch
+    def _write(self, batch: Batch) -> None:
         # A packet that is older than the one before must not end a file, so times never decrease.
         times = np.maximum.accumulate(batch["timestamp"]) if self._interval is not None else None
         start = 0
         while start < len(batch):
             if self._writer is not None:
-                count = self._fitting(self._writer, pieces, start, times)
+                count = self._fitting(self._writer, batch, start, times)
                 if count:
-                    self._writer.write_batch(*pieces.cut(start, start + count))
+                    self._writer.write_batch(batch[start : start + count])
                     start += count
                     continue
                 self._end_file()
@@ -220,7 +218,7 @@ class RotatingWriter(Finished):
         interface : Link, optional
             Interface of the packet. Default: one without a name, of `link_type`.
         comment : str, optional
-            Comment on the packet; pcapng only. Default: no comment.
+            Comment on the packet, for pcapng files. Default: the packet's own.
 
         Raises
         ------
@@ -231,8 +229,11 @@ class RotatingWriter(Finished):
         for name in _OF_A_PACKET:
             row[name] = getattr(packet, name)
         row["pkt_type"], row["ip_offset"] = packet.type, packet.ip_layer_offset
-        batch = Batch(row, packet.payload, () if interface is None else (interface,))
-        self.write_batch(batch, None if comment is None else {0: comment})
+        comment = packet.comment if comment is None else comment
+        links = () if interface is None else (interface,)
+        self.write_batch(
+            Batch(row, packet.payload, links, comments=None if comment is None else {0: comment})
+        )
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -246,27 +247,22 @@ class RotatingWriter(Finished):
         finally:
             self._lock.release()
 
-    def _check_pcapng(self, what: str) -> None:
-        if self._class is not PcapNgWriter:
-            raise ValueError(f"pcap files have no {what}: write pcapng")
-
     def _fitting(
         self,
         writer: PcapWriter | PcapNgWriter,
-        pieces: _Pieces,
+        batch: Batch,
         start: int,
         times: np.ndarray[Any, Any] | None,
     ) -> int:
         """Return how many packets from `start` on fit in the file; 0 if it must end before them."""
-        stop = len(pieces.batch)
+        stop = len(batch)
         if times is not None:
             stop = start + int(np.searchsorted(times[start:], self._until))
         if self._max_packets is not None:
             stop = min(stop, start + self._max_packets - writer.packets_written)
         if self._max_bytes is not None and stop > start:
             room = min(max(0, self._max_bytes - writer.bytes_written), _LATEST)
-            batch, *comments = pieces.cut(start, min(stop, start + room // _LEAST + 1))
-            stop = start + writer._fitting(batch, room, *comments)
+            stop = start + writer._fitting(batch[start : min(stop, start + room // _LEAST + 1)], room)
         return max(stop - start, int(writer.packets_written == 0))
 
     def _begin_file(self, time: int) -> None:
@@ -276,9 +272,8 @@ class RotatingWriter(Finished):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         writer = self._class(path, self._link_type, atomic=True, **self._options)
         try:
-            for link, told in self._interfaces.items():
-                assert isinstance(writer, PcapNgWriter)
-                writer.add_interface(link, **told)
+            for interface, description in self._interfaces.values():
+                writer.add_interface(interface, **description)
         except BaseException:
             writer.discard()
             raise
@@ -358,26 +353,6 @@ class RotatingWriter(Finished):
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.discard()
-
-
-class _Pieces:
-    """A batch with comments that can be cut into parts."""
-
-    def __init__(self, batch: Batch, comments: Mapping[int, str]) -> None:
-        self.batch = batch
-        self._texts = {as_index(place): text for place, text in comments.items()}
-        self._places = sorted(self._texts)
-        for place in self._places[:1] + self._places[-1:]:
-            if not 0 <= place < len(batch):
-                raise ValueError(f"a comment on packet {place} of {len(batch)}")
-
-    def cut(self, start: int, stop: int) -> tuple[Any, ...]:
-        """Return the packets from `start` to `stop` and, if the batch has any comments, those on them."""
-        batch = self.batch[start:stop]
-        if not self._places:
-            return (batch,)
-        places = self._places[bisect_left(self._places, start) : bisect_left(self._places, stop)]
-        return batch, {place - start: self._texts[place] for place in places}
 
 
 def _with_index(template: str) -> str:

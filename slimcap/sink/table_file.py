@@ -24,7 +24,10 @@ GROUP_ROWS: Final = 1 << 20
 PART_ROWS: Final = 1 << 16
 """Rows to copy at a time if a batch is larger."""
 
-FORMATS: Final = ("parquet", "arrow", "csv")
+TableFormat = Literal["parquet", "arrow", "csv"]
+"""Format of a table file."""
+
+FORMATS: Final[tuple[TableFormat, ...]] = ("parquet", "arrow", "csv")
 
 Compression = Literal["zstd", "snappy", "gzip", "lz4", "none"]
 """Compression of a Parquet file."""
@@ -40,11 +43,13 @@ class TableFile(Finished):
     Parameters
     ----------
     path : str or os.PathLike
-        Path of the file; it ends in .parquet, .arrow or .csv. An existing file is replaced. Anything but a
-        regular file, such as a FIFO, is written to directly.
+        Path of the file. An existing file is replaced. Anything but a regular file, such as a FIFO, is
+        written to directly.
     columns : iterable of str, optional
         Names of the columns, in order: those of RECORD_DTYPE, "payload", and those of `Batch.headers`.
         Default: those of RECORD_DTYPE except `offset`, and "payload".
+    format : {"parquet", "arrow", "csv"}, optional
+        Default: from the suffix of the path.
     payload : bool, default True
         Include the payload in the default columns. In CSV it is hexadecimal text.
     compression : {"zstd", "snappy", "gzip", "lz4", "none"}, default "zstd"
@@ -55,7 +60,7 @@ class TableFile(Finished):
     ImportError
         pyarrow is not installed.
     ValueError
-        `path` does not end in one of the formats, or a column does not exist.
+        No format is given and `path` does not end in one of them, or a column does not exist.
     OSError
         The file cannot be created.
 
@@ -71,10 +76,11 @@ class TableFile(Finished):
         path: str | os.PathLike[str],
         columns: Iterable[str] | None = None,
         *,
+        format: TableFormat | None = None,
         payload: bool = True,
         compression: Compression = "zstd",
     ) -> None:
-        kind = format_of(path)
+        kind = format_of(path) if format is None else format
         self._pa = library("pyarrow", "arrow" if kind != "parquet" else "parquet")
         self._text = kind == "csv"
         self._payload: _Payload = "hex" if kind == "csv" else "large_binary"
@@ -177,7 +183,7 @@ class TableFile(Finished):
         self._file.discard()
 
 
-def format_of(path: str | os.PathLike[str]) -> str:
+def format_of(path: str | os.PathLike[str]) -> TableFormat:
     """Return the format for the suffix of a path.
 
     Raises
@@ -186,9 +192,10 @@ def format_of(path: str | os.PathLike[str]) -> str:
         The suffix is not one of FORMATS.
     """
     suffix = Path(path).suffix[1:].lower()
-    if suffix not in FORMATS:
-        raise ValueError(f"{os.fspath(path)!r} ends in none of {', '.join(f'.{name}' for name in FORMATS)}")
-    return suffix
+    for format in FORMATS:
+        if suffix == format:
+            return format
+    raise ValueError(f"{os.fspath(path)!r} ends in none of {', '.join(f'.{name}' for name in FORMATS)}")
 
 
 def _parquet_writer(path: str, schema: Any, compression: Compression) -> Any:

@@ -3,40 +3,38 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from slimcap.io.event cimport Event
 from slimcap.packet.batch cimport Batch
-from slimcap.packet.lease cimport Block, Borrowed, Hold
+from slimcap.packet.lease cimport Borrowed
 from slimcap.packet.record cimport Record
+from slimcap.packet.rows cimport Rows
 from slimcap.packet.view cimport View
 
 cdef class Source:
     # Rows that were decoded and not yet returned are _rows[_next:_end], over the bytes at _data.
+    cdef Rows _current          # owns both; None: there are none
     cdef const Record* _rows
     cdef Py_ssize_t _next, _end
     cdef const uint8_t* _data
-    cdef Py_ssize_t _data_size
-    cdef Block _rows_block, _data_block
-    cdef int64_t _total_bytes   # sum of total_len of all current rows; -1: not known
-    cdef Hold _rows_hold        # kept alive by the record arrays of all batches of these rows
-    cdef Hold _view_hold        # kept alive by views of single packets in _data
 
     cdef Event _event
     cdef int* _signal           # the event's pending signals
-    cdef bint _is_part          # another source reads this one, and owns and shuts the event
     cdef bint _busy             # a reader holds the source
     cdef unsigned long _reader  # thread of the last reader that did not find a row ready
     cdef int _closers           # threads in close() that wait for the reader, to tear down themselves
     cdef bint _shut
     cdef object _timeout
-    cdef object _links
+    cdef tuple _links
     cdef object _given          # the last buffer that a caller gave; _target is its export
     cdef Borrowed _target
     cdef uint64_t _earlier      # packets of earlier rows
     cdef object _cleared        # the totals at the last call of stats()
 
-    # For subclasses: they implement _fill, _tear_down and _snaplen, and call _show.
-    cdef bint _fill(self, int64_t deadline) except -1
+    # For subclasses, which implement the first three.
+    cdef Rows _fill(self, int64_t deadline)
     cdef void _tear_down(self) noexcept
-    cdef void _show(self, Block rows, Py_ssize_t count, Block data, Py_ssize_t data_size) noexcept
     cdef Py_ssize_t _snaplen(self) except -1
+    cdef object _totals(self)
+    @cython.final
+    cdef uint64_t _count_read(self) noexcept
 
     @cython.final
     cdef const Record* _begin(self, object timeout) except NULL
@@ -50,16 +48,16 @@ cdef class Source:
     cdef const Record* _begin_iteration(self) except? NULL
     @cython.final
     cdef void _leave(self) noexcept
+    @cython.final
+    cdef void _show(self, Rows rows) noexcept
+    @cython.final
     cdef void _drop_rows(self) noexcept
     cdef void _shut_down(self) noexcept
     cdef int _wait_for_reader(self) except -1
     @cython.final
-    cdef Hold _lend(self)
-    @cython.final
     cdef View _write_to(self, object buf, const uint8_t* p, Py_ssize_t n, bint ip_layer)
     @cython.final
     cdef Batch _next_batch(self, object max_packets, object timeout)
-    cdef object _totals(self)
     @cython.final
     cdef int _check_open(self) except -1
 

@@ -5,6 +5,7 @@ from typing_extensions import disjoint_base
 
 from slimcap.packet.batch import Batch
 from slimcap.packet.enums import PacketType
+from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.lease import _Buffer
 from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet
@@ -44,6 +45,8 @@ class Source:
     def stats(self) -> Stats: ...
     @property
     def links(self) -> tuple[Link, ...]: ...
+    @property
+    def interfaces(self) -> tuple[InterfaceInfo, ...]: ...
     @property
     def link(self) -> Link | None: ...
     @property

@@ -2,8 +2,8 @@
 
 A subclass decodes a block of packets at a time (`_fill`); the base class returns them in bulk or one by one:
 
-    _fill() ──► _rows[_next:_end] ──► next_batch()      all of them, or the first max_packets
-                                  ──► next_packet() …   the next one
+    _fill() ──► Rows ──► _rows[_next:_end] ──► next_batch()      all of them, or the first max_packets
+                                           ──► next_packet() …   the next one
 
 A reader holds the source from `_begin` to `_leave`. Meanwhile the rows and bytes stay valid: a second reader
 gets RuntimeError, and `close()` leaves the teardown to the reader, so that nothing the reader uses is freed
@@ -17,22 +17,25 @@ from libc.string cimport memcpy
 
 from slimcap.abi.linux cimport nanosleep, timespec
 from slimcap.io.event cimport SIGNAL_STOP, SIGNAL_UNBLOCK, deadline_after, monotonic_ns
-from slimcap.packet.batch cimport Batch, new_batch
-from slimcap.packet.lease cimport Borrowed, Hold, borrow, lease_block
+from slimcap.packet.batch cimport Batch
+from slimcap.packet.lease cimport Borrowed, borrow
 from slimcap.packet.packet cimport Packet, empty_packet, packet_from, packet_type
-from slimcap.packet.record cimport ip_start
+from slimcap.packet.record cimport Record, ip_start
+from slimcap.packet.rows cimport Rows
 from slimcap.packet.view cimport View, new_ip_layer, new_view
 
 import sys
 from typing import NamedTuple
 
 from slimcap.errors import CaptureStopped
+from slimcap.packet.interface import InterfaceInfo
 
 cdef Py_ssize_t ALL = sys.maxsize
 
 cdef enum:
     SHORT_NAP = 100_000         # ns between two checks whether the reader has left
     LONGEST_WAIT = 100_000_000  # ns to wait for it to leave
+    NANOSECONDS = 1_000_000_000
 
 
 class Stats(NamedTuple):
@@ -88,8 +91,8 @@ cdef class Source:
 
     # Implemented by subclasses.
 
-    cdef bint _fill(self, int64_t deadline) except -1:
-        """Make the next rows current, at least one, and return True; return False at the end."""
+    cdef Rows _fill(self, int64_t deadline):
+        """Return the next rows, at least one; None at the end. There are no current rows."""
         raise NotImplementedError
 
     cdef void _tear_down(self) noexcept:
@@ -98,28 +101,6 @@ cdef class Source:
     cdef Py_ssize_t _snaplen(self) except -1:
         """Return the maximum size in bytes of a packet of this source."""
         return 0
-
-    # Called by subclasses.
-
-    cdef void _show(self, Block rows, Py_ssize_t count, Block data, Py_ssize_t data_size) noexcept:
-        """Make `count` rows over `data` the current ones."""
-        self._drop_rows()
-        self._rows_block = rows
-        self._rows = <const Record*> rows.ptr
-        self._end = count
-        self._data_block = data
-        self._data = data.ptr
-        self._data_size = data_size
-
-    cdef void _drop_rows(self) noexcept:
-        """Release the current rows, so that their memory is free for the next ones."""
-        self._earlier += self._next
-        self._rows = NULL
-        self._data = NULL
-        self._total_bytes = -1
-        self._next = self._end = 0
-        self._rows_hold = self._view_hold = None
-        self._rows_block = self._data_block = None
 
     # Locking for one reader.
 
@@ -139,6 +120,7 @@ cdef class Source:
 
     cdef const Record* _begin_by(self, int64_t deadline) except NULL:
         """Do the same as `_begin`, waiting until `deadline` if no row is ready."""
+        cdef Rows rows
         if self._busy:
             raise RuntimeError("another thread is reading from this source: one reader at a time")
         self._busy = True
@@ -147,8 +129,10 @@ cdef class Source:
             self._event.check()
             if self._next == self._end:
                 self._drop_rows()
-                if not self._fill(deadline):
+                rows = self._fill(deadline)
+                if rows is None:
                     raise EOFError("the end of the capture")
+                self._show(rows)
             return &self._rows[self._next]
         except BaseException:
             self._leave()
@@ -181,6 +165,24 @@ cdef class Source:
         except (EOFError, CaptureStopped):
             return NULL
 
+    cdef void _show(self, Rows rows) noexcept:
+        """Make rows the current ones."""
+        self._current = rows
+        self._rows, self._data = <const Record*> rows.block.ptr, rows.data.ptr
+        self._next, self._end = 0, rows.count
+
+    cdef void _drop_rows(self) noexcept:
+        """Release the current rows, so that their memory is free for the next ones."""
+        self._earlier += self._next
+        self._rows = NULL
+        self._data = NULL
+        self._next = self._end = 0
+        self._current = None
+
+    cdef uint64_t _count_read(self) noexcept:
+        """Return the number of packets that were returned or skipped since the source was opened."""
+        return self._earlier + self._next
+
     cdef void _leave(self) noexcept:
         """Unlock the source.
 
@@ -198,14 +200,7 @@ cdef class Source:
             self._given = self._target = None
             self._drop_rows()
             self._tear_down()
-            if not self._is_part:
-                self._event.shut()
-
-    cdef Hold _lend(self):
-        """Return the owner that views of single packets in the current data keep alive."""
-        if self._view_hold is None:
-            self._view_hold = lease_block(self._data_block, self._data_size).hold
-        return self._view_hold
+            self._event.shut()
 
     # Single packets.
 
@@ -248,6 +243,8 @@ cdef class Source:
                 if buf._memory is NULL:  # a new packet, or a view, for which _own() raises
                     buf._own()
                 buf._fill(row, self._data + row.offset)
+            if self._current.options:
+                buf.comment = self._current.comment(self._next)
             self._next += 1
         finally:
             self._leave()
@@ -356,7 +353,7 @@ cdef class Source:
         cdef uint32_t total_len
         cdef uint16_t ip_offset
         try:
-            payload = new_view(self._data + row.offset, row.cap_len, self._lend())
+            payload = new_view(self._data + row.offset, row.cap_len, self._current.lend())
             total_len = row.total_len
             pkt_type = packet_type(row.pkt_type)
             ip_offset = row.ip_offset
@@ -392,6 +389,8 @@ cdef class Source:
             raise StopIteration
         try:
             packet = packet_from(row, self._data + row.offset)
+            if self._current.options:
+                packet.comment = self._current.comment(self._next)
             self._next += 1
         finally:
             self._leave()
@@ -425,18 +424,12 @@ cdef class Source:
 
     cdef Batch _next_batch(self, object max_packets, object timeout):
         cdef Py_ssize_t most = ALL if max_packets is None else max_packets
-        cdef const Record* row
         if most < 1:
             raise ValueError(f"max_packets is at least 1, not {most}")
-        row = self._begin(timeout)
+        self._begin(timeout)
         try:
             most = min(most, self._end - self._next)
-            if self._rows_hold is None:
-                self._rows_hold = lease_block(self._rows_block, self._end * sizeof(Record)).hold
-            batch = new_batch(
-                row, most, self._rows_hold, lease_block(self._data_block, self._data_size), self._links)
-            if most == self._end:  # the batch has all rows
-                batch._total_bytes = self._total_bytes
+            batch = self._current.batch(self._next, most)
             self._next += most
         finally:
             self._leave()
@@ -474,7 +467,7 @@ cdef class Source:
 
     cdef object _totals(self):
         """Return the counters since the source was opened."""
-        return Stats(self._earlier + self._next, 0, 0)
+        return Stats(self._count_read(), 0, 0)
 
     @property
     def total_stats(self):
@@ -497,6 +490,11 @@ cdef class Source:
     def links(self):
         """The interfaces that packets come from, a tuple of Link. It may grow while a file is read."""
         return self._links
+
+    @property
+    def interfaces(self):
+        """Descriptions of the interfaces, a tuple of InterfaceInfo: one for each of `links`."""
+        return tuple([InterfaceInfo(link, 0, NANOSECONDS) for link in self._links])
 
     @property
     def link(self):
@@ -610,7 +608,7 @@ cdef class ZeroCopySource(Source):
         """
         cdef const Record* row = self._begin(timeout)
         try:
-            payload = new_view(self._data + row.offset, row.cap_len, self._lend())
+            payload = new_view(self._data + row.offset, row.cap_len, self._current.lend())
             result = <tuple> (payload, packet_type(row.pkt_type), row.total_len)
             self._next += 1
         finally:
@@ -642,7 +640,7 @@ cdef class ZeroCopySource(Source):
         cdef const Record* row = self._begin_ip(timeout)
         cdef Py_ssize_t at = ip_start(row)
         try:
-            layer = new_ip_layer(self._data + row.offset + at, row.cap_len - at, self._lend())
+            layer = new_ip_layer(self._data + row.offset + at, row.cap_len - at, self._current.lend())
             result = <tuple> (layer, packet_type(row.pkt_type), row.total_len)
             self._next += 1
         finally:

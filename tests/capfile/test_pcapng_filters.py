@@ -8,7 +8,7 @@ import pytest
 
 from slimcap import FilterError, PcapSource, concat, read
 from slimcap.filter import accept
-from support.batches import rows_of
+from support.batches import numbered_comments, rows_of
 from support.capfiles import BEGIN, FRAME, NG, source_of
 
 
@@ -39,10 +39,8 @@ def test_comments_follow_the_packets_that_match_a_filter():
         frame = FRAME + bytes(number % 2)
         data += NG.packet(frame, options=[(1, f"number {number}".encode())] if number % 3 == 0 else [])
     for block_size in (1000, 1 << 20):
-        found = {}
         with source_of(data, filter=f"len = {len(FRAME)}", block_size=block_size) as source:
-            for _ in source.batches():
-                found |= source.comments
+            found = numbered_comments(source)
         assert found == {number // 2: f"number {number}" for number in range(0, 300, 6)}
 
 

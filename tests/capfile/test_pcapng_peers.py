@@ -47,20 +47,15 @@ def seen_by_tshark(tshark, path):
 @pytest.mark.parametrize("name", [name for name in PCAPNG_FILES if name != "resolutions.pcapng"])
 def test_tshark_reads_the_same_packets(name, data_path, need_tool):
     seen = seen_by_tshark(need_tool("tshark"), data_path / name)
-    comments = {}
     with PcapSource(data_path / name) as source:
-        batches = []
-        for batch in source.batches():
-            batches.append(batch)
-            comments |= source.comments
-        batch = slimcap.concat(batches)
+        batch = slimcap.concat(source.batches())
     assert len(batch) == len(seen) == sum(block.is_packet for block in blocks_of(PCAPNG_FILES[name]))
     assert payloads_of(batch) == [packet.data for packet in seen]
     assert batch["timestamp"].tolist() == [packet.time for packet in seen]
     assert batch["total_len"].tolist() == [packet.total_len for packet in seen]
     assert batch["cap_len"].tolist() == [packet.cap_len for packet in seen]
     theirs = {i: packet.comments.replace("\x1f", "\n") for i, packet in enumerate(seen) if packet.comments}
-    assert comments == theirs
+    assert batch.comments == theirs
     # tshark counts interfaces from 0 in each section.
     met = dict.fromkeys(packet.interface for packet in seen)
     ours = dict(zip(met, dict.fromkeys(batch["interface"].tolist()), strict=True))

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from slimcap import NO_IP, PacketType, PcapSource, RecordFlag, Stats, read
-from support.batches import payloads_of, rows_of
+from support.batches import numbered_comments, payloads_of, rows_of
 from support.builders.conversations import packet4
 from support.builders.links import sll
 from support.builders.pcapng import Ng
@@ -153,25 +153,19 @@ def test_drop_counters_saturate():
 # ---- comments
 
 
-def test_comments_belong_to_the_last_batch():
+def test_comments_belong_to_their_batch():
     data = BEGIN
     for number in range(100):
         data += NG.packet(FRAME, options=[(1, f"number {number}".encode())] if number % 3 == 0 else [])
-    found = {}
     with source_of(data, block_size=1000) as source:
-        assert source.comments == {}
-        for batch in source.batches():
-            last = source.total_stats.packets_received
-            assert set(source.comments) <= set(range(last - len(batch), last))
-            found |= source.comments
+        found = numbered_comments(source)
     assert found == {number: f"number {number}" for number in range(0, 100, 3)}
 
 
 def test_comments_of_any_bytes():
     data = BEGIN + NG.packet(FRAME, options=[(1, b"\xff\xfe nul\0"), (1, b""), (1, b"x" * 65535)])
     with source_of(data) as source:
-        source.next_batch()
-        assert source.comments == {0: "\ufffd\ufffd nul\n\n" + "x" * 65535}
+        assert source.next_batch().comments == {0: "\ufffd\ufffd nul\n\n" + "x" * 65535}
 
 
 # ---- lengths

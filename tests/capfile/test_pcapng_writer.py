@@ -138,7 +138,7 @@ def test_packets_larger_than_the_buffer(size):
     payloads = [b"abc", bytes(size), b"x", np.random.default_rng(1).bytes(size)]
     file = io.BytesIO()
     with PcapNgWriter(file, snaplen=1 << 30) as writer:
-        writer.write_batch(linked(payloads), comments={1: "large", 2: "small"})
+        writer.write_batch(linked(payloads).with_comments({1: "large", 2: "small"}))
         for packet in linked(payloads):
             writer.write_packet(packet, comment="x" * 65535)
     data = file.getvalue()

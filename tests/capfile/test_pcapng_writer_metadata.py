@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from slimcap import Link, Packet, PcapNgWriter, PcapSource, concat, open_file, read
-from support.batches import payloads_of
+from support.batches import numbered_comments, payloads_of
 from support.writing import ETHERNET, PAYLOADS, SECOND, TUNNEL, linked, written
 
 
@@ -155,17 +155,14 @@ def test_time_of_statistics():
 
 def comments_of(path):
     with open_file(path) as source:
-        found = {}
-        for _ in source.batches():
-            found |= source.comments
-        return found
+        return numbered_comments(source)
 
 
 def test_comments(tmp_path):
     path = tmp_path / "out.pcapng"
     texts = {0: "on nothing", 3: "two\nlines", 5: "größer"}
     with PcapNgWriter(path) as writer:
-        writer.write_batch(linked(PAYLOADS, pkt_type=[0, 1, 255, 3, 255, 4]), comments=texts)
+        writer.write_batch(linked(PAYLOADS, pkt_type=[0, 1, 255, 3, 255, 4]).with_comments(texts))
         writer.write_packet(Packet.from_payload(b"x"), comment="the last")
         writer.write_packet(Packet.from_payload(b"y"))
     assert comments_of(path) == {**texts, 6: "the last"}
@@ -174,18 +171,13 @@ def test_comments(tmp_path):
     assert after["pkt_type"].tolist()[:6] == [0, 1, 255, 3, 255, 4]
 
 
-def test_comments_that_are_too_long_or_of_no_packet_raise():
+def test_comment_that_is_too_long_raises_before_anything_is_written():
     file = io.BytesIO()
     batch = linked(PAYLOADS)
     with PcapNgWriter(file) as writer:
         size = len(file.getvalue())
-        for wrong in (-1, len(PAYLOADS), 2**70):
-            with pytest.raises(ValueError, match="a comment on packet"):
-                writer.write_batch(batch, {wrong: "x"})
         with pytest.raises(ValueError, match="a comment of 65536 bytes"):
-            writer.write_batch(batch, {0: "x" * 65536})
-        with pytest.raises(TypeError, match="a comment is a text"):
-            writer.write_batch(batch, {0: b"x"})
+            writer.write_batch(batch.with_comments({0: "x" * 65536}))
         assert writer.packets_written == 0
         assert len(file.getvalue()) == size
         writer.write_batch(batch)
@@ -206,11 +198,12 @@ def test_comments_that_take_several_options(sizes, tmp_path):
     text = "\n".join("x" * size for size in sizes)
     with PcapNgWriter(path, comment=text) as writer:
         writer.add_interface(ETHERNET, comment=text)
-        writer.write_batch(linked([b"abc"] * 3, (ETHERNET,)), comments={1: text})
+        writer.write_batch(linked([b"abc"] * 3, (ETHERNET,)).with_comments({1: text}))
         assert writer.bytes_written > 3 * len(text)
     with PcapSource(path) as source:
-        assert len(concat(source.batches())) == 3
-        assert source.comments == {1: text}
+        batch = concat(source.batches())
+        assert len(batch) == 3
+        assert batch.comments == {1: text}
         assert source.sections[0].comment == source.interfaces[0].comment == text
 
 
@@ -220,9 +213,9 @@ def test_comments_with_too_long_lines_raise():
             with pytest.raises(
                 ValueError, match=r"a comment of (65536|70000) bytes, where there can be 65535"
             ):
-                writer.write_batch(linked(PAYLOADS), {0: text})
+                writer.write_batch(linked(PAYLOADS).with_comments({0: text}))
         with pytest.raises(
             ValueError, match="a comment of 134217729 bytes, where there can be 134217728 in all"
         ):
-            writer.write_batch(linked(PAYLOADS), {0: "\n" * (1 + (128 << 20))})
+            writer.write_batch(linked(PAYLOADS).with_comments({0: "\n" * (1 + (128 << 20))}))
         assert writer.packets_written == 0

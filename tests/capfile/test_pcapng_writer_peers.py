@@ -15,7 +15,7 @@ def test_tshark_reads_the_same(data_path, tmp_path, need_tool):
     batch = read(data_path / "mixed_ns.pcap")
     with PcapNgWriter(path) as writer:
         named = Batch(batch.records, batch.data, (ETHERNET,))
-        writer.write_batch(named, comments={0: "first", 5: "a\nb"})
+        writer.write_batch(named.with_comments({0: "first", 5: "a\nb"}))
     names = ("frame.time_epoch", "frame.len", "frame.cap_len", "frame.interface_name", "frame.comment")
     fields = [part for name in names for part in ("-e", name)]
     lines = run_peer(need_tool("tshark"), "-n", "-r", str(path), "-T", "json", *fields).stdout.decode()
@@ -59,7 +59,7 @@ def test_tshark_reads_comments_in_several_options(tmp_path, need_tool):
     path, text = tmp_path / "out.pcapng", "\n".join("x" * size for size in (0, 65535, 0, 70, 65464, 65535))
     with PcapNgWriter(path, comment=text) as writer:
         writer.add_interface(ETHERNET, comment=text)
-        writer.write_batch(linked([b"abc"] * 3), comments={1: text})
+        writer.write_batch(linked([b"abc"] * 3).with_comments({1: text}))
     run_peer(need_tool("tshark"), "-r", path).stdout.decode()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import slimcap
 from slimcap.cli.main import main
+from support.batches import numbered_comments
 from support.builders.pcap import START
 from support.builders.pcapng import Ng
 from support.cli import NeedTool, RunConvert, facts_in
@@ -136,9 +137,7 @@ def test_longest_comments_and_largest_counters_are_preserved(
 def test_comments_stay_with_their_packets(described_file: Path, convert: RunConvert) -> None:
     def comments(*args: object) -> dict[int, str]:
         with slimcap.open_file(convert(described_file, "out.pcapng", *args)) as source:
-            for _ in source.batches():
-                pass
-            return source.comments
+            return numbered_comments(source)
 
     assert comments() == {1: "here", 2: "and there"}
     assert comments("-n", 2) == {1: "here"}
@@ -155,8 +154,9 @@ def test_split_files_keep_comments_and_metadata(
     found = []
     for file in sorted(tmp_path.glob("part-*")):
         with slimcap.open_file(file) as source:
-            assert [len(batch) for batch in source.batches()] == [2]
-            found.append(source.comments)
+            (batch,) = source.batches()
+            assert len(batch) == 2
+            found.append(batch.comments)
             info = source.interfaces[0]
             assert (info.filter, info.hardware, info.link.name) == ("tcp port 80", "i40e", "eth0")
             assert source.sections[0].hardware == "Pentium"

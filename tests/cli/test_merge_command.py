@@ -46,7 +46,8 @@ def test_packets_are_in_the_order_of_mergecap(
     theirs = tmp_path / "theirs.pcapng"
     # Of packets with equal times it writes that of the last file first.
     run_peer(need_tool("mergecap"), "-w", theirs, *reversed(files))
-    assert facts_in(merge(out, *files)) == facts_in(theirs)
+    lost = "pcap has no place for" if out == "out.pcap" else ""
+    assert facts_in(merge(out, *files, error=lost)) == facts_in(theirs)
 
 
 def test_tshark_reads_a_merge_of_several_link_types(
@@ -91,8 +92,8 @@ def test_metadata_is_merged(merge: RunMerge, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
     out = merge("out.pcapng", *(tmp_path / name for name in "abc"))
     with slimcap.open_file(out) as source:
-        rows = [row for batch in source.batches() for row in batch["interface"].tolist()]
-        comments = list(source.comments.values())
+        batch = slimcap.concat(source.batches())
+        rows, comments = batch["interface"].tolist(), list(batch.comments.values())
         described = [
             (info.link.name, info.comment, info.os_dropped, info.start) for info in source.interfaces
         ]

@@ -10,8 +10,7 @@ from typing import Any, Self
 
 import pytest
 
-from slimcap import ArrowStream, Batch, RingSource
-from slimcap.sink import parquet
+from slimcap import ArrowStream, Batch, RingSource, write
 
 pa = pytest.importorskip("pyarrow")
 
@@ -104,7 +103,7 @@ def test_tables_copy_the_bytes_of_a_batch(veth: Any, source: RingSource, rows: C
 
 def test_parquet_file_of_a_live_capture(veth: Any, source: RingSource, tmp_path: Path) -> None:
     sent = frames(COUNT)
-    assert parquet.write(Paced(veth, source, sent), tmp_path / "out.parquet") == len(sent)
+    assert write(Paced(veth, source, sent), tmp_path / "out.parquet") == len(sent)
     assert pq.read_table(tmp_path / "out.parquet")["payload"].to_pylist() == sent
 
 

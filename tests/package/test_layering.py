@@ -6,7 +6,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -251,3 +251,68 @@ def test_c_is_declared_in_abi_alone() -> None:
     declaring = {file for file in FILES if re.search(r"^ *cdef extern", file.read_text(), re.M)}
     assert declaring
     assert {file.parent.name for file in declaring} == {"abi"}
+
+
+# ---- private names of the sources
+
+DECLARED = re.compile(
+    r"^\s*(?:cdef|cpdef|def)\b[^#=]*?\b(_[a-z]\w*)|\bself\.(_[a-z]\w*)\s*(?:,|=)", re.MULTILINE
+)
+USED = re.compile(r"(?<![\w.])(\w+(?:\.\w+)*)\.(_[a-z]\w*)")
+
+
+def private_names(path: Path) -> set[str]:
+    """Return the names with an underscore that a module and its declarations (.pxd) declare."""
+    found: set[str] = set()
+    for suffix in (".pxd", ".pyx", ".py"):
+        file = path.with_suffix(suffix)
+        if file.exists():
+            for line in file.read_text().splitlines():
+                found |= {name for pair in DECLARED.findall(line) for name in pair if name}
+                if line.lstrip().startswith("cdef"):  # several on a line
+                    found |= set(re.findall(r"(?<![\w.])(_[a-z]\w*)", line.partition("#")[0]))
+    return found
+
+
+def modules_in(folder: Path) -> set[Path]:
+    return {path.with_suffix("") for path in folder.rglob("*") if path.suffix in {".pyx", ".pxd", ".py"}}
+
+
+def accesses_across_modules(folder: Path, lower: Iterable[Path] = ()) -> list[str]:
+    """Return the accesses to a private name of an object of another module of the folder.
+
+    Names that lower layers have, too, are left out: an object of these may be meant.
+    """
+    modules = modules_in(folder)
+    below = set().union(*(private_names(module) for layer in lower for module in modules_in(layer)))
+    names = {module: private_names(module) | below for module in modules}
+    found = []
+    for module in sorted(modules):
+        others = set().union(*(theirs for other, theirs in names.items() if other != module)) - names[module]
+        for suffix in (".pyx", ".py"):
+            file = module.with_suffix(suffix)
+            for number, line in enumerate(file.read_text().splitlines() if file.exists() else (), 1):
+                for owner, name in USED.findall(line.partition("#")[0]):
+                    if owner not in ("self", "cls") and name in others:
+                        found.append(f"{file.relative_to(ROOT)}:{number}: {owner}.{name}")
+    return found
+
+
+def test_sources_access_no_private_name_of_another_module() -> None:
+    lower = [PACKAGE / layer for layer in LAYERS[2 : LAYERS.index("source")]]
+    assert accesses_across_modules(PACKAGE / "source", lower) == []
+
+
+def test_access_to_a_private_name_of_another_module_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    (tmp_path / "ring.pxd").write_text("cdef class Ring:\n    cdef int* _lent, _mapped  # bytes\n")
+    (tmp_path / "ring.pyx").write_text(
+        "cdef class Ring:\n    cdef int f(self):\n        return other._lent\n"
+    )
+    (tmp_path / "source.pyx").write_text(
+        "cdef class Source:\n    cdef int _own\n    cdef f(self):\n"
+        "        return self._mapped + self._ring._mapped + other._own + value._replace(x=1)\n"
+    )
+    assert accesses_across_modules(tmp_path) == ["source.pyx:4: self._ring._mapped"]

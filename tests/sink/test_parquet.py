@@ -1,4 +1,4 @@
-"""parquet.write: contents, row groups, errors, memory."""
+"""`write` to Parquet: contents, row groups, errors, memory."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from slimcap import Batch, TruncatedFileError, open_file
-from slimcap.sink import parquet, table_file
+from slimcap import Batch, TruncatedFileError, open_file, write
+from slimcap.sink import table_file
 from support.tables import RECORD_COLUMNS, assert_table, read_table
 
 pa = pytest.importorskip("pyarrow")
@@ -29,21 +29,21 @@ def test_every_compression_can_be_read_back(
     path = tmp_path / "out.parquet"
     seen: list[int] = []
     with open_file(data_path / "mixed.pcap", block_size=700) as source:
-        count = parquet.write(source, path, compression=compression, progress=seen.append)
+        count = write(source, path, compression=compression, progress=seen.append)
         assert not source.closed
     assert count == len(mixed) == seen[-1]
     assert len(seen) > 20
     assert seen == sorted(set(seen))
     assert_table(path, mixed, [*RECORD_COLUMNS, "payload"])
-    assert parquet.write(mixed, path, ["cap_len"], compression=compression) == len(mixed)
+    assert write(mixed, path, columns=["cap_len"], compression=compression) == len(mixed)
     assert_table(path, mixed, ["cap_len"])
-    assert parquet.write([], path, compression=compression) == 0
+    assert write([], path, compression=compression) == 0
     assert read_table(path).num_rows == 0
 
 
 def test_polars_and_duckdb_read_the_file(tmp_path: Path, mixed: Batch) -> None:
     path = tmp_path / "out.parquet"
-    parquet.write(mixed, path)
+    write(mixed, path)
     polars, duckdb = pytest.importorskip("polars"), pytest.importorskip("duckdb")
     assert polars.read_parquet(path).equals(mixed.to_polars())
     with duckdb.connect() as connection:
@@ -54,7 +54,7 @@ def test_polars_and_duckdb_read_the_file(tmp_path: Path, mixed: Batch) -> None:
 def test_every_sample_is_written_unchanged(good: Any, tmp_path: Path) -> None:
     path = tmp_path / "out.parquet"
     with open_file(good.path) as source:
-        assert parquet.write(source, path) == len(good.rows)
+        assert write(source, path) == len(good.rows)
     if good.rows:
         assert read_table(path)["payload"].to_pylist() == [row.data for row in good.rows]
 
@@ -66,7 +66,7 @@ def test_row_groups_have_at_most_group_rows(
     tmp_path: Path, mixed: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table_file, "GROUP_ROWS", 2 * len(mixed))
-    assert parquet.write([mixed] * 5, tmp_path / "out.parquet") == 5 * len(mixed)
+    assert write([mixed] * 5, tmp_path / "out.parquet") == 5 * len(mixed)
     metadata = pq.ParquetFile(tmp_path / "out.parquet").metadata
     assert [metadata.row_group(i).num_rows for i in range(3)] == [n * len(mixed) for n in (2, 2, 1)]
 
@@ -76,7 +76,7 @@ def test_a_batch_larger_than_a_group_is_split(
 ) -> None:
     monkeypatch.setattr(table_file, "PART_ROWS", 7)
     monkeypatch.setattr(table_file, "GROUP_ROWS", 14)
-    assert parquet.write(mixed, tmp_path / "out.parquet") == len(mixed)
+    assert write(mixed, tmp_path / "out.parquet") == len(mixed)
     assert pq.ParquetFile(tmp_path / "out.parquet").metadata.num_row_groups == -(-len(mixed) // 14)
     assert_table(tmp_path / "out.parquet", mixed, [*RECORD_COLUMNS, "payload"])
 
@@ -87,15 +87,15 @@ def test_a_gigabyte_of_packets_is_written_in_constant_memory(tmp_path: Path, dat
     code = f"""
 import numpy as np
 from slimcap import Batch, RECORD_DTYPE
-from slimcap.sink import parquet
+from slimcap import write
 records = np.zeros(1000, RECORD_DTYPE)
 records["cap_len"], records["offset"] = 1000, np.arange(1000) * 1000
 data = np.random.default_rng(1).bytes(1_000_000)
 def batches(number): return (Batch(records, data) for _ in range(number))
 def peak(): return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
-parquet.write(batches(5), {str(tmp_path / "a.parquet")!r})
+write(batches(5), {str(tmp_path / "a.parquet")!r})
 before = peak()
-parquet.write(batches(1000), {str(tmp_path / "b.parquet")!r}, compression="snappy")
+write(batches(1000), {str(tmp_path / "b.parquet")!r}, compression="snappy")
 print(before, peak())
 """
     # Otherwise AddressSanitizer keeps 256 MB of freed memory.
@@ -122,7 +122,7 @@ def test_packets_before_damage_are_written(tmp_path: Path, data_path: Path) -> N
         pytest.raises(TruncatedFileError, match="byte 245"),
         open_file(data_path / "bad/cut_data.pcap") as source,
     ):
-        parquet.write(source, path)
+        write(source, path)
     assert read_table(path).num_rows == 3
     assert os.listdir(tmp_path) == [path.name]
 
@@ -133,7 +133,7 @@ def test_packets_before_keyboard_interrupt_are_written(tmp_path: Path, mixed: Ba
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        parquet.write(interrupted(), tmp_path / "out.parquet")
+        write(interrupted(), tmp_path / "out.parquet")
     assert_table(tmp_path / "out.parquet", mixed, [*RECORD_COLUMNS, "payload"])
 
 
@@ -142,16 +142,16 @@ def test_an_error_of_progress_leaves_no_file(tmp_path: Path, mixed: Batch) -> No
         raise ZeroDivisionError(packets)
 
     with pytest.raises(ZeroDivisionError):
-        parquet.write(mixed, tmp_path / "out.parquet", progress=stop)
+        write(mixed, tmp_path / "out.parquet", progress=stop)
     assert os.listdir(tmp_path) == []
 
 
 def test_paths_that_cannot_be_files_raise(tmp_path: Path, mixed: Batch) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere/out\.parquet'$"):
-        parquet.write(mixed, tmp_path / "nowhere" / "out.parquet")
+        write(mixed, tmp_path / "nowhere" / "out.parquet")
     (tmp_path / "folder.parquet").mkdir()
     with pytest.raises(OSError, match="directory"):
-        parquet.write(mixed, tmp_path / "folder.parquet")
+        write(mixed, tmp_path / "folder.parquet")
 
 
 def test_an_older_file_is_replaced_through_a_symbolic_link(tmp_path: Path, mixed: Batch) -> None:
@@ -161,7 +161,7 @@ def test_an_older_file_is_replaced_through_a_symbolic_link(tmp_path: Path, mixed
     link.symlink_to(path)
     before = os.umask(0o027)
     try:
-        parquet.write(mixed, link)
+        write(mixed, link)
     finally:
         os.umask(before)
     assert link.is_symlink()

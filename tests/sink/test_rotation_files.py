@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from slimcap import Packet, PacketType, RotatingWriter, open_file, read
+from support.batches import numbered_comments
 from support.rotation import LINKS, SECOND, names_of, paced_batch, packets_in, packets_of, rotated, sizes_of
 
 # ---- names
@@ -71,7 +72,7 @@ def test_packets_keep_type_length_and_comment(tmp_path):
             writer.write_packet(packet, comment="x" * 65536)
     with open_file(writer.files[0]) as source:
         (got,) = source
-        assert source.comments == {0: "here"}
+    assert comments_in(writer.files[0]) == {0: "here"}
     reported = ["timestamp", "total_len", "cap_len", "type", "ip_layer_offset"]
     assert [getattr(got, name) for name in reported] == [getattr(packet, name) for name in reported]
     assert bytes(got.payload) == bytes(packet.payload)
@@ -79,15 +80,13 @@ def test_packets_keep_type_length_and_comment(tmp_path):
 
 def comments_in(file):
     with open_file(file) as source:
-        for _ in source.batches():
-            pass
-        return source.comments
+        return numbered_comments(source)
 
 
 def test_comments_are_in_the_files_of_their_packets(tmp_path):
     comments = {0: "first", 6: "lines\nof it", 7: "next", 19: "last"}
     with RotatingWriter(tmp_path / "a.pcapng", max_packets=7) as writer:
-        writer.write_batch(paced_batch(20), comments)
+        writer.write_batch(paced_batch(20).with_comments(comments))
     assert [comments_in(file) for file in writer.files] == [
         {0: "first", 6: "lines\nof it"},
         {0: "next"},
@@ -98,21 +97,12 @@ def test_comments_are_in_the_files_of_their_packets(tmp_path):
 def test_comments_count_as_bytes(tmp_path):
     batch = paced_batch(50)
     with RotatingWriter(tmp_path / "a.pcapng", max_bytes=5000) as writer:
-        writer.write_batch(batch, dict.fromkeys(range(0, 50, 2), "x" * 1000))
+        writer.write_batch(batch.with_comments(dict.fromkeys(range(0, 50, 2), "x" * 1000)))
     sizes = [os.path.getsize(file) for file in writer.files]
     assert max(sizes) <= 5000
     assert min(sizes[:-1]) > 5000 - 1200
     assert packets_in(writer.files) == packets_of(batch)
     assert sum([len(comments_in(file)) for file in writer.files]) == 25
-
-
-def test_comments_on_no_packet_raise(tmp_path):
-    with RotatingWriter(tmp_path / "a.pcapng", max_packets=1) as writer:
-        for wrong in (-1, 3, 2**70):
-            with pytest.raises(ValueError, match="a comment on packet"):
-                writer.write_batch(paced_batch(3), {1: "x", wrong: "y"})
-        assert writer.packets_written == 0
-    assert writer.files == ()
 
 
 def test_added_interfaces_are_in_every_file(tmp_path):
@@ -145,14 +135,14 @@ def test_interface_with_a_too_long_comment_raises_and_leaves_no_file(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_comments_and_interfaces_in_pcap_raise(tmp_path):
-    with RotatingWriter(tmp_path / "a.pcap") as writer:
-        with pytest.raises(ValueError, match="pcap files have no comments: write pcapng"):
-            writer.write_batch(paced_batch(1), {0: "x"})
-        with pytest.raises(ValueError, match="pcap files have no interfaces: write pcapng"):
-            writer.add_interface(LINKS[0])
-        writer.write_batch(paced_batch(1), {})
-    assert sizes_of(writer.files) == [1]
+def test_pcap_files_have_no_comments_interfaces_and_counters(tmp_path):
+    for template, options in [("a.pcap", {}), ("b.pcap", {"comment": "x"})]:
+        with RotatingWriter(tmp_path / template) as writer:
+            writer.add_interface(LINKS[0], **options)
+            writer.write_batch(paced_batch(1).with_comments({0: "x"}))
+            writer.write_statistics(0, received=1)
+        assert sizes_of(writer.files) == [1]
+        assert comments_in(writer.files[0]) == {}
 
 
 # ---- which files stay

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slimcap import RECORD_DTYPE, Batch, Link, Packet
+from slimcap import RECORD_DTYPE, Batch, Link, Packet, Source
 
 START = 1_700_000_000_123_456_789  # timestamp of the first packet
 STEP = 1_000_000  # nanoseconds between two packets
@@ -72,3 +72,13 @@ def is_locked(memory: bytearray) -> bool:
         return True
     del memory[-1]
     return False
+
+
+def numbered_comments(source: Source) -> dict[int, str]:
+    """Read a source to its end; return the comments by packet number."""
+    found: dict[int, str] = {}
+    first = 0
+    for batch in source.batches():
+        found |= {first + row: text for row, text in batch.comments.items()}
+        first += len(batch)
+    return found

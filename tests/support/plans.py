@@ -42,8 +42,8 @@ def contents_of(open_source: Callable[[], PcapSource]) -> Contents:
             for batch in source.batches():
                 links = max(links, source.links, key=len)
                 rows += batch.records[COLUMNS].tolist()
+                comments |= {len(payloads) + row: text for row, text in batch.comments.items()}
                 payloads += [bytes(packet.payload) for packet in batch]
-                comments |= source.comments
             links = max(links, source.links, key=len)
     except FileFormatError as raised:
         fault = type(raised), raised.reason.partition(":")[0], raised.path, raised.offset

@@ -16,6 +16,7 @@ from slimcap import (
     ArrowStream,
     Batch,
     HeaderStatus,
+    InterfaceInfo,
     IPLayer,
     Lease,
     Link,
@@ -82,7 +83,10 @@ def check_filtering(batch: Batch) -> None:
 def check_contents(batch: Batch) -> None:
     assert_type(batch.records, NDArray[np.void])
     assert_type(batch.data, NDArray[np.uint8])
-    assert_type(batch.links, tuple[Any, ...])
+    assert_type(batch.links, tuple[Link, ...])
+    assert_type(batch.interfaces, tuple[InterfaceInfo, ...])
+    assert_type(batch.comments, dict[int, str])
+    assert_type(batch.with_comments({0: "a", 1: ["b", "c"]}), Batch)
     assert_type(batch.total_bytes, int)
     assert_type(batch.timestamps, NDArray[np.datetime64])
     assert_type(batch.payload(0), View)

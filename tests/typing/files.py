@@ -38,10 +38,17 @@ def check_writing_pcapng(batch: Batch, packet: Packet, link: Link) -> None:
     texts = {"comment": "a", "hardware": "b", "os": "c"}
     with PcapNgWriter(io.BytesIO(), comment="a", hardware="b", os="c", application="d") as writer:
         assert_type(writer.add_interface(link, snaplen=0, filter="udp", **texts), int)
-        assert_type(writer.write_batch(batch, {0: "first"}), None)
+        assert_type(writer.write_batch(batch.with_comments({0: "first"})), None)
         assert_type(writer.write_packet(packet, interface=0, comment=None), None)
         assert_type(writer.write_statistics(0, received=1, dropped=2, start=3, end=4, at=5), None)
         assert_type(writer.interfaces, tuple[Link | None, ...])
+
+
+def check_write(batch: Batch) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "out.pcapng.gz"
+        assert_type(slimcap.write(batch, path, snaplen=96, progress=print), int)
+        assert_type(slimcap.write([batch], str(path), format="pcap"), int)
 
 
 def check_open_writer(batch: Batch) -> None:
@@ -60,7 +67,7 @@ def check_rotating(batch: Batch, packet: Packet, link: Link) -> None:
         with RotatingWriter(template, max_packets=9, max_files=2, on_file=print, snaplen=96) as writer:
             assert_type(writer, RotatingWriter)
             assert_type(writer.add_interface(link, comment="a"), None)
-            assert_type(writer.write_batch(batch, {1: "second"}), None)
+            assert_type(writer.write_batch(batch), None)
             assert_type(writer.write_packet(packet, interface=link, comment="third"), None)
             assert_type(writer.flush(), None)
             assert_type(writer.path, str | None)

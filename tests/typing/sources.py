@@ -53,7 +53,6 @@ def check_opening_several(path: str) -> None:
         assert_type(source, MergedSource)
         assert_type(next(source.batches()), Batch)
         assert_type(source.interfaces, tuple[InterfaceInfo, ...])
-        assert_type(source.comments, dict[int, str])
         assert_type(source.progress, tuple[int, int | None])
     with slimcap.open_files(path, follow=True, timeout=1) as followed:
         assert_type(followed, RotatedSource)
@@ -112,7 +111,6 @@ def check_state(source: PcapSource) -> None:
     assert_type(stats.queue_freezes, int)
     assert_type(source.total_stats, Stats)
     assert_type(source.link, Link | None)
-    assert_type(source.comments, dict[int, str])
     assert_type(source.links, tuple[Link, ...])
     assert_type(source.name, str)
     assert_type(source.snaplen, int)

@@ -6,7 +6,7 @@ import argparse
 from typing import Final
 
 from slimcap.cli.arguments import Commands, add_command
-from slimcap.cli.packets.capture_output import EPILOG, add_output, opened_output, transfer
+from slimcap.cli.packets.capture_output import EPILOG, add_output, opened_output
 from slimcap.cli.packets.inputs import batches_of, noting, open_input, tell
 from slimcap.cli.packets.select import Choice, add_choice
 from slimcap.cli.terminal.progress import wanted
@@ -55,5 +55,5 @@ def run(args: argparse.Namespace) -> int:
         opened_output(args, source) as output,
         noting(args.file, failures),
     ):
-        transfer(source, batches_of(source, bar=wanted(lines=args.out == "-")), output, choice)
+        output.add(choice.take(batches_of(source, bar=wanted(lines=args.out == "-"))))
     return tell(failures)

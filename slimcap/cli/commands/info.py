@@ -113,9 +113,9 @@ class _Info:
         return bool(self._head)
 
     def add(self, batch: Batch, source: PcapSource) -> None:
-        """Count the packets of the batch read last, as a whole: `source.comments` covers exactly these."""
+        """Count the packets of a batch."""
         self._totals.add(batch)
-        self._comments += len(source.comments)
+        self._comments += len(batch.comments)
         counts = np.bincount(batch["interface"])
         if len(counts) > len(self._packets):
             counts[: len(self._packets)] += self._packets

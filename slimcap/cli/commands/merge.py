@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from slimcap.cli.arguments import Commands, add_command
-from slimcap.cli.packets.capture_output import EPILOG, add_output, opened_output, transfer
+from slimcap.cli.packets.capture_output import EPILOG, add_output, opened_output
 from slimcap.cli.packets.inputs import batches_of, check_input, noting, tell
 from slimcap.cli.packets.select import Choice, add_choice
 from slimcap.cli.terminal.progress import wanted
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         opened_output(args, source) as output,
     ):
         batches = _batches(source, len(args.files), failures, bar=wanted(lines=args.out == "-"))
-        transfer(source, batches, output, choice)
+        output.add(choice.take(batches))
     return tell(failures)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -14,9 +15,6 @@ from slimcap.packet.batch import Batch
 
 EARLIEST: Final = -(1 << 63)
 LATEST: Final = (1 << 63) - 1
-
-Comments = dict[int, str]
-"""Comments on packets of a batch, by row."""
 
 
 def add_choice(command: argparse.ArgumentParser) -> None:
@@ -46,33 +44,21 @@ class Choice:
         self._all_times = after is None and self._before is None
         self._left = sys.maxsize if most is None else most
 
-    @property
-    def done(self) -> bool:
-        """True if the maximum number of packets is reached."""
-        return self._left == 0
-
-    def take(self, batch: Batch, comments: Comments) -> tuple[Batch, Comments]:
-        """Return the selected packets of a batch, and the comments on them by their new row."""
-        if not self._all_times:
-            rows = np.flatnonzero(self._in_time(batch["timestamp"]))
-            if len(rows) < len(batch):
-                batch, comments = batch[rows], _moved(comments, rows)
-        if len(batch) > self._left:
-            batch = batch[: self._left]
-            comments = {row: text for row, text in comments.items() if row < self._left}
-        self._left -= len(batch)
-        return batch, comments
+    def take(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield the selected packets of batches, until no more are wanted."""
+        if self._left == 0:
+            return
+        for batch in batches:
+            chosen = batch if self._all_times else batch[self._in_time(batch["timestamp"])]
+            if len(chosen) > self._left:
+                chosen = chosen[: self._left]
+            self._left -= len(chosen)
+            yield chosen
+            if self._left == 0:
+                return
 
     def _in_time(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
         chosen: NDArray[np.bool_] = times >= self._after
         if self._before is not None:
             chosen &= times < self._before
         return chosen
-
-
-def _moved(comments: Comments, rows: NDArray[np.intp]) -> Comments:
-    """Return the comments on the packets of `rows` only, by their index in `rows`."""
-    if not comments:
-        return comments
-    places = {row: place for place, row in enumerate(rows.tolist())}
-    return {places[row]: text for row, text in comments.items() if row in places}

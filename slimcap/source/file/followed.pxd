@@ -1,9 +1,10 @@
 from libc.stdint cimport int64_t
 
-from slimcap.io.watch cimport Watch
+from slimcap.io.watch cimport EndPolicy
+from slimcap.packet.rows cimport Rows
 from slimcap.source.file.several cimport FilesSource, Part
 
-cdef class Rotation(Watch):
+cdef class Rotation(EndPolicy):
     cdef str pattern        # None: the files are given as a list
     # A mark identifies a file: device, inode, time of the last modification.
     cdef list queue         # (path, mark) of the files to read next; (path, None) if given as a list
@@ -25,5 +26,5 @@ cdef class RotatedSource(FilesSource):
     cdef int _done          # number of finished files
     cdef bint _next_file(self, int64_t deadline) except -1
     cdef bint _open_next(self, int64_t deadline) except -1
-    cdef bint _read_on(self, int64_t deadline) except -1
+    cdef Rows _read_on(self, int64_t deadline)
     cdef int _end_file(self) except -1

@@ -1,12 +1,12 @@
 from typing import final
 
 from slimcap.filter import Filter, Machine
-from slimcap.io.watch import Watch
+from slimcap.io.watch import EndPolicy
 from slimcap.source.file.open_files import Files
 from slimcap.source.file.several import FilesSource
 
 @final
-class Rotation(Watch): ...
+class Rotation(EndPolicy): ...
 
 @final
 class RotatedSource(FilesSource):

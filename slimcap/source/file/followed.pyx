@@ -10,7 +10,8 @@ from libc.stdint cimport int64_t
 
 from slimcap.capfile.decoder cimport MAX_CAPLEN
 from slimcap.io.event cimport SIGNAL_END
-from slimcap.io.watch cimport Watch
+from slimcap.io.watch cimport EndPolicy
+from slimcap.packet.rows cimport Rows
 from slimcap.source.file.several cimport FilesSource, Part, list_files, new_part
 
 import errno
@@ -27,14 +28,14 @@ cdef enum:
 
 
 @cython.final
-cdef class Rotation(Watch):
-    """The queue of files to read next."""
+cdef class Rotation(EndPolicy):
+    """The queue of files to read next. A file ends when there is a newer one."""
 
     cdef int look(self) except -1:
         """Append new files to the queue, the oldest first."""
-        if self.pattern is None or self.complete or not self.changed:
+        if self.pattern is None or self.complete or not self.watch.changed:
             return 0
-        self.changed = False
+        self.watch.changed = False
         found = dict(_regular_files(self.pattern))
         names = {mark[:2]: path for path, mark in found.items()}
         self.queue = [(names.get(mark[:2], path), mark) for path, mark in self.queue]
@@ -73,7 +74,7 @@ cdef class Rotation(Watch):
         if mark is None:
             return False
         self.queue.insert(0, (path, mark))
-        self.changed, self.complete = True, False
+        self.watch.changed, self.complete = True, False
         self.look()
         self.complete = complete
         if self.seen.get(self.queue[0][0], ())[:2] == mark[:2]:
@@ -142,7 +143,7 @@ cdef class RotatedSource(FilesSource):
     --------
     >>> with slimcap.RotatedSource("/var/log/capture-*.pcap") as source:
     ...     for batch in source.batches():
-    ...         print(len(batch), source.comments)
+    ...         print(len(batch), batch.comments)
     """
 
     def __init__(self, files, *, snaplen=None, filter=None, Py_ssize_t block_size=1 << 20, timeout=None):
@@ -155,20 +156,22 @@ cdef class RotatedSource(FilesSource):
             folder = os.path.dirname(rotation.pattern)
             if glob.has_magic(folder):
                 raise ValueError(f"{rotation.pattern!r}: files of one folder can be followed, not of several")
-            rotation.add_folder(folder or ".")
+            rotation.watch.add_folder(folder or ".")
         else:
             rotation.queue = [(_path_of(file), None) for file in list_files(files)]
         self._rotation = rotation
 
-    cdef bint _fill(self, int64_t deadline) except -1:
+    cdef Rows _fill(self, int64_t deadline):
+        cdef Rows rows
         if self._rotation is None:
-            return False
+            return None
         while self._part is not None or self._next_file(deadline):
             try:
-                if self._part.source is None and not self._open_next(deadline):
+                if self._part.reader is None and not self._open_next(deadline):
                     continue
-                if self._read_on(deadline):
-                    return True
+                rows = self._read_on(deadline)
+                if rows is not None:
+                    return rows
             except (TimeoutError, BlockingIOError):
                 raise
             except TruncatedFileError:
@@ -180,21 +183,21 @@ cdef class RotatedSource(FilesSource):
                 self._end_file()
                 raise
             self._end_file()
-        return False
+        return None
 
     cdef bint _next_file(self, int64_t deadline) except -1:
         """Wait for the next file; return False if there will be none."""
         cdef bint stopped
         while True:
             stopped = self._signal[0] & SIGNAL_END
-            self._rotation.changed |= stopped  # there may be changes that inotify has not reported yet
+            self._rotation.watch.changed |= stopped  # there may be changes that inotify has not reported yet
             self._rotation.look()
             self._rotation.complete |= stopped
             if self._rotation.queue:
                 break
             if stopped or self._rotation.pattern is None:
                 return False
-            self._rotation.wait(self._event, deadline)
+            self._rotation.watch.wait(self._event, deadline)
         self._part = new_part(self._rotation.take(), self._done)
         return True
 
@@ -206,7 +209,7 @@ cdef class RotatedSource(FilesSource):
         cdef Part part = self._part
         try:
             self._open_part(part, self._options, deadline, self._rotation)
-            if self._rotation.is_there(part.source._file.fileno()):
+            if self._rotation.is_there(part.reader.file.fileno()):
                 return True
         except FileNotFoundError:
             pass
@@ -216,19 +219,16 @@ cdef class RotatedSource(FilesSource):
         self._part = None
         return False
 
-    cdef bint _read_on(self, int64_t deadline) except -1:
-        """Make the next packets of the file current; return False at its end."""
+    cdef Rows _read_on(self, int64_t deadline):
+        """Return the next packets of the file; None at its end."""
         cdef Part part = self._part
-        if not self._read_part(part, deadline):
-            return False
-        self._show_run(part, part.head.end)
-        return True
+        return self._take_run(part, part.head.end) if self._read_part(part, deadline) else None
 
     cdef int _end_file(self) except -1:
         cdef Part part = self._part
         self._part = None
         self._done += 1
-        self._rotation.note_done(-1 if part.source is None else part.source._file.fileno())
+        self._rotation.note_done(-1 if part.reader is None else part.reader.file.fileno())
         return self._finish(part)
 
     def __repr__(self):

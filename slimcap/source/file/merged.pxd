@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from slimcap.packet.lease cimport Pool
 from slimcap.packet.record cimport Record
+from slimcap.packet.rows cimport Rows
 from slimcap.source.file.merge_heap cimport Head
 from slimcap.source.file.several cimport FilesSource, Part
 
@@ -15,7 +16,7 @@ cdef class MergedSource(FilesSource):
     cdef bint _go_on(self, Part part, int64_t deadline) except -1
     cdef dict _options_now(self)
     cdef int _leave_out(self) except -1
-    cdef int _hand_out(self, Part part) except -1
-    cdef Py_ssize_t _gather(self) except -1
-    cdef bint _has_comments(self)
-    cdef list _comments_of(self, list starts, const uint32_t* orders, Py_ssize_t count)
+    cdef Rows _take_next(self, Part part)
+    cdef Rows _gather(self)
+    cdef bint _has_options(self)
+    cdef list _options_of(self, list starts, const uint32_t* orders, Py_ssize_t count)

@@ -12,6 +12,7 @@ from libc.stdint cimport INT64_MIN, int64_t, uint32_t
 from slimcap.io.event cimport deadline_after
 from slimcap.packet.lease cimport Block, Pool, new_block
 from slimcap.packet.record cimport Record
+from slimcap.packet.rows cimport Rows, new_rows
 from slimcap.source.file.merge_heap cimport advance, gather, run_length, sift_down
 from slimcap.source.file.several cimport FilesSource, Part, list_files, new_part
 
@@ -113,12 +114,10 @@ cdef class MergedSource(FilesSource):
         """Read the interfaces of a file and the time of its first packet, then close it."""
         options = {**self._options, "block_size": min(<Py_ssize_t> self._options["block_size"], PEEK_BLOCK)}
         self._open_part(part, options, deadline_after(self._timeout), None, False)
-        part.source._matcher = None  # made only to see that it compiles: peek at any packet
-        part.size = part.source._file.size
+        part.reader.ignore_filter()  # made only to see that it compiles: peek at any packet
+        part.size = part.reader.file.size
         try:
-            if part.source._fill(deadline_after(self._timeout)):
-                part.head.time = part.source._rows[0].timestamp
-                self._number(part)
+            self._read_part(part, deadline_after(self._timeout))
         except FileFormatError:
             pass  # raised by the read that opens the file for its packets
         finally:
@@ -127,13 +126,12 @@ cdef class MergedSource(FilesSource):
 
     # Reading.
 
-    cdef bint _fill(self, int64_t deadline) except -1:
+    cdef Rows _fill(self, int64_t deadline):
         cdef Part part
         while self._count:
             part = self._parts[self._heap[0].order]
             if part.head.next < part.head.end:
-                self._hand_out(part)
-                return True
+                return self._take_next(part)
             try:
                 if not self._go_on(part, deadline):
                     self._leave_out()
@@ -144,11 +142,11 @@ cdef class MergedSource(FilesSource):
                 self._leave_out()
                 sift_down(self._heap, self._count, 0)
                 raise
-        return False
+        return None
 
     cdef bint _go_on(self, Part part, int64_t deadline) except -1:
         """Read more of a file, opening it if necessary; return False at its end."""
-        if part.source is None:
+        if part.reader is None:
             self._open_part(part, self._options_now(), deadline)
         return self._read_part(part, deadline)
 
@@ -170,62 +168,67 @@ cdef class MergedSource(FilesSource):
         self._parts[part.head.order] = None
         return self._finish(part)
 
-    cdef int _hand_out(self, Part part) except -1:
-        """Make the next packets current, of which the first is from `part`."""
+    cdef Rows _take_next(self, Part part):
+        """Return the next packets, of which the first is from `part`."""
         cdef Py_ssize_t run = run_length(self._heap, self._count)
-        if run < LONG_RUN and run < part.source._end and self._gather():
-            return 0
-        self._show_run(part, run)
+        cdef Rows rows
+        if run < LONG_RUN and run < part.rows.count:
+            rows = self._gather()
+            if rows is not None:
+                return rows
+        rows = self._take_run(part, run)
         advance(&part.head, run)
         sift_down(self._heap, self._count, 0)
-        return 0
+        return rows
 
-    cdef Py_ssize_t _gather(self) except -1:
-        """Copy the next packets of all files to one block and make them current.
-
-        Returns their number; 0 if the first does not fit in a block.
-        """
-        cdef Block rows = self._row_blocks.take()
+    cdef Rows _gather(self):
+        """Copy the next packets of all files to one block; return None if the first does not fit in it."""
+        cdef Block block = self._row_blocks.take()
         cdef Block data = self._blocks.take()
-        cdef Py_ssize_t count, room = rows.size // sizeof(Record)
+        cdef Py_ssize_t count, capacity = block.size // sizeof(Record)
         cdef size_t used = 0
         cdef Block orders = None
         cdef uint32_t* p = NULL
+        cdef Rows rows
         starts = None
-        if self._has_comments():
-            orders = new_block(room * sizeof(uint32_t))
+        if self._has_options():
+            orders = new_block(capacity * sizeof(uint32_t))
             p = <uint32_t*> orders.ptr
             starts = [(part, (<Part> part).head.next) for part in self._open_parts]
         with nogil:
             count = gather(
-                self._heap, self._count, <Record*> rows.ptr, room, data.ptr, data.size, p, &used)
-        if count:
-            self._show(rows, count, data, used)
-            self._first = self._earlier
-            self._comments = self._comments_of(starts, p, count) if starts else []
-        return count
+                self._heap, self._count, <Record*> block.ptr, capacity, data.ptr, data.size, p, &used)
+        if count == 0:
+            return None
+        rows = new_rows(block, count, data, used, self._links)
+        rows.interfaces = self._interfaces
+        if starts:
+            rows.options = self._options_of(starts, p, count)
+        return rows
 
-    cdef bint _has_comments(self):
+    cdef bint _has_options(self):
         cdef Part part
         for part in self._open_parts:
-            if part.source._comments:
+            if part.rows is not None and part.rows.options:
                 return True
         return False
 
-    cdef list _comments_of(self, list starts, const uint32_t* orders, Py_ssize_t count):
-        """Return (row, text) for gathered rows. `starts` holds (part, its next row before gathering)."""
+    cdef list _options_of(self, list starts, const uint32_t* orders, Py_ssize_t count):
+        """Return the options of gathered rows. `starts` holds (part, its next row before gathering)."""
         cdef Part part
-        cdef Py_ssize_t start, row, at
+        cdef Py_ssize_t start, row, index
         found = []
         for part, start in starts:
-            at, row = -1, start - 1
-            for wanted, text in part.source._comments:
+            if part.rows is None or not part.rows.options:
+                continue
+            index, row = -1, start - 1
+            for wanted, code, value in part.rows.options:
                 if not start <= wanted < part.head.next:
                     continue
                 while row < wanted:
-                    at += 1
-                    row += orders[at] == part.head.order
-                found.append((at, text))
+                    index += 1
+                    row += orders[index] == part.head.order
+                found.append((index, code, value))
         return sorted(found, key=_row_of)
 
     def __repr__(self):
@@ -244,5 +247,5 @@ cdef bint _is_regular(object file) except -1:
         return False  # opening the file will raise
 
 
-def _row_of(place):
-    return place[0]
+def _row_of(option):
+    return option[0]

@@ -1,7 +1,7 @@
 from typing import Literal, final
 
 from slimcap.filter import Filter, Machine
-from slimcap.packet.interface import InterfaceInfo, SectionInfo
+from slimcap.packet.interface import SectionInfo
 from slimcap.source.base import ZeroCopySource
 from slimcap.source.file.open_files import File
 
@@ -33,10 +33,6 @@ class PcapSource(ZeroCopySource):
     @property
     def compression(self) -> Literal["gzip", "bzip2", "xz", "zstd", "lz4"] | None: ...
     @property
-    def interfaces(self) -> tuple[InterfaceInfo, ...]: ...
-    @property
     def sections(self) -> tuple[SectionInfo, ...]: ...
-    @property
-    def comments(self) -> dict[int, str]: ...
     @property
     def progress(self) -> tuple[int, int | None]: ...

@@ -101,8 +101,8 @@ class ReadTask:
         -------
         PcapSource
             Source of the packets of this part. Its interfaces have the same numbers as in the whole file.
-            `comments`, `stats()` and the `packet_index` of errors count from the part's first packet; the
-            `offset` of errors is an offset in the file. Close it, or use it as a context manager.
+            `stats()` and the `packet_index` of errors count from the part's first packet; the `offset` of
+            errors is an offset in the file. Close it, or use it as a context manager.
 
         Raises
         ------

@@ -1,29 +1,30 @@
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
-from slimcap.io.watch cimport Watch
+from slimcap.capfile.file_reader cimport FileReader
+from slimcap.io.watch cimport EndPolicy
 from slimcap.packet.lease cimport Block, Pool
+from slimcap.packet.rows cimport Rows
 from slimcap.source.base cimport ZeroCopySource
 from slimcap.source.file.merge_heap cimport Head
-from slimcap.source.file.pcap_source cimport PcapSource
 
 cdef class Part:
     cdef object file            # as the caller gave it
     cdef str name
-    cdef Head head              # its next rows, owned by `source`
-    cdef PcapSource source      # None if the file is not open
+    cdef FileReader reader      # None if the file is not open
+    cdef Rows rows              # of which `head` has the next ones; None: there are none
+    cdef Head head
     cdef Block numbers          # uint16: our number for each interface of the file
     cdef Py_ssize_t known       # length of `numbers`
     cdef dict seen              # description → number of interfaces of the file that have it
     cdef object size            # bytes on disk, or None
 
 cdef class FilesSource(ZeroCopySource):
-    cdef dict _options          # snaplen, filter and block_size for each file
+    cdef dict _options          # of the readers of all files
     cdef dict _numbers          # (description, its occurrence in the file) → interface number
-    cdef list _infos            # an InterfaceInfo for each of the links
+    cdef list _infos            # an InterfaceInfo for each of the links, without counters
+    cdef tuple _interfaces      # the same; made again when there are more
     cdef set _open_parts
     cdef Pool _row_blocks
-    cdef list _comments         # (row, text) of the last rows
-    cdef uint64_t _first        # number of the first packet of the last rows
     cdef uint64_t _left_out     # of finished files: packets that did not match the filter,
     cdef object _dropped        # packets lost while capturing,
     cdef uint64_t _bytes        # and bytes read
@@ -31,11 +32,11 @@ cdef class FilesSource(ZeroCopySource):
     cdef Py_ssize_t _most       # maximum bytes of a packet
     cdef int _set_up(self, object snaplen, object filter, object block_size, object timeout) except -1
     cdef int _open_part(
-        self, Part part, dict options, int64_t deadline, Watch watch=*, bint ahead=*) except -1
+        self, Part part, dict options, int64_t deadline, EndPolicy end=*, bint ahead=*) except -1
     cdef bint _read_part(self, Part part, int64_t deadline) except -1
     cdef int _number(self, Part part) except -1
     cdef int _number_as(self, Part part, object info) except -1
-    cdef int _show_run(self, Part part, Py_ssize_t count) except -1
+    cdef Rows _take_run(self, Part part, Py_ssize_t count)
     cdef void _close_part(self, Part part) noexcept
     cdef int _finish(self, Part part) except -1
 

@@ -2,7 +2,6 @@ from typing import final
 
 from typing_extensions import disjoint_base
 
-from slimcap.packet.interface import InterfaceInfo
 from slimcap.source.base import ZeroCopySource
 
 @final
@@ -12,8 +11,4 @@ class Part: ...
 class FilesSource(ZeroCopySource):
     def stop(self) -> None: ...
     @property
-    def interfaces(self) -> tuple[InterfaceInfo, ...]: ...
-    @property
     def progress(self) -> tuple[int, int | None]: ...
-    @property
-    def comments(self) -> dict[int, str]: ...

@@ -3,13 +3,13 @@ cimport cython
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.string cimport memcpy
 
-from slimcap.capfile.decoder cimport numbered_comments
+from slimcap.capfile.file_reader cimport BYTES_A_ROW, FileReader, open_reader, reader_options
 from slimcap.io.event cimport SIGNAL_END, deadline_after
-from slimcap.io.watch cimport Watch
+from slimcap.io.watch cimport EndPolicy
 from slimcap.packet.lease cimport Block, Pool, new_block
 from slimcap.packet.record cimport MAX_INTERFACES, Record
+from slimcap.packet.rows cimport Rows, new_rows
 from slimcap.source.base cimport ZeroCopySource
-from slimcap.source.file.pcap_source cimport BYTES_A_ROW, PcapSource, check_options, open_part
 
 import glob
 import os
@@ -17,6 +17,7 @@ from dataclasses import replace
 from operator import add
 
 from slimcap.errors import FileFormatError
+from slimcap.packet.options import slice_options
 from slimcap.source.base import Stats
 
 cdef enum:
@@ -64,6 +65,7 @@ cdef class FilesSource(ZeroCopySource):
 
     def __cinit__(self, *args, **kwargs):
         self._numbers, self._infos, self._open_parts = {}, [], set()
+        self._interfaces = ()
         self._dropped = 0
 
     def __init__(self):
@@ -72,41 +74,42 @@ cdef class FilesSource(ZeroCopySource):
     cdef int _set_up(self, object snaplen, object filter, object block_size, object timeout) except -1:
         if self._options is not None:
             raise TypeError("a source is opened once")
-        check_options(snaplen, block_size)
+        options = reader_options(snaplen, filter, block_size)
         deadline_after(timeout)
-        self._timeout = timeout
-        self._options = {"snaplen": snaplen, "filter": filter, "block_size": block_size}
+        self._timeout, self._options = timeout, options
         self._row_blocks = Pool((block_size // BYTES_A_ROW + MIN_ROWS) * sizeof(Record))
         return 0
 
     # A single file.
 
     cdef int _open_part(
-            self, Part part, dict options, int64_t deadline, Watch watch=None, bint ahead=True) except -1:
-        part.source = open_part(part.file, options, self._event, deadline, watch, ahead)
-        part.name = part.source._file.name
+            self, Part part, dict options, int64_t deadline, EndPolicy end=None, bint ahead=True) except -1:
+        part.reader = open_reader(part.file, options, self._event, deadline, end, ahead)
+        part.name = part.reader.file.name
         part.numbers, part.known, part.seen = new_block(0), 0, {}
         self._open_parts.add(part)
-        self._most = max(self._most, part.source._snaplen())
+        self._most = max(self._most, <Py_ssize_t> part.reader.decoder.cut)
         return self._number(part)
 
     cdef bint _read_part(self, Part part, int64_t deadline) except -1:
         """Read the next rows of an open file and renumber their interfaces; return False at its end."""
-        cdef PcapSource source = part.source
-        source._next = source._end
-        source._drop_rows()
+        cdef Rows rows
+        part.rows = None
         part.head.next = part.head.end = 0
-        if not source._fill(deadline):
+        rows = part.reader.next_rows(deadline)
+        if rows is None:
             return False
         self._number(part)
-        renumber(<Record*> source._rows_block.ptr, source._end, <const uint16_t*> part.numbers.ptr)
-        part.head.rows, part.head.data, part.head.end = source._rows, source._data, source._end
-        part.head.time = source._rows[0].timestamp
+        renumber(<Record*> rows.block.ptr, rows.count, <const uint16_t*> part.numbers.ptr)
+        part.rows = rows
+        part.head.rows, part.head.data = <const Record*> rows.block.ptr, rows.data.ptr
+        part.head.end = rows.count
+        part.head.time = part.head.rows[0].timestamp
         return True
 
     cdef int _number(self, Part part) except -1:
         """Assign our numbers to the interfaces that a file has described since the last call."""
-        cdef list infos = part.source._decoder.interfaces
+        cdef tuple infos = part.reader.decoder.interfaces
         cdef Py_ssize_t before = len(self._infos)
         while part.known < len(infos):
             if part.numbers.size < <Py_ssize_t> ((part.known + 1) * sizeof(uint16_t)):
@@ -114,6 +117,7 @@ cdef class FilesSource(ZeroCopySource):
             (<uint16_t*> part.numbers.ptr)[part.known] = self._number_as(part, infos[part.known])
             part.known += 1
         if len(self._infos) > before:
+            self._interfaces = tuple(self._infos)
             self._links += tuple([info.link for info in self._infos[before:]])
         return 0
 
@@ -134,36 +138,35 @@ cdef class FilesSource(ZeroCopySource):
             self._infos.append(plain._replace(link=replace_index(info.link, number)))
         return number
 
-    cdef int _show_run(self, Part part, Py_ssize_t count) except -1:
-        """Make the next rows of one file current, without copying their bytes."""
-        cdef PcapSource source = part.source
+    cdef Rows _take_run(self, Part part, Py_ssize_t count):
+        """Return the next rows of one file, without copying their bytes."""
         cdef Py_ssize_t first = part.head.next, size = count * sizeof(Record)
-        cdef Block rows = source._rows_block
-        if first > 0 or count < source._end:
-            rows = self._row_blocks.take() if size <= self._row_blocks.size else new_block(size)
-            memcpy(rows.ptr, part.head.rows + first, size)
-        self._show(rows, count, source._data_block, source._data_size)
-        self._first = self._earlier
-        self._comments = [
-            (row - first, text) for row, text in source._comments if first <= row < first + count]
-        return 0
+        cdef Block block
+        cdef Rows rows = part.rows
+        if first > 0 or count < rows.count:
+            block = self._row_blocks.take() if size <= self._row_blocks.size else new_block(size)
+            memcpy(block.ptr, part.head.rows + first, size)
+            rows = new_rows(block, count, rows.data, rows.data_size, None)
+            if part.rows.options:
+                rows.options = slice_options(part.rows.options, first, first + count)
+        rows.links, rows.interfaces = self._links, self._interfaces
+        return rows
 
     cdef void _close_part(self, Part part) noexcept:
         """Close a file. It may be opened again."""
-        if part.source is not None:
+        if part.reader is not None:
             self._open_parts.discard(part)
-            part.source._drop_rows()
-            part.source._tear_down()
-            part.source = part.numbers = part.seen = None
+            part.reader.close()
+            part.reader = part.rows = part.numbers = part.seen = None
         part.head.next = part.head.end = 0
 
     cdef int _finish(self, Part part) except -1:
         """Close a file that was read to its end or failed, and keep its counters."""
-        cdef PcapSource source = part.source
-        if source is not None:
-            self._left_out += source._left_out
-            self._dropped += source._decoder._dropped()
-            self._bytes += source._file.position
+        cdef FileReader reader = part.reader
+        if reader is not None:
+            self._left_out += reader.left_out
+            self._dropped += reader.decoder.count_dropped()
+            self._bytes += reader.file.position
             add_counters(self._infos, part)
         self._close_part(part)
         return 0
@@ -179,11 +182,11 @@ cdef class FilesSource(ZeroCopySource):
 
     cdef object _totals(self):
         cdef Part part
-        cdef uint64_t received = self._left_out + self._earlier + self._next
+        cdef uint64_t received = self._left_out + self._count_read()
         dropped = self._dropped
         for part in list(self._open_parts):
-            received += part.source._left_out
-            dropped += part.source._decoder._dropped()
+            received += part.reader.left_out
+            dropped += part.reader.decoder.count_dropped()
         return Stats(received, dropped, 0)
 
     def stop(self):
@@ -210,18 +213,8 @@ cdef class FilesSource(ZeroCopySource):
     def progress(self):
         """Progress, (bytes read, total size): in bytes of the files as stored; the size is None if unknown.
         """
-        now = sum([(<Part> part).source._file.position for part in list(self._open_parts)])
+        now = sum([(<Part> part).reader.file.position for part in list(self._open_parts)])
         return self._bytes + now, self._size
-
-    @property
-    def comments(self):
-        """Comments on the packets that were returned last, a dict from packet number to str.
-
-        Numbers start at 0 for the source's first packet. Several comments on a packet are separated by
-        newlines. After `next_batch()` the dict is for that batch, and the next read replaces it: collect the
-        comments batch by batch.
-        """
-        return numbered_comments(self._first, self._comments)
 
 
 cdef object replace_index(object link, Py_ssize_t index):
@@ -238,7 +231,7 @@ cdef void renumber(Record* rows, Py_ssize_t count, const uint16_t* numbers) noex
 cdef int add_counters(list infos, Part part) except -1:
     """Add the counters of a file's interface statistics to our interfaces."""
     cdef Py_ssize_t index
-    theirs = part.source._decoder.interfaces
+    theirs = part.reader.decoder.interfaces
     for index in range(part.known):
         number = (<const uint16_t*> part.numbers.ptr)[index]
         told = {name: getattr(theirs[index], name) for name in COUNTERS}

@@ -10,8 +10,8 @@ cdef class BlockWalker:
     cdef uint64_t total_bytes           # sum of total_len of the packets walked
     cdef readonly bint bad              # the walk ended early, at something that points outside the block
     cdef Py_ssize_t _write(self, const uint8_t[::1] block, Record[::1] rows, uint64_t base) except -1
-    cdef void _start(self, const uint8_t* block, uint64_t size) noexcept nogil
-    cdef Py_ssize_t _walk(
+    cdef void start_at(self, const uint8_t* block, uint64_t size) noexcept nogil
+    cdef Py_ssize_t walk_at(
         self, const uint8_t* block, uint64_t size, uint64_t base,
         Record* rows, Py_ssize_t room) noexcept nogil
 

@@ -50,7 +50,7 @@ cdef class BlockWalker:
         ----------
         block : buffer of uint8, shape (block_size,)
         """
-        self._start(&block[0] if block.shape[0] else NULL, block.shape[0])
+        self.start_at(&block[0] if block.shape[0] else NULL, block.shape[0])
 
     def walk(self, const uint8_t[::1] block, Record[::1] rows, uint64_t base=0):
         """Write a row for each packet of the block from `position` on, until `rows` is full.
@@ -75,10 +75,10 @@ cdef class BlockWalker:
         cdef Py_ssize_t count = 0
         if block.shape[0] and rows.shape[0]:
             with nogil:
-                count = self._walk(&block[0], block.shape[0], base, &rows[0], rows.shape[0])
+                count = self.walk_at(&block[0], block.shape[0], base, &rows[0], rows.shape[0])
         return count
 
-    cdef void _start(self, const uint8_t* block, uint64_t size) noexcept nogil:
+    cdef void start_at(self, const uint8_t* block, uint64_t size) noexcept nogil:
         cdef tpacket_block_desc desc
         self.position = self.remaining = self.status = 0
         self.total_bytes = 0
@@ -91,7 +91,7 @@ cdef class BlockWalker:
         self.remaining = desc.hdr.bh1.num_pkts
         self.position = desc.hdr.bh1.offset_to_first_pkt
 
-    cdef Py_ssize_t _walk(
+    cdef Py_ssize_t walk_at(
             self, const uint8_t* block, uint64_t size, uint64_t base,
             Record* rows, Py_ssize_t room) noexcept nogil:
         cdef const uint8_t* p = block + self.position

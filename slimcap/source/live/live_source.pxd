@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t
 
+from slimcap.packet.rows cimport Rows
 from slimcap.source.base cimport ZeroCopySource
 from slimcap.source.live.packet_socket cimport CaptureSocket
 
@@ -12,6 +13,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef bint _gone             # the link no longer exists
     cdef bint _draining         # stop() was called, or the link is gone: no more packets arrive
     cdef int64_t _drained       # while draining: the last packet is available by then, monotonic ns
+    cdef tuple _interfaces      # an InterfaceInfo of the link
     cdef object _counted        # Stats: sum of the kernel's counters, which reset when read
     cdef object _drops          # counter of packets that the interface lost
 
@@ -19,7 +21,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef object _look_up(self, link)
     cdef CaptureSocket _new_socket(self, link)
     cdef int _set_up(self) except -1
-    cdef bint _next_rows(self) except -1
+    cdef Rows _next_rows(self)
     cdef int64_t _delay(self) noexcept
 
     cdef int _open(self, link, dict options) except -1

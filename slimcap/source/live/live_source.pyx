@@ -8,20 +8,22 @@ from libc.stdint cimport int64_t
 
 from slimcap.abi.linux cimport POLLERR, POLLHUP
 from slimcap.io.event cimport NEVER, SIGNAL_END, deadline_after, monotonic_ns
+from slimcap.packet.rows cimport Rows
 from slimcap.source.live.packet_socket cimport LINK_GONE, LINK_UP, PacketSocket
 
 import errno
 import os
-from functools import partial
 
 from slimcap.errors import LinkDown, LinkGone
-from slimcap.filter import DROP, build_program, pack, resolve
+from slimcap.filter import DROP, pack, resolve
+from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.link import ETHERNET, Link
 from slimcap.source.base import Stats
 from slimcap.source.live.rtnetlink import LinkDrops
 
 cdef enum:
     LOOK_AGAIN = 100_000_000    # ns between two checks whether a link that went down still exists
+    NANOSECONDS = 1_000_000_000
 
 
 cdef class LiveSource(ZeroCopySource):
@@ -51,8 +53,8 @@ cdef class LiveSource(ZeroCopySource):
         """Prepare the socket. `_most` and `_links` are known; the socket is bound afterwards."""
         raise NotImplementedError
 
-    cdef bint _next_rows(self) except -1:
-        """Make the next rows current and return True; return False if there are none now."""
+    cdef Rows _next_rows(self):
+        """Return the next rows; None if there are none now."""
         raise NotImplementedError
 
     cdef int64_t _delay(self) noexcept:
@@ -75,13 +77,14 @@ cdef class LiveSource(ZeroCopySource):
         self._counted = Stats(0, 0, 0)
         self._most = resolve(options["snaplen"], link.type)
         self._links = (link,)
+        expression = options["filter"] if isinstance(options["filter"], str) else ""
+        self._interfaces = (InterfaceInfo(link, self._most, NANOSECONDS, filter=expression),)
         try:
             self._socket = self._new_socket(link)  # first, so that missing privileges are reported first
-            build = partial(
-                build_program, link.type, options["filter"], snaplen=self._most,
-                auto_filter=options["auto_filter"], ignore_vlans=options["ignore_vlans"],
-                direction=options["direction"])
-            self._socket.attach(pack(self._socket.compile(options["filter"], build)))
+            program = self._socket.compile({
+                "filter": options["filter"], "snaplen": self._most, "auto_filter": options["auto_filter"],
+                "ignore_vlans": options["ignore_vlans"], "direction": options["direction"]})
+            self._socket.attach(pack(program))
             if options["direction"] == "in":
                 self._socket.ignore_outgoing()
             self._set_up()
@@ -96,23 +99,26 @@ cdef class LiveSource(ZeroCopySource):
 
     # Reading.
 
-    cdef bint _fill(self, int64_t deadline) except -1:
+    cdef Rows _fill(self, int64_t deadline):
+        cdef Rows rows
         if self._socket is None:
-            return False
+            return None
         self._check_process()
         while True:
             if self._signal[0] & SIGNAL_END:
                 self._signal[0] &= ~SIGNAL_END
                 self._begin_draining()
             late = self._draining and monotonic_ns() >= self._drained
-            if self._next_rows():
-                return True
+            rows = self._next_rows()
+            if rows is not None:
+                rows.interfaces = self._interfaces
+                return rows
             if self._draining and (late or self._is_drained()):
                 if self._gone:
                     raise LinkGone(
                         errno.ENODEV, "the interface is gone: open a new source when it is there again",
                         self._socket.link.name)
-                return False
+                return None
             self._wait(deadline)
 
     cdef int _check_process(self) except -1:
@@ -212,6 +218,11 @@ cdef class LiveSource(ZeroCopySource):
     cdef object _totals(self):
         self._count()
         return self._counted
+
+    @property
+    def interfaces(self):
+        """Description of the interface, a tuple of one InterfaceInfo: its link, snaplen and filter."""
+        return () if self._interfaces is None else self._interfaces
 
     @property
     def link_drops(self):

@@ -11,7 +11,7 @@ cdef enum LinkState:
 
 cdef class CaptureSocket:
     cdef readonly object link
-    cdef object compile(self, object filter, object build)
+    cdef object compile(self, dict options)
     cdef object count_drops(self)
     cdef int attach(self, bytes program) except -1
     cdef int ignore_outgoing(self) except -1

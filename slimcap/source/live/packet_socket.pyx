@@ -69,6 +69,7 @@ from slimcap.io.event cimport raise_errno
 import errno as errors
 import sys
 
+from slimcap.filter.compile import build_program
 from slimcap.source.live.rtnetlink import DropCounter
 
 cdef enum:
@@ -93,8 +94,8 @@ cdef class CaptureSocket:
     The methods are called in the order in which they are defined, and none after `detach`.
     """
 
-    cdef object compile(self, object filter, object build):
-        """Return the program of `filter`, made by `build(interface=…)`; None compiles as for a file."""
+    cdef object compile(self, dict options):
+        """Return the program for these options of `build_program`."""
         raise NotImplementedError
 
     cdef int attach(self, bytes program) except -1:
@@ -174,8 +175,8 @@ cdef class PacketSocket(CaptureSocket):
             _fail(f"setsockopt({name})", self.link.name)
         return 0
 
-    cdef object compile(self, object filter, object build):
-        return build(interface=self.link.name)
+    cdef object compile(self, dict options):
+        return build_program(self.link.type, interface=self.link.name, **options)
 
     cdef object count_drops(self):
         return DropCounter(self.link.index)

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from slimcap.packet.lease cimport Block, Home
 
 cdef class Ring(Home):
-    cdef uint8_t* _memory
+    cdef uint8_t* memory
     cdef readonly Py_ssize_t block_size, num_blocks
     cdef int64_t* _lent         # when each block was lent, monotonic ns; 0 if it is not lent
     cdef readonly Py_ssize_t lent   # number of lent blocks
@@ -14,8 +14,9 @@ cdef class Ring(Home):
     cdef void keep(self, Py_ssize_t num_blocks) noexcept
     cdef int _pid               # of the process that opened the ring
     cdef int map_socket(self, int fd) except -1
-    cdef int _map(self, int flags, int fd) except -1
+    cdef int map(self, int flags, int fd) except -1
     cdef bint is_ready(self, Py_ssize_t index) noexcept nogil
+    cdef bint is_lent(self, Py_ssize_t index) noexcept nogil
     cdef uint32_t* _status(self, Py_ssize_t index) noexcept nogil
     cdef Py_ssize_t count_ready(self, Py_ssize_t index, Py_ssize_t most) noexcept nogil
     cdef Block lend(self, Py_ssize_t index, Py_ssize_t count)

@@ -43,22 +43,26 @@ cdef class Ring(Home):
 
     cdef int map_socket(self, int fd) except -1:
         """Map the ring that was set up on a socket."""
-        return self._map(MAP_SHARED, fd)
+        return self.map(MAP_SHARED, fd)
 
-    cdef int _map(self, int flags, int fd) except -1:
+    cdef int map(self, int flags, int fd) except -1:
         cdef Py_ssize_t size = self.block_size * self.num_blocks
         cdef void* memory = c_mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0)
         if memory is MAP_FAILED:
             raise_errno("mmap", None)
-        self._memory, self._mapped = <uint8_t*> memory, size
+        self.memory, self._mapped = <uint8_t*> memory, size
         return 0
 
     cdef uint32_t* _status(self, Py_ssize_t index) noexcept nogil:
-        return &(<tpacket_block_desc*> (self._memory + index * self.block_size)).hdr.bh1.block_status
+        return &(<tpacket_block_desc*> (self.memory + index * self.block_size)).hdr.bh1.block_status
 
     cdef bint is_ready(self, Py_ssize_t index) noexcept nogil:
         """Return True if the kernel has filled the block and it is not lent."""
         return self._lent[index] == 0 and load_acquire(self._status(index)) & TP_STATUS_USER
+
+    cdef bint is_lent(self, Py_ssize_t index) noexcept nogil:
+        """Return True if the block has not come back yet."""
+        return self._lent[index] != 0
 
     cdef Py_ssize_t count_ready(self, Py_ssize_t index, Py_ssize_t most) noexcept nogil:
         """Return how many adjacent blocks from `index` on are ready, at most `most`."""
@@ -75,7 +79,7 @@ cdef class Ring(Home):
         cdef Py_ssize_t i
         block.size = count * self.block_size
         block.home = self
-        block.ptr = self._memory + index * self.block_size
+        block.ptr = self.memory + index * self.block_size
         for i in range(index, index + count):
             self._lent[i] = now
         self.lent += count
@@ -83,7 +87,7 @@ cdef class Ring(Home):
 
     cdef void give(self, void* memory, Py_ssize_t size) noexcept:
         cdef uint64_t one = 1
-        cdef Py_ssize_t first = (<uint8_t*> memory - self._memory) // self.block_size
+        cdef Py_ssize_t first = (<uint8_t*> memory - self.memory) // self.block_size
         cdef Py_ssize_t index, count = size // self.block_size
         cdef bint forked = self._pid != c_getpid()  # the memory is shared: the parent still uses the block
         for index in range(first, first + count):
@@ -111,9 +115,9 @@ cdef class Ring(Home):
         return (monotonic_ns() - self._lent[index]) / 1e9
 
     def __dealloc__(self):
-        if self._memory is not NULL:
+        if self.memory is not NULL:
             with nogil:  # for the last mapping of a closed socket the kernel waits for its other CPUs
-                c_munmap(self._memory, self._mapped)
+                c_munmap(self.memory, self._mapped)
         if self.bell >= 0:
             c_close(self.bell)
         PyMem_Free(self._lent)

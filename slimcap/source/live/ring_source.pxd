@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from slimcap.packet.lease cimport Pool
 from slimcap.packet.record cimport Record
+from slimcap.packet.rows cimport Rows
 from slimcap.source.live.block_walker cimport BlockWalker
 from slimcap.source.live.live_source cimport LiveSource
 from slimcap.source.live.ring cimport Ring
@@ -14,7 +15,7 @@ cdef class RingSource(LiveSource):
     cdef Py_ssize_t _blocks_a_batch     # maximum
     cdef int64_t _block_timeout         # ns
     cdef object _ring_options
-    cdef bint _take(self, Py_ssize_t ready) except -1
+    cdef Rows _take(self, Py_ssize_t ready)
     cdef Py_ssize_t _walk_blocks(
         self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t room,
         int64_t* total_bytes) noexcept nogil

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t
 from slimcap.abi.linux cimport TP_STATUS_LOSING
 from slimcap.packet.lease cimport Block
 from slimcap.packet.record cimport FLAG_LOSING, Record
+from slimcap.packet.rows cimport Rows, new_rows
 from slimcap.source.live.block_walker cimport put_tags_back
 
 import errno
@@ -133,35 +134,38 @@ cdef class RingSource(LiveSource):
         """Number of blocks of the ring; 0 once the source is closed."""
         return 0 if self._ring is None else self._ring.num_blocks
 
-    cdef bint _next_rows(self) except -1:
+    cdef Rows _next_rows(self):
+        cdef Rows rows
         cdef Py_ssize_t ready
         if self._walker.bad:
             raise SlimcapError("the ring holds a block that makes no sense: close this source, open another")
         while ready := self._ring.count_ready(self._index, self._blocks_a_batch):
-            if self._take(ready):
-                return True
-        if self._ring._lent[self._index] and not self._draining:
+            rows = self._take(ready)
+            if rows is not None:
+                return rows
+        if self._ring.is_lent(self._index) and not self._draining:
             raise RingExhausted(
                 f"{self._ring.lent} of {self._ring.num_blocks} blocks are on loan, the next one for "
                 f"{self._ring.held_for(self._index):.3f} s: drop the views of its packets, "
                 "or keep batch.copy() instead")
-        return False
+        return None
 
-    cdef bint _take(self, Py_ssize_t ready) except -1:
-        """Make the rows of the next `ready` blocks current; return False if these have no packets."""
-        cdef Block rows = self._row_blocks.take()
+    cdef Rows _take(self, Py_ssize_t ready):
+        """Return the rows of the next `ready` blocks; None if these have no packets."""
+        cdef Block records = self._row_blocks.take()
         cdef Block block = self._ring.lend(self._index, ready)
+        cdef Rows rows
         cdef Py_ssize_t count
         cdef int64_t total_bytes = 0
         with nogil:
             count = self._walk_blocks(
-                block.ptr, ready, <Record*> rows.ptr, rows.size // sizeof(Record), &total_bytes)
+                block.ptr, ready, <Record*> records.ptr, records.size // sizeof(Record), &total_bytes)
         self._index = (self._index + ready) % self._ring.num_blocks
         if count == 0:
-            return False
-        self._show(rows, count, block, block.size)
-        self._total_bytes = total_bytes
-        return True
+            return None
+        rows = new_rows(records, count, block, block.size, self._links)
+        rows.total_bytes = total_bytes
+        return rows
 
     cdef Py_ssize_t _walk_blocks(
             self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t room,
@@ -176,8 +180,8 @@ cdef class RingSource(LiveSource):
         for index in range(blocks):
             if self.reinsert_vlan:
                 put_tags_back(p + index * size, size, self._most)
-            self._walker._start(p + index * size, size)
-            more = self._walker._walk(p + index * size, size, index * size, &rows[count], room - count)
+            self._walker.start_at(p + index * size, size)
+            more = self._walker.walk_at(p + index * size, size, index * size, &rows[count], room - count)
             if more and self._walker.status & TP_STATUS_LOSING:
                 rows[count].flags |= FLAG_LOSING
             count += more

@@ -3,6 +3,7 @@ from libc.stdint cimport uint8_t
 
 from slimcap.packet.lease cimport Block
 from slimcap.packet.record cimport Record
+from slimcap.packet.rows cimport Rows, new_rows
 
 import errno
 
@@ -93,19 +94,18 @@ cdef class SocketSource(LiveSource):
         self._row_blocks = Pool(self._batch_size * sizeof(Record))
         return 0
 
-    cdef bint _next_rows(self) except -1:
+    cdef Rows _next_rows(self):
         cdef Block data, rows
         cdef Py_ssize_t count
         if self._short and not self._draining:
             self._short = False  # usually no packet arrived since: go straight to poll()
-            return False
+            return None
         data, rows = self._data_blocks.take(), self._row_blocks.take()
         count = self._read(data.ptr, <Record*> rows.ptr)
         if count == 0:
-            return False
+            return None
         self._short = count < self._batch_size
-        self._show(rows, count, data, data.size)
-        return True
+        return new_rows(rows, count, data, data.size, self._links)
 
     cdef Py_ssize_t _read(self, uint8_t* data, Record* rows) except -1:
         """Read the packets that are available.

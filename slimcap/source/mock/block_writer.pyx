@@ -46,7 +46,7 @@ cdef class BlockWriter:
         return self._block_at(self.index)
 
     cdef tpacket_block_desc* _block_at(self, Py_ssize_t index) noexcept nogil:
-        return <tpacket_block_desc*> (self.ring._memory + index * self.ring.block_size)
+        return <tpacket_block_desc*> (self.ring.memory + index * self.ring.block_size)
 
     cdef bint has_room(self) noexcept nogil:
         """Return True if a packet that is no longer than those before would be accepted."""

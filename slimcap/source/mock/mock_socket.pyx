@@ -75,6 +75,7 @@ import struct
 
 from slimcap.errors import FilterError
 import slimcap.filter.program as bpf
+from slimcap.filter.compile import build_program
 from slimcap.packet.enums import PacketType
 from slimcap.packet.link import Link
 from slimcap.source.live.rtnetlink import LinkDrops
@@ -196,16 +197,16 @@ cdef class MockSocket(CaptureSocket):
 
     # The reader's side, in place of the kernel.
 
-    cdef object compile(self, object filter, object build):
-        if isinstance(filter, str) and self._ethernet:
+    cdef object compile(self, dict options):
+        if isinstance(options["filter"], str) and self._ethernet:
             for name in (self.link.name, "lo"):  # either may not exist, or be down
                 try:
-                    return build(interface=name)
+                    return build_program(self.link.type, interface=name, **options)
                 except FilterError:
                     continue
-            self.on_wire = "vlan" in filter
+            self.on_wire = "vlan" in options["filter"]
             # Raises if the expression is not valid at all.
-        return build(interface=None)
+        return build_program(self.link.type, interface=None, **options)
 
     cdef int set_promiscuous(self) except -1:
         return 0
@@ -225,7 +226,7 @@ cdef class MockSocket(CaptureSocket):
 
     cdef Ring open_ring(self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms):
         cdef Ring ring = Ring(block_size, num_blocks)
-        ring._map(MAP_SHARED | MAP_ANONYMOUS, -1)
+        ring.map(MAP_SHARED | MAP_ANONYMOUS, -1)
         ring.bell = fcntl(self._room, F_DUPFD_CLOEXEC, 3)
         if ring.bell < 0:
             raise_errno("fcntl", None)

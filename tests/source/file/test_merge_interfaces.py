@@ -116,14 +116,11 @@ def test_comments_keep_their_packets(data_path, block_size):
     paths = [data_path / name for name in [*names, "sections.pcapng"]]
 
     def commented(source):
-        at, found = 0, []
-        for batch in source.batches():
-            for number, text in source.comments.items():
-                assert at <= number < at + len(batch)
-                index = number - at
-                found.append((int(batch["timestamp"][index]), bytes(batch.payload(index)), text))
-            at += len(batch)
-        return found
+        return [
+            (int(batch["timestamp"][row]), bytes(batch.payload(row)), text)
+            for batch in source.batches()
+            for row, text in batch.comments.items()
+        ]
 
     alone = []
     for path in paths:

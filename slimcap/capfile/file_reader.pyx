@@ -1,0 +1,277 @@
+"""`FileReader`: the packets of one capture file, a block at a time.
+
+    Input ──► (decompressor) ──► Decoder ──► (Matcher) ──► Rows
+     bytes                        rows        those that match
+
+It is no source: it has no lock, no signals and no counters of what was read. Sources have one or several.
+"""
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memmove
+
+from slimcap.abi.bytes cimport load32
+from slimcap.abi.pcap_format cimport PCAPNG_SECTION, PcapFileHeader
+from slimcap.capfile.pcap_decoder cimport PcapDecoder
+from slimcap.capfile.pcapng_decoder cimport PcapngDecoder
+from slimcap.filter.matcher cimport Matcher, row_numbers
+from slimcap.io.event cimport Event
+from slimcap.io.input cimport open_input, wrap_input
+from slimcap.io.watch cimport EndPolicy
+from slimcap.packet.lease cimport Block, Pool, new_block
+from slimcap.packet.record cimport Record
+from slimcap.packet.rows cimport Rows, new_rows
+
+from slimcap.errors import FileFormatError, FilterError, TruncatedFileError
+from slimcap.io.compression.detect import SNIFF_LEN, decompressor
+from slimcap.io.compression.stream_reader import StreamError
+from slimcap.packet.options import take_options
+
+cdef enum:
+    MIN_BLOCK_SIZE = 64
+    MAX_BLOCK_SIZE = 1 << 30
+    MAGIC_LEN = 4
+
+
+cdef dict reader_options(object snaplen, object filter, object block_size):
+    """Check the options of a reader and return them, for `open_reader`."""
+    if snaplen is not None and not 0 < snaplen < 1 << 32:
+        raise ValueError(f"snaplen is a number of bytes from 1 on, not {snaplen}")
+    if not MIN_BLOCK_SIZE <= block_size <= MAX_BLOCK_SIZE:
+        raise ValueError(
+            f"block_size is from {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE} bytes, not {block_size}")
+    return {"snaplen": snaplen, "filter": filter, "block_size": block_size}
+
+
+cdef FileReader open_reader(
+        object file, dict options, Event event, int64_t deadline, EndPolicy end=None, bint ahead=True):
+    """Open a capture file and read its header, waiting with `event` until `deadline`.
+
+    With an end policy the file is followed: the policy tells where it ends. `ahead` allows a read-ahead
+    thread for decompression.
+    """
+    cdef FileReader reader = FileReader.__new__(FileReader)
+    reader._open(file, options, event, deadline, end, ahead)
+    return reader
+
+
+@cython.final
+cdef class FileReader:
+    """Reader of one capture file: pcap or pcapng, compressed or not; the first bytes tell which."""
+
+    cdef int _open(
+            self, object file, dict options, Event event, int64_t deadline, EndPolicy end,
+            bint ahead) except -1:
+        cdef Py_ssize_t block_size = options["block_size"]
+        self._event = event
+        self._blocks = Pool(block_size)
+        self._row_blocks = Pool((block_size // BYTES_A_ROW + 1) * sizeof(Record))
+        self._block = self._blocks.take()
+        self.file = self._input = open_input(file, event, end)
+        self.file.deadline = deadline
+        try:
+            self._decompress(ahead)
+            self._read_header(options["snaplen"] or 0)
+            if options["filter"] is not None:
+                self._matcher = Matcher(options["filter"])
+                self._matcher.learn(self.decoder.links)
+        except BaseException:
+            self.close()
+            raise
+        return 0
+
+    cdef int _decompress(self, bint ahead) except -1:
+        """Insert a decompressor if the first bytes are those of a compressed file."""
+        self._read_to(SNIFF_LEN)
+        head = self._block.ptr[:self._stop]
+        self._decompressor = decompressor(head, self.file.read)
+        if self._decompressor is not None:
+            self._input = wrap_input(self.file, self._decompressor, ahead)
+            self._stop = 0
+        return 0
+
+    cdef int _read_header(self, uint32_t snaplen) except -1:
+        self._read_to(MAGIC_LEN)
+        if self._stop >= MAGIC_LEN and load32(self._block.ptr) == PCAPNG_SECTION:
+            return self._read_pcapng_header(snaplen)
+        return self._read_pcap_header(snaplen)
+
+    cdef int _read_pcap_header(self, uint32_t snaplen) except -1:
+        cdef PcapDecoder decoder
+        self._read_to(sizeof(PcapFileHeader))
+        try:
+            head = self._block.ptr[:min(self._stop, <Py_ssize_t> sizeof(PcapFileHeader))]
+            decoder = PcapDecoder(head, snaplen, self.file.name)
+        except ValueError as error:
+            if self._stop >= <Py_ssize_t> sizeof(PcapFileHeader):
+                raise self._bad(FileFormatError, str(error), 0) from None
+            what = "the file is empty" if self._stop == 0 else "the file ends in its header"
+            raise self._bad(TruncatedFileError, what, self._stop) from None
+        self._read_to(decoder.header_len)
+        if self._stop < decoder.header_len:
+            raise self._bad(TruncatedFileError, "the file ends in its header", self._stop)
+        self._start = decoder.header_len
+        self.decoder = decoder
+        return 0
+
+    cdef int _read_pcapng_header(self, uint32_t snaplen) except -1:
+        """Read up to the first interface.
+
+        Stop earlier at a packet before any interface, and at the end of the file.
+        """
+        cdef Block rows = self._row_blocks.take()
+        cdef Record[::1] none = (<Record[:1]> <Record*> rows.ptr)[:0]
+        self.decoder = PcapngDecoder(snaplen, self.file.name)
+        while True:
+            self._decode(none)
+            if self.decoder.links or <Py_ssize_t> self.decoder.needed <= self._stop - self._start:
+                break
+            if not self._read_more(self.decoder.needed):
+                self._end_of_file()
+                break
+        if self.decoder.fault is not None and not self.decoder.links:
+            raise self._bad(FileFormatError, self.decoder.fault, self._start)
+        return 0
+
+    cdef int _read_to(self, Py_ssize_t size) except -1:
+        """Read until the block has its first `size` bytes, or to the end of the file."""
+        while self._stop < size and self._read_more(size):
+            pass
+        return 0
+
+    cdef Rows next_rows(self, int64_t deadline):
+        """Return the next packets that match, at least one; None at the end of the file.
+
+        Damage raises FileFormatError, once all packets before it were returned; so does every later call.
+        """
+        cdef Block block
+        cdef Rows rows
+        cdef Py_ssize_t count
+        if self._error is not None:
+            raise self._error[0](*self._error[1:])
+        self.file.deadline = deadline
+        block = self._row_blocks.take()
+        cdef Record[::1] out = <Record[:block.size // sizeof(Record)]> <Record*> block.ptr
+        while True:
+            count = self._decode(out)
+            rows = self._keep(block, count)
+            if rows is not None:
+                return rows
+            if self._error is not None:
+                raise self._error[0](*self._error[1:])
+            if count:
+                continue
+            if self.decoder.fault is not None:
+                raise self._bad(FileFormatError, self.decoder.fault, self._start)
+            if not self._read_more(self.decoder.needed):
+                self._end_of_file()
+                return None
+
+    cdef Py_ssize_t _decode(self, Record[::1] out) except -1:
+        """Decode rows from the bytes in the block; return their number."""
+        cdef Py_ssize_t count
+        if self._start == self._stop:
+            return 0
+        count = self.decoder._decode(<uint8_t[:self._stop]> self._block.ptr, self._start, out)
+        self._start = self.decoder.position
+        return count
+
+    cdef Rows _keep(self, Block rows, Py_ssize_t count):
+        """Move the rows that match the filter together and return them; None if there are none."""
+        cdef Record* p = <Record*> rows.ptr
+        cdef Py_ssize_t kept = count
+        cdef Block numbers = None
+        cdef object options = self.decoder.options
+        cdef Rows found
+        if count and self._matcher is not None:
+            try:
+                self._matcher.learn(self.decoder.links)
+            except FilterError as error:
+                kept = self._matcher.known(p, count)
+                if kept < count:
+                    self._error = (FilterError, *error.args)
+                    count = kept
+            if options:
+                numbers = new_block(count * sizeof(int64_t))
+            kept = self._matcher.keep(p, count, self._block.ptr, self._stop, p, numbers)
+            if options:
+                options = take_options(options, row_numbers(numbers, kept))
+            self.left_out += count - kept
+        if kept == 0:
+            return None
+        self.returned += kept
+        found = new_rows(rows, kept, self._block, self._stop, self.decoder.links)
+        found.interfaces, found.options = self.decoder.interfaces, options
+        return found
+
+    cdef bint _end_of_file(self) except -1:
+        if self._start == self._stop or self.file.stopped:
+            return False  # at the end as of stop() the last record may be half-written
+        raise self._bad(
+            TruncatedFileError,
+            f"{self.file.extent} ends in a packet's record: "
+            f"{self._stop - self._start} of {self.decoder.needed} bytes",
+            self._start)
+
+    cdef int _read_more(self, Py_ssize_t needed) except -1:
+        """Read more bytes to `_stop`; return 0 at the end.
+
+        Several calls get `needed` bytes from `_start` on into the block.
+        """
+        cdef Py_ssize_t got
+        self._event.check()
+        self._make_room(needed)
+        try:
+            got = self._input.read_into(self._block, self._stop, self._block.size - self._stop)
+        except StreamError as error:
+            if error.cut and self.file.stopped:
+                return 0
+            raise self._bad(
+                TruncatedFileError if error.cut else FileFormatError, error.reason, self._stop) from None
+        except EOFError as error:
+            # File objects such as gzip.open and bz2.open raise it for a truncated stream; ours return 0.
+            reason = str(error) or "the file object ended early"
+            raise self._bad(TruncatedFileError, reason, self._stop) from error
+        self._stop += got
+        return got > 0
+
+    cdef int _make_room(self, Py_ssize_t needed) except -1:
+        """Make sure that the block has room after `_stop`.
+
+        Bytes that batches show are not moved, but copied to another block. A block grows with the bytes that
+        were read, never to a length that only a header claims.
+        """
+        cdef Py_ssize_t have = self._stop - self._start
+        cdef Py_ssize_t size = max(self._blocks.size, min(needed, 2 * have))
+        cdef Block block = self._block
+        if self._stop < block.size and self._start + needed <= block.size:
+            return 0
+        if block.holds or size > block.size:
+            block = self._blocks.take() if size == self._blocks.size else new_block(size)
+        memmove(block.ptr, self._block.ptr + self._start, have)
+        self._base += self._start
+        self._block = block
+        self._start, self._stop = 0, have
+        return 0
+
+    cdef object _bad(self, object kind, str reason, Py_ssize_t at):
+        """Return the exception for a bad place at `at` in the block; every later call raises it again.
+
+        Only its class and arguments are stored: an exception with its traceback would keep the caller's
+        variables alive.
+        """
+        before = self.left_out + self.returned
+        self._error = (kind, reason, self.file.name, self.file.place(self._base + at), before)
+        return kind(*self._error[1:])
+
+    cdef object compression(self):
+        """Return the name of the compression, or None. A skippable frame at the start does not tell it yet."""
+        return None if self._decompressor is None else self._decompressor.name
+
+    cdef void ignore_filter(self) noexcept:
+        """Let all packets match."""
+        self._matcher = None
+
+    cdef void close(self) noexcept:
+        self._input.close()
+        self._input = self.file
+        self._block = None

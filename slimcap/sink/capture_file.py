@@ -1,0 +1,238 @@
+"""`CaptureFile`: packets of a source, and what the source knows about them, as a capture file."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+
+from slimcap.capfile.pcapng_writer import PcapNgWriter
+from slimcap.filter.program import MAX_SNAPLEN
+from slimcap.io.atomic_file import Finished
+from slimcap.io.compression.encoders import encoder_for
+from slimcap.packet.link import ETHERNET, Link
+from slimcap.sink.open_writer import Format, open_writer, writer_class
+from slimcap.sink.rotate import RotatingWriter
+from slimcap.source.file.pcap_source import PcapSource
+from slimcap.source.live.live_source import LiveSource
+
+if TYPE_CHECKING:
+    from slimcap.capfile.pcap_writer import PcapWriter
+    from slimcap.io.target import Target
+    from slimcap.packet.batch import Batch
+    from slimcap.packet.interface import InterfaceInfo
+    from slimcap.source.base import Source
+
+    _Writer: TypeAlias = PcapWriter | PcapNgWriter | RotatingWriter
+
+_ALL_BYTES: Final = (1 << 31) - 1  # a snaplen that truncates nothing
+_DBUS: Final = 231
+_MAX_DBUS: Final = 128 << 20  # libpcap reads D-Bus messages of up to 128 MiB, other packets of 256 KiB
+_MAX_COUNTER: Final = (1 << 64) - 1
+
+
+class CaptureFile(Finished):
+    """A pcap or pcapng file, or several, to which batches are written with what belongs to them.
+
+    A pcapng file gets the interfaces in the order of the source, also those without packets, the comments on
+    packets, and at the end the packet counters. pcap has no place for them: `lost` counts what was left out.
+
+    Writes are atomic, except to standard output, FIFOs and file objects. As a context manager the file is
+    closed on success, and discarded after an exception; complete files of a rotation stay.
+
+    Parameters
+    ----------
+    file : str, bytes, os.PathLike or binary file object
+        As for `open_writer`; with `rotation` a template as for `RotatingWriter`.
+    source : Source, optional
+        Source of the batches, for what it knows beyond them: the section's texts and the last counters.
+        Default: only what the batches tell.
+    link : Link, optional
+        First interface, whose link type is that of a pcap file. Default: that of the source, or Ethernet.
+    format : {"pcap", "pcapng"}, optional
+        As for `open_writer`.
+    snaplen : int, optional
+        Maximum number of bytes to write of a packet. Default: all; in pcap as many as programs read.
+    compression, level : optional
+        As for `open_writer`.
+    rotation : dict, optional
+        `max_bytes`, `max_seconds`, `max_packets`, `max_files`, `overwrite` and `on_file`, as for
+        `RotatingWriter`. Default: one file.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        As for `open_writer` and `RotatingWriter`.
+    """
+
+    def __init__(
+        self,
+        file: Target,
+        source: Source | None = None,
+        *,
+        link: Link | None = None,
+        format: Format | None = None,
+        snaplen: int | None = None,
+        compression: Any = "infer",
+        level: int | None = None,
+        rotation: dict[str, Any] | None = None,
+    ) -> None:
+        self.lost: Counter[str] = Counter()
+        self._source = source
+        self._link = source.link if link is None and source is not None else link
+        self._is_pcapng = writer_class(file, format) is PcapNgWriter
+        self._interfaces: tuple[InterfaceInfo, ...] = ()
+        self._latest = 0  # latest packet time so far, in nanoseconds
+        options: dict[str, Any] = {"format": format, "compression": compression, "level": level}
+        options["snaplen"] = snaplen or self._default_snaplen()
+        if self._is_pcapng:
+            options |= _section_of(source)
+        self._writer: _Writer = self._open(file, options, rotation)
+
+    def _default_snaplen(self) -> int:
+        if self._is_pcapng:
+            return _ALL_BYTES
+        return _MAX_DBUS if self._link is not None and self._link.type == _DBUS else MAX_SNAPLEN
+
+    def _open(self, file: Target, options: dict[str, Any], rotation: dict[str, Any] | None) -> _Writer:
+        link_type = ETHERNET if self._link is None else self._link.type
+        if rotation is None:
+            return open_writer(file, link_type, atomic=_is_path(file), **options)
+        if not isinstance(file, (str, os.PathLike)) or file == "-":
+            raise ValueError(f"{file!r} cannot be split into several files: give a path")
+        encoder_for(file, options["compression"], options["level"])  # checks them before the first file
+        return RotatingWriter(os.fsdecode(file), link_type=link_type, **rotation, **options)
+
+    @property
+    def packets_written(self) -> int:
+        """Number of packets so far; some may still be in memory."""
+        return self._writer.packets_written
+
+    @property
+    def files(self) -> tuple[str, ...] | None:
+        """Paths of the complete files of a rotation; None for a single file."""
+        return self._writer.files if isinstance(self._writer, RotatingWriter) else None
+
+    def add(self, batch: Batch) -> None:
+        """Write the packets of a batch, which may have none, and the interfaces that are new.
+
+        Parameters
+        ----------
+        batch : Batch
+            Needed only during the call.
+
+        Raises
+        ------
+        ValueError, OSError
+            As for `write_batch` of the writer. In pcap: the packets have several link types.
+        """
+        self._describe(batch.interfaces)
+        if not len(batch):
+            return
+        if self._is_pcapng:
+            self._latest = max(self._latest, int(batch["timestamp"].max()))
+        else:
+            self._check_link_types(batch)
+            self.lost["comments"] += len(batch.comments)
+        self._writer.write_batch(batch)
+
+    def _describe(self, interfaces: tuple[InterfaceInfo, ...]) -> None:
+        """Write the descriptions of the interfaces that are new."""
+        for info in interfaces[len(self._interfaces) :]:
+            self._writer.add_interface(info)
+        if len(interfaces) >= len(self._interfaces):
+            self._interfaces = interfaces  # with the latest counters
+
+    def _check_link_types(self, batch: Batch) -> None:
+        """Raise ValueError if the packets do not have the link type of the file."""
+        links = batch.links
+        if len({link.type for link in links}) > 1:
+            links = tuple([links[index] for index in np.unique(batch["interface"]).tolist()])
+        for link in links:
+            if self._link is not None and link.type != self._link.type:
+                raise ValueError(
+                    f"pcap has one link type for all packets, and these are of {link.type_name} where the "
+                    f"first interface is of {self._link.type_name}: use --format pcapng or format='pcapng'"
+                )
+
+    def close(self) -> None:
+        """Write what is known only at the end, and complete the file. A second call does nothing.
+
+        Raises
+        ------
+        OSError
+            A write failed; the file is discarded.
+        """
+        if not self._writer.closed:
+            try:
+                self._finish()
+            except BaseException:
+                self._writer.discard()
+                raise
+        self._writer.close()
+
+    def _finish(self) -> None:
+        """Write the interfaces without packets and the packet counters."""
+        if self._source is not None:
+            self._describe(self._source.interfaces)
+        for number, counters in enumerate(self._counters()):
+            if counters and not self._is_pcapng:
+                self.lost["packet counters"] += 1
+            elif counters:
+                limited = {name: min(max(value, 0), _MAX_COUNTER) for name, value in counters.items()}
+                self._writer.write_statistics(number, at=self._latest, **limited)
+        if not self._is_pcapng:
+            self.lost["interface descriptions"] += sum(map(_is_described, self._interfaces))
+
+    def _counters(self) -> list[dict[str, int]]:
+        """Return the packet counters of each interface, as arguments of `write_statistics`."""
+        counters = [_counters_of(info) for info in self._interfaces]
+        source = self._source
+        if source is not None and len(counters) == 1 and not counters[0]:
+            total = source.total_stats
+            if isinstance(source, LiveSource):
+                drops = source.link_drops
+                counters[0] = {
+                    "received": total.packets_received,
+                    "dropped": total.packets_dropped,
+                    "interface_dropped": drops.rx_missed_errors + drops.rx_fifo_errors,
+                }
+            elif total.packets_dropped:  # according to the packets of the file
+                counters[0] = {"dropped": total.packets_dropped}
+        return counters
+
+    def discard(self) -> None:
+        """Remove the file, which is not complete. After `close()` this does nothing."""
+        self._writer.discard()
+
+
+def _is_path(file: Target) -> bool:
+    return isinstance(file, (str, bytes, os.PathLike)) and os.fsdecode(file) != "-"
+
+
+def _section_of(source: Source | None) -> dict[str, str]:
+    """Return the comment, hardware and OS of a file's first section, as arguments of `PcapNgWriter`."""
+    if not isinstance(source, PcapSource) or not source.sections:
+        return {}
+    section = source.sections[0]
+    return {"comment": section.comment, "hardware": section.hardware, "os": section.os}
+
+
+def _counters_of(info: InterfaceInfo) -> dict[str, int]:
+    counters = {
+        "received": info.received,
+        "dropped": info.os_dropped,
+        "interface_dropped": info.interface_dropped,
+        "start": info.start,
+        "end": info.end,
+    }
+    return {name: value for name, value in counters.items() if value is not None}
+
+
+def _is_described(info: InterfaceInfo) -> bool:
+    """Return True if an interface has more than what pcap stores, a link type and a snaplen."""
+    return bool(
+        info.link.named or info.link.description or info.filter or info.os or info.hardware or info.comment
+    )

@@ -1,0 +1,202 @@
+"""Write packets to a file of any format."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from slimcap.io.compression.encoders import compression_of
+from slimcap.packet.batch import Batch
+from slimcap.sink.capture_file import CaptureFile
+from slimcap.sink.open_writer import Format, stem_and_endings
+from slimcap.sink.table_file import FORMATS, TableFile
+
+if TYPE_CHECKING:
+    from slimcap.io.target import Target
+    from slimcap.source.base import Source
+
+_CAPTURE_ENDINGS: Final = (".pcap", ".cap", ".dmp", ".pcapng", ".ntar")
+
+FileFormat = Format | Literal["parquet", "arrow", "csv"]
+"""Format of a file that `write` writes."""
+
+
+def write(
+    packets: Source | Batch | Iterable[Batch],
+    file: Target,
+    *,
+    format: FileFormat | None = None,
+    compression: str | None = "infer",
+    level: int | None = None,
+    snaplen: int | None = None,
+    columns: Iterable[str] | None = None,
+    payload: bool | None = None,
+    max_bytes: int | None = None,
+    max_seconds: int | None = None,
+    max_packets: int | None = None,
+    max_files: int | None = None,
+    overwrite: bool = False,
+    on_file: Callable[[str], object] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> int:
+    """Write packets to a file: pcap, pcapng, Parquet, Arrow or CSV.
+
+    pcapng files keep the interfaces, comments and packet counters that the source knows. Writes are atomic: a
+    path is written to under a temporary name and renamed when the file is complete. If the source raises, as
+    for a damaged capture file or Ctrl-C, the file is completed with all packets before, and the exception is
+    raised then. If writing fails there is no file.
+
+    Parameters
+    ----------
+    packets : Source, Batch or iterable of Batch
+        A source is read to its end, and stays open.
+    file : str, bytes, os.PathLike or binary file object
+        The file. File objects and "-", standard output, are for pcap and pcapng.
+    format : {"pcap", "pcapng", "parquet", "arrow", "csv"}, optional
+        Default: from the suffix of the path, before that of a compression; pcap for a file object and "-".
+    compression : str or None, default "infer"
+        Of pcap and pcapng as for `open_writer`: by default from the suffix of the path. Of Parquet "zstd",
+        "snappy", "gzip", "lz4" or None: by default zstd. Arrow and CSV files are not compressed.
+    level : int, optional
+        Compression level of pcap and pcapng. Default: that of the command-line tool of that name.
+    snaplen : int, optional
+        Maximum number of bytes to write of a packet to pcap and pcapng. Default: all of them.
+    columns : iterable of str, optional
+        Names of the columns of a table, in order: those of RECORD_DTYPE, "payload", and those of
+        `Batch.headers`. Default: those of RECORD_DTYPE except `offset`, and "payload".
+    payload : bool, optional
+        Include the payload in the default columns of a table. Default: True, except in CSV.
+    max_bytes, max_seconds, max_packets : int, optional
+        Limits of a file, after which the next one begins: `file` is then a template, as for `RotatingWriter`.
+        For pcap and pcapng. Default: one file.
+    max_files : int, optional
+        Maximum number of such files to keep. Default: all.
+    overwrite : bool, default False
+        Replace files that existed before; False: raise FileExistsError. A single file is always replaced.
+    on_file : callable, optional
+        Called with the path of each of several files once it is complete. Default: no callback.
+    progress : callable, optional
+        Called after each batch with the number of packets so far. Default: no callback.
+
+    Returns
+    -------
+    int
+        Number of packets written.
+
+    Raises
+    ------
+    ValueError
+        The suffix is not that of a format, an option is not one of the format, or a value is out of range.
+    OSError
+        The file cannot be written.
+    ImportError
+        A package is not installed that the format or the compression requires.
+
+    Examples
+    --------
+    >>> with slimcap.open_file("trace.pcap.gz", filter="tcp port 443") as source:
+    ...     count = slimcap.write(source, "https.pcapng.zst")
+    >>> slimcap.write(batch, "packets.parquet", columns=["timestamp", "src", "dst", "total_len"])
+    1000
+    """
+    limits = {"max_bytes": max_bytes, "max_seconds": max_seconds, "max_packets": max_packets}
+    rotation = {"max_files": max_files, "on_file": on_file, "overwrite": overwrite or None}
+    kind = _format_of(file) if format is None else format
+    table = {"columns": columns, "payload": payload}
+    capture = {"level": level, "snaplen": snaplen, **limits, **rotation}
+    _refuse(kind, table if kind not in FORMATS else capture)
+    source, batches = _read(packets)
+    output: TableFile | CaptureFile
+    if kind in FORMATS:
+        output = _open_table(file, kind, columns, payload, compression)
+    else:
+        split = any(value is not None for value in limits.values())
+        if not split:
+            _refuse("a single file", rotation)
+        first = next(batches, None) if source is None else None
+        batches = batches if first is None else itertools.chain((first,), batches)
+        output = CaptureFile(
+            file,
+            source,
+            link=first.links[0] if first is not None and first.links else None,
+            format=kind,  # type: ignore[arg-type]
+            snaplen=snaplen,
+            compression=compression,
+            level=level,
+            rotation={**limits, **rotation, "overwrite": overwrite} if split else None,
+        )
+        del first
+    return _copy(batches, output, progress)
+
+
+def _copy(
+    batches: Iterator[Batch], output: TableFile | CaptureFile, progress: Callable[[int], object] | None
+) -> int:
+    """Write all batches; complete the file also if getting them raises."""
+    failure: BaseException | None = None
+    with output:
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                break
+            except BaseException as error:
+                failure = error
+                break
+            output.add(batch)
+            del batch  # return a ring's block before waiting for the next one
+            if progress is not None:
+                progress(output.packets_written)
+    if failure is not None:
+        raise failure
+    return output.packets_written
+
+
+def _format_of(file: Target) -> Any:
+    """Return the format for the suffix of a path."""
+    if not isinstance(file, (str, bytes, os.PathLike)) or os.fsdecode(file) == "-":
+        return "pcap"
+    suffix = stem_and_endings(file)[1].lower()
+    if suffix[1:] in FORMATS and compression_of(os.fsdecode(file)) is None:
+        return suffix[1:]
+    if suffix not in _CAPTURE_ENDINGS:
+        endings = ", ".join((*_CAPTURE_ENDINGS, *(f".{name}" for name in FORMATS)))
+        raise ValueError(f"{os.fsdecode(file)!r} ends in none of {endings}: give the format")
+    return "pcapng" if suffix in (".pcapng", ".ntar") else "pcap"
+
+
+def _refuse(what: str, options: dict[str, Any]) -> None:
+    """Raise ValueError if one of the options is given: they are not options of `what`."""
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"{name} is not an option of {what}")
+
+
+def _open_table(
+    file: Target, kind: str, columns: Iterable[str] | None, payload: bool | None, compression: str | None
+) -> TableFile:
+    if not isinstance(file, (str, bytes, os.PathLike)):
+        raise ValueError(f"{kind} is written to a path, not to {type(file).__name__}")
+    if compression == "infer":
+        compression = "zstd"
+    elif kind != "parquet" and compression is not None:
+        raise ValueError(f"{kind} files are not compressed: compression is None")
+    return TableFile(
+        os.fsdecode(file),
+        columns,
+        format=kind,  # type: ignore[arg-type]
+        payload=kind != "csv" if payload is None else payload,
+        compression=compression or "none",  # type: ignore[arg-type]
+    )
+
+
+def _read(packets: Source | Batch | Iterable[Batch]) -> tuple[Source | None, Iterator[Batch]]:
+    """Return the source, None if it is not one, and the batches."""
+    if isinstance(packets, Batch):
+        return None, iter((packets,))
+    if hasattr(packets, "batches"):
+        source = cast("Source", packets)
+        return source, source.batches()
+    return None, iter(packets)
