@@ -264,7 +264,7 @@ cdef class FileReader:
         return kind(*self._error[1:])
 
     cdef object compression(self):
-        """Return the name of the compression, or None. A skippable frame at the start does not tell it yet."""
+        """Return the name of the compression, or None; that of zstd and lz4 is known once data was read."""
         return None if self._decompressor is None else self._decompressor.name
 
     cdef void ignore_filter(self) noexcept:
