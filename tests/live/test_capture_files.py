@@ -6,23 +6,26 @@ import signal
 import struct
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import slimcap
 from support.capture_command import (
+    StartCapture,
     all_kinds,
     holds_packets,
     numbered_frames,
     payloads_in,
     totals,
 )
-from support.cli import PATIENCE
+from support.cli import PATIENCE, NeedTool
+from support.netns import Veth
 from support.threads import wait_until
 
 
-def test_snaplen_truncates_packets_in_the_file(veth, capture, tmp_path):
+def test_snaplen_truncates_packets_in_the_file(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:
     path = tmp_path / "out.pcap"
     running = capture("--snaplen", "50", "-n", "3", "-w", path)
     sent = numbered_frames(veth, 3, size=100)
@@ -34,7 +37,9 @@ def test_snaplen_truncates_packets_in_the_file(veth, capture, tmp_path):
     assert struct.unpack_from("=I", path.read_bytes(), 16) == (50,)
 
 
-def test_file_is_that_of_tcpdump(veth, capture, need_tool, tmp_path):
+def test_file_is_that_of_tcpdump(
+    veth: Veth, capture: StartCapture, need_tool: NeedTool, tmp_path: Path
+) -> None:
     ours, theirs = tmp_path / "ours.pcap", tmp_path / "theirs.pcap"
     tcpdump = need_tool("tcpdump")
     sent = all_kinds(veth) * 20
@@ -53,7 +58,7 @@ def test_file_is_that_of_tcpdump(veth, capture, need_tool, tmp_path):
         peer.kill()
         peer.wait()
 
-    def read_by_tcpdump(path):
+    def read_by_tcpdump(path: Path) -> bytes:
         command = [tcpdump, "-r", path, "-t", "-nn", "-e", "-xx"]
         return subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE).stdout
 
@@ -65,7 +70,7 @@ def test_file_is_that_of_tcpdump(veth, capture, need_tool, tmp_path):
     assert np.abs(apart).max() < 10**9
 
 
-def test_file_on_standard_output(veth, capture):
+def test_file_on_standard_output(veth: Veth, capture: StartCapture) -> None:
     running = capture("-w", "-", "-n", "3")
     sent = numbered_frames(veth, 3)
     veth.send(sent)
@@ -75,7 +80,7 @@ def test_file_on_standard_output(veth, capture):
     assert out.endswith(sent[-1])
 
 
-def test_file_of_more_than_the_ring_holds(veth, capture, tmp_path):
+def test_file_of_more_than_the_ring_holds(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:
     """Blocks are released as they are written."""
     path = tmp_path / "out.pcap"
     running = capture("-w", path)
@@ -92,7 +97,9 @@ def test_file_of_more_than_the_ring_holds(veth, capture, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signal_leaves_a_complete_file(veth, capture, tmp_path, number):
+def test_signal_leaves_a_complete_file(
+    veth: Veth, capture: StartCapture, tmp_path: Path, number: int
+) -> None:
     path = tmp_path / "out.pcap"
     running = capture("-w", path)
     sent = numbered_frames(veth, 1000)
@@ -102,7 +109,7 @@ def test_signal_leaves_a_complete_file(veth, capture, tmp_path, number):
     assert payloads_in(path) == sent
 
 
-def test_repeated_signal_leaves_a_complete_file(veth, capture, tmp_path):
+def test_repeated_signal_leaves_a_complete_file(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:
     """As timeout(1) sends it."""
     path = tmp_path / "out.pcap"
     running = capture("-w", path)
@@ -115,7 +122,7 @@ def test_repeated_signal_leaves_a_complete_file(veth, capture, tmp_path):
     assert payloads_in(path) == sent
 
 
-def test_hangup_is_ignored_under_nohup(veth, capture, tmp_path):
+def test_hangup_is_ignored_under_nohup(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:
     path = tmp_path / "out.pcap"
     running = capture("-w", path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     running.interrupt(signal.SIGHUP)
@@ -126,18 +133,18 @@ def test_hangup_is_ignored_under_nohup(veth, capture, tmp_path):
     assert running.end() == (0, b"", totals(1))
 
 
-def test_interrupt_while_idle(capture):
+def test_interrupt_while_idle(capture: StartCapture) -> None:
     running = capture()
     time.sleep(0.1)
     start = time.monotonic()
     running.interrupt()
-    assert running.process.stderr.readline() == b"0 packets captured\n"
+    assert running.stderr.readline() == b"0 packets captured\n"
     # It takes less than 0.1 s; more only on a machine that has no time for us.
     assert time.monotonic() - start < 2
     assert running.end()[0] == 0
 
 
-def test_second_interrupt_kills_while_the_output_pipe_is_full(veth, capture):
+def test_second_interrupt_kills_while_the_output_pipe_is_full(veth: Veth, capture: StartCapture) -> None:
     running = capture("--json")
     for _ in range(5):
         veth.send(numbered_frames(veth, 400))  # more lines than a pipe holds

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +16,14 @@ from slimcap import (
     SocketSource,
     read,
 )
+from support.cli import NeedTool
+from support.netns import Veth
 from support.traffic import (
     ALL,
     GROUP,
     OTHER,
+    LiveSource,
+    OpenSource,
     arp,
     collect,
     ethernet,
@@ -29,7 +35,9 @@ from support.traffic import (
 )
 
 
-def test_packets_are_those_of_tcpdump(veth, opened, need_tool, tmp_path):
+def test_packets_are_those_of_tcpdump(
+    veth: Veth, opened: OpenSource, need_tool: NeedTool, tmp_path: Path
+) -> None:
     path = tmp_path / "tcpdump.pcap"
     frames = [
         *frames_of(40, 100), arp(), ethernet(udp6(), 0x86DD), tagged(ethernet(udp(1)), 5),
@@ -68,7 +76,7 @@ def test_packets_are_those_of_tcpdump(veth, opened, need_tool, tmp_path):
         assert abs(int(row["timestamp"]) - mine.timestamp) < 5 * 10**9
 
 
-def wait_for_stamps(veth, sources):
+def wait_for_stamps(veth: Veth, sources: Sequence[LiveSource]) -> None:
     """Packets are stamped as they come in only some time after the first socket asks for it; until then, each
     socket does it for itself (net_enable_timestamp, which may leave it to a work queue)."""
     for _ in range(200):
@@ -79,7 +87,7 @@ def wait_for_stamps(veth, sources):
     pytest.fail("packets are not stamped as they come in")
 
 
-def test_records_of_both_sources_are_equal(veth):
+def test_records_of_both_sources_are_equal(veth: Veth) -> None:
     for end in ("left", "right"):
         veth.namespace.ip(f"link set {end} mtu 60000")
     frames = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -20,6 +20,7 @@ SMALL = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 0.001}
 
 
 LiveSource: TypeAlias = RingSource | SocketSource
+OpenSource: TypeAlias = Callable[..., LiveSource]  # the fixture `opened`
 
 # ---- frames
 
