@@ -22,6 +22,7 @@ from support.capture_command import (
 )
 from support.cli import PATIENCE, NeedTool
 from support.netns import Veth
+from support.peers import listening_tcpdump, run_peer
 from support.threads import wait_until
 
 
@@ -43,24 +44,19 @@ def test_file_is_that_of_tcpdump(
     ours, theirs = tmp_path / "ours.pcap", tmp_path / "theirs.pcap"
     tcpdump = need_tool("tcpdump")
     sent = all_kinds(veth) * 20
-    command = f"{tcpdump} -i right -w {theirs} -U -n -Z root --immediate-mode --nano -s 2000"
-    with veth.namespace.inside():
-        peer = subprocess.Popen(command.split(), stderr=subprocess.PIPE, text=True)
-    try:
-        assert "listening on" in peer.stderr.readline()
+    with (
+        veth.namespace.inside(),
+        listening_tcpdump(tcpdump, "right", theirs, "--nano", "-s", "2000") as peer,
+    ):
         running = capture("--everything", "--snaplen", "2000", "-n", str(len(sent)), "-w", ours)
         veth.send(sent)
         assert running.end() == (0, b"", totals(len(sent)))
         wait_until(lambda: theirs.exists() and theirs.stat().st_size >= ours.stat().st_size, PATIENCE)
         peer.send_signal(signal.SIGINT)
         assert f"{len(sent)} packets captured" in peer.communicate(timeout=PATIENCE)[1]
-    finally:
-        peer.kill()
-        peer.wait()
 
     def read_by_tcpdump(path: Path) -> bytes:
-        command = [tcpdump, "-r", path, "-t", "-nn", "-e", "-xx"]
-        return subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE).stdout
+        return run_peer(tcpdump, "-r", path, "-t", "-nn", "-e", "-xx").stdout
 
     text = read_by_tcpdump(ours)
     assert text.count(b"0x0000:") == len(sent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from slimcap import (
 )
 from support.cli import NeedTool
 from support.netns import Veth
+from support.peers import listening_tcpdump
 from support.traffic import (
     ALL,
     GROUP,
@@ -43,27 +43,15 @@ def test_packets_are_those_of_tcpdump(
         *frames_of(40, 100), arp(), ethernet(udp6(), 0x86DD), tagged(ethernet(udp(1)), 5),
         tagged(tagged(ethernet(udp(2)), 6), 0, 0x88A8), ethernet(udp(3, 300)),
     ]  # fmt: skip
-    command = (
-        f"{need_tool('tcpdump')} -i right -w {path} -U -n -Z root --immediate-mode -s 128 -c {len(frames)}"
-    )
     source = opened(auto_filter=False, snaplen=128)
-    with veth.namespace.inside():
-        tcpdump = subprocess.Popen(command.split(), stderr=subprocess.PIPE, text=True)
-    try:
-        said = tcpdump.stderr.readline()
-        while said and "listening on" not in said:
-            if (
-                "Couldn't change to" in said
-            ):  # it gives up privileges even as root, which `unshare -Ur` forbids
-                pytest.skip(said.strip())
-            said = tcpdump.stderr.readline()
+    options = ("-s", "128", "-c", str(len(frames)))
+    with (
+        veth.namespace.inside(),
+        listening_tcpdump(need_tool("tcpdump"), "right", path, *options) as tcpdump,
+    ):
         veth.send(frames)
         got = collect(source, len(frames))
         tcpdump.wait(10)
-    finally:
-        tcpdump.kill()
-        tcpdump.wait()
-        tcpdump.stderr.close()
     theirs = read(path)
     assert len(theirs) == len(got) == len(frames)
     for i, mine in enumerate(got):
