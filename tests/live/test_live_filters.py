@@ -12,7 +12,7 @@ from slimcap import (
     NO_IP,
     FilterError,
 )
-from slimcap.filter import check, compile_expression
+from slimcap.filter import Direction, check, compile_expression
 from support.bpf_oracles import ETHERNET, LD, RAW, TAG_PRESENT, kernel_accepts, parse_dump
 from support.cli import NeedTool
 from support.netns import Namespace, Veth
@@ -109,7 +109,7 @@ def test_live_expressions_ask_the_kernel_for_the_tag(veth: Veth, need_tool: Need
 @pytest.mark.parametrize("options", [{}, {"filter": "udp"}, {"auto_filter": False}], ids=str)
 @pytest.mark.parametrize("direction", ["in", "out", "both"])
 def test_direction_selects_received_or_sent_packets(
-    veth: Veth, opened: OpenSource, direction: str, options: dict[str, Any]
+    veth: Veth, opened: OpenSource, direction: Direction, options: dict[str, Any]
 ) -> None:
     source = opened(direction=direction, **options)
     came = [ethernet(udp(i)) for i in range(3)]
@@ -128,7 +128,7 @@ def test_direction_selects_received_or_sent_packets(
 
 @pytest.mark.parametrize(("direction", "types"), [("in", [0]), ("out", [4]), ("both", [4, 0])])
 def test_direction_on_the_loopback_interface(
-    namespace: Namespace, kind: type[LiveSource], direction: str, types: list[int]
+    namespace: Namespace, kind: type[LiveSource], direction: Direction, types: list[int]
 ) -> None:
     """The loopback interface delivers each packet twice, once in each direction."""
     namespace.ip("link set lo up")

@@ -106,7 +106,7 @@ def test_forked_process_leaves_the_capture_alone(veth: Veth, opened: OpenSource)
     def child() -> bool:
         nonlocal batch
         data = bytes(batch.payload(0))
-        batch = None
+        del batch
         with pytest.raises(RuntimeError, match="forked"):
             source.next_batch(timeout=1)
         source.unblock()

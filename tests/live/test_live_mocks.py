@@ -52,7 +52,7 @@ OpenTwins: TypeAlias = Callable[..., Twins]
 TWINS = [(RingSource, MockRingSource), (SocketSource, MockSocketSource)]
 
 
-RING = {"block_size": 1 << 16, "num_blocks": 16}
+RING: dict[str, Any] = {"block_size": 1 << 16, "num_blocks": 16}
 
 
 FRAMES = [
@@ -112,7 +112,7 @@ PROTOCOL = [(0x20, 0, 0, 0xFFFFF000), (0x15, 0, 1, 0x0800), (6, 0, 0, 262144), (
 LENGTH = [(0x80, 0, 0, 0), (0x35, 0, 1, 70), (6, 0, 0, 262144), (6, 0, 0, 0)]
 
 
-OPTIONS = [
+OPTIONS: list[dict[str, Any]] = [
     {},
     {"auto_filter": False},
     {"auto_filter": False, "snaplen": 60},
@@ -177,7 +177,7 @@ def traffic(veth: Veth, frames: Sequence[bytes] = FRAMES, sent: Sequence[bytes] 
 def assert_same(real: list[Got], mock: list[Got]) -> None:
     """Compare all columns except `timestamp` and `offset`, and the payloads."""
     assert payloads(real) == payloads(mock)
-    for name in set(RECORD_DTYPE.names) - {"offset", "timestamp"}:
+    for name in set(RECORD_DTYPE.names or ()) - {"offset", "timestamp"}:
         assert [one.record[name] for one in real] == [one.record[name] for one in mock], name
     assert all(abs(a.timestamp - b.timestamp) < 60 * 10**9 for a, b in zip(real, mock, strict=True))
 
@@ -223,7 +223,12 @@ def test_frames_cut_at_every_length(veth: Veth, twins: OpenTwins, with_tag: bool
 def test_packets_around_the_size_of_a_block(veth: Veth, size: int) -> None:
     for end in ("left", "right"):
         veth.namespace.ip(f"link set {end} mtu 60000")
-    options = {"block_size": PAGE, "num_blocks": 8, "auto_filter": False, "block_timeout": 0.005}
+    options: dict[str, Any] = {
+        "block_size": PAGE,
+        "num_blocks": 8,
+        "auto_filter": False,
+        "block_timeout": 0.005,
+    }
     frames = [ethernet(udp(1)), ethernet(bytes(size - 14)), ethernet(udp(3))]
     with veth.namespace.inside(), RingSource("right", **options) as live, MockRingSource(**options) as mock:
         for frame in frames:
@@ -256,7 +261,7 @@ def test_mock_of_a_tun_device(namespace: Namespace) -> None:
 
 def test_full_mock_drops_as_the_kernel_does(veth: Veth) -> None:
     """Compares the counters of packets, drops and freezes."""
-    options = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 10}
+    options: dict[str, Any] = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 10}
     frames = frames_of(200)
     with veth.namespace.inside():
         live = RingSource("right", **options)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from slimcap import FilterError, RecordFlag, RingExhausted, RingSource, Stats
+from slimcap import Batch, FilterError, RecordFlag, RingExhausted, RingSource, Stats
 from support.netns import Veth
 from support.traffic import (
     LEFT,
@@ -131,7 +131,7 @@ def test_block_timeout_delivers_a_single_packet(veth: Veth, opened: OpenRing, bl
 def test_ring_exhausted_while_all_blocks_are_held(veth: Veth, opened: OpenRing) -> None:
     source = opened(block_size=PAGE, num_blocks=4, block_timeout=0.001)
     frames = frames_of(100, 500)
-    held = []
+    held: list[Batch] = []
     sent = 0
 
     def read_and_hold() -> None:
@@ -177,7 +177,7 @@ def test_ring_exhausted_by_one_view(veth: Veth, opened: OpenRing) -> None:
 
 def test_blocks_released_out_of_order(veth: Veth, opened: OpenRing) -> None:
     source = opened(**SMALL | {"num_blocks": 3})
-    held = []
+    held: list[Batch | None] = []
     for i in range(3):
         veth.send([ethernet(udp(i))])
         held.append(source.next_batch(timeout=10))

@@ -18,7 +18,7 @@ OpenSocket: TypeAlias = Callable[..., SocketSource]
 @pytest.fixture
 def opened(veth: Veth) -> Iterator[OpenSocket]:
     """Opens a SocketSource at the right end of the veth pair."""
-    sources = []
+    sources: list[SocketSource] = []
 
     def open_socket(**options: Any) -> SocketSource:
         with veth.namespace.inside():
@@ -35,7 +35,8 @@ def test_batches_have_the_batch_size(veth: Veth, opened: OpenSocket, batch_size:
     source = opened(batch_size=batch_size)
     frames = frames_of(200)
     veth.send(frames)
-    sizes, got = [], []
+    sizes: list[int] = []
+    got: list[bytes] = []
     while len(got) < 200:
         batch = source.next_batch(timeout=10)
         sizes.append(len(batch))

@@ -61,7 +61,7 @@ def test_unblock_wakes_the_reader_at_once(opened: OpenSource, background: type[B
     source = opened()
     took = []
     for _ in range(15):
-        woken = []
+        woken: list[float] = []
 
         def wait(woken: list[float] = woken) -> None:
             with pytest.raises(CaptureUnblocked):
@@ -91,7 +91,8 @@ def test_second_reader_is_refused(opened: OpenSource, background: type[Backgroun
 def test_timeouts_lose_nothing(veth: Veth, opened: OpenSource) -> None:
     source = opened(timeout=0.005)
     frames = frames_of(60)
-    got, timeouts = [], 0
+    got: list[bytes] = []
+    timeouts = 0
     end = time.monotonic() + 10
     while len(got) < 60 and time.monotonic() < end:
         if timeouts % 3 == 0 and frames:
@@ -218,7 +219,8 @@ def test_close_during_traffic(veth: Veth, opened: OpenSource, background: type[B
     sending = background(send)
     try:
         for i in range(25):
-            source, kept = opened(), []
+            source = opened()
+            kept: list[View] = []
             reading = background(lambda source=source, kept=kept: read(source, kept))
             time.sleep(0.004 * (i % 7))
             if i % 3 == 0:

@@ -16,7 +16,7 @@ from slimcap import RingSource, SocketSource, Source
 LEFT, RIGHT = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 OTHER, ALL, GROUP = bytes.fromhex("020000000099"), b"\xff" * 6, bytes.fromhex("01005e000001")
 PAGE = os.sysconf("SC_PAGESIZE")
-SMALL = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 0.001}
+SMALL: dict[str, Any] = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 0.001}
 
 
 LiveSource: TypeAlias = RingSource | SocketSource
