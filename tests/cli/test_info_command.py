@@ -16,6 +16,7 @@ from slimcap.cli.main import main
 from support.builders.pcap import START
 from support.builders.pcapng import Ng
 from support.cli import NeedTool, run_slimcap
+from support.dissections import pcapng_samples
 from support.peers import run_peer
 from support.samples import DATA, GOOD
 
@@ -84,16 +85,12 @@ def test_capinfos_finds_times_in_most_samples(capinfos: dict[str, dict[str, str]
 def test_packets_of_each_interface_match_tshark(
     name: str, data_path: Path, need_tool: NeedTool, info: RunInfo
 ) -> None:
-    fields = ["-T", "fields", "-e", "frame.interface_id", "-e", "frame.section_number"]
-    file = data_path / name
-    listed = run_peer(need_tool("tshark"), "-n", "-r", file, *fields, reads=[file]).stdout.decode()
-    (found,) = info(file)
+    (found,) = info(data_path / name)
     packets = [one["packets"] for one in found["interfaces"]]
-    # Rows without an interface are custom blocks.
-    numbers = Counter(line.split("\t")[0] for line in listed.splitlines() if line[0] != "\t")
+    numbers = Counter(packet.interface[1] for packet in pcapng_samples(need_tool("tshark"))[name])
     assert sum(packets) == numbers.total() == found["packets"]
     if len(found["sections"]) == 1:
-        assert packets == [numbers[str(number)] for number in range(len(packets))]
+        assert packets == [numbers[number] for number in range(len(packets))]
 
 
 # ---- metadata

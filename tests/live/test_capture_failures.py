@@ -36,7 +36,8 @@ def test_full_standard_output_fails(veth: Veth, capture: StartCapture) -> None:
     with open("/dev/full", "wb") as full:
         running = capture("-n", "1", stdout=full)
         veth.send(numbered_frames(veth, 1))
-        assert running.end() == (1, None, totals(0, 1) + "slimcap: write error: No space left on device\n")
+        code, _, err = running.end()
+    assert (code, err) == (1, totals(0, 1) + "slimcap: write error: No space left on device\n")
 
 
 def test_file_size_limit_fails(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import struct
 import subprocess
@@ -83,7 +84,7 @@ def test_file_of_more_than_the_ring_holds(veth: Veth, capture: StartCapture, tmp
     sent = numbered_frames(veth, 500, size=1200)
     for n in range(1, 21):  # 13 MB through 4
         veth.send(sent)
-        wait_until(lambda n=n: holds_packets(path, 500 * n, len(sent[0])), PATIENCE)
+        wait_until(functools.partial(holds_packets, path, 500 * n, len(sent[0])), PATIENCE)
     running.interrupt()
     assert running.end() == (0, b"", totals(10_000))
     assert payloads_in(path) == sent * 20

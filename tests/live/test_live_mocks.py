@@ -304,7 +304,7 @@ def headers_of(batch: Batch) -> list[tuple[int, ...]]:
     """Return the headers of the packets in a block, without time and flow hash."""
     block = bytes(batch.data)
     version, to_priv, status, count, at, used = struct.unpack_from("=6I", block)
-    found = [(version, to_priv, status & 0xFFFF, count, at, used)]
+    found: list[tuple[int, ...]] = [(version, to_priv, status & 0xFFFF, count, at, used)]
     for _ in range(count):
         header = struct.unpack_from("=IIIIIIHHIIHH8x", block, at)
         address = struct.unpack_from("=HHiHB", block, at + 48)

@@ -101,7 +101,7 @@ def test_total_bytes_of_whole_and_partial_blocks(
     source = opened(snaplen=40)
     frames = frames_of(50, 100)
     veth.send(frames)
-    sizes = []
+    sizes: list[Batch] = []
     while sum(len(batch) for batch in sizes) < 50:
         sizes.append(source.next_batch(max_packets, timeout=10))
         assert sizes[-1].total_bytes == sizes[-1]["total_len"].sum()

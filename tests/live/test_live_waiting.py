@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import time
 from typing import NoReturn
@@ -221,7 +222,7 @@ def test_close_during_traffic(veth: Veth, opened: OpenSource, background: type[B
         for i in range(25):
             source = opened()
             kept: list[View] = []
-            reading = background(lambda source=source, kept=kept: read(source, kept))
+            reading = background(functools.partial(read, source, kept))
             time.sleep(0.004 * (i % 7))
             if i % 3 == 0:
                 source.unblock()

@@ -84,8 +84,8 @@ def listening_tcpdump(
     tcpdump: str, interface: str, path: Path, *options: str
 ) -> Iterator[subprocess.Popen[str]]:
     """Have tcpdump capture into a file from now on; skip if it cannot."""
-    command = [tcpdump, "-i", interface, "-w", path, "-U", "-n", "-Z", "root", "--immediate-mode", *options]
-    with running_peer(*command) as process:
+    to_file = ("-i", interface, "-w", path, "-U", "-n", "-Z", "root", "--immediate-mode")
+    with running_peer(tcpdump, *to_file, *options) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "listening on" in line:
