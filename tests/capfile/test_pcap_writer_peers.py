@@ -22,11 +22,8 @@ def mixed_out(data_path, tmp_path):
 def test_tshark_reads_the_same(mixed_out, need_tool):
     batch = read(mixed_out)
     fields = ("-e", "frame.time_epoch", "-e", "frame.len", "-e", "frame.cap_len")
-    lines = (
-        run_peer(need_tool("tshark"), "-n", "-r", str(mixed_out), "-T", "fields", *fields)
-        .stdout.decode()
-        .splitlines()
-    )
+    done = run_peer(need_tool("tshark"), "-n", "-r", mixed_out, "-T", "fields", *fields, reads=[mixed_out])
+    lines = done.stdout.decode().splitlines()
     assert len(batch) == len(lines) > 0
     for line, (time, _, total, captured, *_) in zip(lines, batch.records.tolist(), strict=True):
         seconds, fraction, *lengths = re.split(r"[.\t]", line)
@@ -36,16 +33,15 @@ def test_tshark_reads_the_same(mixed_out, need_tool):
 
 def test_tcpdump_reads_the_same_times(mixed_out, need_tool):
     batch = read(mixed_out)
-    options = ("-n", "-tt", "--nano", "-e", "-r", str(mixed_out))
-    times = re.findall(r"^(\d+)\.(\d{9}) ", run_peer(need_tool("tcpdump"), *options).stdout.decode(), re.M)
+    done = run_peer(need_tool("tcpdump"), "-n", "-tt", "--nano", "-e", "-r", mixed_out, reads=[mixed_out])
+    times = re.findall(r"^(\d+)\.(\d{9}) ", done.stdout.decode(), re.M)
     assert [int(seconds) * SECOND + int(fraction) for seconds, fraction in times] == batch[
         "timestamp"
     ].tolist()
     assert len(times) > 0
 
 
-def test_libpcap_writes_the_same_bytes(mixed_out, tmp_path, need_tool):
+def test_libpcap_writes_the_same_bytes(mixed_out, need_tool):
     """tcpdump copies the file through libpcap, byte for byte."""
-    copy = tmp_path / "copy.pcap"
-    run_peer(need_tool("tcpdump"), "-n", "--nano", "-r", str(mixed_out), "-w", str(copy))
-    assert copy.read_bytes() == mixed_out.read_bytes()
+    done = run_peer(need_tool("tcpdump"), "-n", "--nano", "-r", mixed_out, "-w", "-", reads=[mixed_out])
+    assert done.stdout == mixed_out.read_bytes()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-from typing import NamedTuple
 
 import pytest
 
@@ -12,41 +10,13 @@ import slimcap
 from slimcap import PcapSource, read
 from support.batches import payloads_of, rows_of
 from support.capfiles import PCAPNG_FILES, PCAPNG_TWINS, blocks_of
+from support.dissections import pcapng_samples
 from support.peers import run_peer
-
-
-class Seen(NamedTuple):
-    """A packet as tshark reads it."""
-
-    time: int
-    total_len: int
-    cap_len: int
-    interface: tuple[str, str]  # section, and index in it
-    comments: str
-    data: bytes
-
-
-def seen_by_tshark(tshark, path):
-    """Return the packets; tshark gives the numbers and the bytes in two formats."""
-    fields = ["time_epoch", "len", "cap_len", "section_number", "interface_id", "comment"]
-    arguments = [part for field in fields for part in ("-e", f"frame.{field}")]
-    command = [tshark, "-n", "-r", str(path), "-Y", "frame.interface_id"]
-    table = run_peer(*command, "-T", "fields", "-E", "aggregator=\x1f", *arguments, reads=[path])
-    raw = run_peer(*command, "-T", "jsonraw", reads=[path])
-    frames = json.loads(raw.stdout, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
-    packets = []
-    for line, frame in zip(table.stdout.decode().splitlines(), frames, strict=True):
-        time, total, captured, section, interface, comment = line.split("\t")
-        seconds, _, fraction = (time or "0.0").partition(".")
-        ns = int(seconds) * 10**9 + int(fraction.ljust(9, "0"))
-        data = bytes.fromhex(frame["_source"]["layers"]["frame_raw"][0])
-        packets.append(Seen(ns, int(total), int(captured), (section, interface), comment, data))
-    return packets
 
 
 @pytest.mark.parametrize("name", [name for name in PCAPNG_FILES if name != "resolutions.pcapng"])
 def test_tshark_reads_the_same_packets(name, data_path, need_tool):
-    seen = seen_by_tshark(need_tool("tshark"), data_path / name)
+    seen = pcapng_samples(need_tool("tshark"))[name]
     with PcapSource(data_path / name) as source:
         batch = slimcap.concat(source.batches())
     assert len(batch) == len(seen) == sum(block.is_packet for block in blocks_of(PCAPNG_FILES[name]))
@@ -64,8 +34,8 @@ def test_tshark_reads_the_same_packets(name, data_path, need_tool):
 
 def test_tshark_reads_the_same_times(data_path, need_tool):
     """Its arithmetic is not exact for all resolutions: most must agree."""
-    path = data_path / "resolutions.pcapng"
-    seen, ours = seen_by_tshark(need_tool("tshark"), path), read(path)["timestamp"].tolist()
+    seen = pcapng_samples(need_tool("tshark"))["resolutions.pcapng"]
+    ours = read(data_path / "resolutions.pcapng")["timestamp"].tolist()
     assert len(seen) == len(ours) > 200
     assert sum(packet.time == time for packet, time in zip(seen, ours, strict=True)) > 150
 

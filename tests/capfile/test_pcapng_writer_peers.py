@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 from slimcap import Batch, PcapNgWriter, read
@@ -18,8 +19,8 @@ def test_tshark_reads_the_same(data_path, tmp_path, need_tool):
         writer.write_batch(named.with_comments({0: "first", 5: "a\nb"}))
     names = ("frame.time_epoch", "frame.len", "frame.cap_len", "frame.interface_name", "frame.comment")
     fields = [part for name in names for part in ("-e", name)]
-    lines = run_peer(need_tool("tshark"), "-n", "-r", str(path), "-T", "json", *fields).stdout.decode()
-    found = [packet["_source"]["layers"] for packet in json.loads(lines)]
+    done = run_peer(need_tool("tshark"), "-n", "-r", path, "-T", "json", *fields, reads=[path])
+    found = [packet["_source"]["layers"] for packet in json.loads(done.stdout)]
     assert len(found) == len(batch) > 0
     for layers, row in zip(found, batch.records, strict=True):
         seconds, fraction = layers["frame.time_epoch"][0].split(".")
@@ -35,12 +36,14 @@ def test_tshark_reads_the_same(data_path, tmp_path, need_tool):
 
 def test_libpcap_reads_what_it_reads_from_pcap(data_path, tmp_path, need_tool):
     """tcpdump makes the same file of the pcapng file and of its classic twin."""
-    path, copy, wanted = tmp_path / "out.pcapng", tmp_path / "copy.pcap", tmp_path / "wanted.pcap"
+    path, twin = tmp_path / "out.pcapng", data_path / "mixed_ns.pcap"
     with PcapNgWriter(path) as writer:
-        writer.write_batch(read(data_path / "mixed_ns.pcap"))
-    for source, to in ((path, copy), (data_path / "mixed_ns.pcap", wanted)):
-        run_peer(need_tool("tcpdump"), "-n", "--nano", "-r", str(source), "-w", str(to)).stdout.decode()
-    assert copy.read_bytes() == wanted.read_bytes()
+        writer.write_batch(read(twin))
+    copy, wanted = (
+        run_peer(need_tool("tcpdump"), "-n", "--nano", "-r", file, "-w", "-", reads=[file]).stdout
+        for file in (path, twin)
+    )
+    assert copy == wanted
 
 
 def test_capinfos_reads_interface_options(tmp_path, need_tool):
@@ -50,7 +53,7 @@ def test_capinfos_reads_interface_options(tmp_path, need_tool):
             ETHERNET, snaplen=96, comment="a\nb", filter="udp", hardware="a card", os="Linux"
         )
         writer.write_batch(linked([b"x" * 200]))
-    capinfos = run_peer(need_tool("capinfos"), "-I", path).stdout.decode()
+    capinfos = run_peer(need_tool("capinfos"), "-I", path, reads=[path]).stdout.decode()
     for line in ("Hardware = a card", "Operating system = Linux", "Capture length = 96", "Comment = a"):
         assert line in capinfos
 
@@ -60,16 +63,16 @@ def test_tshark_reads_comments_in_several_options(tmp_path, need_tool):
     with PcapNgWriter(path, comment=text) as writer:
         writer.add_interface(ETHERNET, comment=text)
         writer.write_batch(linked([b"abc"] * 3).with_comments({1: text}))
-    run_peer(need_tool("tshark"), "-r", path).stdout.decode()
+    run_peer(need_tool("tshark"), "-r", path, reads=[path])
 
 
 def test_editcap_and_capinfos_read_it(data_path, tmp_path, need_tool):
-    path, copy = tmp_path / "out.pcapng", tmp_path / "copy.pcapng"
+    path = tmp_path / "out.pcapng"
     with PcapNgWriter(path, comment="all of it") as writer:
         writer.write_batch(read(data_path / "interfaces.pcapng"))
         writer.write_statistics(dropped=4, received=9)
-    run_peer(need_tool("editcap"), str(path), str(copy)).stdout.decode()
-    assert rows_of(read(copy)) == rows_of(read(path))
-    text = run_peer(need_tool("capinfos"), "-A", str(path)).stdout.decode()
+    copy = run_peer(need_tool("editcap"), path, "-", reads=[path]).stdout
+    assert rows_of(read(io.BytesIO(copy))) == rows_of(read(path))
+    text = run_peer(need_tool("capinfos"), "-A", path, reads=[path]).stdout.decode()
     assert "all of it" in text
     assert "Number of packets dropped" not in text or "4" in text

@@ -84,7 +84,7 @@ def test_convert_from_standard_input_to_standard_output(data_path: Path, need_to
         "convert", "--format", "pcapng", "-", "-", input=(data_path / "mixed.pcap").read_bytes()
     )
     assert (done.returncode, done.stderr) == (0, b"")
-    listed = run_peer(need_tool("tcpdump"), "-nn", "-r", "-", stdin=done.stdout).stdout
+    listed = run_peer(need_tool("tcpdump"), "-nn", "-r", "-", reads=[], stdin=done.stdout).stdout
     assert len(listed.splitlines()) == MIXED
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,16 @@ import pytest
 
 import make_samples
 import slimcap
-from support.cli import MIXED, NeedTool, RunConvert, facts_in
+from support.cli import MIXED, Facts, NeedTool, RunConvert, facts_in
 from support.peers import run_peer
 
 SECOND = 10**9
+
+
+def run_editcap(need_tool: NeedTool, file: Path, *options: str) -> Facts:
+    """Return the packets of the file that editcap makes of one."""
+    done = run_peer(need_tool("editcap"), *options, file, "-", reads=[file])
+    return facts_in(io.BytesIO(done.stdout))
 
 
 # ---- filter and snaplen
@@ -20,22 +27,21 @@ SECOND = 10**9
 
 @pytest.mark.parametrize("expression", ["tcp port 80", "ip6", "vlan and udp", "greater 1000"])
 def test_filter_selects_as_tcpdump_does(
-    expression: str, data_path: Path, convert: RunConvert, need_tool: NeedTool, tmp_path: Path
+    expression: str, data_path: Path, convert: RunConvert, need_tool: NeedTool
 ) -> None:
-    want = tmp_path / "tcpdump.pcap"
-    run_peer(need_tool("tcpdump"), "-r", data_path / "mixed.pcap", "-w", want, expression)
-    got = convert(data_path / "mixed.pcap", "out.pcap", "--filter", expression)
-    assert facts_in(got) == facts_in(want) != []
+    file = data_path / "mixed.pcap"
+    done = run_peer(need_tool("tcpdump"), "-r", file, "-w", "-", expression, reads=[file])
+    got = convert(file, "out.pcap", "--filter", expression)
+    assert facts_in(got) == facts_in(io.BytesIO(done.stdout)) != []
 
 
 @pytest.mark.parametrize("snaplen", [1, 14, 60, 96, 1500])
 def test_snaplen_truncates_as_editcap_does(
-    snaplen: int, data_path: Path, convert: RunConvert, need_tool: NeedTool, tmp_path: Path
+    snaplen: int, data_path: Path, convert: RunConvert, need_tool: NeedTool
 ) -> None:
-    want = tmp_path / "editcap.pcapng"
-    run_peer(need_tool("editcap"), "-s", str(snaplen), data_path / "mixed.pcap", want)
+    want = run_editcap(need_tool, data_path / "mixed.pcap", "-s", str(snaplen))
     for out in ("out.pcapng", "out.pcap"):
-        assert facts_in(convert(data_path / "mixed.pcap", out, "--snaplen", snaplen)) == facts_in(want)
+        assert facts_in(convert(data_path / "mixed.pcap", out, "--snaplen", snaplen)) == want
         with slimcap.open_file(convert(data_path / "mixed.pcap", out, "--snaplen", snaplen)) as source:
             assert source.snaplen == snaplen
 
@@ -68,12 +74,11 @@ def test_packets_longer_than_the_snaplen_of_the_file_stay_whole(data_path: Path,
     ],
 )
 def test_times_select_as_editcap_does(
-    args: list[str], data_path: Path, convert: RunConvert, need_tool: NeedTool, tmp_path: Path
+    args: list[str], data_path: Path, convert: RunConvert, need_tool: NeedTool
 ) -> None:
-    want = tmp_path / "editcap.pcapng"
-    run_peer(need_tool("editcap"), *args, data_path / "mixed.pcap", want)
+    want = run_editcap(need_tool, data_path / "mixed.pcap", *args)
     ours = [{"-A": "--after", "-B": "--before"}.get(word, word) for word in args]
-    assert facts_in(convert(data_path / "mixed.pcap", "out.pcap", *ours)) == facts_in(want)
+    assert facts_in(convert(data_path / "mixed.pcap", "out.pcap", *ours)) == want
 
 
 def test_times_are_exact_to_the_nanosecond(data_path: Path, convert: RunConvert) -> None:

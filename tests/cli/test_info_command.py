@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
@@ -17,6 +16,7 @@ from slimcap.cli.main import main
 from support.builders.pcap import START
 from support.builders.pcapng import Ng
 from support.cli import NeedTool, run_slimcap
+from support.dissections import pcapng_samples
 from support.peers import run_peer
 from support.samples import DATA, GOOD
 
@@ -85,16 +85,12 @@ def test_capinfos_finds_times_in_most_samples(capinfos: dict[str, dict[str, str]
 def test_packets_of_each_interface_match_tshark(
     name: str, data_path: Path, need_tool: NeedTool, info: RunInfo
 ) -> None:
-    fields = ["-T", "fields", "-e", "frame.interface_id", "-e", "frame.section_number"]
-    file = data_path / name
-    listed = run_peer(need_tool("tshark"), "-n", "-r", file, *fields, reads=[file]).stdout.decode()
-    (found,) = info(file)
+    (found,) = info(data_path / name)
     packets = [one["packets"] for one in found["interfaces"]]
-    # Rows without an interface are custom blocks.
-    numbers = Counter(line.split("\t")[0] for line in listed.splitlines() if line[0] != "\t")
+    numbers = Counter(packet.interface[1] for packet in pcapng_samples(need_tool("tshark"))[name])
     assert sum(packets) == numbers.total() == found["packets"]
     if len(found["sections"]) == 1:
-        assert packets == [numbers[str(number)] for number in range(len(packets))]
+        assert packets == [numbers[number] for number in range(len(packets))]
 
 
 # ---- metadata
@@ -233,11 +229,7 @@ def test_bad_files_do_not_stop_the_others(
 
 @pytest.mark.slow  # starts the command
 def test_info_reads_standard_input(data_path: Path) -> None:
-    with (
-        open(data_path / "mixed.pcapng", "rb") as file,
-        subprocess.Popen(["cat"], stdin=file, stdout=-1) as cat,
-    ):
-        done = run_slimcap("info", "--json", "--hash", "-", stdin=cat.stdout)
+    done = run_slimcap("info", "--json", "--hash", "-", input=(data_path / "mixed.pcapng").read_bytes())
     assert (done.returncode, done.stderr) == (0, b"")
     found = json.loads(done.stdout)
     assert (found["packets"], found["file"]) == (195, "-")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import sys
 import zlib
 
@@ -30,7 +29,7 @@ from support.compression import (
     trickled,
     zstd,
 )
-from support.peers import peer_environment
+from support.peers import run_peer
 
 # ---- detection
 
@@ -93,10 +92,7 @@ def test_compressed_sample_is_read_from_path_and_file_object(sample_of, drain, n
 
 @every_kind
 def test_output_of_the_program_is_read(kind, opened, need_tool):
-    command = [need_tool(kind.program), "-c"]
-    done = subprocess.run(
-        command, input=LARGE, capture_output=True, timeout=60, check=True, env=peer_environment()
-    )
+    done = run_peer(need_tool(kind.program), "-c", stdin=LARGE)
     facts, error = outcome(opened(done.stdout))
     assert error is None
     assert facts == outcome(LARGE).facts

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from slimcap import RingSource, SocketSource
-from support.capture_command import CaptureCommand
-from support.netns import Namespace, Veth, lacking
-from support.traffic import LiveSource
+from support.capture_command import CaptureCommand, StartCapture
+from support.netns import Namespace, NewNamespace, Veth, lacking
+from support.traffic import LiveSource, OpenSource
 
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_ADMIN": 21}
 
@@ -35,7 +35,7 @@ def may_go_live() -> None:
 
 
 @pytest.fixture
-def new_namespace() -> Iterator[Callable[[], Namespace]]:
+def new_namespace() -> Iterator[NewNamespace]:
     """Makes network namespaces, which are removed after the test."""
     with contextlib.ExitStack() as stack:
 
@@ -48,7 +48,7 @@ def new_namespace() -> Iterator[Callable[[], Namespace]]:
 
 
 @pytest.fixture
-def namespace(new_namespace: Callable[[], Namespace]) -> Namespace:
+def namespace(new_namespace: NewNamespace) -> Namespace:
     """A fresh network namespace."""
     return new_namespace()
 
@@ -76,7 +76,7 @@ def kind(request: pytest.FixtureRequest) -> type[LiveSource]:
 
 
 @pytest.fixture
-def opened(veth: Veth, kind: type[LiveSource]) -> Iterator[Callable[..., LiveSource]]:
+def opened(veth: Veth, kind: type[LiveSource]) -> Iterator[OpenSource]:
     """Opens sources of each kind at the right end of the veth pair, or at another interface."""
     with contextlib.ExitStack() as stack:
 
@@ -91,7 +91,7 @@ def opened(veth: Veth, kind: type[LiveSource]) -> Iterator[Callable[..., LiveSou
 
 
 @pytest.fixture
-def capture(veth: Veth) -> Iterator[Callable[..., CaptureCommand]]:
+def capture(veth: Veth) -> Iterator[StartCapture]:
     """Starts `slimcap capture` in the namespace of the veth pair; kills it after the test."""
     with contextlib.ExitStack() as stack:
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import resource
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from support.capture_command import (
+    StartCapture,
     drop_net_raw,
     holds_packets,
     numbered_frames,
@@ -16,6 +18,7 @@ from support.capture_command import (
     totals,
 )
 from support.cli import PATIENCE
+from support.netns import Veth
 from support.threads import wait_until
 
 
@@ -23,20 +26,21 @@ from support.threads import wait_until
     ("file", "message"),
     [("/dev/full", "write: No space left on device"), ("/no/such/folder", "No such file or directory")],
 )
-def test_file_that_cannot_be_written_fails(capture, file, message):
+def test_file_that_cannot_be_written_fails(capture: StartCapture, file: str, message: str) -> None:
     running = capture("-w", file)
     assert running.first == f"slimcap: {file}: {message}\n"
     assert running.end() == (1, b"", "")
 
 
-def test_full_standard_output_fails(veth, capture):
+def test_full_standard_output_fails(veth: Veth, capture: StartCapture) -> None:
     with open("/dev/full", "wb") as full:
         running = capture("-n", "1", stdout=full)
         veth.send(numbered_frames(veth, 1))
-        assert running.end() == (1, None, totals(0, 1) + "slimcap: write error: No space left on device\n")
+        code, _, err = running.end()
+    assert (code, err) == (1, totals(0, 1) + "slimcap: write error: No space left on device\n")
 
 
-def test_file_size_limit_fails(veth, capture, tmp_path):
+def test_file_size_limit_fails(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:
     path = tmp_path / "out.pcap"
     running = capture("-w", path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)))
     veth.send(numbered_frames(veth, 100))
@@ -48,15 +52,19 @@ def test_file_size_limit_fails(veth, capture, tmp_path):
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["-w", "-"]])
-def test_output_pipe_without_a_reader_ends_with_the_status_of_sigpipe(veth, capture, options):
+def test_output_pipe_without_a_reader_ends_with_the_status_of_sigpipe(
+    veth: Veth, capture: StartCapture, options: list[str]
+) -> None:
     running = capture(*options)
-    running.process.stdout.close()
+    running.stdout.close()
     veth.send(numbered_frames(veth, 1))
     assert running.process.wait(PATIENCE) == 128 + signal.SIGPIPE
-    assert b"slimcap: " not in running.process.stderr.read()
+    assert b"slimcap: " not in running.stderr.read()
 
 
-def test_deleted_interface_ends_with_a_complete_file(veth, capture, tmp_path):
+def test_deleted_interface_ends_with_a_complete_file(
+    veth: Veth, capture: StartCapture, tmp_path: Path
+) -> None:
     path = tmp_path / "out.pcap"
     running = capture("-w", path)
     sent = numbered_frames(veth, 100)
@@ -70,7 +78,7 @@ def test_deleted_interface_ends_with_a_complete_file(veth, capture, tmp_path):
     assert payloads_in(path) == sent
 
 
-def test_capture_goes_on_after_down_and_up(veth, capture, tmp_path):
+def test_capture_goes_on_after_down_and_up(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:
     path = tmp_path / "out.pcap"
     running = capture("-w", path)
     veth.namespace.ip("link set right down")
@@ -80,7 +88,7 @@ def test_capture_goes_on_after_down_and_up(veth, capture, tmp_path):
     (frame,) = numbered_frames(veth, 1)
     sent = 0
 
-    def comes_through():  # what is sent before the kernel has seen the carrier is lost
+    def comes_through() -> bool:  # what is sent before the kernel has seen the carrier is lost
         nonlocal sent
         sent += veth.send([frame])
         return holds_packets(path, 1, len(frame))
@@ -95,7 +103,7 @@ def test_capture_goes_on_after_down_and_up(veth, capture, tmp_path):
     assert set(captured) == {frame}
 
 
-def test_unknown_interface_fails(veth, capture, tmp_path):
+def test_unknown_interface_fails(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:
     path = tmp_path / "out.pcap"
     running = capture("-w", path, link="nowhere")
     assert running.first == (
@@ -105,7 +113,7 @@ def test_unknown_interface_fails(veth, capture, tmp_path):
     assert not path.exists()
 
 
-def test_invalid_expression_leaves_the_file_alone(capture, tmp_path):
+def test_invalid_expression_leaves_the_file_alone(capture: StartCapture, tmp_path: Path) -> None:
     path = tmp_path / "out.pcap"
     path.write_bytes(b"what was there before")
     running = capture("-w", path, "--filter", "udp udp udp")
@@ -115,7 +123,7 @@ def test_invalid_expression_leaves_the_file_alone(capture, tmp_path):
     assert path.read_bytes() == b"what was there before"
 
 
-def test_missing_privilege_is_explained(capture, tmp_path):
+def test_missing_privilege_is_explained(capture: StartCapture, tmp_path: Path) -> None:
     path = tmp_path / "out.pcap"
     running = capture("-w", path, preexec_fn=drop_net_raw)
     assert running.first.startswith("slimcap: right: socket: capturing needs CAP_NET_RAW: ")

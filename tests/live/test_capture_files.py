@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import struct
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import slimcap
 from support.capture_command import (
+    StartCapture,
     all_kinds,
     holds_packets,
     numbered_frames,
     payloads_in,
     totals,
 )
-from support.cli import PATIENCE
+from support.cli import PATIENCE, NeedTool
+from support.netns import Veth
+from support.peers import listening_tcpdump, run_peer
 from support.threads import wait_until
 
 
-def test_snaplen_truncates_packets_in_the_file(veth, capture, tmp_path):
+def test_snaplen_truncates_packets_in_the_file(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:
     path = tmp_path / "out.pcap"
     running = capture("--snaplen", "50", "-n", "3", "-w", path)
     sent = numbered_frames(veth, 3, size=100)
@@ -34,28 +39,25 @@ def test_snaplen_truncates_packets_in_the_file(veth, capture, tmp_path):
     assert struct.unpack_from("=I", path.read_bytes(), 16) == (50,)
 
 
-def test_file_is_that_of_tcpdump(veth, capture, need_tool, tmp_path):
+def test_file_is_that_of_tcpdump(
+    veth: Veth, capture: StartCapture, need_tool: NeedTool, tmp_path: Path
+) -> None:
     ours, theirs = tmp_path / "ours.pcap", tmp_path / "theirs.pcap"
     tcpdump = need_tool("tcpdump")
     sent = all_kinds(veth) * 20
-    command = f"{tcpdump} -i right -w {theirs} -U -n -Z root --immediate-mode --nano -s 2000"
-    with veth.namespace.inside():
-        peer = subprocess.Popen(command.split(), stderr=subprocess.PIPE, text=True)
-    try:
-        assert "listening on" in peer.stderr.readline()
+    with (
+        veth.namespace.inside(),
+        listening_tcpdump(tcpdump, "right", theirs, "--nano", "-s", "2000") as peer,
+    ):
         running = capture("--everything", "--snaplen", "2000", "-n", str(len(sent)), "-w", ours)
         veth.send(sent)
         assert running.end() == (0, b"", totals(len(sent)))
         wait_until(lambda: theirs.exists() and theirs.stat().st_size >= ours.stat().st_size, PATIENCE)
         peer.send_signal(signal.SIGINT)
         assert f"{len(sent)} packets captured" in peer.communicate(timeout=PATIENCE)[1]
-    finally:
-        peer.kill()
-        peer.wait()
 
-    def read_by_tcpdump(path):
-        command = [tcpdump, "-r", path, "-t", "-nn", "-e", "-xx"]
-        return subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE).stdout
+    def read_by_tcpdump(path: Path) -> bytes:
+        return run_peer(tcpdump, "-r", path, "-t", "-nn", "-e", "-xx").stdout
 
     text = read_by_tcpdump(ours)
     assert text.count(b"0x0000:") == len(sent)
@@ -65,7 +67,7 @@ def test_file_is_that_of_tcpdump(veth, capture, need_tool, tmp_path):
     assert np.abs(apart).max() < 10**9
 
 
-def test_file_on_standard_output(veth, capture):
+def test_file_on_standard_output(veth: Veth, capture: StartCapture) -> None:
     running = capture("-w", "-", "-n", "3")
     sent = numbered_frames(veth, 3)
     veth.send(sent)
@@ -75,14 +77,14 @@ def test_file_on_standard_output(veth, capture):
     assert out.endswith(sent[-1])
 
 
-def test_file_of_more_than_the_ring_holds(veth, capture, tmp_path):
+def test_file_of_more_than_the_ring_holds(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:
     """Blocks are released as they are written."""
     path = tmp_path / "out.pcap"
     running = capture("-w", path)
     sent = numbered_frames(veth, 500, size=1200)
     for n in range(1, 21):  # 13 MB through 4
         veth.send(sent)
-        wait_until(lambda n=n: holds_packets(path, 500 * n, len(sent[0])), PATIENCE)
+        wait_until(functools.partial(holds_packets, path, 500 * n, len(sent[0])), PATIENCE)
     running.interrupt()
     assert running.end() == (0, b"", totals(10_000))
     assert payloads_in(path) == sent * 20
@@ -92,7 +94,9 @@ def test_file_of_more_than_the_ring_holds(veth, capture, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signal_leaves_a_complete_file(veth, capture, tmp_path, number):
+def test_signal_leaves_a_complete_file(
+    veth: Veth, capture: StartCapture, tmp_path: Path, number: int
+) -> None:
     path = tmp_path / "out.pcap"
     running = capture("-w", path)
     sent = numbered_frames(veth, 1000)
@@ -102,7 +106,7 @@ def test_signal_leaves_a_complete_file(veth, capture, tmp_path, number):
     assert payloads_in(path) == sent
 
 
-def test_repeated_signal_leaves_a_complete_file(veth, capture, tmp_path):
+def test_repeated_signal_leaves_a_complete_file(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:
     """As timeout(1) sends it."""
     path = tmp_path / "out.pcap"
     running = capture("-w", path)
@@ -115,7 +119,7 @@ def test_repeated_signal_leaves_a_complete_file(veth, capture, tmp_path):
     assert payloads_in(path) == sent
 
 
-def test_hangup_is_ignored_under_nohup(veth, capture, tmp_path):
+def test_hangup_is_ignored_under_nohup(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:
     path = tmp_path / "out.pcap"
     running = capture("-w", path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     running.interrupt(signal.SIGHUP)
@@ -126,18 +130,18 @@ def test_hangup_is_ignored_under_nohup(veth, capture, tmp_path):
     assert running.end() == (0, b"", totals(1))
 
 
-def test_interrupt_while_idle(capture):
+def test_interrupt_while_idle(capture: StartCapture) -> None:
     running = capture()
     time.sleep(0.1)
     start = time.monotonic()
     running.interrupt()
-    assert running.process.stderr.readline() == b"0 packets captured\n"
+    assert running.stderr.readline() == b"0 packets captured\n"
     # It takes less than 0.1 s; more only on a machine that has no time for us.
     assert time.monotonic() - start < 2
     assert running.end()[0] == 0
 
 
-def test_second_interrupt_kills_while_the_output_pipe_is_full(veth, capture):
+def test_second_interrupt_kills_while_the_output_pipe_is_full(veth: Veth, capture: StartCapture) -> None:
     running = capture("--json")
     for _ in range(5):
         veth.send(numbered_frames(veth, 400))  # more lines than a pipe holds

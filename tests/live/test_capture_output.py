@@ -6,19 +6,22 @@ import json
 import os
 import re
 import time
+from pathlib import Path
 
 import pytest
 
 from support.capture_command import (
+    StartCapture,
     all_kinds,
     numbered_frames,
     payloads_in,
     totals,
 )
 from support.cli import PATIENCE
+from support.netns import Veth
 
 
-def test_line_for_each_packet(veth, capture):
+def test_line_for_each_packet(veth: Veth, capture: StartCapture) -> None:
     running = capture("-n", "5")
     assert running.first == "slimcap: listening on right, ETHERNET, snaplen 262144\n"
     veth.send(numbered_frames(veth, 5))
@@ -35,18 +38,18 @@ def test_line_for_each_packet(veth, capture):
         )
 
 
-def test_lines_appear_at_once(veth, capture):
+def test_lines_appear_at_once(veth: Veth, capture: StartCapture) -> None:
     running = capture("--json")
     for n in range(3):
         start = time.time_ns()
         veth.send(numbered_frames(veth, 1))
-        shown = json.loads(running.process.stdout.readline())
+        shown = json.loads(running.stdout.readline())
         assert start <= shown["timestamp_ns"] <= time.time_ns(), n
     running.interrupt()
     assert running.end() == (0, b"", totals(3))
 
 
-def test_count_is_exact(veth, capture):
+def test_count_is_exact(veth: Veth, capture: StartCapture) -> None:
     running = capture("-n", "7")
     veth.send(numbered_frames(veth, 50))
     code, out, err = running.end()
@@ -54,7 +57,7 @@ def test_count_is_exact(veth, capture):
     assert err.startswith("7 packets captured\n")
 
 
-def test_count_of_0_captures_nothing(capture):
+def test_count_of_0_captures_nothing(capture: StartCapture) -> None:
     assert capture("-n", "0").end() == (0, b"", totals(0))
 
 
@@ -70,13 +73,13 @@ def test_count_of_0_captures_nothing(capture):
         (["--direction", "both"], 12),
     ],
 )
-def test_options_select_packets(veth, capture, options, expected):
+def test_options_select_packets(veth: Veth, capture: StartCapture, options: list[str], expected: int) -> None:
     running = capture("--json", *options)
     sent = all_kinds(veth)
     veth.send(sent)
     if "out" in options:
         veth.namespace.send(veth.right, numbered_frames(veth, 3))
-    shown = [json.loads(running.process.stdout.readline()) for _ in range(expected)]
+    shown = [json.loads(running.stdout.readline()) for _ in range(expected)]
     running.interrupt()
     assert running.end() == (0, b"", totals(expected))
     assert (
@@ -87,8 +90,8 @@ def test_options_select_packets(veth, capture, options, expected):
         assert [one["vlan"] for one in shown] == [None, 7, 8, None] * 4
 
 
-def test_promiscuous_mode_ends_with_the_command(veth, capture):
-    def is_promiscuous():
+def test_promiscuous_mode_ends_with_the_command(veth: Veth, capture: StartCapture) -> None:
+    def is_promiscuous() -> bool:
         return "promiscuity 1" in veth.namespace.ip("-d link show right")
 
     assert not is_promiscuous()
@@ -100,7 +103,7 @@ def test_promiscuous_mode_ends_with_the_command(veth, capture):
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_duration_ends_the_capture(veth, capture, tmp_path, busy):
+def test_duration_ends_the_capture(veth: Veth, capture: StartCapture, tmp_path: Path, busy: bool) -> None:
     path = tmp_path / "out.pcap"
     start = time.monotonic()
     running = capture("--duration", "0.5", "-w", path)
@@ -117,7 +120,7 @@ def test_duration_ends_the_capture(veth, capture, tmp_path, busy):
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["", "unbuffered"])
-def test_drops_are_counted_while_nobody_reads(veth, capture, unbuffered):
+def test_drops_are_counted_while_nobody_reads(veth: Veth, capture: StartCapture, unbuffered: str) -> None:
     """Packets are dropped while nobody reads, and the drops are counted.
 
     What was captured comes out holds_packets, though the signal comes in the middle of a write.

@@ -7,25 +7,29 @@ import re
 import select
 import termios
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from support.capture_command import (
+    StartCapture,
     numbered_frames,
     totals,
 )
 from support.cli import PATIENCE
+from support.netns import Veth
 
 
 class Screen:
     """A terminal, for a program to write to."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._ours, self.theirs = os.openpty()
         termios.tcsetwinsize(self.theirs, (24, 80))
         self.text = b""
 
-    def until(self, pattern):
+    def until(self, pattern: bytes) -> re.Match[bytes]:
         """Take in what is written until it has a pattern in it."""
         end = time.monotonic() + PATIENCE
         while not (found := re.search(pattern, self.text)):
@@ -34,19 +38,19 @@ class Screen:
                 self.text += os.read(self._ours, 1 << 16)
         return found
 
-    def close(self):
+    def close(self) -> None:
         os.close(self._ours)
         os.close(self.theirs)
 
 
 @pytest.fixture
-def screen():
+def screen() -> Iterator[Screen]:
     made = Screen()
     yield made
     made.close()
 
 
-def test_status_line_shows_rates(veth, capture, screen, tmp_path):
+def test_status_line_shows_rates(veth: Veth, capture: StartCapture, screen: Screen, tmp_path: Path) -> None:
     running = capture("-w", tmp_path / "out.pcap", stderr=screen.theirs)
     screen.until(b"listening on right")
     veth.send(numbered_frames(veth, 1234))
@@ -59,7 +63,9 @@ def test_status_line_shows_rates(veth, capture, screen, tmp_path):
     assert len(status[0]) < 80
 
 
-def test_status_line_is_cut_to_the_terminal(veth, capture, screen, tmp_path):
+def test_status_line_is_cut_to_the_terminal(
+    veth: Veth, capture: StartCapture, screen: Screen, tmp_path: Path
+) -> None:
     termios.tcsetwinsize(screen.theirs, (24, 20))
     running = capture("-w", tmp_path / "out.pcap", stderr=screen.theirs)
     screen.until(rb"\r\x1b\[K0 packets, 0\.0 pack\r")
@@ -68,7 +74,9 @@ def test_status_line_is_cut_to_the_terminal(veth, capture, screen, tmp_path):
 
 
 @pytest.mark.parametrize("options", [[], ["-w", "-"]])
-def test_no_status_line_among_output_on_the_terminal(veth, capture, screen, options):
+def test_no_status_line_among_output_on_the_terminal(
+    veth: Veth, capture: StartCapture, screen: Screen, options: list[str]
+) -> None:
     running = capture(*options, stdout=screen.theirs, stderr=screen.theirs)
     screen.until(b"listening on right")
     time.sleep(0.7)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
 import pytest
 
@@ -11,12 +12,16 @@ from slimcap import (
     NO_IP,
     FilterError,
 )
-from slimcap.filter import check, compile_expression
+from slimcap.filter import Direction, check, compile_expression
 from support.bpf_oracles import ETHERNET, LD, RAW, TAG_PRESENT, kernel_accepts, parse_dump
+from support.cli import NeedTool
+from support.netns import Namespace, Veth
 from support.peers import run_peer
 from support.traffic import (
     LEFT,
     RIGHT,
+    LiveSource,
+    OpenSource,
     arp,
     assert_silent,
     collect,
@@ -29,7 +34,7 @@ from support.traffic import (
 # ---- filters
 
 
-def test_only_ip_passes_by_default(veth, opened):
+def test_only_ip_passes_by_default(veth: Veth, opened: OpenSource) -> None:
     source = opened()
     frames = [
         arp(),
@@ -44,7 +49,7 @@ def test_only_ip_passes_by_default(veth, opened):
     assert_silent(source)
 
 
-def test_everything_passes_without_auto_filter(veth, opened):
+def test_everything_passes_without_auto_filter(veth: Veth, opened: OpenSource) -> None:
     source = opened(auto_filter=False)
     frames = [arp(), ethernet(udp(1)), ethernet(b"\0" * 50, 0x88B5)]
     veth.send(frames)
@@ -53,7 +58,7 @@ def test_everything_passes_without_auto_filter(veth, opened):
     assert [one.ip_offset for one in got] == [NO_IP, 14, NO_IP]
 
 
-def test_expression_selects_packets(veth, opened):
+def test_expression_selects_packets(veth: Veth, opened: OpenSource) -> None:
     source = opened(filter="udp port 5000")
     frames = [ethernet(udp(i, port=5000 + i % 2)) for i in range(10)]
     veth.send([arp(), *frames])
@@ -61,13 +66,13 @@ def test_expression_selects_packets(veth, opened):
     assert_silent(source)
 
 
-def test_expression_with_a_snaplen(veth, opened):
+def test_expression_with_a_snaplen(veth: Veth, opened: OpenSource) -> None:
     source = opened(filter="arp", snaplen=20)
     veth.send([ethernet(udp()), arp()])
     assert payloads(collect(source, 1)) == [arp()[:20]]
 
 
-def test_program_with_a_snaplen(veth, opened):
+def test_program_with_a_snaplen(veth: Veth, opened: OpenSource) -> None:
     program = [(0x28, 0, 0, 12), (0x15, 0, 1, 0x0806), (6, 0, 0, 262144), (6, 0, 0, 0)]
     source = opened(filter=program, snaplen=30)
     veth.send([ethernet(udp()), arp(7)])
@@ -78,14 +83,14 @@ def test_program_with_a_snaplen(veth, opened):
 @pytest.mark.parametrize(
     "filter", ["no such thing", [], [(0, 0, 0, 0)], [(6, 0, 0)], [(0x15, 9, 9, 0), (6, 0, 0, 1)]]
 )
-def test_invalid_filter_leaves_nothing_open(opened, filter):
+def test_invalid_filter_leaves_nothing_open(opened: OpenSource, filter: Any) -> None:
     before = os.listdir("/proc/self/fd")
     with pytest.raises(FilterError):
         opened(filter=filter)
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_live_expressions_ask_the_kernel_for_the_tag(veth, need_tool):
+def test_live_expressions_ask_the_kernel_for_the_tag(veth: Veth, need_tool: NeedTool) -> None:
     with veth.namespace.inside():
         for text in ("vlan 10 and ip", "tcp port 80"):
             program = compile_expression(text, ETHERNET, live_interface="right")
@@ -103,7 +108,9 @@ def test_live_expressions_ask_the_kernel_for_the_tag(veth, need_tool):
 
 @pytest.mark.parametrize("options", [{}, {"filter": "udp"}, {"auto_filter": False}], ids=str)
 @pytest.mark.parametrize("direction", ["in", "out", "both"])
-def test_direction_selects_received_or_sent_packets(veth, opened, direction, options):
+def test_direction_selects_received_or_sent_packets(
+    veth: Veth, opened: OpenSource, direction: Direction, options: dict[str, Any]
+) -> None:
     source = opened(direction=direction, **options)
     came = [ethernet(udp(i)) for i in range(3)]
     went = [ethernet(udp(i + 100), dst=LEFT, src=RIGHT) for i in range(3)]
@@ -120,7 +127,9 @@ def test_direction_selects_received_or_sent_packets(veth, opened, direction, opt
 
 
 @pytest.mark.parametrize(("direction", "types"), [("in", [0]), ("out", [4]), ("both", [4, 0])])
-def test_direction_on_the_loopback_interface(namespace, kind, direction, types):
+def test_direction_on_the_loopback_interface(
+    namespace: Namespace, kind: type[LiveSource], direction: Direction, types: list[int]
+) -> None:
     """The loopback interface delivers each packet twice, once in each direction."""
     namespace.ip("link set lo up")
     with (
@@ -133,6 +142,6 @@ def test_direction_on_the_loopback_interface(namespace, kind, direction, types):
         assert_silent(source)
 
 
-def test_unknown_direction_is_refused(opened):
+def test_unknown_direction_is_refused(opened: OpenSource) -> None:
     with pytest.raises(FilterError, match="sideways"):
         opened(direction="sideways")

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,11 @@ from slimcap import (
     RecordFlag,
     Stats,
 )
+from support.netns import Namespace, Veth
 from support.traffic import (
     ALL,
+    LiveSource,
+    OpenSource,
     collect,
     ethernet,
     frames_of,
@@ -32,7 +36,7 @@ from support.traffic import (
 )
 
 
-def test_loopback_delivers_each_packet_twice(namespace, kind):
+def test_loopback_delivers_each_packet_twice(namespace: Namespace, kind: type[LiveSource]) -> None:
     namespace.ip("link set lo up")
     with namespace.inside(), kind("lo") as source, socket.socket(type=socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
@@ -42,7 +46,7 @@ def test_loopback_delivers_each_packet_twice(namespace, kind):
         assert all(one.data.endswith(b"hello") and one.ip_offset == 14 for one in got)
 
 
-def test_tun_device_delivers_ip_packets(namespace, kind):
+def test_tun_device_delivers_ip_packets(namespace: Namespace, kind: type[LiveSource]) -> None:
     fd = namespace.tun("tun")
     packets = [udp(1), b"\x10" + bytes(40), udp6(2)]
     with namespace.inside(), kind("tun") as source:
@@ -57,7 +61,7 @@ def test_tun_device_delivers_ip_packets(namespace, kind):
 
 
 @pytest.mark.parametrize("arphrd", [1, 512, 519, 768, 769, 772, 776, 778, 823, 65534])
-def test_link_types_with_ip(namespace, kind, arphrd):
+def test_link_types_with_ip(namespace: Namespace, kind: type[LiveSource], arphrd: int) -> None:
     """The IP header is at the start, or after an Ethernet header."""
     fd = namespace.tun("tun", arphrd=arphrd)
     at = 14 if arphrd in (1, 772) else 0
@@ -79,7 +83,9 @@ def test_link_types_with_ip(namespace, kind, arphrd):
 @pytest.mark.parametrize(
     "options", [{}, {"ignore_vlans": True, "reinsert_vlan": True, "direction": "in"}], ids=str
 )
-def test_link_types_without_ip_are_not_filtered(namespace, kind, arphrd, options):
+def test_link_types_without_ip_are_not_filtered(
+    namespace: Namespace, kind: type[LiveSource], arphrd: int, options: dict[str, Any]
+) -> None:
     """There is no automatic filter, and no IP header is looked for."""
     fd = namespace.tun("tun", arphrd=arphrd)
     with namespace.inside(), kind("tun", **options) as source:
@@ -90,7 +96,7 @@ def test_link_types_without_ip_are_not_filtered(namespace, kind, arphrd, options
     assert {one.ip_offset for one in got} == {NO_IP}
 
 
-def test_link_object_is_accepted(veth, kind):
+def test_link_object_is_accepted(veth: Veth, kind: type[LiveSource]) -> None:
     with veth.namespace.inside(), kind(Link("right")) as source:
         veth.send(frames_of(1))
         assert payloads(collect(source, 1)) == frames_of(1)
@@ -98,7 +104,7 @@ def test_link_object_is_accepted(veth, kind):
     assert repr(source) == f"<{kind.__name__} 'right': ETHERNET, closed>"
 
 
-def test_segmentation_offload_delivers_the_whole_packet(namespace, kind):
+def test_segmentation_offload_delivers_the_whole_packet(namespace: Namespace, kind: type[LiveSource]) -> None:
     """The device is to cut a packet of 20,000 bytes; it arrives whole, and flagged."""
     fd = namespace.tun("tap", tap=True, vnet_hdr=True)
     tcp = struct.pack("!HHIIBBHHH", 1, 2, 0, 0, 0x50, 0x10, 1000, 0, 0) + bytes(range(256)) * 78
@@ -119,7 +125,7 @@ def test_segmentation_offload_delivers_the_whole_packet(namespace, kind):
 # ---- drops
 
 
-def test_drops_of_the_interface(namespace, kind):
+def test_drops_of_the_interface(namespace: Namespace, kind: type[LiveSource]) -> None:
     """A tun device drops packets other than IP before any socket sees them."""
     fd = namespace.tun("tun")
     with namespace.inside():
@@ -140,7 +146,7 @@ def test_drops_of_the_interface(namespace, kind):
     assert source.link_drops == LinkDrops(3, 0, 0)
 
 
-def test_drops_of_an_interface_that_is_gone(veth, opened):
+def test_drops_of_an_interface_that_is_gone(veth: Veth, opened: OpenSource) -> None:
     source = opened()
     veth.namespace.ip("link delete right")
     assert source.link_drops == LinkDrops(0, 0, 0)
@@ -149,15 +155,15 @@ def test_drops_of_an_interface_that_is_gone(veth, opened):
 # ---- opening
 
 
-def test_unknown_interface_is_not_found(opened):
+def test_unknown_interface_is_not_found(opened: OpenSource) -> None:
     with pytest.raises(LinkNotFound, match="nosuch"):
         opened("nosuch0")
 
 
-def test_source_is_initialised_once(opened):
+def test_source_is_initialised_once(opened: OpenSource) -> None:
     source = opened()
     with pytest.raises(TypeError, match="once"):
-        source.__init__("right")
+        source.__init__("right")  # type: ignore[misc]
 
 
 DROP_PRIVILEGES = """
@@ -173,7 +179,7 @@ except PermissionError as error:
 
 
 @pytest.mark.parametrize("options", [{}, {"promiscuous": True}, {"filter": "udp"}], ids=str)
-def test_without_privileges(kind, options):
+def test_without_privileges(kind: type[LiveSource], options: dict[str, Any]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", DROP_PRIVILEGES, kind.__name__, repr(options)],
         capture_output=True,

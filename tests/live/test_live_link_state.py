@@ -12,7 +12,11 @@ from slimcap import (
     LinkDown,
     LinkGone,
 )
+from support.netns import NewNamespace, Veth
+from support.threads import Background
 from support.traffic import (
+    LiveSource,
+    OpenSource,
     collect,
     ethernet,
     frames_of,
@@ -21,7 +25,7 @@ from support.traffic import (
 )
 
 
-def set_link(veth, state):
+def set_link(veth: Veth, state: str) -> None:
     veth.namespace.ip(f"link set dev right {state}")
     if state == "up":
         veth.namespace.wait_until_up("left", "right")
@@ -31,7 +35,7 @@ def set_link(veth, state):
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["inside", "outside"])
-def test_capture_goes_on_after_down_and_up(veth, opened, inside):
+def test_capture_goes_on_after_down_and_up(veth: Veth, opened: OpenSource, inside: bool) -> None:
     """Outside: the reading thread is in another namespace than the interface."""
     source = opened()
     veth.send(frames_of(3))
@@ -49,7 +53,7 @@ def test_capture_goes_on_after_down_and_up(veth, opened, inside):
             assert payloads(collect(source, 1)) == [ethernet(udp(i))]
 
 
-def test_down_is_not_gone_for_a_thread_in_another_namespace(veth, kind):
+def test_down_is_not_gone_for_a_thread_in_another_namespace(veth: Veth, kind: type[LiveSource]) -> None:
     """Its own namespace has no interface of that index."""
     veth.namespace.ip("link add high index 40000 type veth peer name low")
     veth.namespace.ip("link set high up")
@@ -61,7 +65,7 @@ def test_down_is_not_gone_for_a_thread_in_another_namespace(veth, kind):
             source.next_packet(timeout=0.5)
 
 
-def test_down_and_up_during_a_wait(veth, opened, background):
+def test_down_and_up_during_a_wait(veth: Veth, opened: OpenSource, background: type[Background]) -> None:
     source = opened()
     with veth.namespace.inside():
         waiting = background(lambda: payloads(collect(source, 1)))
@@ -73,7 +77,7 @@ def test_down_and_up_during_a_wait(veth, opened, background):
     assert waiting.result(12) == frames_of(1)
 
 
-def test_source_opened_while_down_captures_after_up(veth, opened):
+def test_source_opened_while_down_captures_after_up(veth: Veth, opened: OpenSource) -> None:
     set_link(veth, "down")
     source = opened()
     with veth.namespace.inside():
@@ -85,7 +89,9 @@ def test_source_opened_while_down_captures_after_up(veth, opened):
 
 
 @pytest.mark.parametrize("when", ["before", "opened", "waiting"])
-def test_link_down_raise_raises(veth, opened, background, when):
+def test_link_down_raise_raises(
+    veth: Veth, opened: OpenSource, background: type[Background], when: str
+) -> None:
     if when == "before":
         set_link(veth, "down")
     source = opened(link_down="raise")
@@ -111,7 +117,9 @@ def test_link_down_raise_raises(veth, opened, background, when):
 @pytest.mark.parametrize("held", [False, True], ids=["", "held"])
 @pytest.mark.parametrize("inside", [True, False], ids=["inside", "outside"])
 @pytest.mark.parametrize("link_down", ["wait", "raise"])
-def test_deletion_ends_a_wait(veth, opened, background, inside, link_down, held):
+def test_deletion_ends_a_wait(
+    veth: Veth, opened: OpenSource, background: type[Background], inside: bool, link_down: str, held: bool
+) -> None:
     source = opened(link_down=link_down)
     batch = None
     if held:
@@ -130,7 +138,7 @@ def test_deletion_ends_a_wait(veth, opened, background, inside, link_down, held)
         source.next_packet(timeout=3)
 
 
-def test_new_interface_of_the_same_name_is_another_one(veth, opened):
+def test_new_interface_of_the_same_name_is_another_one(veth: Veth, opened: OpenSource) -> None:
     source = opened()
     veth.namespace.ip("link delete right")
     veth.namespace.ip("link add right type veth peer name left")
@@ -141,7 +149,7 @@ def test_new_interface_of_the_same_name_is_another_one(veth, opened):
 
 
 @pytest.mark.parametrize("pause", [0, 0.2])
-def test_packets_before_the_deletion_are_delivered(veth, opened, pause):
+def test_packets_before_the_deletion_are_delivered(veth: Veth, opened: OpenSource, pause: float) -> None:
     """This includes packets in a block that the kernel has not handed over yet."""
     source = opened()
     veth.send(frames_of(4))
@@ -153,7 +161,9 @@ def test_packets_before_the_deletion_are_delivered(veth, opened, pause):
             source.next_packet(timeout=3)
 
 
-def test_interface_moved_to_another_namespace_is_gone(veth, opened, new_namespace):
+def test_interface_moved_to_another_namespace_is_gone(
+    veth: Veth, opened: OpenSource, new_namespace: NewNamespace
+) -> None:
     source = opened()
     veth.namespace.ip(f"link set right netns {new_namespace().path}")
     with veth.namespace.inside(), pytest.raises(LinkGone):
@@ -163,7 +173,7 @@ def test_interface_moved_to_another_namespace_is_gone(veth, opened, new_namespac
 # ---- renamed
 
 
-def test_renamed_interface_is_still_captured(veth, opened):
+def test_renamed_interface_is_still_captured(veth: Veth, opened: OpenSource) -> None:
     source = opened()
     veth.namespace.ip("link set right name other")
     veth.send(frames_of(1))

@@ -6,20 +6,23 @@ import errno
 import ipaddress
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
 from slimcap import NO_IP, LinkNotFound
 from slimcap.packet.link import Link
 from slimcap.source.live.interfaces import links
+from support.netns import Namespace, NewNamespace, Veth
+from support.threads import Background
 
 
-def properties():
+def properties() -> list[str]:
     """Return the names of the properties that ask the kernel."""
     return [name for name in ("is_up", "is_vlan", "addresses") if isinstance(getattr(Link, name), property)]
 
 
-def assert_gone(link):
+def assert_gone(link: Link) -> bool:
     for name in properties():
         with pytest.raises(LinkNotFound, match=f"{link.name}.*ip link") as caught:
             getattr(link, name)
@@ -27,7 +30,7 @@ def assert_gone(link):
     return True
 
 
-def test_links_of_a_veth_pair(veth):
+def test_links_of_a_veth_pair(veth: Veth) -> None:
     with veth.namespace.inside():
         left, right = Link(veth.left), Link(veth.right)
         assert (left.name, left.type, left.arphrd, left.type_name) == ("left", 1, 1, "ETHERNET")
@@ -40,7 +43,7 @@ def test_links_of_a_veth_pair(veth):
         assert left == Link(veth.left) != right
 
 
-def test_loopback_link(namespace):
+def test_loopback_link(namespace: Namespace) -> None:
     with namespace.inside():
         lo = Link("lo")
         assert (lo.index, lo.type, lo.arphrd, lo.ip_offset) == (1, 1, 772, 14)
@@ -51,7 +54,7 @@ def test_loopback_link(namespace):
         assert ipaddress.ip_interface("127.0.0.1/8") in lo.addresses
 
 
-def test_state_is_read_each_time(veth):
+def test_state_is_read_each_time(veth: Veth) -> None:
     with veth.namespace.inside():
         link = Link(veth.right)
         for state in ("down", "up", "down"):
@@ -59,7 +62,7 @@ def test_state_is_read_each_time(veth):
             assert link.is_up == (state == "up")
 
 
-def test_link_without_carrier_is_up(veth):
+def test_link_without_carrier_is_up(veth: Veth) -> None:
     veth.namespace.ip(f"link set {veth.left} down")
     with veth.namespace.inside():
         assert Link(veth.right).is_up
@@ -68,7 +71,7 @@ def test_link_without_carrier_is_up(veth):
 # ---- addresses
 
 
-def test_addresses_of_both_versions(veth):
+def test_addresses_of_both_versions(veth: Veth) -> None:
     ns = veth.namespace
     ns.sysctl("net/ipv6/conf/right/disable_ipv6", 0)
     ns.ip("address add 192.0.2.1/24 dev right")
@@ -90,7 +93,7 @@ def test_addresses_of_both_versions(veth):
         assert link.addresses == ()
 
 
-def test_hundreds_of_addresses(veth, tmp_path):
+def test_hundreds_of_addresses(veth: Veth, tmp_path: Path) -> None:
     """The kernel needs several datagrams for them."""
     wanted = [f"10.{i}.0.{j}/32" for i in range(4) for j in range(200)]
     commands = tmp_path / "commands"
@@ -124,7 +127,9 @@ def test_hundreds_of_addresses(veth, tmp_path):
         (0, 147, "147", NO_IP),
     ],
 )
-def test_link_types_by_hardware_type(namespace, arphrd, linktype, name, ip_offset):
+def test_link_types_by_hardware_type(
+    namespace: Namespace, arphrd: int, linktype: int, name: str, ip_offset: int
+) -> None:
     namespace.tun("fake", arphrd=arphrd, up=False)
     with namespace.inside():
         link = Link("fake")
@@ -134,7 +139,7 @@ def test_link_types_by_hardware_type(namespace, arphrd, linktype, name, ip_offse
         assert link in links()
 
 
-def test_tun_and_tap_links(namespace):
+def test_tun_and_tap_links(namespace: Namespace) -> None:
     namespace.tun("tun")
     namespace.tun("tap", tap=True)
     with namespace.inside():
@@ -145,7 +150,7 @@ def test_tun_and_tap_links(namespace):
         assert not tap.is_vlan
 
 
-def test_bridge_link(veth):
+def test_bridge_link(veth: Veth) -> None:
     veth.namespace.ip("link add bridge type bridge")
     veth.namespace.ip("link set right master bridge")
     with veth.namespace.inside():
@@ -156,7 +161,7 @@ def test_bridge_link(veth):
         assert Link("right").is_up
 
 
-def test_vlan_link(veth):
+def test_vlan_link(veth: Veth) -> None:
     try:
         veth.namespace.ip("link add link right name right.5 type vlan id 5")
     except AssertionError:
@@ -169,7 +174,7 @@ def test_vlan_link(veth):
 # ---- renamed, deleted, moved
 
 
-def test_renamed_link_keeps_working(veth):
+def test_renamed_link_keeps_working(veth: Veth) -> None:
     with veth.namespace.inside():
         link = Link("right")
         veth.namespace.ip("link set right name other")
@@ -181,14 +186,14 @@ def test_renamed_link_keeps_working(veth):
             Link("right")
 
 
-def test_alternative_name_is_accepted(veth):
+def test_alternative_name_is_accepted(veth: Veth) -> None:
     veth.namespace.ip("link property add dev right altname short")
     with veth.namespace.inside():
         assert Link("short") == Link("right")
         assert Link("short").name == "right"
 
 
-def test_deleted_link_is_not_found(veth):
+def test_deleted_link_is_not_found(veth: Veth) -> None:
     with veth.namespace.inside():
         link = Link("right")
         veth.namespace.ip("link delete right")
@@ -201,7 +206,7 @@ def test_deleted_link_is_not_found(veth):
         assert Link("right").index != link.index
 
 
-def test_closed_tun_device_is_not_found(namespace):
+def test_closed_tun_device_is_not_found(namespace: Namespace) -> None:
     fd = namespace.tun("tun")
     with namespace.inside():
         link = Link("tun")
@@ -209,7 +214,7 @@ def test_closed_tun_device_is_not_found(namespace):
         assert assert_gone(link)
 
 
-def test_link_moved_to_another_namespace_is_not_found(veth, new_namespace):
+def test_link_moved_to_another_namespace_is_not_found(veth: Veth, new_namespace: NewNamespace) -> None:
     other = new_namespace()
     with veth.namespace.inside():
         link = Link("right")
@@ -219,14 +224,16 @@ def test_link_moved_to_another_namespace_is_not_found(veth, new_namespace):
         assert Link("right").type == 1
 
 
-def test_links_are_looked_up_in_the_namespace_of_the_calling_thread(veth, background):
+def test_links_are_looked_up_in_the_namespace_of_the_calling_thread(
+    veth: Veth, background: type[Background]
+) -> None:
     with pytest.raises(LinkNotFound):
         Link(veth.left)
     with veth.namespace.inside():
         assert background(lambda: Link(veth.left)).result().name == veth.left
     outside = threading.Event()
 
-    def look():
+    def look() -> bool:
         outside.wait(10)
         return Link(veth.left).is_up
 
@@ -239,7 +246,7 @@ def test_links_are_looked_up_in_the_namespace_of_the_calling_thread(veth, backgr
 # ---- lists and names
 
 
-def test_links_are_sorted_by_index(veth):
+def test_links_are_sorted_by_index(veth: Veth) -> None:
     with veth.namespace.inside():
         found = links()
         assert {link.name for link in found} == {"lo", "left", "right"}
@@ -247,7 +254,7 @@ def test_links_are_sorted_by_index(veth):
         assert [link.index for link in found] == sorted(link.index for link in found)
 
 
-def test_dozens_of_links(namespace):
+def test_dozens_of_links(namespace: Namespace) -> None:
     """The kernel needs several datagrams for them."""
     for i in range(60):
         namespace.tun(f"tap{i}", tap=True, up=False)
@@ -257,14 +264,14 @@ def test_dozens_of_links(namespace):
 
 
 @pytest.mark.parametrize("name", ["a", "fifteen-bytes-x", "with.dots-and_1", "€uro", "a'b\"c\\", "{}"])
-def test_unusual_names(namespace, name):
+def test_unusual_names(namespace: Namespace, name: str) -> None:
     namespace.tun(name, up=False)
     with namespace.inside():
         assert Link(name).name == name
         assert name in [link.name for link in links()]
 
 
-def test_undecodable_name(namespace):
+def test_undecodable_name(namespace: Namespace) -> None:
     name = b"\xff\x80x".decode("utf-8", "surrogateescape")
     namespace.tun(name, up=False)
     with namespace.inside():

@@ -14,17 +14,20 @@ from slimcap import (
     Stats,
     View,
 )
+from support.netns import Namespace, Veth
 from support.threads import in_child
 from support.traffic import (
     PAGE,
     SMALL,
+    LiveSource,
+    OpenSource,
     collect,
     ethernet,
     frames_of,
 )
 
 
-def test_views_outlive_source_and_close(veth, opened):
+def test_views_outlive_source_and_close(veth: Veth, opened: OpenSource) -> None:
     source = opened()
     frames = frames_of(40)
     veth.send(frames)
@@ -42,7 +45,7 @@ def test_views_outlive_source_and_close(veth, opened):
     assert frames[5] in array.tobytes()
 
 
-def resources_of(namespace):
+def resources_of(namespace: Namespace) -> tuple[int, int, int]:
     """Return the numbers of descriptors and ring mappings, and the promiscuity of the interface."""
     promiscuity = namespace.ip("-d link show right").split("promiscuity ")[1].split()[0]
     return (
@@ -52,16 +55,16 @@ def resources_of(namespace):
     )
 
 
-def resident():
+def resident() -> int:
     """Return the resident memory in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
-def test_opening_and_closing_many_times_leaves_nothing_behind(veth, kind):
+def test_opening_and_closing_many_times_leaves_nothing_behind(veth: Veth, kind: type[LiveSource]) -> None:
     """Threads run in parallel, because each close waits for an RCU grace period (synchronize_rcu)."""
     options = SMALL if kind is RingSource else {"snaplen": 96}
 
-    def open_and_close(count):
+    def open_and_close(count: int) -> None:
         for i in range(count):
             source = kind("right", promiscuous=bool(i % 2), **options)
             if i % 5:
@@ -77,7 +80,7 @@ def test_opening_and_closing_many_times_leaves_nothing_behind(veth, kind):
             assert resident() - memory < 1 << 20
 
 
-def test_close_with_views_open_frees_the_ring_with_the_last_view(veth, kind):
+def test_close_with_views_open_frees_the_ring_with_the_last_view(veth: Veth, kind: type[LiveSource]) -> None:
     mappings = 1 if kind is RingSource else 0
     with veth.namespace.inside():
         before = resources_of(veth.namespace)
@@ -95,15 +98,15 @@ def test_close_with_views_open_frees_the_ring_with_the_last_view(veth, kind):
 # ---- other processes
 
 
-def test_forked_process_leaves_the_capture_alone(veth, opened):
+def test_forked_process_leaves_the_capture_alone(veth: Veth, opened: OpenSource) -> None:
     source = opened(promiscuous=True)
     veth.send(frames_of(2))
     batch = source.next_batch(timeout=10)
 
-    def child():
+    def child() -> bool:
         nonlocal batch
         data = bytes(batch.payload(0))
-        batch = None
+        del batch
         with pytest.raises(RuntimeError, match="forked"):
             source.next_batch(timeout=1)
         source.unblock()
@@ -124,7 +127,7 @@ def test_forked_process_leaves_the_capture_alone(veth, opened):
     assert time.thread_time() - before < 0.15, "spins"
 
 
-def test_close_while_a_forked_process_has_a_copy(veth, opened):
+def test_close_while_a_forked_process_has_a_copy(veth: Veth, opened: OpenSource) -> None:
     """The copy of the socket does not keep the interface promiscuous."""
     source = opened(promiscuous=True)
     go_on, wait = os.pipe()

@@ -8,11 +8,14 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import pytest
 
 from slimcap import (
     RECORD_DTYPE,
+    Batch,
     MockRingSource,
     MockSocketSource,
     Packet,
@@ -22,6 +25,7 @@ from slimcap import (
     Stats,
 )
 from slimcap.filter import accept, minimal_ipv4_transport
+from support.netns import Namespace, Veth
 from support.traffic import (
     ALL,
     GROUP,
@@ -29,6 +33,8 @@ from support.traffic import (
     OTHER,
     PAGE,
     RIGHT,
+    Got,
+    LiveSource,
     arp,
     collect,
     ethernet,
@@ -39,10 +45,14 @@ from support.traffic import (
     udp6,
 )
 
+Mock: TypeAlias = MockRingSource | MockSocketSource
+Twins: TypeAlias = tuple[LiveSource, Mock]
+OpenTwins: TypeAlias = Callable[..., Twins]
+
 TWINS = [(RingSource, MockRingSource), (SocketSource, MockSocketSource)]
 
 
-RING = {"block_size": 1 << 16, "num_blocks": 16}
+RING: dict[str, Any] = {"block_size": 1 << 16, "num_blocks": 16}
 
 
 FRAMES = [
@@ -102,7 +112,7 @@ PROTOCOL = [(0x20, 0, 0, 0xFFFFF000), (0x15, 0, 1, 0x0800), (6, 0, 0, 262144), (
 LENGTH = [(0x80, 0, 0, 0), (0x35, 0, 1, 70), (6, 0, 0, 262144), (6, 0, 0, 0)]
 
 
-OPTIONS = [
+OPTIONS: list[dict[str, Any]] = [
     {},
     {"auto_filter": False},
     {"auto_filter": False, "snaplen": 60},
@@ -140,12 +150,12 @@ OPTIONS = [
 
 
 @pytest.fixture(params=TWINS, ids=["ring", "socket"])
-def twins(request, veth):
+def twins(request: pytest.FixtureRequest, veth: Veth) -> Iterator[OpenTwins]:
     """Opens a source at the right end of the veth pair, and its mock."""
     real, mock = request.param
     with contextlib.ExitStack() as stack:
 
-        def open_both(**options):
+        def open_both(**options: Any) -> Twins:
             if real is RingSource:
                 options = RING | options
             with veth.namespace.inside():
@@ -155,7 +165,7 @@ def twins(request, veth):
         yield open_both
 
 
-def traffic(veth, frames=FRAMES, sent=SENT):
+def traffic(veth: Veth, frames: Sequence[bytes] = FRAMES, sent: Sequence[bytes] = SENT) -> list[Packet]:
     """Send frames to the right end and out of it; return the packets that a producer adds for them."""
     veth.send(frames)
     veth.namespace.send("right", sent)
@@ -164,15 +174,15 @@ def traffic(veth, frames=FRAMES, sent=SENT):
     ]
 
 
-def assert_same(real, mock):
+def assert_same(real: list[Got], mock: list[Got]) -> None:
     """Compare all columns except `timestamp` and `offset`, and the payloads."""
     assert payloads(real) == payloads(mock)
-    for name in set(RECORD_DTYPE.names) - {"offset", "timestamp"}:
+    for name in set(RECORD_DTYPE.names or ()) - {"offset", "timestamp"}:
         assert [one.record[name] for one in real] == [one.record[name] for one in mock], name
     assert all(abs(a.timestamp - b.timestamp) < 60 * 10**9 for a, b in zip(real, mock, strict=True))
 
 
-def test_mock_passes_and_drops_as_the_kernel_does(veth, twins):
+def test_mock_passes_and_drops_as_the_kernel_does(veth: Veth, twins: OpenTwins) -> None:
     """Compares which packets pass, not only those that did."""
     pairs = [(options, *twins(**options)) for options in OPTIONS]
     packets = traffic(veth)
@@ -190,14 +200,14 @@ def test_mock_passes_and_drops_as_the_kernel_does(veth, twins):
     assert 0 < min(passed) < max(passed)
 
 
-def test_mock_of_a_link_that_exists(veth, twins):
+def test_mock_of_a_link_that_exists(veth: Veth, twins: OpenTwins) -> None:
     live, mock = twins()
     assert mock.link == live.link
     assert mock.link.index == live.link.index > 0
 
 
 @pytest.mark.parametrize("with_tag", [False, True])
-def test_frames_cut_at_every_length(veth, twins, with_tag):
+def test_frames_cut_at_every_length(veth: Veth, twins: OpenTwins, with_tag: bool) -> None:
     """The lengths cut tags and headers anywhere; drivers refuse frames shorter than 14 bytes."""
     whole = tagged(tagged(ethernet(udp(1)), 5), 7, 0x88A8) if with_tag else ethernet(udp(1))
     frames = [whole[:cut] for cut in range(15, len(whole))]
@@ -210,10 +220,15 @@ def test_frames_cut_at_every_length(veth, twins, with_tag):
 
 
 @pytest.mark.parametrize("size", [3000, 3900, 4096 - 48 - 82, 4096 - 48 - 81, 4096, 9000])
-def test_packets_around_the_size_of_a_block(veth, size):
+def test_packets_around_the_size_of_a_block(veth: Veth, size: int) -> None:
     for end in ("left", "right"):
         veth.namespace.ip(f"link set {end} mtu 60000")
-    options = {"block_size": PAGE, "num_blocks": 8, "auto_filter": False, "block_timeout": 0.005}
+    options: dict[str, Any] = {
+        "block_size": PAGE,
+        "num_blocks": 8,
+        "auto_filter": False,
+        "block_timeout": 0.005,
+    }
     frames = [ethernet(udp(1)), ethernet(bytes(size - 14)), ethernet(udp(3))]
     with veth.namespace.inside(), RingSource("right", **options) as live, MockRingSource(**options) as mock:
         for frame in frames:
@@ -223,7 +238,7 @@ def test_packets_around_the_size_of_a_block(veth, size):
         assert_same(collect(live, 3), collect(mock, 3))
 
 
-def test_mock_of_a_tun_device(namespace):
+def test_mock_of_a_tun_device(namespace: Namespace) -> None:
     fd = namespace.tun("tun")
     packets = [udp(1), udp6(2), udp(3, 500)]
     for real, mock in TWINS:
@@ -244,9 +259,9 @@ def test_mock_of_a_tun_device(namespace):
                 assert_same(collect(live, count), collect(twin, count))
 
 
-def test_full_mock_drops_as_the_kernel_does(veth):
+def test_full_mock_drops_as_the_kernel_does(veth: Veth) -> None:
     """Compares the counters of packets, drops and freezes."""
-    options = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 10}
+    options: dict[str, Any] = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 10}
     frames = frames_of(200)
     with veth.namespace.inside():
         live = RingSource("right", **options)
@@ -261,7 +276,7 @@ def test_full_mock_drops_as_the_kernel_does(veth):
         assert [bytes(packet.payload) for packet in live] == [bytes(packet.payload) for packet in mock]
 
 
-def test_mock_replays_a_live_source(veth, twins):
+def test_mock_replays_a_live_source(veth: Veth, twins: OpenTwins) -> None:
     """Bytes, tags and times of a live capture pass through `pipe`."""
     live, mock = twins(auto_filter=False)
     with veth.namespace.inside():
@@ -285,11 +300,11 @@ def test_mock_replays_a_live_source(veth, twins):
 TIMESTAMP_BITS = 0xE0000000
 
 
-def headers_of(batch):
+def headers_of(batch: Batch) -> list[tuple[int, ...]]:
     """Return the headers of the packets in a block, without time and flow hash."""
     block = bytes(batch.data)
     version, to_priv, status, count, at, used = struct.unpack_from("=6I", block)
-    found = [(version, to_priv, status & 0xFFFF, count, at, used)]
+    found: list[tuple[int, ...]] = [(version, to_priv, status & 0xFFFF, count, at, used)]
     for _ in range(count):
         header = struct.unpack_from("=IIIIIIHHIIHH8x", block, at)
         address = struct.unpack_from("=HHiHB", block, at + 48)
@@ -299,7 +314,7 @@ def headers_of(batch):
     return found
 
 
-def test_block_of_a_mock_is_laid_out_as_by_the_kernel(veth):
+def test_block_of_a_mock_is_laid_out_as_by_the_kernel(veth: Veth) -> None:
     """Compares all fields except times and hashes."""
     with veth.namespace.inside():
         live = RingSource("right", auto_filter=False, block_size=1 << 18)  # a block a batch
@@ -356,7 +371,7 @@ EXPRESSIONS = {
 
 
 @pytest.mark.parametrize("kind", [MockRingSource, MockSocketSource])
-def test_expressions_need_no_privileges(kind):
+def test_expressions_need_no_privileges(kind: type[Mock]) -> None:
     """Expressions give the same result with privileges and without, also those with `vlan`."""
     done = subprocess.run(
         [sys.executable, "-c", UNPRIVILEGED, kind.__name__, repr(list(EXPRESSIONS)), repr(PLAIN)],

@@ -14,13 +14,16 @@ from slimcap import (
     RecordFlag,
     Stats,
 )
-from support.readers import ALL_READERS
+from support.netns import Veth
+from support.readers import ALL_READERS, Reader, Reading
 from support.traffic import (
     ALL,
     GROUP,
     LEFT,
     OTHER,
     RIGHT,
+    LiveSource,
+    OpenSource,
     arp,
     assert_silent,
     collect,
@@ -32,14 +35,14 @@ from support.traffic import (
 )
 
 
-def read_one(reader, source):
+def read_one(reader: Reader, source: LiveSource) -> Reading:
     return reader(source) if reader.name == "iteration" else reader(source, timeout=10)
 
 
 @pytest.mark.parametrize(
     "reader", [one for one in ALL_READERS.values() if not one.ip_layer], ids=lambda one: one.name
 )
-def test_each_reader_returns_the_packets(veth, opened, reader):
+def test_each_reader_returns_the_packets(veth: Veth, opened: OpenSource, reader: Reader) -> None:
     source = opened()
     frames = frames_of(30)
     veth.send(frames[:20])
@@ -56,7 +59,9 @@ def test_each_reader_returns_the_packets(veth, opened, reader):
 @pytest.mark.parametrize(
     "reader", [one for one in ALL_READERS.values() if one.ip_layer], ids=lambda one: one.name
 )
-def test_each_reader_of_ip_layers_skips_packets_without_one(veth, opened, reader):
+def test_each_reader_of_ip_layers_skips_packets_without_one(
+    veth: Veth, opened: OpenSource, reader: Reader
+) -> None:
     source = opened(auto_filter=False)
     frames = [arp(), *frames_of(3), arp(), ethernet(udp6(), 0x86DD)]
     veth.send(frames)
@@ -68,7 +73,7 @@ def test_each_reader_of_ip_layers_skips_packets_without_one(veth, opened, reader
     assert got == [(f[14:], 0, len(f)) for f in frames if f[12:14] != b"\x08\x06"]
 
 
-def test_buffers_are_filled_in_place(veth, opened):
+def test_buffers_are_filled_in_place(veth: Veth, opened: OpenSource) -> None:
     source = opened()
     frames = frames_of(3)
     veth.send(frames)
@@ -82,20 +87,20 @@ def test_buffers_are_filled_in_place(veth, opened):
 # ---- packets
 
 
-def test_packet_types_follow_the_destination(veth, opened):
+def test_packet_types_follow_the_destination(veth: Veth, opened: OpenSource) -> None:
     source = opened(auto_filter=False)
     veth.send(ethernet(udp(), dst=dst) for dst in (RIGHT, ALL, GROUP, OTHER))
     veth.namespace.send("right", [ethernet(udp(), dst=LEFT, src=RIGHT)])
     assert [PacketType(one.pkt_type) for one in collect(source, 5)] == [0, 1, 2, 3, 4]
 
 
-def test_promiscuous_sources_get_frames_for_others(veth, opened):
+def test_promiscuous_sources_get_frames_for_others(veth: Veth, opened: OpenSource) -> None:
     source = opened(promiscuous=True)
     veth.send([ethernet(udp(), dst=OTHER)])
     assert [one.pkt_type for one in collect(source, 1)] == [PacketType.OTHER_HOST]
 
 
-def test_snaplen_truncates_and_flags(veth, opened):
+def test_snaplen_truncates_and_flags(veth: Veth, opened: OpenSource) -> None:
     source = opened(snaplen=40)
     frames = [ethernet(udp(0, 500)), ethernet(udp(1, 0))[:40], ethernet(udp(2, 0))[:39]]
     veth.send(frames)
@@ -106,13 +111,13 @@ def test_snaplen_truncates_and_flags(veth, opened):
     assert source.new_packet().capacity >= 40
 
 
-def test_snaplen_by_a_function_of_the_link_type(veth, opened):
+def test_snaplen_by_a_function_of_the_link_type(veth: Veth, opened: OpenSource) -> None:
     source = opened(snaplen=lambda link_type: 20 + link_type)
     veth.send(frames_of(1))
     assert [one.cap_len for one in collect(source, 1)] == [21]
 
 
-def test_large_packets_arrive_whole(veth, opened):
+def test_large_packets_arrive_whole(veth: Veth, opened: OpenSource) -> None:
     for end in ("left", "right"):
         veth.namespace.ip(f"link set {end} mtu 60000")
     source = opened()
@@ -121,7 +126,7 @@ def test_large_packets_arrive_whole(veth, opened):
     assert payloads(collect(source, 2)) == frames
 
 
-def test_sent_packets_are_outgoing(veth, opened):
+def test_sent_packets_are_outgoing(veth: Veth, opened: OpenSource) -> None:
     source = opened("left")
     frames = frames_of(10)
     veth.send(frames)
@@ -130,7 +135,7 @@ def test_sent_packets_are_outgoing(veth, opened):
     assert {one.pkt_type for one in got} == {PacketType.OUTGOING}
 
 
-def test_packets_from_before_or_of_other_interfaces_are_not_captured(veth, opened):
+def test_packets_from_before_or_of_other_interfaces_are_not_captured(veth: Veth, opened: OpenSource) -> None:
     tun = veth.namespace.tun("tun")
     veth.send(frames_of(50))
     source = opened()
@@ -143,7 +148,7 @@ def test_packets_from_before_or_of_other_interfaces_are_not_captured(veth, opene
     assert source.total_stats == Stats(1, 0, 0)
 
 
-def test_two_sources_get_the_same_packets(veth, opened):
+def test_two_sources_get_the_same_packets(veth: Veth, opened: OpenSource) -> None:
     sources = opened(), opened(filter="udp")
     frames = frames_of(20)
     veth.send(frames)
@@ -154,7 +159,7 @@ def test_two_sources_get_the_same_packets(veth, opened):
 # ---- iteration
 
 
-def test_iteration_ends_with_close(veth, opened):
+def test_iteration_ends_with_close(veth: Veth, opened: OpenSource) -> None:
     source = opened()
     frames = frames_of(5)
     veth.send(frames)
@@ -169,7 +174,7 @@ def test_iteration_ends_with_close(veth, opened):
             again()
 
 
-def test_batches_end_with_close(veth, opened):
+def test_batches_end_with_close(veth: Veth, opened: OpenSource) -> None:
     source = opened()
     veth.send(frames_of(5))
     count = 0
@@ -184,7 +189,7 @@ def test_batches_end_with_close(veth, opened):
 # ---- counters
 
 
-def test_stats_count_since_the_last_call(veth, opened):
+def test_stats_count_since_the_last_call(veth: Veth, opened: OpenSource) -> None:
     source = opened()
     assert source.stats() == Stats(0, 0, 0)
     veth.send(frames_of(10))

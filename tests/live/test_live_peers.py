@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,10 +16,15 @@ from slimcap import (
     SocketSource,
     read,
 )
+from support.cli import NeedTool
+from support.netns import Veth
+from support.peers import listening_tcpdump
 from support.traffic import (
     ALL,
     GROUP,
     OTHER,
+    LiveSource,
+    OpenSource,
     arp,
     collect,
     ethernet,
@@ -29,33 +36,23 @@ from support.traffic import (
 )
 
 
-def test_packets_are_those_of_tcpdump(veth, opened, need_tool, tmp_path):
+def test_packets_are_those_of_tcpdump(
+    veth: Veth, opened: OpenSource, need_tool: NeedTool, tmp_path: Path
+) -> None:
     path = tmp_path / "tcpdump.pcap"
     frames = [
         *frames_of(40, 100), arp(), ethernet(udp6(), 0x86DD), tagged(ethernet(udp(1)), 5),
         tagged(tagged(ethernet(udp(2)), 6), 0, 0x88A8), ethernet(udp(3, 300)),
     ]  # fmt: skip
-    command = (
-        f"{need_tool('tcpdump')} -i right -w {path} -U -n -Z root --immediate-mode -s 128 -c {len(frames)}"
-    )
     source = opened(auto_filter=False, snaplen=128)
-    with veth.namespace.inside():
-        tcpdump = subprocess.Popen(command.split(), stderr=subprocess.PIPE, text=True)
-    try:
-        said = tcpdump.stderr.readline()
-        while said and "listening on" not in said:
-            if (
-                "Couldn't change to" in said
-            ):  # it gives up privileges even as root, which `unshare -Ur` forbids
-                pytest.skip(said.strip())
-            said = tcpdump.stderr.readline()
+    options = ("-s", "128", "-c", str(len(frames)))
+    with (
+        veth.namespace.inside(),
+        listening_tcpdump(need_tool("tcpdump"), "right", path, *options) as tcpdump,
+    ):
         veth.send(frames)
         got = collect(source, len(frames))
         tcpdump.wait(10)
-    finally:
-        tcpdump.kill()
-        tcpdump.wait()
-        tcpdump.stderr.close()
     theirs = read(path)
     assert len(theirs) == len(got) == len(frames)
     for i, mine in enumerate(got):
@@ -68,7 +65,7 @@ def test_packets_are_those_of_tcpdump(veth, opened, need_tool, tmp_path):
         assert abs(int(row["timestamp"]) - mine.timestamp) < 5 * 10**9
 
 
-def wait_for_stamps(veth, sources):
+def wait_for_stamps(veth: Veth, sources: Sequence[LiveSource]) -> None:
     """Packets are stamped as they come in only some time after the first socket asks for it; until then, each
     socket does it for itself (net_enable_timestamp, which may leave it to a work queue)."""
     for _ in range(200):
@@ -79,7 +76,7 @@ def wait_for_stamps(veth, sources):
     pytest.fail("packets are not stamped as they come in")
 
 
-def test_records_of_both_sources_are_equal(veth):
+def test_records_of_both_sources_are_equal(veth: Veth) -> None:
     for end in ("left", "right"):
         veth.namespace.ip(f"link set {end} mtu 60000")
     frames = [
@@ -88,14 +85,16 @@ def test_records_of_both_sources_are_equal(veth):
         tagged(tagged(ethernet(udp(2)), 6), 0, 0x88A8), ethernet(udp(3, 300)), ethernet(udp(5), dst=ALL),
         ethernet(udp(6), dst=GROUP), ethernet(udp(7, 40_000)), ethernet(b"\0"),
     ]  # fmt: skip
-    for options in ({}, {"snaplen": 60}, {"reinsert_vlan": True}, {"reinsert_vlan": True, "snaplen": 60}):
+    kinds: list[type[LiveSource]] = [RingSource, SocketSource]
+    choices: list[dict[str, Any]] = [{}, {"snaplen": 60}, {"reinsert_vlan": True}]
+    for options in [*choices, {"reinsert_vlan": True, "snaplen": 60}]:
         with veth.namespace.inside():
-            sources = [kind("right", auto_filter=False, **options) for kind in (RingSource, SocketSource)]
+            sources = [kind("right", auto_filter=False, **options) for kind in kinds]
         wait_for_stamps(veth, sources)
         veth.send(frames)
         veth.namespace.send("right", frames)
         mine, theirs = (collect(source, 2 * len(frames)) for source in sources)
-        names = [name for name in RECORD_DTYPE.names if name != "offset"]
+        names = [name for name in RECORD_DTYPE.names or () if name != "offset"]
         assert payloads(mine) == payloads(theirs)
         for one, other in zip(mine, theirs, strict=True):
             assert one.record[names].tolist() == other.record[names].tolist()

@@ -8,10 +8,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import pytest
 
-from slimcap import FilterError, RecordFlag, RingExhausted, RingSource, Stats
+from slimcap import Batch, FilterError, RecordFlag, RingExhausted, RingSource, Stats
+from support.netns import Veth
 from support.traffic import (
     LEFT,
     PAGE,
@@ -26,13 +29,15 @@ from support.traffic import (
     udp,
 )
 
+OpenRing: TypeAlias = Callable[..., RingSource]
+
 
 @pytest.fixture
-def opened(veth):
+def opened(veth: Veth) -> Iterator[OpenRing]:
     """Opens a RingSource at the right end of the veth pair."""
     with contextlib.ExitStack() as stack:
 
-        def open_ring(name="right", **options):
+        def open_ring(name: str = "right", **options: Any) -> RingSource:
             # Each block timeout uses up a block for a single packet, and this machine may be busy.
             options = {"block_size": 1 << 16, "num_blocks": 64} | options
             with veth.namespace.inside():
@@ -47,7 +52,7 @@ def opened(veth):
 @pytest.mark.parametrize(
     "options", [{}, {"block_size": 1 << 20, "num_blocks": 16, "block_timeout": 0.01}], ids=str
 )
-def test_batches_hold_what_was_sent(veth, opened, options):
+def test_batches_hold_what_was_sent(veth: Veth, opened: OpenRing, options: dict[str, Any]) -> None:
     source = opened(**options)
     frames = frames_of(300)
     before = time.time_ns()
@@ -66,14 +71,14 @@ def test_batches_hold_what_was_sent(veth, opened, options):
     assert source.links == (source.link,)
 
 
-def test_block_full_of_the_shortest_packets(veth, opened):
+def test_block_full_of_the_shortest_packets(veth: Veth, opened: OpenRing) -> None:
     """One byte of each packet, after the shortest header."""
     source = opened(snaplen=1, block_size=PAGE, num_blocks=8)
     veth.namespace.send("right", [tagged(ethernet(udp(i), src=RIGHT, dst=LEFT), 5) for i in range(200)])
     assert len(collect(source, 200, within=5)) == 200
 
 
-def test_packets_larger_than_a_block_are_truncated(veth, opened):
+def test_packets_larger_than_a_block_are_truncated(veth: Veth, opened: OpenRing) -> None:
     """They are flagged, and stay in order with the packets around them."""
     for end in ("left", "right"):
         veth.namespace.ip(f"link set {end} mtu 60000")
@@ -89,12 +94,14 @@ def test_packets_larger_than_a_block_are_truncated(veth, opened):
 
 
 @pytest.mark.parametrize("max_packets", [None, 1, 3, 1000])
-def test_total_bytes_of_whole_and_partial_blocks(veth, opened, max_packets):
+def test_total_bytes_of_whole_and_partial_blocks(
+    veth: Veth, opened: OpenRing, max_packets: int | None
+) -> None:
     """The sum is known for a whole block, and calculated for a part of one."""
     source = opened(snaplen=40)
     frames = frames_of(50, 100)
     veth.send(frames)
-    sizes = []
+    sizes: list[Batch] = []
     while sum(len(batch) for batch in sizes) < 50:
         sizes.append(source.next_batch(max_packets, timeout=10))
         assert sizes[-1].total_bytes == sizes[-1]["total_len"].sum()
@@ -104,7 +111,7 @@ def test_total_bytes_of_whole_and_partial_blocks(veth, opened, max_packets):
 
 
 @pytest.mark.parametrize("ring", [(PAGE, 2), (PAGE * 3, 5), (1 << 20, 4), (PAGE, 300)], ids=str)
-def test_rings_of_many_sizes(veth, opened, ring):
+def test_rings_of_many_sizes(veth: Veth, opened: OpenRing, ring: tuple[int, int]) -> None:
     source = opened(block_size=ring[0], num_blocks=ring[1], block_timeout=0.001)
     for i in range(20):
         veth.send([ethernet(udp(i))])
@@ -112,7 +119,7 @@ def test_rings_of_many_sizes(veth, opened, ring):
 
 
 @pytest.mark.parametrize("block_timeout", [0.0001, 0.001, 0.1])
-def test_block_timeout_delivers_a_single_packet(veth, opened, block_timeout):
+def test_block_timeout_delivers_a_single_packet(veth: Veth, opened: OpenRing, block_timeout: float) -> None:
     source = opened(block_timeout=block_timeout)
     veth.send(frames_of(1))
     assert len(source.next_batch(timeout=block_timeout + 2)) == 1
@@ -121,13 +128,13 @@ def test_block_timeout_delivers_a_single_packet(veth, opened, block_timeout):
 # ---- blocks held and released
 
 
-def test_ring_exhausted_while_all_blocks_are_held(veth, opened):
+def test_ring_exhausted_while_all_blocks_are_held(veth: Veth, opened: OpenRing) -> None:
     source = opened(block_size=PAGE, num_blocks=4, block_timeout=0.001)
     frames = frames_of(100, 500)
-    held = []
+    held: list[Batch] = []
     sent = 0
 
-    def read_and_hold():
+    def read_and_hold() -> None:
         nonlocal sent
         while sent < len(frames):
             veth.send(frames[sent : sent + 5])
@@ -154,7 +161,7 @@ def test_ring_exhausted_while_all_blocks_are_held(veth, opened):
     assert len(got) == stats.packets_received - stats.packets_dropped
 
 
-def test_ring_exhausted_by_one_view(veth, opened):
+def test_ring_exhausted_by_one_view(veth: Veth, opened: OpenRing) -> None:
     source = opened(**SMALL)
     veth.send(frames_of(1))
     view, _, _ = source.next_payload_zero_copy(timeout=10)
@@ -168,9 +175,9 @@ def test_ring_exhausted_by_one_view(veth, opened):
     assert payloads(collect(source, 1)) == [ethernet(udp(9))]
 
 
-def test_blocks_released_out_of_order(veth, opened):
+def test_blocks_released_out_of_order(veth: Veth, opened: OpenRing) -> None:
     source = opened(**SMALL | {"num_blocks": 3})
-    held = []
+    held: list[Batch | None] = []
     for i in range(3):
         veth.send([ethernet(udp(i))])
         held.append(source.next_batch(timeout=10))
@@ -183,7 +190,7 @@ def test_blocks_released_out_of_order(veth, opened):
         assert payloads(collect(source, 1)) == [ethernet(udp(i))]
 
 
-def test_waiting_reader_sleeps_while_the_last_batch_is_held(veth, opened):
+def test_waiting_reader_sleeps_while_the_last_batch_is_held(veth: Veth, opened: OpenRing) -> None:
     """poll(2) reports the socket as readable while the block before the kernel's is held."""
     source = opened()
     veth.send(frames_of(1))
@@ -195,7 +202,7 @@ def test_waiting_reader_sleeps_while_the_last_batch_is_held(veth, opened):
     assert len(batch) == 1
 
 
-def test_block_is_released_with_the_last_view(veth, opened):
+def test_block_is_released_with_the_last_view(veth: Veth, opened: OpenRing) -> None:
     """The block is not held until the next read."""
     source = opened(block_size=PAGE, num_blocks=1, block_timeout=0.001)
     for i in range(3):
@@ -205,7 +212,7 @@ def test_block_is_released_with_the_last_view(veth, opened):
         del batch
 
 
-def test_block_in_several_batches_is_released_with_the_last(veth, opened):
+def test_block_in_several_batches_is_released_with_the_last(veth: Veth, opened: OpenRing) -> None:
     source = opened(block_size=PAGE, num_blocks=1, block_timeout=0.001)
     veth.send(frames_of(9))
     first = source.next_batch(2, timeout=10)
@@ -225,7 +232,7 @@ def test_block_in_several_batches_is_released_with_the_last(veth, opened):
     assert payloads(collect(source, 1)) == [ethernet(udp(9))]
 
 
-def test_stop_with_a_block_held(veth, opened):
+def test_stop_with_a_block_held(veth: Veth, opened: OpenRing) -> None:
     source = opened(**SMALL)
     veth.send(frames_of(1))
     view = source.next_payload_zero_copy(timeout=10)[0]
@@ -234,7 +241,7 @@ def test_stop_with_a_block_held(veth, opened):
     assert bytes(view) == frames_of(1)[0]
 
 
-def test_drops_are_counted_and_flagged(veth, opened):
+def test_drops_are_counted_and_flagged(veth: Veth, opened: OpenRing) -> None:
     source = opened(block_size=PAGE, num_blocks=2)
     veth.send(frames_of(60, 500))
     held = [source.next_batch(timeout=10), source.next_batch(timeout=10)]
@@ -282,14 +289,16 @@ def test_drops_are_counted_and_flagged(veth, opened):
     ],
     ids=str,
 )
-def test_invalid_options_leave_nothing_open(opened, options, error, message):
+def test_invalid_options_leave_nothing_open(
+    opened: OpenRing, options: dict[str, Any], error: type[Exception], message: str | None
+) -> None:
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(error, match=message):
         opened(**options)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_size_of_the_ring_is_0_after_close(opened):
+def test_size_of_the_ring_is_0_after_close(opened: OpenRing) -> None:
     source = opened(block_size=PAGE * 3, num_blocks=5)
     assert (source.block_size, source.num_blocks) == (PAGE * 3, 5)
     source.close()
@@ -311,7 +320,7 @@ except OSError as error:
 
 
 @pytest.mark.parametrize("smaller", [False, True])
-def test_smaller_ring_when_memory_is_short(smaller):
+def test_smaller_ring_when_memory_is_short(smaller: bool) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SHORT_OF_MEMORY, repr(smaller)], capture_output=True, text=True, timeout=60
     )

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import pytest
 
 from slimcap import FilterError, SocketSource, Stats
+from support.netns import Veth
 from support.traffic import assert_silent, collect, ethernet, frames_of, payloads, udp
+
+OpenSocket: TypeAlias = Callable[..., SocketSource]
 
 
 @pytest.fixture
-def opened(veth):
+def opened(veth: Veth) -> Iterator[OpenSocket]:
     """Opens a SocketSource at the right end of the veth pair."""
-    sources = []
+    sources: list[SocketSource] = []
 
-    def open_socket(**options):
+    def open_socket(**options: Any) -> SocketSource:
         with veth.namespace.inside():
             sources.append(SocketSource("right", **options))
         return sources[-1]
@@ -26,11 +31,12 @@ def opened(veth):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 63, 64, 1024])
-def test_batches_have_the_batch_size(veth, opened, batch_size):
+def test_batches_have_the_batch_size(veth: Veth, opened: OpenSocket, batch_size: int) -> None:
     source = opened(batch_size=batch_size)
     frames = frames_of(200)
     veth.send(frames)
-    sizes, got = [], []
+    sizes: list[int] = []
+    got: list[bytes] = []
     while len(got) < 200:
         batch = source.next_batch(timeout=10)
         sizes.append(len(batch))
@@ -40,7 +46,7 @@ def test_batches_have_the_batch_size(veth, opened, batch_size):
     assert_silent(source)
 
 
-def test_kept_batches_own_their_memory(veth, opened):
+def test_kept_batches_own_their_memory(veth: Veth, opened: OpenSocket) -> None:
     """Each of 50 batches keeps its own memory."""
     source = opened(batch_size=4)
     frames = frames_of(200)
@@ -50,7 +56,7 @@ def test_kept_batches_own_their_memory(veth, opened):
     assert [bytes(packet.payload) for batch in kept for packet in batch] == frames
 
 
-def test_memory_of_dropped_batches_is_reused(veth, opened):
+def test_memory_of_dropped_batches_is_reused(veth: Veth, opened: OpenSocket) -> None:
     source = opened(snaplen=64)
     addresses = set()
     for i in range(50):
@@ -61,7 +67,7 @@ def test_memory_of_dropped_batches_is_reused(veth, opened):
     assert len(addresses) <= 2
 
 
-def test_longest_packets_arrive_whole(veth, opened):
+def test_longest_packets_arrive_whole(veth: Veth, opened: OpenSocket) -> None:
     for end in ("left", "right"):
         veth.namespace.ip(f"link set {end} mtu 65535")
     source = opened(batch_size=3)
@@ -70,7 +76,7 @@ def test_longest_packets_arrive_whole(veth, opened):
     assert payloads(collect(source, 8)) == frames
 
 
-def test_drops_are_counted(veth, opened):
+def test_drops_are_counted(veth: Veth, opened: OpenSocket) -> None:
     source = opened(buffer_size=1)  # the kernel's least
     sent = veth.send(frames_of(500))
     source.stop()
@@ -80,7 +86,7 @@ def test_drops_are_counted(veth, opened):
     assert source.total_stats == Stats(sent, sent - len(got), 0)
 
 
-def test_default_buffer_holds_thousands_of_packets(veth, opened):
+def test_default_buffer_holds_thousands_of_packets(veth: Veth, opened: OpenSocket) -> None:
     """The kernel counts 832 bytes for a packet of 64, and holds twice 4 MiB of that."""
     source = opened()
     frames = [ethernet(udp(size=18))] * 9000
@@ -105,7 +111,9 @@ def test_default_buffer_holds_thousands_of_packets(veth, opened):
     ],
     ids=str,
 )
-def test_invalid_options_leave_nothing_open(opened, options, error, message):
+def test_invalid_options_leave_nothing_open(
+    opened: OpenSocket, options: dict[str, Any], error: type[Exception], message: str | None
+) -> None:
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(error, match=message):
         opened(**options)

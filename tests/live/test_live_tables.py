@@ -22,7 +22,7 @@ PAGE = os.sysconf("SC_PAGESIZE")
 
 
 # Ten frames fit. With a shorter timeout, ten frames could use up both blocks.
-SMALL = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 0.05, "auto_filter": False}
+SMALL: dict[str, Any] = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 0.05, "auto_filter": False}
 
 
 COUNT = 200  # some ten times what the ring holds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from slimcap import (
@@ -9,7 +11,9 @@ from slimcap import (
     PacketType,
     RecordFlag,
 )
+from support.netns import Veth
 from support.traffic import (
+    OpenSource,
     arp,
     assert_silent,
     collect,
@@ -24,7 +28,7 @@ from support.traffic import (
 
 @pytest.mark.parametrize("tpid", [0x8100, 0x88A8])
 @pytest.mark.parametrize("tci", [5, 0, 0xE005, 0xFFF])
-def test_tag_of_a_received_frame_is_stripped(veth, opened, tpid, tci):
+def test_tag_of_a_received_frame_is_stripped(veth: Veth, opened: OpenSource, tpid: int, tci: int) -> None:
     source = opened()
     plain = ethernet(udp())
     veth.send([tagged(plain, tci, tpid)])
@@ -36,7 +40,7 @@ def test_tag_of_a_received_frame_is_stripped(veth, opened, tpid, tci):
 
 
 @pytest.mark.parametrize("outer", [0x8100, 0x88A8])
-def test_outer_of_two_received_tags_is_stripped(veth, opened, outer):
+def test_outer_of_two_received_tags_is_stripped(veth: Veth, opened: OpenSource, outer: int) -> None:
     source = opened()
     inner = tagged(ethernet(udp()), 7)
     veth.send([tagged(inner, 100, outer)])
@@ -47,7 +51,7 @@ def test_outer_of_two_received_tags_is_stripped(veth, opened, outer):
 
 
 @pytest.mark.parametrize("tpid", [0x8100, 0x88A8])
-def test_tags_of_a_sent_frame_stay_in_place(veth, opened, tpid):
+def test_tags_of_a_sent_frame_stay_in_place(veth: Veth, opened: OpenSource, tpid: int) -> None:
     source = opened("left")
     frame = tagged(ethernet(udp()), 5, tpid)
     veth.send([frame, tagged(frame, 9, tpid)])
@@ -59,7 +63,7 @@ def test_tags_of_a_sent_frame_stay_in_place(veth, opened, tpid):
     assert {(got.flags, got.vlan_tpid) for got in (one, two)} == {(RecordFlag.VLAN, tpid)}
 
 
-def test_vlan_expression_matches_stripped_tags(veth, opened):
+def test_vlan_expression_matches_stripped_tags(veth: Veth, opened: OpenSource) -> None:
     source = opened(filter="vlan 7")
     frames = [tagged(ethernet(udp(i)), 6 + i) for i in range(3)]
     veth.send(frames)
@@ -72,7 +76,9 @@ def test_vlan_expression_matches_stripped_tags(veth, opened):
 
 @pytest.mark.parametrize("end", ["left", "right"])
 @pytest.mark.parametrize("options", [{}, {"auto_filter": False}])
-def test_ignore_vlans_drops_tagged_frames(veth, opened, end, options):
+def test_ignore_vlans_drops_tagged_frames(
+    veth: Veth, opened: OpenSource, end: str, options: dict[str, Any]
+) -> None:
     source = opened(end, ignore_vlans=True, **options)
     plain = frames_of(2)
     veth.send([tagged(plain[0], 5), plain[0], tagged(plain[0], 0), tagged(plain[0], 5, 0x88A8), plain[1]])
@@ -80,7 +86,7 @@ def test_ignore_vlans_drops_tagged_frames(veth, opened, end, options):
     assert_silent(source)
 
 
-def test_ignore_vlans_with_a_filter(veth, opened):
+def test_ignore_vlans_with_a_filter(veth: Veth, opened: OpenSource) -> None:
     source = opened(ignore_vlans=True, filter="udp")
     veth.send([tagged(ethernet(udp(1)), 5), arp(), ethernet(udp(2))])
     assert payloads(collect(source, 1)) == [ethernet(udp(2))]
@@ -91,7 +97,7 @@ def test_ignore_vlans_with_a_filter(veth, opened):
 
 
 @pytest.mark.parametrize("tpid", [0x8100, 0x88A8])
-def test_reinsert_vlan_puts_tags_back(veth, opened, tpid):
+def test_reinsert_vlan_puts_tags_back(veth: Veth, opened: OpenSource, tpid: int) -> None:
     source = opened(reinsert_vlan=True, auto_filter=False)
     assert source.reinsert_vlan
     frames = [
@@ -113,7 +119,7 @@ def test_reinsert_vlan_puts_tags_back(veth, opened, tpid):
 
 
 @pytest.mark.parametrize("snaplen", [1, 11, 12, 13, 16, 18, 40])
-def test_reinsert_vlan_within_the_snaplen(veth, opened, snaplen):
+def test_reinsert_vlan_within_the_snaplen(veth: Veth, opened: OpenSource, snaplen: int) -> None:
     """The tag of a packet shorter than two addresses cannot be put back."""
     source = opened(reinsert_vlan=True, auto_filter=False, snaplen=snaplen)
     frame = tagged(ethernet(udp(1)), 5)
@@ -128,7 +134,7 @@ def test_reinsert_vlan_within_the_snaplen(veth, opened, snaplen):
         assert not got.flags & RecordFlag.VLAN_STRIPPED
 
 
-def test_reinsert_vlan_leaves_sent_frames_alone(veth, opened):
+def test_reinsert_vlan_leaves_sent_frames_alone(veth: Veth, opened: OpenSource) -> None:
     source = opened("left", reinsert_vlan=True)
     frame = tagged(ethernet(udp()), 5)
     veth.send([frame])

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import time
+from typing import NoReturn
 
 import pytest
 
 from slimcap import (
     CaptureStopped,
     CaptureUnblocked,
+    View,
 )
+from support.netns import Veth
+from support.threads import Background
 from support.traffic import (
+    LiveSource,
+    OpenSource,
     collect,
     ethernet,
     frames_of,
@@ -22,7 +29,7 @@ from support.traffic import (
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_close_ends_a_wait(veth, opened, background, held):
+def test_close_ends_a_wait(veth: Veth, opened: OpenSource, background: type[Background], held: bool) -> None:
     source = opened()
     if held:
         veth.send(frames_of(1))
@@ -36,7 +43,7 @@ def test_close_ends_a_wait(veth, opened, background, held):
         assert bytes(batch.payload(0)) == frames_of(1)[0]
 
 
-def test_unblock_ends_a_wait(veth, opened, background):
+def test_unblock_ends_a_wait(veth: Veth, opened: OpenSource, background: type[Background]) -> None:
     source = opened()
     waiting = background(lambda: source.next_packet(timeout=30))
     waiting.wait_until_blocked()
@@ -50,14 +57,14 @@ def test_unblock_ends_a_wait(veth, opened, background):
         source.next_packet(timeout=10)
 
 
-def test_unblock_wakes_the_reader_at_once(opened, background):
+def test_unblock_wakes_the_reader_at_once(opened: OpenSource, background: type[Background]) -> None:
     """It takes less than 5 ms; more on a busy machine."""
     source = opened()
     took = []
     for _ in range(15):
-        woken = []
+        woken: list[float] = []
 
-        def wait(woken=woken):
+        def wait(woken: list[float] = woken) -> None:
             with pytest.raises(CaptureUnblocked):
                 source.next_packet(timeout=30)
             woken.append(time.monotonic())
@@ -71,7 +78,7 @@ def test_unblock_wakes_the_reader_at_once(opened, background):
     assert sorted(took)[7] < 0.05
 
 
-def test_second_reader_is_refused(opened, background):
+def test_second_reader_is_refused(opened: OpenSource, background: type[Background]) -> None:
     source = opened()
     waiting = background(lambda: source.next_batch(timeout=30))
     waiting.wait_until_blocked()
@@ -82,10 +89,11 @@ def test_second_reader_is_refused(opened, background):
         waiting.result(within=2)
 
 
-def test_timeouts_lose_nothing(veth, opened):
+def test_timeouts_lose_nothing(veth: Veth, opened: OpenSource) -> None:
     source = opened(timeout=0.005)
     frames = frames_of(60)
-    got, timeouts = [], 0
+    got: list[bytes] = []
+    timeouts = 0
     end = time.monotonic() + 10
     while len(got) < 60 and time.monotonic() < end:
         if timeouts % 3 == 0 and frames:
@@ -102,7 +110,7 @@ def test_timeouts_lose_nothing(veth, opened):
 
 
 @pytest.mark.parametrize("timeout", [0, 0.05])
-def test_timeout_is_kept(opened, timeout):
+def test_timeout_is_kept(opened: OpenSource, timeout: float) -> None:
     source = opened(timeout=None if timeout == 0 else timeout)
     began = time.monotonic()
     with pytest.raises(TimeoutError, match="no packet"):
@@ -110,10 +118,10 @@ def test_timeout_is_kept(opened, timeout):
     assert timeout <= time.monotonic() - began < 2
 
 
-def test_exception_of_a_signal_handler_ends_a_wait(opened):
+def test_exception_of_a_signal_handler_ends_a_wait(opened: OpenSource) -> None:
     source = opened()
 
-    def handler(*_):
+    def handler(*_: object) -> NoReturn:
         raise InterruptedError("by the handler")
 
     before = signal.signal(signal.SIGALRM, handler)
@@ -129,7 +137,7 @@ def test_exception_of_a_signal_handler_ends_a_wait(opened):
 # ---- stopping
 
 
-def test_stop_delivers_what_was_captured(veth, opened):
+def test_stop_delivers_what_was_captured(veth: Veth, opened: OpenSource) -> None:
     """This includes the block that the kernel was filling."""
     source = opened()
     for count in (1, 500):
@@ -147,7 +155,7 @@ def test_stop_delivers_what_was_captured(veth, opened):
     assert not source.closed
 
 
-def test_stop_ends_a_wait(veth, opened, background):
+def test_stop_ends_a_wait(veth: Veth, opened: OpenSource, background: type[Background]) -> None:
     source = opened()
     waiting = background(lambda: list(source.batches()))
     waiting.wait_until_blocked()
@@ -160,7 +168,9 @@ def test_stop_ends_a_wait(veth, opened, background):
         source.next_packet(timeout=0.1)
 
 
-def test_stop_during_traffic_delivers_what_was_sent_before(veth, opened, background):
+def test_stop_during_traffic_delivers_what_was_sent_before(
+    veth: Veth, opened: OpenSource, background: type[Background]
+) -> None:
     source = opened()
     reading = background(lambda: sum(len(batch) for batch in source.batches()))
     sent = veth.send(frames_of(3000))
@@ -172,7 +182,7 @@ def test_stop_during_traffic_delivers_what_was_sent_before(veth, opened, backgro
     assert received == stats.packets_received - stats.packets_dropped
 
 
-def test_close_after_stop(veth, opened):
+def test_close_after_stop(veth: Veth, opened: OpenSource) -> None:
     source = opened()
     veth.send(frames_of(3))
     source.stop()
@@ -185,11 +195,11 @@ def test_close_after_stop(veth, opened):
 
 
 @pytest.mark.parametrize("way", ["batches", "packets", "views"])
-def test_close_during_traffic(veth, opened, background, way):
+def test_close_during_traffic(veth: Veth, opened: OpenSource, background: type[Background], way: str) -> None:
     """Closes at 25 different moments: what was read is complete, and its views stay valid."""
     frame = ethernet(udp(7, 200))
 
-    def read(source, kept):
+    def read(source: LiveSource, kept: list[View]) -> None:
         with contextlib.suppress(CaptureStopped):
             if way == "batches":
                 for batch in source.batches():
@@ -203,15 +213,16 @@ def test_close_during_traffic(veth, opened, background, way):
 
     stop = False
 
-    def send():
+    def send() -> None:
         while not stop:
             veth.send([frame] * 200)
 
     sending = background(send)
     try:
         for i in range(25):
-            source, kept = opened(), []
-            reading = background(lambda source=source, kept=kept: read(source, kept))
+            source = opened()
+            kept: list[View] = []
+            reading = background(functools.partial(read, source, kept))
             time.sleep(0.004 * (i % 7))
             if i % 3 == 0:
                 source.unblock()

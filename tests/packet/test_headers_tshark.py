@@ -37,6 +37,8 @@ NEXT_HEADERS = (
     "ipv6.fraghdr.nxt",
     "ah.next_header",
 )
+# Lengths of the link-layer headers of samples that are cut at every byte.
+LINK_HEADERS = {"transports.pcap": 14, "ethernet_vlan.pcap": 14, "sll2.pcap": 20}
 # What tshark does not show, or shows only of other versions.
 NOT_COMPARED = {"status", "tunnels"}
 
@@ -199,16 +201,29 @@ def test_every_field_is_that_of_tshark(name, inner, need_tool):
     assert len(rows) > 0 or name == "empty.pcap"
 
 
-@pytest.mark.parametrize(("name", "header"), [("transports", 14), ("ethernet_vlan", 14), ("sll2", 20)])
-def test_every_field_of_packets_cut_at_every_byte_is_that_of_tshark(name, header, need_tool, tmp_path):
-    """Every other packet of a sample, cut to every length below 110."""
-    sample = sample_of(f"{name}.pcap")
+def cut_sample(name):
+    """Return a pcap file with every other packet of a sample, cut to every length below 110."""
+    sample = sample_of(name)
     cuts = [(row.data, length) for row in sample.rows[::2] for length in range(min(len(row.data), 110))]
-    path = tmp_path / "cut.pcap"
-    packets = (Packet(data[:length], orig_len=len(data)) for data, length in cuts)
-    path.write_bytes(pcap_file(packets, linktype=sample.linktype))
-    dissected = dissect(need_tool("tshark"), need_tool("mergecap"), [path], tmp_path)[path.name]
-    rows = assert_same(read(path), dissected, inner=False, skip=header)
-    assert len(rows) == len(cuts)
+    packets = [Packet(data[:length], orig_len=len(data)) for data, length in cuts]
+    return pcap_file(packets, linktype=sample.linktype)
+
+
+@pytest.fixture(scope="module")
+def cut_samples(need_tool, tmp_path_factory):
+    """The cut samples and their packets as tshark dissects them; one process for all of them."""
+    folder = tmp_path_factory.mktemp("cut")
+    paths = [folder / name for name in LINK_HEADERS]
+    for path in paths:
+        path.write_bytes(cut_sample(path.name))
+    dissected = dissect(need_tool("tshark"), need_tool("mergecap"), paths, folder)
+    return {path.name: (read(path), dissected[path.name]) for path in paths}
+
+
+@pytest.mark.parametrize(("name", "header"), LINK_HEADERS.items())
+def test_every_field_of_packets_cut_at_every_byte_is_that_of_tshark(name, header, cut_samples):
+    batch, dissected = cut_samples[name]
+    rows = assert_same(batch, dissected, inner=False, skip=header)
+    assert len(rows) > 500
     statuses = {HeaderStatus(status) for status in rows["status"]}
     assert statuses >= {HeaderStatus.OK, HeaderStatus.NO_IP, HeaderStatus.TRUNCATED}

@@ -8,7 +8,7 @@ import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeAlias
 
 import slimcap
 from support.batches import payloads_of
@@ -66,6 +66,18 @@ class CaptureCommand:
         if self.process.stderr:
             self.first = self.process.stderr.readline().decode()
 
+    @property
+    def stdout(self) -> IO[bytes]:
+        """The pipe from its standard output."""
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    @property
+    def stderr(self) -> IO[bytes]:
+        """The pipe from its standard error."""
+        assert self.process.stderr is not None
+        return self.process.stderr
+
     def interrupt(self, number: int = signal.SIGINT) -> None:
         self.process.send_signal(number)
 
@@ -79,6 +91,9 @@ class CaptureCommand:
         self.process.wait()
         for pipe in filter(None, (self.process.stdout, self.process.stderr)):
             pipe.close()
+
+
+StartCapture: TypeAlias = Callable[..., CaptureCommand]  # the fixture `capture`
 
 
 def drop_net_raw() -> None:

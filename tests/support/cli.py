@@ -11,7 +11,7 @@ import subprocess
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def bad_path(name: str) -> str:
     return str(DATA / "bad" / name)
 
 
-def facts_in(file: Path) -> Facts:
+def facts_in(file: Path | BinaryIO) -> Facts:
     """Return timestamp, length on the wire and payload of each packet of a capture file."""
     return facts_of(slimcap.read(file))
 

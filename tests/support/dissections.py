@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from slimcap import NO_IP
+from support.builders.pcapng import SECTION
+from support.capfiles import PCAPNG_FILES, blocks_of
 from support.peers import run_peer
 from support.samples import DATA, GOOD
 
@@ -105,6 +108,56 @@ def dissect_samples(tshark: str, mergecap: str) -> dict[str, list[Dissected]]:
     """Return the packets of all sound samples, by name."""
     with tempfile.TemporaryDirectory() as folder:
         return dissect(tshark, mergecap, [DATA / name for name in GOOD], Path(folder))
+
+
+class Seen(NamedTuple):
+    """A packet of a pcapng file as tshark reads it."""
+
+    time: int
+    total_len: int
+    cap_len: int
+    interface: tuple[int, int]  # section, and index in it; both count from 0
+    comments: str
+    data: bytes
+
+
+@functools.cache
+def pcapng_samples(tshark: str) -> dict[str, list[Seen]]:
+    """Return the packets of all pcapng samples, by name.
+
+    Sections one after the other are a pcapng file, so that tshark reads all samples at once.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "samples.pcapng")
+        path.write_bytes(b"".join(PCAPNG_FILES.values()))
+        seen = _read_pcapng(tshark, path)
+    packets: dict[str, list[Seen]] = {}
+    first = 0
+    for name, data in PCAPNG_FILES.items():
+        end = first + sum(block.kind == SECTION for block in blocks_of(data))
+        packets[name] = [one for one in seen if first <= one.interface[0] < end]
+        first = end
+    assert sum(map(len, packets.values())) == len(seen)
+    return packets
+
+
+def _read_pcapng(tshark: str, path: Path) -> list[Seen]:
+    """Return the packets of a file; tshark gives the numbers and the bytes in two formats."""
+    fields = ["time_epoch", "len", "cap_len", "section_number", "interface_id", "comment"]
+    arguments = [part for field in fields for part in ("-e", f"frame.{field}")]
+    command = (tshark, "-n", "-r", path, "-Y", "frame.interface_id")  # which custom blocks do not have
+    table = run_peer(*command, "-T", "fields", "-E", "aggregator=\x1f", *arguments, reads=[path])
+    raw = run_peer(*command, "-T", "jsonraw", reads=[path])
+    frames = json.loads(raw.stdout, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+    packets = []
+    for line, frame in zip(table.stdout.decode().splitlines(), frames, strict=True):
+        time, total, captured, section, interface, comment = line.split("\t")
+        seconds, _, fraction = (time or "0.0").partition(".")
+        ns = int(seconds) * 10**9 + int(fraction.ljust(9, "0"))
+        data = bytes.fromhex(frame["_source"]["layers"]["frame_raw"][0])
+        number = (int(section) - 1, int(interface))
+        packets.append(Seen(ns, int(total), int(captured), number, comment, data))
+    return packets
 
 
 def _packet(element: ElementTree.Element, info: Protocol, protocols: list[Protocol]) -> Dissected:

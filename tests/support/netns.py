@@ -14,10 +14,9 @@ import os
 import socket
 import struct
 import subprocess
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TypeAlias
 
 import pytest
 
@@ -140,17 +139,6 @@ class Namespace:
             self.ip(f"link set dev {name} up")
         return fd
 
-    def wait_until_active(self, name: str) -> None:
-        """Wait for an interface that was set up to be ready to send.
-
-        Its carrier is looked at by a work queue (linkwatch_run_queue); until then what is sent is lost, in
-        silence (noop_qdisc).
-        """
-        end = time.monotonic() + 10
-        while "qdisc noop " in (said := self.ip(f"link show dev {name}")):
-            assert time.monotonic() < end, said
-            time.sleep(0.001)
-
     def wait_until_up(self, *names: str) -> None:
         """Wait until interfaces with a carrier, such as both ends of a veth pair, deliver what is sent.
 
@@ -179,6 +167,9 @@ class Namespace:
         while self._devices:
             os.close(self._devices.pop())
         os.close(self._fd)
+
+
+NewNamespace: TypeAlias = Callable[[], Namespace]  # the fixture `new_namespace`
 
 
 class Veth(NamedTuple):

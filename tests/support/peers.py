@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import hashlib
 import json
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+import pytest
 
 CACHE = Path(__file__).parents[2] / ".pytest_cache" / "peers"  # removed by `pytest --cache-clear`
 
@@ -49,19 +52,50 @@ def run_peer(
         With stdout and stderr as bytes.
     """
     arguments = [str(part) for part in command]
-    cached = None if reads is None else CACHE / _key(arguments, reads, stdin)
-    done = None if cached is None else _load(cached, arguments)
-    if done is None:
-        done = subprocess.run(
+
+    def run() -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
             arguments, input=stdin, capture_output=True, timeout=timeout, check=False, env=peer_environment()
         )
-        if cached is not None:
-            _store(cached, done)
+
+    done = run() if reads is None else _run_once(run, CACHE / _key(arguments, reads, stdin))
     if check:
         assert done.returncode == 0, (
             f"{' '.join(arguments)} exits with {done.returncode}: {done.stderr.decode(errors='replace')}"
         )
     return done
+
+
+@contextlib.contextmanager
+def running_peer(*command: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """Start another program, with a pipe from its stderr; kill it at the end."""
+    none = subprocess.DEVNULL
+    with subprocess.Popen(
+        command, stdin=none, stdout=none, stderr=subprocess.PIPE, text=True, env=peer_environment()
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def listening_tcpdump(
+    tcpdump: str, interface: str, path: Path, *options: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Have tcpdump capture into a file from now on; skip if it cannot."""
+    to_file = ("-i", interface, "-w", path, "-U", "-n", "-Z", "root", "--immediate-mode")
+    with running_peer(tcpdump, *to_file, *options) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "listening on" in line:
+                break
+            # It gives up privileges even as root, which `unshare -Ur` forbids.
+            if "Couldn't change to" in line:
+                pytest.skip(line.strip())
+        else:
+            pytest.fail(f"{tcpdump} does not listen on {interface}")
+        yield process
 
 
 def _key(arguments: list[str], reads: Sequence[Path], stdin: bytes) -> str:
@@ -80,20 +114,26 @@ def _build_of(program: str) -> str:
     return f"{path} {status.st_size} {status.st_mtime_ns}"
 
 
-def _load(cached: Path, arguments: list[str]) -> subprocess.CompletedProcess[bytes] | None:
+def _run_once(
+    run: Callable[[], subprocess.CompletedProcess[bytes]], cached: Path
+) -> subprocess.CompletedProcess[bytes]:
+    """Return the cached result, or run the program and cache it. Parallel tests wait for each other."""
     try:
-        status, stdout, stderr = json.loads(cached.read_text())
-    except (OSError, ValueError):
-        return None
-    return subprocess.CompletedProcess(arguments, status, stdout.encode("latin-1"), stderr.encode("latin-1"))
-
-
-def _store(cached: Path, done: subprocess.CompletedProcess[bytes]) -> None:
-    """Write the result and rename it, so that parallel tests never read half of one."""
-    with contextlib.suppress(OSError):  # a read-only checkout has no cache
         cached.parent.mkdir(parents=True, exist_ok=True)
-        part = cached.with_suffix(f".{os.getpid()}")
-        part.write_text(
-            json.dumps([done.returncode, done.stdout.decode("latin-1"), done.stderr.decode("latin-1")])
-        )
-        part.replace(cached)
+        file = cached.open("a+")
+    except OSError:  # a read-only checkout has no cache
+        return run()
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        try:
+            arguments, status, stdout, stderr = json.load(file)
+        except ValueError:  # empty, or a test was killed while it wrote
+            done = run()
+            file.truncate(0)
+            json.dump(
+                [done.args, done.returncode, done.stdout.decode("latin-1"), done.stderr.decode("latin-1")],
+                file,
+            )
+            return done
+    return subprocess.CompletedProcess(arguments, status, stdout.encode("latin-1"), stderr.encode("latin-1"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,10 +16,11 @@ from slimcap import RingSource, SocketSource, Source
 LEFT, RIGHT = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 OTHER, ALL, GROUP = bytes.fromhex("020000000099"), b"\xff" * 6, bytes.fromhex("01005e000001")
 PAGE = os.sysconf("SC_PAGESIZE")
-SMALL = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 0.001}
+SMALL: dict[str, Any] = {"block_size": PAGE, "num_blocks": 2, "block_timeout": 0.001}
 
 
 LiveSource: TypeAlias = RingSource | SocketSource
+OpenSource: TypeAlias = Callable[..., LiveSource]  # the fixture `opened`
 
 # ---- frames
 

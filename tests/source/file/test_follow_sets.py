@@ -6,7 +6,6 @@ import contextlib
 import glob
 import itertools
 import os
-import subprocess
 
 import pytest
 
@@ -19,7 +18,7 @@ from slimcap import (
 )
 from support.files import next_tick
 from support.following import FollowingReader, capture, next_number, numbers, records
-from support.peers import peer_environment
+from support.peers import run_peer
 
 
 @pytest.fixture
@@ -223,8 +222,7 @@ def test_files_that_tcpdump_rotates_are_followed(tmp_path, need_tool, rotation):
     count = 60_000
     (tmp_path / "big").write_bytes(capture(*range(count)))
     reader = rotation()
-    command = [tcpdump, "-Z", "root", "-r", tmp_path / "big", "-C", "1", "-w", tmp_path / "cap"]
-    subprocess.run(command, check=True, capture_output=True, timeout=60, env=peer_environment())
+    run_peer(tcpdump, "-Z", "root", "-r", tmp_path / "big", "-C", "1", "-w", tmp_path / "cap")
     assert len(list(tmp_path.glob("cap*"))) > 4
     reader.wait_for(count, within=30)
     assert reader.finish() == list(range(count))

@@ -7,7 +7,6 @@ import gc
 import gzip
 import io
 import random
-import subprocess
 
 import numpy as np
 import pytest
@@ -31,7 +30,7 @@ from support.merging import (
     payloads,
     write,
 )
-from support.peers import peer_environment
+from support.peers import run_peer
 
 
 @pytest.fixture(scope="module")
@@ -52,17 +51,14 @@ def test_all_samples_are_merged_by_time(readable, block_size):
         assert facts(source) == merged([facts_of(path) for path in readable])
 
 
-def test_order_is_that_of_mergecap(tmp_path, need_tool, drain, readable):
+def test_order_is_that_of_mergecap(need_tool, drain, readable):
     """But of packets at the same time, mergecap gives those of the last file first."""
     mergecap = need_tool("mergecap")
     # wiretap reads ticks of powers of 2 and times before 1970 differently.
     odd = {"odd_times.pcap", "resolutions.pcapng", "sections.pcapng", "interfaces.pcapng"}
     files = [path for path in readable if path.name not in odd]
-    theirs = tmp_path / "merged.pcapng"
-    subprocess.run(
-        [mergecap, "-F", "pcapng", "-w", theirs, *files], check=True, timeout=60, env=peer_environment()
-    )
-    with open_file(theirs) as source:
+    theirs = run_peer(mergecap, "-F", "pcapng", "-w", "-", *files, reads=files).stdout
+    with open_file(io.BytesIO(theirs)) as source:
         wanted = drain(source)
     with open_files(files[::-1]) as source:
         ours = drain(source)
