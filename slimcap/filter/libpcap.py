@@ -54,7 +54,7 @@ def _libpcap() -> ctypes.CDLL:
         break
     else:
         raise FilterError(
-            f"filter expressions need libpcap ({' or '.join(_LIBRARIES)}): `apt install libpcap0.8`, "
+            f"filter expressions require libpcap ({' or '.join(_LIBRARIES)}): `apt install libpcap0.8`, "
             "or give the filter as BPF instructions"
         )
     handle, text, program = ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(_Program)
@@ -134,7 +134,7 @@ def compile_expression(
     """
     check_snaplen(snaplen)
     if "\0" in expression:
-        raise FilterError(f"filter {expression!r}: a NUL character")
+        raise FilterError(f"filter {expression!r} contains a NUL character: remove it")
     library = _libpcap()
     if live_interface is None:
         opened = _opened_file(library, expression, link_type, snaplen, swapped)
@@ -193,7 +193,7 @@ def _opened_interface(
         wanted = _DLT_OF_LINKTYPE.get(link_type, link_type)
         found = library.pcap_datalink(handle)
         if found != wanted:
-            reason = f"libpcap sees link type {found} on {interface}, not {wanted}"
+            reason = f"libpcap reports link type {found} on {interface}, not {wanted}"
             raise _failed(expression, reason.encode())
         yield handle
     finally:

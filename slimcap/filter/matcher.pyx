@@ -144,7 +144,9 @@ def match(Batch batch not None, filter):
     cdef Py_ssize_t count
     cdef Batch matched
     if isinstance(filter, str) and not batch._links:
-        raise FilterError(f"filter {filter!r}: this batch has no links, so there is no telling its link type")
+        raise FilterError(
+            f"filter {filter!r}: this batch has no links, so its link type is unknown: make it with "
+            "Batch(…, links=…), or use a BPF program")
     matcher.learn(batch._links)
     count = matcher.keep(batch._rows, batch._count, view._ptr, view._len, <Record*> rows.ptr)
     rows.resize(count * sizeof(Record))

@@ -169,7 +169,7 @@ def with_direction(program: Program, direction: Direction) -> Program:
     0
     """
     if direction not in ("both", "in", "out"):
-        raise FilterError(f'a direction is "both", "in" or "out", not {direction!r}')
+        raise FilterError(f'direction must be "both", "in" or "out", not {direction!r}')
     if direction == "both":
         return program
     drop_if_out, drop_if_in = (0, 1) if direction == "in" else (1, 0)

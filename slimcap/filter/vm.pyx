@@ -92,10 +92,10 @@ cdef enum:
     ETHERNET_LEN = 14
     TPID_CUSTOMER = 0x8100
 
-_UNANSWERED = {
+_KERNEL_ONLY = {
     <int> SKF_AD_NLATTR: "netlink attributes",
     <int> SKF_AD_NLATTR_NEST: "nested netlink attributes",
-    <int> SKF_AD_PAY_OFFSET: "where the flow dissector finds the payload",
+    <int> SKF_AD_PAY_OFFSET: "the payload offset of the flow dissector",
     <int> SKF_AD_RANDOM: "random numbers",
 }
 
@@ -155,7 +155,7 @@ cdef class Machine:
         return f"<Machine: {self._length} instructions>"
 
     def __reduce__(self):
-        raise TypeError("a machine cannot be pickled: make it from the program where it is needed")
+        raise TypeError("a Machine cannot be pickled: pickle its program instead")
 
     def run(
             self, const uint8_t[::1] data, wire_len=None, *, pkt_type=None, protocol=None, ifindex=None,
@@ -204,7 +204,8 @@ cdef class Machine:
         cdef uint32_t length = cap_len if wire_len is None else wire_len
         cdef PacketMeta meta
         if data.shape[0] > <Py_ssize_t> 0xffffffff or length < cap_len:
-            raise ValueError(f"a packet of {length} bytes, of which {data.shape[0]} were captured")
+            raise ValueError(
+                f"wire_len must be at least {data.shape[0]}, the number of bytes captured, not {length}")
         known = pkt_type, protocol, ifindex, hatype, vlan_tci, vlan_tpid, network
         if all(value is None for value in known):
             return self._run(p, cap_len, length, NULL)
@@ -227,8 +228,8 @@ cdef class Machine:
 cdef int _make_ancillary(sock_filter* step, Py_ssize_t at) except -1:
     """Replace the code of an ancillary load by one of our own. The size of the load does not matter."""
     cdef int what = <int> (step.k - <uint32_t> SKF_AD_OFF)
-    if what in _UNANSWERED:
-        raise FilterError(f"instruction {at}: loads {_UNANSWERED[what]}, which only the kernel can answer")
+    if what in _KERNEL_ONLY:
+        raise FilterError(f"instruction {at}: loads {_KERNEL_ONLY[what]}, which only the kernel has")
     step.code = <uint16_t> (ANCILLARY | what)
     return 0
 

@@ -60,7 +60,7 @@ cdef int64_t deadline_after(object timeout) except? -2:
         return NEVER
     seconds = timeout
     if not seconds >= 0:
-        raise ValueError(f"timeout is a number of seconds from 0 on, or None: not {timeout}")
+        raise ValueError(f"timeout must be at least 0 seconds, or None, not {timeout}")
     # 2^33 seconds are 272 years; in nanoseconds they fit in 63 bits.
     return monotonic_ns() + <int64_t> (seconds * NANOSECOND) if seconds < (1 << 33) else NEVER
 
@@ -139,4 +139,4 @@ cdef class Event:
             if self.signal & SIGNAL_END:
                 return 0
             if deadline != NEVER and monotonic_ns() >= deadline:
-                raise TimeoutError("no packet arrived in time")
+                raise TimeoutError("no packet arrived within the timeout")

@@ -47,9 +47,9 @@ cdef class FileRange(Input):
     def __init__(self, int fd, str name, bytes preamble not None, uint64_t start, uint64_t stop,
                  str extent="the file"):
         if self._fd >= 0:
-            raise TypeError("a range of a file is opened once")
+            raise TypeError("this FileRange is open already: make a new one")
         if start > stop:
-            raise ValueError(f"a range from {start} to {stop}")
+            raise ValueError(f"start must be at most stop, not {start} and {stop}")
         self._fd, self.name, self._preamble, self._start, self._stop = fd, name, preamble, start, stop
         self.size = len(preamble) + (stop - start)
         self.extent = extent
@@ -79,7 +79,8 @@ cdef class FileRange(Input):
             if got > 0:
                 return got
             if got == 0:
-                raise OSError(error_numbers.ESTALE, "the file was cut while it was read", self.name)
+                raise OSError(
+                    error_numbers.ESTALE, "the file was truncated while it was being read", self.name)
             if errno != EINTR:
                 raise_errno("pread", self.name)
             self.event.check()

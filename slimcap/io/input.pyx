@@ -119,7 +119,7 @@ cdef class _Descriptor(Input):
             raise_errno("fstat", self.name)
         self.size = status.st_size
         if <uint64_t> status.st_size < self.position:
-            raise StreamError(f"the file was cut to {status.st_size} bytes while it was read")
+            raise StreamError(f"the file was truncated to {status.st_size} bytes while it was being read")
         if stopped:
             self.stopped, self._stop = True, status.st_size
         return stopped or status.st_nlink == 0 or self._watch.is_over()
@@ -162,7 +162,8 @@ cdef class _Object(Input):
             raise BlockingIOError(f"{self.name} is in non-blocking mode and has no data: make it blocking")
         got = count
         if not 0 <= got <= size:
-            raise ValueError(f"{self.name}: the file object read {got} bytes where {size} were asked for")
+            raise ValueError(
+                f"{self.name}: the file object must read 0 to {size} bytes, not {got}")
         self.position += got
         return got
 
@@ -173,7 +174,7 @@ cdef object _copy(object data, Block block, Py_ssize_t at, Py_ssize_t size):
     if data is None:
         return None
     if isinstance(data, str):
-        raise TypeError("the file object gives text: open it in binary mode")
+        raise TypeError("the file object returned a str: open it in binary mode")
     given = borrow(data, False)
     memcpy(block.ptr + at, given.buffer.buf, min(given.buffer.len, size))
     return given.buffer.len
@@ -190,7 +191,7 @@ cdef Input open_input(object source, Event event, Watch watch=None):
     elif isinstance(source, (str, bytes, os.PathLike)):
         opened = _open_path(os.fsdecode(source), watch)
     elif watch is not None:
-        raise ValueError("a file object does not tell when it grows: give its path to follow it")
+        raise ValueError("a file object cannot be followed, because it does not report new data: give a path")
     else:
         opened = _open_object(source)
     opened.event = event
@@ -236,7 +237,7 @@ cdef Input _open_object(object source):
     opened._readinto = getattr(source, "readinto1", None) or getattr(source, "readinto", None)
     opened._read = getattr(source, "read1", None) or getattr(source, "read", None)
     if opened._readinto is None and opened._read is None:
-        raise TypeError(f"a path or a binary file object is needed, not {type(source).__name__}")
+        raise TypeError(f"a file must be a path or a binary file object, not {type(source).__name__}")
     return opened
 
 

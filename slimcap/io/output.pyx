@@ -85,13 +85,13 @@ cdef class PlainOutput(Output):
         is_path = isinstance(file, (str, bytes, os.PathLike))
         self.name = os.fsdecode(file) if is_path else str(getattr(file, "name", f"<{type(file).__name__}>"))
         if atomic and (not is_path or self.name == "-"):
-            raise ValueError(f"{self.name}: only a file with a path can be atomic")
+            raise ValueError(f"{self.name}: atomic=True requires a path")
         if is_path:
             self._open(atomic)
             return
         self._write = getattr(file, "write", None)
         if self._write is None:
-            raise TypeError(f"a path or a binary file object is needed, not {type(file).__name__}")
+            raise TypeError(f"a file must be a path or a binary file object, not {type(file).__name__}")
         self._file = file
 
     cdef int _open(self, bint atomic) except -1:
@@ -152,10 +152,11 @@ cdef class PlainOutput(Output):
                 self._leave_block()
         if wrote is None:
             raise BlockingIOError(
-                f"{self.name}: write() gave None, so it is in non-blocking mode and took nothing: "
+                f"{self.name}: write() returned None, because the file object is in non-blocking mode: "
                 "make it blocking")
         if not 0 < wrote <= size:
-            raise OSError(f"{self.name}: the file object wrote {wrote} bytes where {size} were given")
+            raise OSError(
+                f"{self.name}: write() must return the number of bytes written, 1 to {size}, not {wrote}")
         self.start += wrote
         return 0
 

@@ -22,7 +22,7 @@ cdef enum:
     MOST_TEXT = 46      # INET6_ADDRSTRLEN, terminating NUL included
 
 _WIDTH_ERROR = (
-    "addresses are 16 bytes each: V16, S16, or uint8 with a last dimension of 16; not {} of shape {}")
+    "addresses must have 16 bytes each (V16, S16, or uint8 with a last dimension of 16), not {} of shape {}")
 
 
 cdef cnp.ndarray _addresses(object column):
@@ -162,7 +162,7 @@ def ip_from_str(texts):
     """
     array = np.asarray(texts)
     if array.dtype.kind not in "UT" and array.size:
-        raise TypeError(f"addresses are read from str, not {array.dtype}")
+        raise TypeError(f"addresses must be str, not {array.dtype}")
     cdef cnp.ndarray wide = np.ascontiguousarray(array.reshape(-1), dtype="=U")
     cdef Py_ssize_t count = wide.shape[0], width = wide.dtype.itemsize // 4, index = 0
     cdef const uint32_t* p = <const uint32_t*> cnp.PyArray_DATA(wide)
@@ -172,7 +172,7 @@ def ip_from_str(texts):
         while index < count and _read_text(p + index * width, width, out + index * ADDRESS_LEN):
             index += 1
     if index < count:
-        raise ValueError(f"no IP address: {str(wide[index])!r}, number {index}")
+        raise ValueError(f"{str(wide[index])!r} at index {index} is not an IPv4 or IPv6 address")
     return addresses.reshape(array.shape)
 
 

@@ -57,7 +57,7 @@ cdef inline int export_bytes(
         Py_buffer* buffer, object exporter, const void* p, Py_ssize_t n, bint readonly, int flags) except -1:
     """Fill in `buffer` with `n` bytes at `p` (PEP 3118); BufferError if a writable one is asked for."""
     if readonly and flags & PyBUF_WRITABLE:
-        raise BufferError("this memory is read-only")
+        raise BufferError("this memory is read-only: copy it to modify it")
     buffer.buf = <void*> p
     buffer.obj = exporter
     buffer.len = n

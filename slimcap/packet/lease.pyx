@@ -215,7 +215,7 @@ cdef class Lease:
         """
         views = self._views()
         if views:
-            raise BufferError(f"this memory has open views ({views}): drop them first, or copy what you keep")
+            raise BufferError(f"this memory has {views} open views: delete them, and copy what you keep")
         self.hold = None
         self._ptr = NULL
         self._size = 0

@@ -141,7 +141,7 @@ class Link:
         named: bool = True,
     ) -> None:
         if (index is None) != (type is None):
-            raise TypeError("Link() takes a name, or a name, an index and a type")
+            raise TypeError("Link() requires a name, or a name, an index and a type")
         if index is None or type is None:
             from slimcap.source.live import rtnetlink
 
@@ -185,7 +185,7 @@ class Link:
         if self.arphrd is None:
             raise LinkNotFound(
                 errno.ENODEV,
-                f"{self.name!r} is in a capture file: Link(name) looks up an interface of this host",
+                f"{self.name!r} is an interface of a capture file: use Link(name) for one of this host",
             )
         from slimcap.source.live import rtnetlink
 

@@ -25,7 +25,7 @@ cdef enum:
 cdef list PACKET_TYPES = [PacketType(value) for value in range(256)]
 
 if PACKET_HDR_OFFSET != HDR_LEN:
-    raise ImportError("slimcap was built for another packet layout: build it again")
+    raise ImportError("the compiled packet layout does not match PACKET_HDR_OFFSET: rebuild slimcap")
 
 
 cdef object packet_type(uint8_t value):
@@ -73,7 +73,7 @@ cdef class Packet:
         cdef Lease given = lease_buffer(data)
         cdef Record row
         if given._size < HDR_LEN:
-            raise ValueError(f"a packet has at least {HDR_LEN} bytes, not {given._size}")
+            raise ValueError(f"data must have at least {HDR_LEN} bytes, the packet header, not {given._size}")
         _check_size(given._size - HDR_LEN)
         _plain_row(&row, given._size - HDR_LEN)
         row.pkt_type = given._ptr[0]
@@ -149,7 +149,7 @@ cdef class Packet:
         """Use the packet's inline memory if it has none yet; raise TypeError for a view."""
         if self._memory is NULL:
             if self._owner is not None:
-                raise TypeError("a packet view cannot be written to: it shows somebody else's bytes")
+                raise TypeError("a PacketView is read-only: use a Packet, such as view.copy()")
             self._use_inline()
         return 0
 
@@ -169,7 +169,7 @@ cdef class Packet:
         if capacity <= self._capacity:
             return 0
         if self._memory is not self._inline:
-            raise TypeError("a packet is made once")
+            raise TypeError("this packet is initialised already: make a new one")
         self._owner = PyBytes_FromStringAndSize(NULL, HDR_LEN + capacity)
         self._memory = <uint8_t*> PyBytes_AS_STRING(self._owner)
         self._capacity = capacity
@@ -298,14 +298,15 @@ cdef class PacketView(Packet):
     """
 
     def __init__(self):
-        raise TypeError("packet views are made by batches; Packet.from_payload makes a packet")
+        raise TypeError(
+            "PacketView cannot be instantiated: batches make views; use Packet.from_payload for a packet")
 
     def __bytes__(self):
         return bytes(self.copy())
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         raise BufferError(
-            "a packet view has no header before its payload: take the payload, or copy() the packet")
+            "a PacketView is not a buffer of header and payload: use its payload, or copy() it")
 
 
 cdef PacketView new_packet_view(const Record* row, const uint8_t* payload, object owner):
@@ -336,7 +337,7 @@ cdef Packet packet_from(const Record* row, const uint8_t* payload):
 
 cdef int _check_size(Py_ssize_t payload) except -1:
     if payload > MAX_PAYLOAD:
-        raise OverflowError(f"a payload of {payload} bytes is no packet")
+        raise OverflowError(f"a payload must have at most {MAX_PAYLOAD} bytes, not {payload}")
     return 0
 
 

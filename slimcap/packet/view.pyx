@@ -51,7 +51,8 @@ cdef class View:
     """
 
     def __init__(self):
-        raise TypeError("views are made by sources, batches and packets")
+        raise TypeError(
+            f"{type(self).__name__} cannot be instantiated: views are made by sources, batches and packets")
 
     def __len__(self):
         return self._len
@@ -63,7 +64,7 @@ cdef class View:
             if index < 0:
                 index += self._len
             if not 0 <= index < self._len:
-                raise IndexError("index out of range")
+                raise IndexError(f"index {key} is out of range for a view of {self._len} bytes")
             return self._ptr[index]
         PySlice_Unpack(key, &start, &stop, &step)
         index = PySlice_AdjustIndices(self._len, &start, &stop, step)
@@ -122,7 +123,8 @@ cdef class View:
 
     def __reduce__(self):
         raise TypeError(
-            f"a {type(self).__name__} cannot be pickled: it shows memory of this process; pickle bytes(view)")
+            f"{type(self).__name__} cannot be pickled, because it refers to memory of this process: "
+            "pickle bytes(view)")
 
 
 @cython.no_gc

@@ -52,7 +52,7 @@ def batch_layout(columns=None, payload=True, text=False):
     if columns is None:
         columns = DEFAULT_COLUMNS + ("payload",) if payload else DEFAULT_COLUMNS
     elif isinstance(columns, str):
-        raise TypeError(f"columns are a list of names, not the text {columns!r}")
+        raise TypeError(f"columns must be a list of names, not a str: use [{columns!r}]")
     columns = tuple(columns)
     headers = [name for name in columns if name != "payload" and name not in RECORD_DTYPE.names]
     dtypes = (RECORD_DTYPE, _header_dtype(list(dict.fromkeys(headers)))) if headers else (RECORD_DTYPE,)
@@ -64,7 +64,7 @@ cdef object _header_dtype(list names):
     try:
         return NO_PACKETS.headers(names).dtype
     except ValueError as error:
-        raise ValueError(f"{error}; and {', '.join(RECORD_DTYPE.names)}, payload") from None
+        raise ValueError(f"{error}, {', '.join(RECORD_DTYPE.names)}, payload") from None
 
 
 @cython.final
@@ -103,7 +103,7 @@ cdef class ArrowColumns:
     def __init__(self, array, columns=None, *, text=()):
         array = np.asarray(array)
         if array.ndim != 1:
-            raise ValueError(f"rows have one dimension, not {array.ndim}")
+            raise ValueError(f"array must have one dimension, not {array.ndim}")
         self._layout = Layout((array.dtype,), columns, text=text)
         self._array = array
 
@@ -243,7 +243,7 @@ cdef int _export(Layout layout, object rows, ArrowArray* out) except -1:
     if isinstance(rows, np.ndarray):
         return layout.export_rows((rows,), None, out)
     if not isinstance(rows, Batch):
-        raise TypeError(f"batches are needed, not {type(rows).__name__}")
+        raise TypeError(f"batches must be Batch objects, not {type(rows).__name__}")
     batch = rows
     cdef View _held = batch._open()  # while it lives, the batch cannot be released
     if batch._lease.scarce and layout.borrows:
@@ -258,7 +258,7 @@ cdef void* _clear(size_t size) except NULL:
     """Return a zeroed struct, which means that it need not be released yet."""
     cdef void* memory = calloc(1, size)
     if memory is NULL:
-        raise MemoryError("no memory for an Arrow struct")
+        raise MemoryError(f"cannot allocate {size} bytes")
     return memory
 
 

@@ -72,7 +72,7 @@ cdef class Field:
     """A column: its name, its type, and the location of its value in a row."""
 
     def __init__(self, never):
-        raise TypeError("fields are made by layouts")
+        raise TypeError("Field cannot be instantiated: a Layout makes its fields")
 
 
 cdef Field _field(str name, bytes format, Kind kind, Py_ssize_t array, Py_ssize_t offset, Py_ssize_t width):
@@ -107,18 +107,18 @@ cdef class Layout:
 
     def __init__(self, dtypes, columns=None, payload=None, text=()):
         if payload is not None and payload not in PAYLOADS:
-            raise ValueError(f"a payload is {', '.join(PAYLOADS)}, True or False, not {payload!r}")
+            raise ValueError(f"payload must be {', '.join(PAYLOADS)}, True or False, not {payload!r}")
         there = _names(dtypes)
         columns = list(there) if columns is None else list(columns)
         twice = {name for name in columns if columns.count(name) > 1}
         if twice:
-            raise ValueError(f"columns given twice: {', '.join(sorted(twice))}")
+            raise ValueError(f"duplicate columns: {', '.join(sorted(twice))}")
         if payload is not None:
             there["payload"] = None
         fields = []
         for name in columns:
             if name not in there:
-                raise ValueError(f"there is no column {name!r}: there are {', '.join(there)}")
+                raise ValueError(f"unknown column {name!r}: use any of {', '.join(there)}")
             place = there[name]
             fields.append(_payload_field(payload) if place is None else _field_of(name, place, name in text))
         self.dtypes, self.fields = tuple(dtypes), tuple(fields)
@@ -154,7 +154,8 @@ cdef class Layout:
         """Raise ValueError if the arrays do not have the layout's dtypes and `count` rows."""
         for array, dtype in zip(arrays, self.dtypes, strict=True):
             if array.dtype != dtype or array.shape != (count,):
-                raise ValueError(f"{count} rows of {dtype} are needed, not {array.shape} of {array.dtype}")
+                raise ValueError(
+                    f"an array must have {count} rows of {dtype}, not {array.shape} of {array.dtype}")
         return 0
 
     cdef int _add_fixed(self, tuple arrays, Py_ssize_t count, ArrowArray* out) except -1:
@@ -163,7 +164,7 @@ cdef class Layout:
         cdef cnp.ndarray array
         cdef Field field
         if columns is NULL:
-            raise MemoryError("no memory for the list of columns")
+            raise MemoryError(f"cannot allocate {len(self.fields)} columns")
         try:
             for index, field in enumerate(self.fields):
                 if field.kind == Kind.FIXED:
@@ -203,7 +204,7 @@ cdef dict _names(tuple dtypes):
     found = {}
     for index, dtype in enumerate(dtypes):
         if dtype.names is None:
-            raise TypeError(f"a structured array is needed, not one of {dtype}")
+            raise TypeError(f"array must be structured, not of dtype {dtype}")
         for name in dtype.names:
             found.setdefault(name, (dtype.fields[name][0], index, dtype.fields[name][1]))
     return found
@@ -220,7 +221,8 @@ cdef Field _field_of(str name, tuple place, bint text):
         return _field(name, b"U", Kind.TEXT, array, offset, column.itemsize)
     if text:
         if column.itemsize not in (IP_LEN, MAC_LEN) or not _is_bytes(column):
-            raise TypeError(f"the field {name!r} is {column}: an address has {IP_LEN} or {MAC_LEN} bytes")
+            raise TypeError(
+                f"field {name!r} of type {column} is not an address of {IP_LEN} or {MAC_LEN} bytes")
         return _field(name, b"U", Kind.ADDRESS, array, offset, column.itemsize)
     if column.kind == "b":
         return _field(name, b"b", Kind.BOOLEAN, array, offset, 1)
@@ -239,7 +241,7 @@ cdef bytes _format_of(str name, object column):
             return TIMES[np.datetime_data(column)[0]]
     if _is_bytes(column):
         return f"w:{column.itemsize}".encode()
-    raise TypeError(f"the field {name!r} is {column}, which is no type of Arrow")
+    raise TypeError(f"field {name!r} of type {column} has no Arrow type")
 
 
 cdef bint _is_bytes(object column) except -1:
@@ -256,7 +258,7 @@ cdef int _start_schema(ArrowSchema* out, bytes format, bytes name, Py_ssize_t ch
     cdef Py_ssize_t index, room = children * (sizeof(ArrowSchema*) + sizeof(ArrowSchema))
     cdef char* memory = <char*> calloc(1, room + len(format) + 1 + len(name) + 1)
     if memory is NULL:
-        raise MemoryError("no memory for a schema")
+        raise MemoryError(f"cannot allocate a schema of {children} columns")
     memset(out, 0, sizeof(ArrowSchema))
     out.children = <ArrowSchema**> memory
     for index in range(children):
@@ -286,7 +288,7 @@ cdef int _start_array(ArrowArray* out, int64_t length, int64_t buffers, int64_t 
     cdef Memory* memory = <Memory*> calloc(
         1, sizeof(Memory) + buffers * sizeof(void*) + children * (sizeof(ArrowArray*) + sizeof(ArrowArray)))
     if memory is NULL:
-        raise MemoryError("no memory for an array")
+        raise MemoryError(f"cannot allocate an array of {children} columns")
     memset(out, 0, sizeof(ArrowArray))
     out.length, out.n_buffers, out.n_children = length, buffers, children
     out.buffers = <const void**> (memory + 1)
@@ -461,7 +463,7 @@ cdef int _add_views(ArrowArray* out, Batch batch) except -1:
     with nogil:
         longest = _longest(batch._rows, count, size)
     if longest > MAX_VIEW:
-        raise ValueError(f"a payload of {longest} bytes is too long for binary_view: ask for large_binary")
+        raise ValueError(f"a payload of {longest} bytes is too long for binary_view: use large_binary")
     _start_array(out, count, 3 + windows, 0)
     views = <BinaryView*> _own(out, 0, count, sizeof(BinaryView))
     sizes = <int64_t*> _own(out, 1, windows, sizeof(int64_t))

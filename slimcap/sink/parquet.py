@@ -64,7 +64,7 @@ def write(
     ...     count = slimcap.sink.parquet.write(source, "trace.parquet", ["timestamp", "src", "dst"])
     """
     if format_of(path) != "parquet":
-        raise ValueError(f"{os.fspath(path)!r} does not end in .parquet")
+        raise ValueError(f"path must end in .parquet, not {os.fspath(path)!r}")
     batches = _batches_of(packets)
     failure: BaseException | None = None
     with TableFile(path, columns, payload=payload, compression=compression) as file:

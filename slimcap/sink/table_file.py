@@ -187,7 +187,8 @@ def format_of(path: str | os.PathLike[str]) -> str:
     """
     suffix = Path(path).suffix[1:].lower()
     if suffix not in FORMATS:
-        raise ValueError(f"{os.fspath(path)!r} ends in none of {', '.join(f'.{name}' for name in FORMATS)}")
+        accepted = ", ".join(f".{name}" for name in FORMATS)
+        raise ValueError(f"path must end in one of {accepted}, not {os.fspath(path)!r}")
     return suffix
 
 

@@ -72,7 +72,7 @@ def test_lowest_and_highest_level(writer_of, kind, batch):
 @pytest.mark.parametrize("kind", LEVELS)
 def test_levels_out_of_range_raise(writer_of, kind):
     for level in (LEVELS[kind][0] - 1, LEVELS[kind][1] + 1):
-        with pytest.raises(ValueError, match=f"levels of {kind} are from"):
+        with pytest.raises(ValueError, match=f"level of {kind} must be"):
             writer_of(io.BytesIO(), compression=kind, level=level)
 
 
@@ -87,9 +87,9 @@ def test_no_compression(writer_of, batch, tmp_path):
 
 
 def test_wrong_compressions_raise(writer_of, tmp_path):
-    with pytest.raises(ValueError, match="compression is one of gzip, zstd"):
+    with pytest.raises(ValueError, match="compression must be one of gzip, zstd"):
         writer_of(tmp_path / "out", compression="zip")
-    with pytest.raises(ValueError, match="level 3 of no compression"):
+    with pytest.raises(ValueError, match="level 3 was given, but no compression"):
         writer_of(tmp_path / "out", level=3)
     assert not (tmp_path / "out").exists()
 

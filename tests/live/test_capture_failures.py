@@ -65,7 +65,7 @@ def test_deleted_interface_ends_with_a_complete_file(veth, capture, tmp_path):
     code, out, err = running.end()
     assert (code, out) == (1, b"")
     assert err.endswith(
-        totals(100) + "slimcap: right: the interface is gone: open a new source when it is there again\n"
+        totals(100) + "slimcap: right: the interface was removed: open a new source once it exists again\n"
     )
     assert payloads_in(path) == sent
 
@@ -99,7 +99,7 @@ def test_unknown_interface_fails(veth, capture, tmp_path):
     path = tmp_path / "out.pcap"
     running = capture("-w", path, link="nowhere")
     assert running.first == (
-        "slimcap: no interface 'nowhere' in this network namespace: `ip link` lists those there are\n"
+        "slimcap: no interface 'nowhere' in this network namespace: `ip link` lists all interfaces\n"
     )
     assert running.end() == (1, b"", "")
     assert not path.exists()
@@ -118,7 +118,7 @@ def test_invalid_expression_leaves_the_file_alone(capture, tmp_path):
 def test_missing_privilege_is_explained(capture, tmp_path):
     path = tmp_path / "out.pcap"
     running = capture("-w", path, preexec_fn=drop_net_raw)
-    assert running.first.startswith("slimcap: right: socket: capturing needs CAP_NET_RAW: ")
+    assert running.first.startswith("slimcap: right: socket: capturing requires CAP_NET_RAW: ")
     assert "`sudo setcap cap_net_raw" in running.first
     assert running.end() == (1, b"", "")
     assert not path.exists()

@@ -156,7 +156,7 @@ def test_unknown_interface_is_not_found(opened):
 
 def test_source_is_initialised_once(opened):
     source = opened()
-    with pytest.raises(TypeError, match="once"):
+    with pytest.raises(TypeError, match="opened already"):
         source.__init__("right")
 
 

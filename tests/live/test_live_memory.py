@@ -104,7 +104,7 @@ def test_forked_process_leaves_the_capture_alone(veth, opened):
         nonlocal batch
         data = bytes(batch.payload(0))
         batch = None
-        with pytest.raises(RuntimeError, match="forked"):
+        with pytest.raises(RuntimeError, match="parent process"):
             source.next_batch(timeout=1)
         source.unblock()
         source.close()

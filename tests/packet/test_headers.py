@@ -203,9 +203,9 @@ def test_columns_are_in_the_requested_order_with_zeros_between(data_path):
 @pytest.mark.parametrize(
     ("columns", "error", "match"),
     [
-        (["src", "nope"], ValueError, "no header column 'nope': there are status, src_mac"),
+        (["src", "nope"], ValueError, "unknown header column 'nope': use any of status, src_mac"),
         ([], ValueError, "at least one"),
-        (["src", "src"], ValueError, "each once"),
+        (["src", "src"], ValueError, "each only once"),
         ("src", TypeError, r"\['src'\]"),
         (5, TypeError, "iterable"),
     ],

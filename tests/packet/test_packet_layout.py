@@ -172,7 +172,7 @@ def test_data_without_a_buffer_is_refused(data):
 
 @pytest.mark.parametrize("length", range(6))
 def test_data_shorter_than_the_header_is_refused(length):
-    with pytest.raises(ValueError, match=f"at least 6 bytes, not {length}"):
+    with pytest.raises(ValueError, match=f"at least 6 bytes, the packet header, not {length}"):
         Packet(bytes(length))
 
 

@@ -56,11 +56,11 @@ def test_unknown_formats_and_options_raise(tmp_path):
         open_writer(tmp_path / "a", format="erf")
     with pytest.raises(TypeError, match="comment"):
         open_writer(tmp_path / "a.pcap", comment="no place for it")
-    with pytest.raises(ValueError, match="compression is one of"):
+    with pytest.raises(ValueError, match="compression must be one of"):
         open_writer(tmp_path / "a.pcap", compression="zip")
     with pytest.raises(ValueError, match="level"):
         open_writer(tmp_path / "a.pcap", level=3)
-    with pytest.raises(ValueError, match="levels of gzip are from 0 to 9, not 10"):
+    with pytest.raises(ValueError, match="level of gzip must be 0 to 9, not 10"):
         open_writer(tmp_path / "a.pcap.gz", level=10)
     assert list(tmp_path.iterdir()) == []
 

@@ -58,14 +58,14 @@ class StepReader:
             if self._stream.needs_input and not self._stream.eof:
                 self._input = self._read(CHUNK)
                 if not self._input:
-                    raise StreamError(f"the {self.name} stream is cut", cut=True)
+                    raise StreamError(f"the {self.name} stream is truncated", cut=True)
         return b""
 
     def _step(self) -> bytes:
         try:
             data: bytes = self._stream.decompress(self._input, _STEP)
         except self._errors as error:
-            raise StreamError(f"the {self.name} stream is broken: {error}") from None
+            raise StreamError(f"the {self.name} stream is corrupt: {error}") from None
         # It keeps input that was not used yet, except for bytes after the end of the stream.
         self._input = self._stream.unused_data if self._stream.eof else b""
         return data
@@ -121,7 +121,7 @@ class XzReader(StepReader):
     _padding = b"\0"
 
     def _is_garbage(self) -> bool:
-        raise StreamError("what follows the xz stream is none")
+        raise StreamError("trailing data after the xz stream")
 
     def _library(self) -> tuple[Any, Any]:
         lzma = importlib.import_module("lzma")

@@ -170,15 +170,15 @@ def encoder_for(file: object, compression: str | None, level: int | None) -> Enc
         compression = compression_of(file)
     if compression is None:
         if level is not None:
-            raise ValueError(f"level {level} of no compression")
+            raise ValueError(f"level {level} was given, but no compression: give both or neither")
         return None
     if compression not in _KINDS:
-        raise ValueError(f"compression is one of {', '.join(_KINDS)}, infer, or None; not {compression!r}")
+        raise ValueError(
+            f"compression must be one of {', '.join(_KINDS)}, infer or None, not {compression!r}"
+        )
     kind = _KINDS[compression]
     if level is None:
         level = kind.level
     if level not in kind.levels:
-        raise ValueError(
-            f"levels of {compression} are from {kind.levels[0]} to {kind.levels[-1]}, not {level}"
-        )
+        raise ValueError(f"level of {compression} must be {kind.levels[0]} to {kind.levels[-1]}, not {level}")
     return kind.make(level)

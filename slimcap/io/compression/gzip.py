@@ -51,7 +51,7 @@ class GzipReader:
             if not self._input and not self._member.eof:
                 self._input = self._read(CHUNK)
                 if not self._input:
-                    raise StreamError("the gzip stream is cut", cut=True)
+                    raise StreamError("the gzip stream is truncated", cut=True)
         return b""
 
     def _at_end(self) -> bool:
@@ -92,7 +92,7 @@ class GzipReader:
             try:
                 data = self._member.decompress(step, most)
             except self._errors as error:
-                raise StreamError(f"the gzip stream is broken: {error}") from None
+                raise StreamError(f"the gzip stream is corrupt: {error}") from None
             self._input = self._member.unused_data + self._member.unconsumed_tail + self._input[1:]
             if not step:
                 break

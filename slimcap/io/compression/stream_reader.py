@@ -31,7 +31,7 @@ def zstd_library() -> Any:
     for name in ("zstandard", "compression.zstd"):
         with contextlib.suppress(ImportError):
             return importlib.import_module(name)
-    raise ImportError("zstd takes the package zstandard: pip install 'slimcap[zstd]'")
+    raise ImportError("zstd support requires the 'zstandard' package: pip install 'slimcap[zstd]'")
 
 
 def lz4_library() -> Any:
@@ -45,7 +45,7 @@ def lz4_library() -> Any:
     try:
         return importlib.import_module("lz4.frame")
     except ImportError:
-        raise ImportError("lz4 takes the package lz4: pip install 'slimcap[lz4]'") from None
+        raise ImportError("lz4 support requires the 'lz4' package: pip install 'slimcap[lz4]'") from None
 
 
 class StreamError(Exception):

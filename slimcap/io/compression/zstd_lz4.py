@@ -66,7 +66,7 @@ class _Frame:
         try:
             made: Piece = self._stream.decompress(data, *self._limit)
         except self._errors as error:
-            raise StreamError(f"the {self.name} stream is broken: {error}") from None
+            raise StreamError(f"the {self.name} stream is corrupt: {error}") from None
         return made
 
     def _checksum_size(self, head: bytes) -> int:
@@ -205,8 +205,9 @@ class _Lz4Frame(_Frame):
         if size == 0:
             return 4
         if size > self._limit[0]:
-            most = self._limit[0]
-            raise StreamError(f"the lz4 stream is broken: a block of {size} bytes, where {most} are most")
+            raise StreamError(
+                f"the lz4 stream is corrupt: a block of {size} bytes exceeds the maximum, {self._limit[0]}"
+            )
         return 4 + size + (4 if self._flags & 0x10 else 0)
 
     def _go_on(self, piece: Piece) -> None:
@@ -285,14 +286,14 @@ class FrameReader:
         rest, self._input, self._at = self._input[self._at :], b"", 0
         data = frame.decompress(rest) if rest else b""
         if not data:
-            raise StreamError(f"the {frame.name} stream is cut", cut=True)
+            raise StreamError(f"the {frame.name} stream is truncated", cut=True)
         return data
 
     def _next_frame(self) -> bool:
         """Start the next frame after skippable ones; return False at the end."""
         while True:
             if not self._skip_on():
-                raise StreamError("the compressed stream is cut in a skippable frame", cut=True)
+                raise StreamError("the compressed stream is truncated in a skippable frame", cut=True)
             if not self._have(_MAGIC_LEN):
                 break
             head = self._input[self._at : self._at + _SKIPPABLE_HEADER]
@@ -301,11 +302,11 @@ class FrameReader:
                 self.name = self._frame.name
                 return True
             if not self._have(_SKIPPABLE_HEADER):
-                raise StreamError("the compressed stream is cut in a skippable frame", cut=True)
+                raise StreamError("the compressed stream is truncated in a skippable frame", cut=True)
             head = self._input[self._at : self._at + _SKIPPABLE_HEADER]
             self._skip = _SKIPPABLE_HEADER + int.from_bytes(head[_MAGIC_LEN:], "little")
         if self._at < len(self._input):
-            raise StreamError("the compressed stream is cut", cut=True)
+            raise StreamError("the compressed stream is truncated", cut=True)
         return False
 
     def _skip_on(self) -> bool:
@@ -337,4 +338,4 @@ def _new_frame(head: bytes, room: _Room) -> _Frame:
         return _ZstdFrame(room)
     if head.startswith(LZ4_MAGIC):
         return _Lz4Frame(room)
-    raise StreamError("what follows the compressed stream is none")
+    raise StreamError("trailing data after the compressed stream")

@@ -103,7 +103,7 @@ if not (HEADER_DTYPE.itemsize == sizeof(Header) == 104 and len(_COLUMNS) <= MAX_
         and [int(status) for status in HeaderStatus]
         == [STATUS_OK, STATUS_NO_IP, STATUS_ARP, STATUS_FRAGMENT, STATUS_TRUNCATED, STATUS_MALFORMED]
         and sorted(HeaderStatus) == list(HeaderStatus)):
-    raise ImportError("slimcap was built for another layout of Header: build it again")
+    raise ImportError("the compiled layout of Header does not match the Python constants: rebuild slimcap")
 
 
 cdef inline void _fill(const Job* job, const Record* row, uint8_t* out) noexcept nogil:
@@ -174,13 +174,13 @@ cdef void _walk(const Job* job, Py_ssize_t count, uint8_t* out, size_t stride) n
 cdef object _selected(object columns, Job* job):
     """Return the dtype of the wanted columns, and enter them in the job."""
     if isinstance(columns, str):
-        raise TypeError(f"columns is a list of names: [{columns!r}]")
+        raise TypeError(f"columns must be a list of names, not a str: use [{columns!r}]")
     names = list(columns)
     for name in names:
         if name not in _COLUMNS:
-            raise ValueError(f"there is no header column {name!r}: there are {', '.join(_COLUMNS)}")
+            raise ValueError(f"unknown header column {name!r}: use any of {', '.join(_COLUMNS)}")
     if not names or len(set(names)) < len(names):
-        raise ValueError("columns names at least one column, and each once")
+        raise ValueError(f"columns must be at least one name, and each only once, not {names}")
     dtype = np.dtype([(name, _COLUMNS[name][0]) for name in names], align=True)
     job.count, job.parts = len(names), 0
     for index, name in enumerate(names):

@@ -64,9 +64,9 @@ cdef class LiveSource(ZeroCopySource):
     cdef int _open(self, link, dict options) except -1:
         """Open the socket with the options that all live sources have, and start capturing."""
         if self._socket is not None:
-            raise TypeError("a source is opened once")
+            raise TypeError("this source was opened already: make a new one")
         if options["link_down"] not in ("wait", "raise"):
-            raise ValueError(f'link_down is "wait" or "raise", not {options["link_down"]!r}')
+            raise ValueError(f'link_down must be "wait" or "raise", not {options["link_down"]!r}')
         link = self._look_up(link)
         deadline_after(options["timeout"])
         self._timeout = options["timeout"]
@@ -110,7 +110,7 @@ cdef class LiveSource(ZeroCopySource):
             if self._draining and (late or self._is_drained()):
                 if self._gone:
                     raise LinkGone(
-                        errno.ENODEV, "the interface is gone: open a new source when it is there again",
+                        errno.ENODEV, "the interface was removed: open a new source once it exists again",
                         self._socket.link.name)
                 return False
             self._wait(deadline)
@@ -118,7 +118,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef int _check_process(self) except -1:
         if not self._socket.is_ours():
             raise RuntimeError(
-                "this capture belongs to the process that this one was forked from: open a source here")
+                "this source was opened by the parent process: open a new one in the forked process")
         return 0
 
     cdef int _begin_draining(self) except -1:
@@ -174,9 +174,9 @@ cdef class LiveSource(ZeroCopySource):
         elif state == LINK_UP:
             self._doubtful = False
         elif self._raise_down:
+            name = self._socket.link.name
             raise LinkDown(
-                errno.ENETDOWN, "the interface is down: `ip link set up` brings it up",
-                self._socket.link.name)
+                errno.ENETDOWN, f"the interface is down: bring it up with `ip link set {name} up`", name)
         return 0
 
     # Stopping and closing.

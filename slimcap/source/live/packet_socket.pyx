@@ -81,8 +81,8 @@ cdef int _fail(str call, str interface) except -1:
     if errno == errors.EPERM:
         raise PermissionError(
             errno,
-            f"{call}: capturing needs CAP_NET_RAW: run as root (sudo), or grant it to the interpreter with "
-            f"`sudo setcap cap_net_raw,cap_net_admin=eip {sys.executable}`",
+            f"{call}: capturing requires CAP_NET_RAW: run as root (sudo), or grant it to the interpreter "
+            f"with `sudo setcap cap_net_raw,cap_net_admin=eip {sys.executable}`",
             interface)
     return raise_errno(call, interface)
 

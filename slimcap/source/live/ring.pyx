@@ -39,7 +39,7 @@ cdef class Ring(Home):
         self._pid = c_getpid()
         self._lent = <int64_t*> PyMem_Calloc(num_blocks, sizeof(int64_t))
         if self._lent is NULL:
-            raise MemoryError(f"cannot keep the books of {num_blocks} blocks")
+            raise MemoryError(f"cannot allocate the state of {num_blocks} blocks")
 
     cdef int map_socket(self, int fd) except -1:
         """Map the ring that was set up on a socket."""

@@ -119,8 +119,9 @@ cdef class RingSource(LiveSource):
                 if not smaller or num_blocks == 1:
                     raise OSError(
                         errno.ENOMEM,
-                        f"no memory for a ring of {num_blocks} blocks of {block_size} bytes: give a smaller "
-                        "num_blocks or block_size, or smaller_ring=True", self.link.name) from error
+                        f"not enough memory for a ring of {num_blocks} blocks of {block_size} bytes: "
+                        "reduce num_blocks or block_size, or set smaller_ring=True",
+                        self.link.name) from error
             num_blocks = (num_blocks + 1) // 2
 
     @property
@@ -136,14 +137,14 @@ cdef class RingSource(LiveSource):
     cdef bint _next_rows(self) except -1:
         cdef Py_ssize_t ready
         if self._walker.bad:
-            raise SlimcapError("the ring holds a block that makes no sense: close this source, open another")
+            raise SlimcapError("the ring contains a malformed block: close this source and open a new one")
         while ready := self._ring.count_ready(self._index, self._blocks_a_batch):
             if self._take(ready):
                 return True
         if self._ring._lent[self._index] and not self._draining:
             raise RingExhausted(
-                f"{self._ring.lent} of {self._ring.num_blocks} blocks are on loan, the next one for "
-                f"{self._ring.held_for(self._index):.3f} s: drop the views of its packets, "
+                f"{self._ring.lent} of {self._ring.num_blocks} blocks are held by views, the next one for "
+                f"{self._ring.held_for(self._index):.3f} s: delete the views of its packets, "
                 "or keep batch.copy() instead")
         return False
 
@@ -199,9 +200,11 @@ cdef int _check_options(object block_size, object num_blocks, object block_timeo
     """Raise ValueError for invalid options, for which the kernel would only report EINVAL."""
     page = os.sysconf("SC_PAGESIZE")
     if block_size <= 0 or block_size % page or block_size >= 1 << 31:
-        raise ValueError(f"block_size is a multiple of the page size, {page}, below 2 GiB: not {block_size}")
+        raise ValueError(
+            f"block_size must be a multiple of the page size, {page}, below 2 GiB, not {block_size}")
     if num_blocks <= 0 or num_blocks * block_size > 1 << 40:
-        raise ValueError(f"num_blocks is from 1 on, and the ring below 1 TiB: not {num_blocks}")
+        raise ValueError(
+            f"num_blocks must be at least 1, and the ring at most 1 TiB, not {num_blocks} blocks")
     if not 0 < block_timeout <= 3600:
-        raise ValueError(f"block_timeout is from above 0 to 3600 seconds, not {block_timeout}")
+        raise ValueError(f"block_timeout must be more than 0 and at most 3600 seconds, not {block_timeout}")
     return 0

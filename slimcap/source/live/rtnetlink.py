@@ -134,7 +134,7 @@ class DropCounter:
 def find(name: str) -> Interface:
     """Return the interface with this name; raise LinkNotFound if there is none."""
     if not isinstance(name, str):
-        raise TypeError(f"the name of an interface is a str, not {type(name).__name__}")
+        raise TypeError(f"an interface name must be a str, not {type(name).__name__}")
     try:
         encoded = name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -174,14 +174,14 @@ def _explained(error: LinkError, name: str) -> LinkError:
     if error.errno == errno.ENODEV:
         return LinkNotFound(
             errno.ENODEV,
-            f"no interface {name} in this network namespace: `ip link` lists those there are",
+            f"no interface {name} in this network namespace: `ip link` lists all interfaces",
         )
     return LinkError(error.errno, f"interface {name}: {error.strerror}")
 
 
 def _parse_interface(message: bytes) -> Interface:
     if len(message) < _IFINFOMSG.size:
-        raise _nonsense()
+        raise _malformed_reply()
     _, arphrd, index, flags, _ = _IFINFOMSG.unpack_from(message)
     attributes = _attributes(message[_IFINFOMSG.size :])
     info = _attributes(attributes.get(_IFLA_LINKINFO, b""))
@@ -201,7 +201,7 @@ def _drops(message: bytes) -> LinkDrops:
 def _parse_address(message: bytes) -> tuple[int, IPv4Interface | IPv6Interface] | None:
     """Return the index of the interface and one of its addresses; None if it is not an IP address."""
     if len(message) < _IFADDRMSG.size:
-        raise _nonsense()
+        raise _malformed_reply()
     family, prefix, _, _, index = _IFADDRMSG.unpack_from(message)
     attributes = _attributes(message[_IFADDRMSG.size :])
     # On a point-to-point link IFA_ADDRESS is the address of the other end.
@@ -219,7 +219,7 @@ def _attributes(data: bytes) -> dict[int, bytes]:
     while len(data) >= _RTATTR.size:
         size, kind = _RTATTR.unpack_from(data)
         if not _RTATTR.size <= size <= len(data):
-            raise _nonsense()
+            raise _malformed_reply()
         found[kind & 0x3FFF] = data[_RTATTR.size : size]  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
         data = data[_aligned(size) :]
     return found
@@ -229,10 +229,10 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Yield type, flags and body of each message of a datagram."""
     while data:
         if len(data) < _NLMSGHDR.size:
-            raise _nonsense()
+            raise _malformed_reply()
         size, kind, flags, _, _ = _NLMSGHDR.unpack_from(data)
         if not _NLMSGHDR.size <= size <= len(data):
-            raise _nonsense()
+            raise _malformed_reply()
         yield kind, flags, data[_NLMSGHDR.size : size]
         data = data[_aligned(size) :]
 
@@ -268,7 +268,7 @@ def _exchange(netlink: socket.socket, request: int, flags: int, body: bytes) -> 
         while True:
             data, _, how, _ = netlink.recvmsg(1 << 16)
             if not data or how & socket.MSG_TRUNC:
-                raise _nonsense()
+                raise _malformed_reply()
             for kind, answer_flags, message in _messages(data):
                 whole = whole and not answer_flags & _NLM_F_DUMP_INTR
                 if kind in (_NLMSG_ERROR, _NLMSG_DONE):
@@ -277,7 +277,7 @@ def _exchange(netlink: socket.socket, request: int, flags: int, body: bytes) -> 
                         raise OSError(code, os.strerror(code))
                     if kind == _NLMSG_DONE:
                         return answers, whole
-                    raise _nonsense()  # an acknowledgement, which was not requested
+                    raise _malformed_reply()  # an acknowledgement, which was not requested
                 answers.append(message)
             if not flags & _NLM_F_DUMP:
                 return answers, whole
@@ -287,8 +287,8 @@ def _exchange(netlink: socket.socket, request: int, flags: int, body: bytes) -> 
         raise LinkError(error.errno, f"rtnetlink: {error.strerror}") from error
 
 
-def _nonsense() -> LinkError:
-    return LinkError(errno.EBADMSG, "rtnetlink: the kernel's answer is cut short or makes no sense")
+def _malformed_reply() -> LinkError:
+    return LinkError(errno.EBADMSG, "rtnetlink: the kernel's reply is truncated or malformed")
 
 
 def _aligned(size: int) -> int:

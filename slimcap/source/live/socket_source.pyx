@@ -77,9 +77,9 @@ cdef class SocketSource(LiveSource):
             ignore_vlans=False, reinsert_vlan=False, direction="both", buffer_size=1 << 22, batch_size=64,
             timeout=None, link_down="wait"):
         if not 1 <= batch_size <= MOST_MESSAGES:
-            raise ValueError(f"batch_size is 1 to {MOST_MESSAGES} packets, not {batch_size}")
+            raise ValueError(f"batch_size must be 1 to {MOST_MESSAGES} packets, not {batch_size}")
         if not 1 <= buffer_size <= MOST_BUFFER:
-            raise ValueError(f"buffer_size is 1 to {MOST_BUFFER} bytes, not {buffer_size}")
+            raise ValueError(f"buffer_size must be 1 to {MOST_BUFFER} bytes, not {buffer_size}")
         self._batch_size, self._buffer_size = batch_size, buffer_size
         self._open(link, {
             "snaplen": snaplen, "promiscuous": promiscuous, "filter": filter, "auto_filter": auto_filter,

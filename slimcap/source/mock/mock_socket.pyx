@@ -91,10 +91,10 @@ cdef enum:
     CAME_IN = 1
     NO_ROOM = 2
 
-cdef str FORKED = "this mock belongs to the process that this one was forked from: make one here"
+cdef str FORKED = "this mock was made by the parent process: make a new one in the forked process"
 
 if bpf.MAX_SNAPLEN != MAX_SNAPLEN or PacketType.OUTGOING != OUTGOING:
-    raise ImportError("slimcap was built for another snaplen: build it again")
+    raise ImportError("the compiled constants do not match the Python constants: rebuild slimcap")
 
 
 @cython.final
@@ -121,11 +121,11 @@ cdef class Pace:
 
     def __cinit__(self, speed=None, rate=None):
         if (speed is None) == (rate is None):
-            raise ValueError("a pace is a speed or a rate")
+            raise ValueError("exactly one of speed and rate must be given")
         self.speed, self.rate = speed, rate
-        given = rate if speed is None else speed
-        if not 1e-9 <= given <= 1e12:
-            raise ValueError(f"a pace is from 1e-9 to 1e12, not {given}")
+        name, value = ("rate", rate) if speed is None else ("speed", speed)
+        if not 1e-9 <= value <= 1e12:
+            raise ValueError(f"{name} must be 1e-9 to 1e12, not {value}")
         self._by_rate = rate is not None
         self._scale = NANOSECONDS / rate if self._by_rate else 1 / speed
 
@@ -156,7 +156,7 @@ cdef class MockSocket(CaptureSocket):
         self._pid = c_getpid()
         self._lock = PyThread_allocate_lock()
         if self._lock is NULL:
-            raise MemoryError("no lock can be had")
+            raise MemoryError("cannot allocate a lock")
         self._bell, self._room = _eventfd(), _eventfd()
         self._producer = Event()
         self._scratch, self._wire = new_block(VLAN_LEN + MAX_SNAPLEN), new_block(VLAN_LEN + MAX_SNAPLEN)
@@ -430,7 +430,7 @@ cdef class MockSocket(CaptureSocket):
         if not self.is_ours():
             raise RuntimeError(FORKED)
         if self._keeps:
-            raise ValueError("what this mock holds is read again and again: nothing can be added any more")
+            raise ValueError("packets cannot be added after run(drain=False)")
         while progress.index < count:
             self._producer.check()
             with nogil:
@@ -480,7 +480,7 @@ cdef class MockSocket(CaptureSocket):
         except TimeoutError:
             if due == NEVER:
                 raise TimeoutError(
-                    "there was no room in time: nobody reads, or what was read is still held") from None
+                    "no space was freed within the timeout: read packets, and delete their views") from None
         return 0
 
     def add_batch(self, Batch batch not None, Pace pace=None, bint restamp=False, timeout=None):
@@ -540,7 +540,7 @@ cdef class MockSocket(CaptureSocket):
         """Hand over the open block, then a block without packets; return False if there is no room for that.
         """
         if self._blocks is None:
-            raise TypeError("there are no blocks without a ring")
+            raise TypeError("add_empty_block() requires a ring: use MockRingSource")
         self._enter()
         done = self._blocks.add_empty()
         PyThread_release_lock(self._lock)
@@ -566,7 +566,7 @@ cdef class MockSocket(CaptureSocket):
         """Set the state of the interface: "up", "down" or "gone"."""
         states = {"up": LINK_UP, "down": LINK_DOWN, "gone": LINK_GONE}
         if state not in states:
-            raise ValueError(f'an interface is "up", "down" or "gone", not {state!r}')
+            raise ValueError(f'state must be "up", "down" or "gone", not {state!r}')
         if states[state] != LINK_UP and self._state == LINK_UP:
             self._error = errno.ENETDOWN
         self._state = states[state]
@@ -628,8 +628,7 @@ cdef class RingMock(RingSource):
             device.finalize()
             filled = device._blocks.filled()
         if filled == 0:
-            raise ValueError(
-                "a ring that is read again and again is filled before it is read: no block with a packet was")
+            raise ValueError("run(drain=False) requires that packets were added, and none was read")
         self._ring.keep(filled)
         device._keeps = True
 
@@ -649,7 +648,7 @@ cdef class SocketMock(SocketSource):
         cdef MockSocket device = self.device
         self._check_open()
         if device is None or device._messages is None or device._messages.is_empty():
-            raise ValueError("there is nothing to be read again and again: add packets before")
+            raise ValueError("run(drain=False) requires packets: add them first")
         device._enter()
         device._messages.keeps = device._keeps = True
         PyThread_release_lock(device._lock)

@@ -37,7 +37,7 @@ class _Mock:
 
     def _begin(self: _Compiled, when_full: WhenFull) -> None:
         if when_full not in ("wait", "drop"):
-            raise ValueError(f'when_full is "wait" or "drop", not {when_full!r}')
+            raise ValueError(f'when_full must be "wait" or "drop", not {when_full!r}')
         self.device.drop_when_full = when_full == "drop"
 
     def add_packet(self: _Compiled, packet: Packet, timeout: float | None = None) -> bool:

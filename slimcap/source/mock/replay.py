@@ -165,7 +165,7 @@ class Replay:
         """
         self._thread.join(timeout)
         if self._thread.is_alive():
-            raise TimeoutError("the replay goes on")
+            raise TimeoutError("the replay is still running: wait longer, or call stop()")
         if self._error is not None:
             raise self._error
         return self._packets

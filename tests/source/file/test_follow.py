@@ -188,7 +188,7 @@ def test_file_that_gets_shorter_is_an_error(growing, background, size, waiting):
             calls[0] = lambda: wait.result(2)
         os.truncate(file.path, size)
         for call in calls:
-            with pytest.raises(FileFormatError, match="cut to") as raised:
+            with pytest.raises(FileFormatError, match="truncated to") as raised:
                 call()
             assert raised.value.path == str(file.path)
             assert raised.value.packet_index == 3

@@ -75,7 +75,7 @@ def test_a_link_with_index_and_type_is_not_looked_up():
 @pytest.mark.parametrize("name", ["is_up", "is_vlan", "addresses"])
 def test_the_state_of_a_link_of_a_file_raises_link_not_found(name):
     link = Link("lo", 1, 1)
-    with pytest.raises(LinkNotFound, match="'lo' is in a capture file") as caught:
+    with pytest.raises(LinkNotFound, match="'lo' is an interface of a capture file") as caught:
         getattr(link, name)
     assert caught.value.errno == errno.ENODEV
 

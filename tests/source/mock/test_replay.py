@@ -214,12 +214,12 @@ def test_a_high_rate_is_kept(opened, file_of):
     ids=str,
 )
 def test_an_invalid_pace_raises_value_error(opened, file_of, pace):
-    with pytest.raises(ValueError, match="pace"):
+    with pytest.raises(ValueError, match=r"exactly one of speed and rate|(speed|rate) must be 1e-9 to 1e12"):
         opened().pipe(file_of([0]), **pace)
 
 
 def test_a_pace_requires_a_speed_or_a_rate():
-    with pytest.raises(ValueError, match="pace"):
+    with pytest.raises(ValueError, match="exactly one of speed and rate"):
         Pace()
     pace = Pace(rate=3)
     assert (pace.speed, pace.rate, pace.packets, pace.late, pace.latest) == (None, 3, 0, 0, 0)
@@ -331,7 +331,7 @@ def test_stop_while_waiting_for_the_next_time(opened, file_of):
     mock, file = opened(), file_of([0, 1000, 2000])
     replay = mock.pipe(file, speed=1)
     time.sleep(0.05)
-    with pytest.raises(TimeoutError, match="goes on"):
+    with pytest.raises(TimeoutError, match="still running"):
         replay.wait(0.01)
     assert replay.running
     replay.stop()
