@@ -256,7 +256,9 @@ def test_backward_jumps_stay_in_the_program_and_after_stores() -> None:
     store, loaded = (bpf.ST, 0, 0, 3), (bpf.LD | bpf.MEM, 0, 0, 3)
     over = (bpf.JMP | bpf.JEQ | bpf.K, 2, 0, 0)
     Machine((store, loaded, (bpf.JMP | bpf.JEQ | bpf.K, 1, 0, 0), back(3), end))
-    with pytest.raises(FilterError, match=r"instruction 4 .*backward jump to a loop that loads scratch memory"):
+    with pytest.raises(
+        FilterError, match=r"instruction 4 .*backward jump to a loop that loads scratch memory"
+    ):
         Machine((over, store, loaded, end, back(3), end))
 
 

@@ -104,7 +104,11 @@ INVALID: list[tuple[str, list[Any], str]] = [
     ("store x", [(STX, 0, 0, 16), TAKE], "instruction 0 .*16 words"),
     ("load", [(LD | 0x60, 0, 0, 16), TAKE], "instruction 0 .*16 words"),
     ("load x", [(LDX | 0x60, 0, 0, 16), TAKE], "instruction 0 .*16 words"),
-    ("never stored", [(ST, 0, 0, 1), (LD | 0x60, 0, 0, 2), TAKE], "instruction 1 .*word 2 .*before it is stored"),
+    (
+        "never stored",
+        [(ST, 0, 0, 1), (LD | 0x60, 0, 0, 2), TAKE],
+        "instruction 1 .*word 2 .*before it is stored",
+    ),
     (
         "stored on one way only",
         [(JMP | 0x10, 1, 0, 0), (ST, 0, 0, 2), (LD | 0x60, 0, 0, 2), TAKE],
