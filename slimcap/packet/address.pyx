@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 
 from slimcap.abi.inet cimport AF_INET, AF_INET6, inet_ntop, inet_pton
-from slimcap.wire.ipv4 cimport MAPPED_AT, is_mapped, put_mapped
+from slimcap.wire.ipv4 cimport MAPPED_OFFSET, is_mapped, put_mapped
 
 from ipaddress import ip_network
 
@@ -66,8 +66,8 @@ cdef void _put_text(const uint8_t* address, uint32_t* out) noexcept nogil:
     cdef char text[MOST_TEXT]
     cdef int index
     if is_mapped(address):
-        for index in range(MAPPED_AT, ADDRESS_LEN):
-            if index > MAPPED_AT:
+        for index in range(MAPPED_OFFSET, ADDRESS_LEN):
+            if index > MAPPED_OFFSET:
                 out[0] = 46  # a dot
                 out += 1
             out = _put_number(out, address[index])

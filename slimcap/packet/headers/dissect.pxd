@@ -25,7 +25,7 @@ from slimcap.packet.headers.row cimport (
     PART_COMMUNITY_ID, PART_HASH, PART_LINK, PART_NETWORK, PART_TRANSPORT, STATUS_ARP, STATUS_FRAGMENT,
     STATUS_MALFORMED, STATUS_NO_IP, STATUS_OK, STATUS_TRUNCATED, Header, HeaderRow)
 from slimcap.packet.record cimport FLAG_VLAN_STRIPPED, Record, ip_start
-from slimcap.wire.upper cimport UPPER_BAD, UPPER_CUT, UPPER_FRAGMENT, UPPER_HERE, UpperLayer
+from slimcap.wire.upper cimport UPPER_FOUND, UPPER_FRAGMENT, UPPER_MALFORMED, UPPER_TRUNCATED, UpperLayer
 from slimcap.wire.vlan cimport VID_MASK
 from slimcap.wire.walk_link cimport destination_mac, source_mac, walk_link
 from slimcap.wire.walk_result cimport LinkInfo
@@ -62,7 +62,7 @@ cdef inline Place enter(const uint8_t* p, uint32_t n, uint32_t length) noexcept 
     elif place.version == 6:
         place.upper = ipv6.upper_layer(p, place.n)
     else:
-        place.upper = ip.cut_header(p, place.n)
+        place.upper = ip.truncated_header(p, place.n)
     return place
 
 
@@ -71,7 +71,7 @@ cdef inline uint32_t next_ip(
     """Return the offset in `p[:n]` of an inner IP packet with a complete fixed header; 0 if there is none.
     """
     cdef uint32_t at
-    if state != UPPER_HERE:
+    if state != UPPER_FOUND:
         return 0
     at = inner_ip(protocol, p + offset, n - offset)
     if at == NO_INNER:
@@ -193,10 +193,10 @@ cdef inline uint32_t fill_ip(Header* header, const Place* place, uint32_t at, ui
     fill_addresses(header, place)
     if place.version and parts & PART_NETWORK:
         fill_network(header, place)
-    if place.upper.state == UPPER_HERE:
+    if place.upper.state == UPPER_FOUND:
         header.l4_offset = at + offset
         return fill_transport(header, place.p + offset, place.n - offset, place.length - offset, parts)
-    if place.upper.state == UPPER_CUT:
+    if place.upper.state == UPPER_TRUNCATED:
         return cut(place.n, place.length)
     return STATUS_FRAGMENT if place.upper.state == UPPER_FRAGMENT else STATUS_MALFORMED
 
@@ -265,4 +265,4 @@ cdef inline void fill_header(
     header.status = <uint8_t> fill_ip(header, &place, at, parts)
     if rarely(parts & (PART_HASH | PART_COMMUNITY_ID)) and place.version:
         at = place.upper.offset
-        fill_keys(out, place.n - at if place.upper.state == UPPER_HERE else -1, parts)
+        fill_keys(out, place.n - at if place.upper.state == UPPER_FOUND else -1, parts)

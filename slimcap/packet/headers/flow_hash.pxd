@@ -108,7 +108,7 @@ cdef inline bint community_ports(uint32_t protocol) noexcept nogil:
 cdef inline uint32_t community_message(const Header* header, uint8_t* message) noexcept nogil:
     """Write the bytes that Community ID hashes; return their length."""
     cdef Flow flow = community_flow(header)
-    cdef uint32_t skip = ipv4.MAPPED_AT if header.ip_version == 4 else 0
+    cdef uint32_t skip = ipv4.MAPPED_OFFSET if header.ip_version == 4 else 0
     cdef uint32_t at = 2, size = 16 - skip
     put_be16(message, 0)
     memcpy(message + at, flow.src + skip, size)
