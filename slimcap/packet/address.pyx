@@ -19,7 +19,7 @@ cdef enum:
     ADDRESS_LEN = 16
     IPV4_TEXT = 15      # 255.255.255.255
     IPV6_TEXT = 39      # eight groups of four
-    MOST_TEXT = 46      # INET6_ADDRSTRLEN, terminating NUL included
+    MAX_TEXT = 46       # INET6_ADDRSTRLEN, terminating NUL included
 
 _WIDTH_ERROR = (
     "addresses must have 16 bytes each (V16, S16, or uint8 with a last dimension of 16), not {} of shape {}")
@@ -63,7 +63,7 @@ cdef uint32_t* _put_number(uint32_t* out, uint32_t number) noexcept nogil:
 
 cdef void _put_text(const uint8_t* address, uint32_t* out) noexcept nogil:
     """Write an address as text, as UCS-4 characters, into zeroed memory."""
-    cdef char text[MOST_TEXT]
+    cdef char text[MAX_TEXT]
     cdef int index
     if is_mapped(address):
         for index in range(MAPPED_OFFSET, ADDRESS_LEN):
@@ -72,7 +72,7 @@ cdef void _put_text(const uint8_t* address, uint32_t* out) noexcept nogil:
                 out += 1
             out = _put_number(out, address[index])
         return
-    inet_ntop(AF_INET6, address, text, MOST_TEXT)
+    inet_ntop(AF_INET6, address, text, MAX_TEXT)
     index = 0
     while text[index]:
         out[index] = <uint8_t> text[index]
@@ -119,14 +119,14 @@ def ip_to_str(column):
 
 cdef bint _read_text(const uint32_t* text, Py_ssize_t width, uint8_t* out) noexcept nogil:
     """Parse an address; return False if it is not valid."""
-    cdef char narrow[MOST_TEXT]
+    cdef char narrow[MAX_TEXT]
     cdef uint8_t address[4]
     cdef Py_ssize_t index
     memset(narrow, 0, sizeof(narrow))
     for index in range(width):
         if text[index] == 0:
             break
-        if index == MOST_TEXT - 1 or text[index] > 0x7f:
+        if index == MAX_TEXT - 1 or text[index] > 0x7f:
             return False
         narrow[index] = <char> text[index]
     if inet_pton(AF_INET, narrow, address) == 1:

@@ -30,7 +30,7 @@ cdef class Window:
     cdef bint _readonly
     cdef Py_ssize_t exports     # number of open buffers
 
-cdef Window new_window(Block block, Py_ssize_t at, Py_ssize_t size, bint readonly)
+cdef Window new_window(Block block, Py_ssize_t offset, Py_ssize_t size, bint readonly)
 
 cdef class Hold:
     cdef object owner

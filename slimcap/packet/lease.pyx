@@ -122,10 +122,10 @@ cdef class Window:
         self.exports -= 1
 
 
-cdef Window new_window(Block block, Py_ssize_t at, Py_ssize_t size, bint readonly):
-    """Make a window on `block[at:at + size]`, which must be in bounds."""
+cdef Window new_window(Block block, Py_ssize_t offset, Py_ssize_t size, bint readonly):
+    """Make a window on `block[offset:offset + size]`, which must be in bounds."""
     cdef Window window = Window.__new__(Window)
-    window._ptr, window._size, window._block, window._readonly = block.ptr + at, size, block, readonly
+    window._ptr, window._size, window._block, window._readonly = block.ptr + offset, size, block, readonly
     return window
 
 

@@ -70,21 +70,22 @@ cdef class Packet:
     """
 
     def __init__(self, data):
-        cdef Lease given = lease_buffer(data)
+        cdef Lease source = lease_buffer(data)
         cdef Record row
-        if given._size < HDR_LEN:
-            raise ValueError(f"data must have at least {HDR_LEN} bytes, the packet header, not {given._size}")
-        _check_size(given._size - HDR_LEN)
-        _plain_row(&row, given._size - HDR_LEN)
-        row.pkt_type = given._ptr[0]
-        row.ip_offset = given._ptr[1]
+        if source._size < HDR_LEN:
+            raise ValueError(
+                f"data must have at least {HDR_LEN} bytes, the packet header, not {source._size}")
+        _check_size(source._size - HDR_LEN)
+        _init_row(&row, source._size - HDR_LEN)
+        row.pkt_type = source._ptr[0]
+        row.ip_offset = source._ptr[1]
         if row.ip_offset == BYTE_NO_IP:
             row.ip_offset = NO_IP_OFFSET
-        memcpy(&row.total_len, given._ptr + 2, 4)
+        memcpy(&row.total_len, source._ptr + 2, 4)
         _flag_truncated(&row)
         self._own()
         self._allocate(row.cap_len)
-        self._fill(&row, given._ptr + HDR_LEN)
+        self._fill(&row, source._ptr + HDR_LEN)
 
     @staticmethod
     def from_payload(
@@ -124,20 +125,20 @@ cdef class Packet:
         >>> len(slimcap.Packet.from_payload(bytes(64), slimcap.PacketType.OUTGOING))
         64
         """
-        cdef Lease given = lease_buffer(payload)
+        cdef Lease source = lease_buffer(payload)
         cdef Packet packet = buf
         cdef Record row
-        _check_size(given._size)
-        _plain_row(&row, given._size)
+        _check_size(source._size)
+        _init_row(&row, source._size)
         row.pkt_type = index(pkt_type)
-        row.total_len = given._size if total_len is None else index(total_len)
+        row.total_len = source._size if total_len is None else index(total_len)
         row.ip_offset = index(ip_layer_offset)
         row.timestamp = index(timestamp)
         _flag_truncated(&row)
         if packet is None:
             packet = empty_packet(row.cap_len)
         packet._own()
-        packet._fill(&row, given._ptr)
+        packet._fill(&row, source._ptr)
         return packet
 
     @property
@@ -250,7 +251,7 @@ cdef class Packet:
     @property
     def payload(self):
         """The captured bytes from the link-layer header on, a View that keeps their memory alive."""
-        return new_view(self._ptr, self._row.cap_len, self._keeper())
+        return new_view(self._ptr, self._row.cap_len, self._memory_owner())
 
     @property
     def ip_layer(self):
@@ -258,14 +259,14 @@ cdef class Packet:
 
         It is empty if there is no IP header.
         """
-        cdef Py_ssize_t at = ip_start(&self._row)
-        return new_ip_layer(self._ptr + at, self._row.cap_len - at, self._keeper())
+        cdef Py_ssize_t offset = ip_start(&self._row)
+        return new_ip_layer(self._ptr + offset, self._row.cap_len - offset, self._memory_owner())
 
     def copy(self):
         """Return a Packet with a copy of the content, which owns its bytes."""
         return packet_from(&self._row, self._ptr)
 
-    cdef object _keeper(self):
+    cdef object _memory_owner(self):
         """Return the object that keeps the payload's memory alive."""
         return self if self._owner is None else self._owner
 
@@ -322,7 +323,7 @@ cdef Packet empty_packet(Py_ssize_t capacity):
     """Make an empty packet with a capacity of at least `capacity` bytes of payload."""
     cdef Packet packet = Packet.__new__(Packet)
     packet._allocate(capacity)
-    _plain_row(&packet._row, 0)
+    _init_row(&packet._row, 0)
     packet._fill(&packet._row, NULL)
     return packet
 
@@ -341,7 +342,7 @@ cdef int _check_size(Py_ssize_t payload) except -1:
     return 0
 
 
-cdef inline void _plain_row(Record* row, Py_ssize_t cap_len) noexcept:
+cdef inline void _init_row(Record* row, Py_ssize_t cap_len) noexcept:
     """Initialise a row of which only the length is known."""
     row[0] = Record(
         timestamp=0, offset=0, total_len=0, cap_len=<uint32_t> cap_len, ip_offset=NO_IP_OFFSET, interface=0,

@@ -209,14 +209,14 @@ cdef Ports _ports(IPLayer layer, UpperLayer upper) noexcept:
     return Ports(transport.source(p, n), transport.destination(p, n))
 
 
-cdef bint _address(IPLayer layer, int ipv4_at, int ipv6_at, char* text) noexcept:
+cdef bint _address(IPLayer layer, int ipv4_offset, int ipv6_offset, char* text) noexcept:
     """Write the address at this offset of the IP header as text.
 
     Writes "" and returns False if the fixed header is truncated.
     """
     text[0] = 0
     if ipv6.check(layer._ptr, layer._len):
-        inet_ntop(AF_INET6, layer._ptr + ipv6_at, text, INET6_ADDRSTRLEN)
+        inet_ntop(AF_INET6, layer._ptr + ipv6_offset, text, INET6_ADDRSTRLEN)
     elif ipv4.check(layer._ptr, layer._len):
-        inet_ntop(AF_INET, layer._ptr + ipv4_at, text, INET6_ADDRSTRLEN)
+        inet_ntop(AF_INET, layer._ptr + ipv4_offset, text, INET6_ADDRSTRLEN)
     return text[0] != 0

@@ -9,7 +9,7 @@ cdef enum:
 
 cdef struct UpperLayer:
     uint32_t protocol       # IANA number; that of the truncated extension header, if there is one
-    uint32_t offset         # from the start of the IP header; 0: unknown; a minimum if state is UPPER_MALFORMED
+    uint32_t offset         # from the start of the IP header; 0: unknown; if UPPER_MALFORMED, a minimum
     uint32_t state
     uint32_t fragment       # as in IPv6: offset in bytes, a multiple of 8; bit 0: more fragments follow
     uint32_t fragment_id

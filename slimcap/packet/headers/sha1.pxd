@@ -7,7 +7,7 @@ from slimcap.abi.bytes cimport be32, put_be16, put_be32
 cdef enum:
     SHA1_LEN = 20
     SHA1_BLOCK = 64
-    SHA1_MOST = 55  # maximum message length: the block also holds the end bit and the length
+    SHA1_MAX_LEN = 55  # maximum message length: the block also holds the end bit and the length
 
 
 cdef inline uint32_t rotl32(uint32_t value, int count) noexcept nogil:
