@@ -29,7 +29,7 @@ from slimcap.errors import CaptureStopped, CaptureUnblocked
 cdef enum:
     NANOSECOND = 1_000_000_000
     # Maximum time of one poll in ns: a signal delivered to another thread does not interrupt our poll.
-    LONGEST_WAIT = 50_000_000
+    MAX_WAIT = 50_000_000
 
 
 cdef int raise_errno(str call, object subject) except -1:
@@ -40,10 +40,10 @@ cdef int raise_errno(str call, object subject) except -1:
 
 cdef int duplicate(int fd, object subject) except -1:
     """Duplicate a descriptor; the new one is not a standard stream's number."""
-    cdef int ours = fcntl(fd, F_DUPFD_CLOEXEC, 3)
-    if ours < 0:
+    cdef int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3)
+    if copy < 0:
         raise_errno("fcntl", subject)
-    return ours
+    return copy
 
 
 cdef int64_t monotonic_ns() noexcept nogil:
@@ -112,20 +112,20 @@ cdef class Event:
         Raises CaptureStopped, CaptureUnblocked, TimeoutError, or what a signal handler raises.
         """
         cdef pollfd fds[2]
-        cdef timespec nap
-        cdef int64_t left
+        cdef timespec interval
+        cdef int64_t remaining
         cdef uint64_t count
         cdef int ready
         fds[0].fd, fds[0].events = fd, events
         fds[1].fd, fds[1].events = self._fd, POLLIN
         while True:
             self.check()
-            left = LONGEST_WAIT
+            remaining = MAX_WAIT
             if deadline != NEVER:
-                left = min(left, deadline - monotonic_ns())
-            nap.tv_sec, nap.tv_nsec = 0, max(left, 0)
+                remaining = min(remaining, deadline - monotonic_ns())
+            interval.tv_sec, interval.tv_nsec = 0, max(remaining, 0)
             with nogil:
-                ready = c_ppoll(fds, 2, &nap, NULL)
+                ready = c_ppoll(fds, 2, &interval, NULL)
             if ready < 0 and errno != EINTR:
                 raise_errno("ppoll", None)
             if ready > 0 and fds[1].revents:

@@ -54,20 +54,20 @@ cdef class FileRange(Input):
         self.size = len(preamble) + (stop - start)
         self.extent = extent
 
-    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t offset, Py_ssize_t size) except -1:
         cdef uint64_t first = len(self._preamble)
-        cdef uint64_t left
+        cdef uint64_t remaining
         cdef Py_ssize_t got
         if self.position < first:
             got = min(<uint64_t> size, first - self.position)
-            memcpy(block.ptr + at, <const uint8_t*> self._preamble + self.position, got)
+            memcpy(block.ptr + offset, <const uint8_t*> self._preamble + self.position, got)
         else:
-            left = self._stop - self.place(self.position)
-            got = self._read(block.ptr + at, min(<uint64_t> size, left)) if left else 0
+            remaining = self._stop - self.place(self.position)
+            got = self._read(block.ptr + offset, min(<uint64_t> size, remaining)) if remaining else 0
         self.position += got
         return got
 
-    cdef Py_ssize_t _read(self, uint8_t* to, size_t size) except -1:
+    cdef Py_ssize_t _read(self, uint8_t* out, size_t size) except -1:
         """Read up to `size` > 0 bytes, at least one; raise OSError if there is none."""
         cdef long long place = self.place(self.position)
         cdef Py_ssize_t got
@@ -75,7 +75,7 @@ cdef class FileRange(Input):
             raise ValueError(f"{self.name} is closed")
         while True:
             with nogil:
-                got = c_pread(self._fd, to, size, place)
+                got = c_pread(self._fd, out, size, place)
             if got > 0:
                 return got
             if got == 0:
@@ -85,9 +85,9 @@ cdef class FileRange(Input):
                 raise_errno("pread", self.name)
             self.event.check()
 
-    cdef uint64_t place(self, uint64_t at) noexcept:
+    cdef uint64_t place(self, uint64_t offset) noexcept:
         cdef uint64_t first = len(self._preamble)
-        return self._start + at - first if at >= first else at
+        return self._start + offset - first if offset >= first else offset
 
     cdef void close(self) noexcept:
         if self._fd >= 0:

@@ -2,7 +2,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABL
 from libc.stdint cimport uint8_t
 
 cdef enum:
-    POOL_KEEP = 8  # maximum number of free pieces that a pool keeps
+    POOL_KEEP = 8  # maximum number of free buffers that a pool keeps
 
 cdef class Home:
     cdef bint scarce        # it has a fixed amount of memory, so kept blocks stop it: a ring

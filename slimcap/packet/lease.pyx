@@ -27,23 +27,23 @@ cdef class Home:
 @cython.final
 @cython.no_gc
 cdef class Pool(Home):
-    """A pool of equally sized pieces of memory.
+    """A pool of equally sized buffers.
 
-    Pieces are reused because newly allocated megabytes cost a page fault every 4 KiB.
+    Buffers are reused because newly allocated megabytes cost a page fault every 4 KiB.
 
     Parameters
     ----------
     size : int
-        Size of a piece in bytes.
+        Size of a buffer in bytes.
     """
 
     def __cinit__(self, Py_ssize_t size):
         self.size = size
 
     cdef Block take(self):
-        """Return a piece: the one given back last, which is still in the cache, else a new one.
+        """Return a buffer: the one returned last, which is still in the cache, or else a new one.
 
-        A reused piece keeps its old content.
+        A reused buffer keeps its old content.
         """
         cdef Block block
         if self._count == 0:

@@ -223,8 +223,8 @@ class Endless:
 
 def test_amount_that_is_read_ahead_is_bounded():
     reader, closed = Endless(), threading.Event()
-    most = read_ahead.MOST_AHEAD // 100_000 + 2
-    pipe = read_ahead.Ahead(reader, closed.set)
+    most = read_ahead.MAX_QUEUED // 100_000 + 2
+    pipe = read_ahead.ReadAhead(reader, closed.set)
     wait_until(lambda: reader.count >= most - 1)
     [thread] = threads()
     wait_until(lambda: is_asleep(thread))

@@ -49,16 +49,16 @@ class _Flushing:
         self._flush, self._finish = flush, finish
 
     def compress(self, data: memoryview, /) -> bytes:
-        made: bytes = self._stream.compress(data)
-        return made
+        data: bytes = self._stream.compress(data)
+        return data
 
     def flush(self) -> bytes:
-        made: bytes = self._stream.flush(self._flush)
-        return made
+        data: bytes = self._stream.flush(self._flush)
+        return data
 
     def finish(self) -> bytes:
-        made: bytes = self._stream.flush(self._finish)
-        return made
+        data: bytes = self._stream.flush(self._finish)
+        return data
 
 
 class _Concatenated:
@@ -77,15 +77,15 @@ class _Concatenated:
             self._stream = self._make()
             begin = getattr(self._stream, "begin", None)  # only lz4 has it
             head = begin() if begin is not None else b""
-        made: bytes = self._stream.compress(data)
-        return head + made
+        data: bytes = self._stream.compress(data)
+        return head + data
 
     def flush(self) -> bytes:
         if self._stream is None:
             return b""
         stream, self._stream = self._stream, None
-        made: bytes = stream.flush()
-        return made
+        data: bytes = stream.flush()
+        return data
 
     finish = flush
 
