@@ -21,7 +21,7 @@ from slimcap.source.base import Stats
 from slimcap.source.live.rtnetlink import LinkDrops
 
 cdef enum:
-    LOOK_AGAIN = 100_000_000    # ns between two checks whether a link that went down still exists
+    LINK_CHECK_INTERVAL = 100_000_000    # ns between two checks whether a link that went down still exists
 
 
 cdef class LiveSource(ZeroCopySource):
@@ -48,7 +48,7 @@ cdef class LiveSource(ZeroCopySource):
         return PacketSocket(link)
 
     cdef int _set_up(self) except -1:
-        """Prepare the socket. `_most` and `_links` are known; the socket is bound afterwards."""
+        """Prepare the socket. `_max_len` and `_links` are known; the socket is bound afterwards."""
         raise NotImplementedError
 
     cdef bint _next_rows(self) except -1:
@@ -72,13 +72,13 @@ cdef class LiveSource(ZeroCopySource):
         self._timeout = options["timeout"]
         self._raise_down = options["link_down"] == "raise"
         self.reinsert_vlan = options["reinsert_vlan"] and link.type == ETHERNET
-        self._counted = Stats(0, 0, 0)
-        self._most = resolve(options["snaplen"], link.type)
+        self._kernel_stats = Stats(0, 0, 0)
+        self._max_len = resolve(options["snaplen"], link.type)
         self._links = (link,)
         try:
             self._socket = self._new_socket(link)  # first, so that missing privileges are reported first
             build = partial(
-                build_program, link.type, options["filter"], snaplen=self._most,
+                build_program, link.type, options["filter"], snaplen=self._max_len,
                 auto_filter=options["auto_filter"], ignore_vlans=options["ignore_vlans"],
                 direction=options["direction"])
             self._socket.attach(pack(self._socket.compile(options["filter"], build)))
@@ -104,10 +104,10 @@ cdef class LiveSource(ZeroCopySource):
             if self._signal[0] & SIGNAL_END:
                 self._signal[0] &= ~SIGNAL_END
                 self._begin_draining()
-            late = self._draining and monotonic_ns() >= self._drained
+            expired = self._draining and monotonic_ns() >= self._drained
             if self._next_rows():
                 return True
-            if self._draining and (late or self._is_drained()):
+            if self._draining and (expired or self._is_drained()):
                 if self._gone:
                     raise LinkGone(
                         errno.ENODEV, "the interface was removed: open a new source once it exists again",
@@ -131,23 +131,24 @@ cdef class LiveSource(ZeroCopySource):
         """Return True if every packet that the kernel accepted was returned. There must be no current rows.
         """
         self._count()
-        return <int64_t> self._earlier >= self._counted.packets_received - self._counted.packets_dropped
+        stats = self._kernel_stats
+        return <int64_t> self._earlier >= stats.packets_received - stats.packets_dropped
 
     cdef int _wait(self, int64_t deadline) except -1:
         """Wait for packets, but not longer than until the link or the end of draining must be checked."""
-        cdef int64_t until = deadline
+        cdef int64_t end = deadline
         cdef short events
-        if self._doubtful and not self._gone:
+        if self._check_needed and not self._gone:
             self._check_link()
             if self._gone:
                 return 0
-            until = _earlier(until, monotonic_ns() + LOOK_AGAIN)
+            end = _sooner(end, monotonic_ns() + LINK_CHECK_INTERVAL)
         if self._draining:
-            until = _earlier(until, self._drained)
+            end = _sooner(end, self._drained)
         try:
-            events = self._socket.wait(self._event, until)
+            events = self._socket.wait(self._event, end)
         except TimeoutError:
-            if until == deadline:
+            if end == deadline:
                 raise
             return 0
         if events & (POLLERR | POLLHUP):
@@ -158,7 +159,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef int _on_error(self, int pending) except -1:
         """Handle an error of the socket."""
         if pending == errno.ENETDOWN:
-            self._doubtful = True
+            self._check_needed = True
         elif pending:
             raise OSError(pending, f"capture: {os.strerror(pending)}", self._socket.link.name)
         return 0
@@ -172,7 +173,7 @@ cdef class LiveSource(ZeroCopySource):
                 self._gone = True
                 self._begin_draining()  # an open block may hold packets
         elif state == LINK_UP:
-            self._doubtful = False
+            self._check_needed = False
         elif self._raise_down:
             name = self._socket.link.name
             raise LinkDown(
@@ -206,12 +207,12 @@ cdef class LiveSource(ZeroCopySource):
         """Add the kernel's counters to ours; reading them resets them."""
         if self._socket is not None and self._socket.is_ours():
             found = self._socket.read_statistics()
-            self._counted = Stats(*(sum(pair) for pair in zip(self._counted, found, strict=True)))
+            self._kernel_stats = Stats(*(sum(pair) for pair in zip(self._kernel_stats, found, strict=True)))
         return 0
 
     cdef object _totals(self):
         self._count()
-        return self._counted
+        return self._kernel_stats
 
     @property
     def link_drops(self):
@@ -222,7 +223,7 @@ cdef class LiveSource(ZeroCopySource):
         return LinkDrops(0, 0, 0) if self._drops is None else self._drops.read()
 
     cdef Py_ssize_t _snaplen(self) except -1:
-        return self._most
+        return self._max_len
 
     def __repr__(self):
         name = type(self).__name__
@@ -231,5 +232,5 @@ cdef class LiveSource(ZeroCopySource):
         return f"<{name} {self.link.name!r}: {self.link.type_name}{', closed' if self.closed else ''}>"
 
 
-cdef int64_t _earlier(int64_t deadline, int64_t time) noexcept:
+cdef int64_t _sooner(int64_t deadline, int64_t time) noexcept:
     return time if deadline == NEVER else min(deadline, time)

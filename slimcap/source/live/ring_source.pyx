@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t
 from slimcap.abi.linux cimport TP_STATUS_LOSING
 from slimcap.packet.lease cimport Block
 from slimcap.packet.record cimport FLAG_LOSING, Record
-from slimcap.source.live.block_walker cimport put_tags_back
+from slimcap.source.live.block_walker cimport reinsert_vlan_tags
 
 import errno
 import os
@@ -13,9 +13,9 @@ from slimcap.errors import RingExhausted, SlimcapError
 
 cdef enum:
     NANOSECONDS = 1_000_000_000
-    BYTES_A_PACKET = 72         # minimum in a block: header, address, one byte, padding (BlockWalker)
-    BYTES_A_BATCH = 1 << 18     # target for small blocks: a batch costs as much as some hundred packets
-    PART_OF_RING = 8            # at most 1/8 of the ring, so that the kernel can fill the rest meanwhile
+    MIN_PACKET_SIZE = 72        # minimum in a block: header, address, one byte, padding (BlockWalker)
+    TARGET_BATCH_SIZE = 1 << 18     # target for small blocks: a batch costs as much as some hundred packets
+    RING_FRACTION = 8           # at most 1/8 of the ring, so that the kernel can fill the rest meanwhile
 
 
 cdef class RingSource(LiveSource):
@@ -100,10 +100,10 @@ cdef class RingSource(LiveSource):
     cdef int _set_up(self) except -1:
         self._ring = self._open_ring()
         self._walker = BlockWalker(self.link.type)
-        self._blocks_a_batch = max(
-            1, min(BYTES_A_BATCH // self._ring.block_size, self._ring.num_blocks // PART_OF_RING))
+        self._blocks_per_batch = max(
+            1, min(TARGET_BATCH_SIZE // self._ring.block_size, self._ring.num_blocks // RING_FRACTION))
         self._row_blocks = Pool(
-            self._blocks_a_batch * (self._ring.block_size // BYTES_A_PACKET + 1) * sizeof(Record))
+            self._blocks_per_batch * (self._ring.block_size // MIN_PACKET_SIZE + 1) * sizeof(Record))
         return 0
 
     cdef Ring _open_ring(self):
@@ -138,8 +138,8 @@ cdef class RingSource(LiveSource):
         cdef Py_ssize_t ready
         if self._walker.bad:
             raise SlimcapError("the ring contains a malformed block: close this source and open a new one")
-        while ready := self._ring.count_ready(self._index, self._blocks_a_batch):
-            if self._take(ready):
+        while ready := self._ring.count_ready(self._index, self._blocks_per_batch):
+            if self._read_blocks(ready):
                 return True
         if self._ring._lent[self._index] and not self._draining:
             raise RingExhausted(
@@ -148,7 +148,7 @@ cdef class RingSource(LiveSource):
                 "or keep batch.copy() instead")
         return False
 
-    cdef bint _take(self, Py_ssize_t ready) except -1:
+    cdef bint _read_blocks(self, Py_ssize_t ready) except -1:
         """Make the rows of the next `ready` blocks current; return False if these have no packets."""
         cdef Block rows = self._row_blocks.take()
         cdef Block block = self._ring.lend(self._index, ready)
@@ -165,7 +165,7 @@ cdef class RingSource(LiveSource):
         return True
 
     cdef Py_ssize_t _walk_blocks(
-            self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t room,
+            self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t capacity,
             int64_t* total_bytes) noexcept nogil:
         """Write the rows of `blocks` blocks, up to the first that is not valid; return their number.
 
@@ -173,15 +173,15 @@ cdef class RingSource(LiveSource):
         """
         # Pointers, not the memoryviews of `walk`, which cost more than walking a few hundred packets.
         cdef Py_ssize_t size = self._ring.block_size
-        cdef Py_ssize_t index, more, count = 0
+        cdef Py_ssize_t index, added, count = 0
         for index in range(blocks):
             if self.reinsert_vlan:
-                put_tags_back(p + index * size, size, self._most)
+                reinsert_vlan_tags(p + index * size, size, self._max_len)
             self._walker._start(p + index * size, size)
-            more = self._walker._walk(p + index * size, size, index * size, &rows[count], room - count)
-            if more and self._walker.status & TP_STATUS_LOSING:
+            added = self._walker._walk(p + index * size, size, index * size, &rows[count], capacity - count)
+            if added and self._walker.status & TP_STATUS_LOSING:
                 rows[count].flags |= FLAG_LOSING
-            count += more
+            count += added
             total_bytes[0] += <int64_t> self._walker.total_bytes
             if self._walker.bad:
                 break

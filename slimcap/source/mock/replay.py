@@ -1,4 +1,4 @@
-"""Replay the packets of a source into a mock, at a given pace."""
+"""Replay the packets of a source into a mock, as fast as possible or at a given speed or rate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from slimcap.errors import CaptureStopped, CaptureUnblocked
-from slimcap.source.mock.mock_socket import MockSocket, Pace
+from slimcap.source.mock.mock_socket import MockSocket, Schedule
 
 if TYPE_CHECKING:
     from slimcap.packet.batch import Batch
@@ -54,14 +54,14 @@ class Replay:
         self,
         source: Source,
         device: MockSocket,
-        pace: Pace | None,
+        schedule: Schedule | None,
         done: Callable[[], None],
         *,
         restamp: bool,
     ) -> None:
         self._source = source
         self._device = device
-        self._pace = pace
+        self._schedule = schedule
         self._done = done
         self._restamp = restamp
         self._packets = 0
@@ -76,7 +76,7 @@ class Replay:
     def _run(self) -> None:
         try:
             while (batch := self._next_batch()) is not None:
-                self._packets += self._device.add_batch(batch, self._pace, self._restamp)
+                self._packets += self._device.add_batch(batch, self._schedule, self._restamp)
                 del batch  # return a ring's block before waiting for the next one
         except (CaptureStopped, CaptureUnblocked):
             pass
@@ -120,10 +120,11 @@ class Replay:
 
     @property
     def jitter(self) -> Jitter:
-        """Delay of the packets, a Jitter; zeros for a replay without a pace."""
-        if self._pace is None or not self._pace.packets:
+        """Delay of the packets, a Jitter; zeros for a replay without `speed` and `rate`."""
+        schedule = self._schedule
+        if schedule is None or not schedule.packets:
             return Jitter(0.0, 0.0)
-        return Jitter(self._pace.late / self._pace.packets / 1e9, self._pace.latest / 1e9)
+        return Jitter(schedule.total_delay / schedule.packets / 1e9, schedule.max_delay / 1e9)
 
     @property
     def running(self) -> bool:

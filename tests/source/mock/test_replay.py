@@ -10,7 +10,7 @@ import pytest
 
 from make_samples import SAMPLES, pcap_header, pcap_record
 from slimcap import Jitter, MockRingSource, MockSocketSource, Packet, TruncatedFileError, open_file
-from slimcap.source.mock.mock_socket import Pace
+from slimcap.source.mock.mock_socket import Schedule
 from support.numbered import FRAME
 
 BEGAN = 1_700_000_000
@@ -220,9 +220,9 @@ def test_an_invalid_pace_raises_value_error(opened, file_of, pace):
 
 def test_a_pace_requires_a_speed_or_a_rate():
     with pytest.raises(ValueError, match="exactly one of speed and rate"):
-        Pace()
-    pace = Pace(rate=3)
-    assert (pace.speed, pace.rate, pace.packets, pace.late, pace.latest) == (None, 3, 0, 0, 0)
+        Schedule()
+    pace = Schedule(rate=3)
+    assert (pace.speed, pace.rate, pace.packets, pace.total_delay, pace.max_delay) == (None, 3, 0, 0, 0)
 
 
 # ---- end
