@@ -183,7 +183,7 @@ cdef class ArrowStream:
 
 def schema_capsule(Layout layout not None):
     """Return the columns as an `arrow_schema` capsule."""
-    cdef ArrowSchema* schema = <ArrowSchema*> _clear(sizeof(ArrowSchema))
+    cdef ArrowSchema* schema = <ArrowSchema*> _allocate_zeroed(sizeof(ArrowSchema))
     capsule = PyCapsule_New(schema, "arrow_schema", _free_schema)
     layout.export_schema(schema)
     return capsule
@@ -217,14 +217,14 @@ cdef object _requested_payload(object capsule, object payload):
 
 
 cdef object _array_capsule(Layout layout, object rows):
-    cdef ArrowArray* array = <ArrowArray*> _clear(sizeof(ArrowArray))
+    cdef ArrowArray* array = <ArrowArray*> _allocate_zeroed(sizeof(ArrowArray))
     capsule = PyCapsule_New(array, "arrow_array", _free_array)
     _export(layout, rows, array)
     return capsule
 
 
 cdef object _stream_capsule(Layout layout, object batches):
-    cdef ArrowArrayStream* stream = <ArrowArrayStream*> _clear(sizeof(ArrowArrayStream))
+    cdef ArrowArrayStream* stream = <ArrowArrayStream*> _allocate_zeroed(sizeof(ArrowArrayStream))
     capsule = PyCapsule_New(stream, "arrow_array_stream", _free_stream)
     cdef _Reader reader = _Reader.__new__(_Reader)
     reader.layout, reader.batches = layout, batches
@@ -254,7 +254,7 @@ cdef int _export(Layout layout, object rows, ArrowArray* out) except -1:
     return layout.export_rows(arrays, batch, out)
 
 
-cdef void* _clear(size_t size) except NULL:
+cdef void* _allocate_zeroed(size_t size) except NULL:
     """Return a zeroed struct, which means that it need not be released yet."""
     cdef void* memory = calloc(1, size)
     if memory is NULL:

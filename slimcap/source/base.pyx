@@ -210,7 +210,7 @@ cdef class Source:
     # Single packets.
 
     def new_packet(self):
-        """Return an empty packet with room for any packet of this source, for reuse with `next_packet`.
+        """Return an empty packet with capacity for any packet of this source, to reuse with `next_packet`.
 
         Returns
         -------

@@ -14,7 +14,7 @@ cdef enum:
 cdef class SocketSource(LiveSource):
     """Capture packets from a network interface as messages, which are copied and available at once.
 
-    A batch is the result of one system call. Its memory has room for `batch_size` packets of `snaplen` bytes;
+    A batch is the result of one system call. Its memory holds up to `batch_size` packets of `snaplen` bytes;
     only pages that packets are written to are used, at least one per packet unless `snaplen` is smaller. The
     memory is not the kernel's, so views may be kept without stopping the capture.
 

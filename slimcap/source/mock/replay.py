@@ -22,17 +22,17 @@ class Jitter(NamedTuple):
     ----------
     mean : float
         Mean delay.
-    most : float
+    max : float
         Maximum delay. No packet is ever early.
 
     Examples
     --------
-    >>> slimcap.Jitter(0.0, 0.0).most
+    >>> slimcap.Jitter(0.0, 0.0).max
     0.0
     """
 
     mean: float
-    most: float
+    max: float
 
 
 class Replay:
