@@ -75,13 +75,13 @@ cdef class Event:
         cdef int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         if fd < 0:
             raise_errno("eventfd", None)
-        # Not with the number of a closed standard stream: it would be taken for that.
+        # A number below 3 is that of a closed standard stream, and would be mistaken for it.
         self._fd = duplicate(fd, None) if fd < 3 else fd
         if self._fd != fd:
             c_close(fd)
 
     cdef void shut(self) noexcept:
-        """Close the eventfd when nobody will wait any more. Signals are still stored."""
+        """Close the eventfd once no thread will wait any more. Signals are still stored."""
         if self._fd >= 0:
             c_close(self._fd)
             self._fd = -1
@@ -130,7 +130,7 @@ cdef class Event:
                 raise_errno("ppoll", None)
             if ready > 0 and fds[1].revents:
                 # Reset the counter, so that a signal wakes us once. A forked child shares the descriptor: if
-                # it signalled itself, no bit is set here, and the wait goes on.
+                # it signalled itself, no bit is set here, and the wait continues.
                 c_read(self._fd, &count, sizeof(count))
             PyErr_CheckSignals()
             self.check()

@@ -2,7 +2,7 @@
 
 Each entry is label (20 bits), TC (3 bits), S (1 bit, set at the bottom of the stack), TTL (8 bits).
 
-The stack does not tell which protocol follows it. A first nibble of 4 or 6 means IP, because pseudowires
+The stack does not state which protocol follows it. A first nibble of 4 or 6 means IP, because pseudowires
 avoid these values (RFC 4928 section 3).
 """
 from libc.stdint cimport uint8_t, uint32_t

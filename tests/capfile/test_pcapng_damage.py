@@ -124,7 +124,7 @@ REFUSED = {
     "an interface out of range": (NG.packet(FRAME, interface=1), "interface 1, where the section has 1"),
     "an interface far out of range": (NG.packet(FRAME, interface=0xFFFFFFFF), "interface 4294967295"),
     "an obsolete packet's interface": (NG.old_packet(FRAME, 0, 9), "interface 9"),
-    "a block's length that is no multiple of 4": (NG.block(99, b"", length=21), "a block of 21 bytes"),
+    "a block's length that is not a multiple of 4": (NG.block(99, b"", length=21), "a block of 21 bytes"),
     "a block that is too short": (NG.block(99, b"", length=8), "a block of 8 bytes"),
     "a block of no length": (NG.block(99, b"", length=0), "a block of 0 bytes"),
     "a block that is too long": (

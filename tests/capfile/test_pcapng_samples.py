@@ -1,4 +1,4 @@
-"""pcapng samples: the same packets as in their classic twins, and what the files say of them."""
+"""pcapng samples: the same packets as in their classic twins, and their metadata."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def links_of(batch):
 
 
 def test_samples_come_back(data_path, tmp_path):
-    """What is written and read again is the same, and written again it is the same bytes."""
+    """Packets that are written and read are the same, and written again they are the same bytes."""
     names = [*data_path.glob("*.pcap"), *data_path.glob("*.pcapng"), *data_path.glob("*.pcap.gz")]
     assert len(names) > 30
     for name in names:
@@ -177,7 +177,7 @@ def test_failed_write_is_completed_later():
             failed = writer.packets_written
             assert failed in (6, 12)
         else:
-            pytest.fail("there was room")
+            pytest.fail("the file was not full")
         file.limit = 1 << 30
         if failed == 6:
             writer.write_batch(batch)

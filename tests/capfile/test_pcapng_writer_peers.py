@@ -1,4 +1,4 @@
-"""What PcapNgWriter writes, as tshark, tcpdump, editcap and capinfos read it."""
+"""Files of PcapNgWriter, read by tshark, tcpdump, editcap and capinfos."""
 
 from __future__ import annotations
 

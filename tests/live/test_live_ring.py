@@ -148,7 +148,7 @@ def test_ring_exhausted_while_all_blocks_are_held(veth, opened):
     end = time.monotonic() + 10
     while frames[sent + 4] not in got and time.monotonic() < end:
         got += payloads(collect(source, 1))
-    # In order, whether or not some were dropped for want of a block.
+    # In order, whether or not some were dropped because no block was free.
     assert got == [frame for frame in frames if frame in got]
     assert got[-5:] == frames[sent : sent + 5]
     assert len(got) == stats.packets_received - stats.packets_dropped

@@ -54,7 +54,7 @@ def test_a_packet_copies_its_bytes():
     made = [Packet(data), Packet.from_payload(memoryview(data)[6:])]
     data[:] = bytes(len(data))
     assert [bytes(packet.payload) for packet in made] == [CONTENT[:50]] * 2
-    data.clear()  # nobody holds on to it
+    data.clear()  # no other reference is left
 
 
 def test_the_buffer_is_read_only_bytes():

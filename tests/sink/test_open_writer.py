@@ -113,7 +113,7 @@ def test_flushed_packets_can_be_read(format, ending, tmp_path, data_path):
     ],
 )
 def test_samples_come_back(format, ending, tmp_path, data_path):
-    """What is written, read and written again is the same file, with the packets of the sample."""
+    """A file that is written, read and written again stays the same, with the packets of the sample."""
     found = 0
     for sample in sorted(Path(data_path).glob("*.pcap*")):
         batch = read(sample)

@@ -178,7 +178,7 @@ cdef class MockSocket(CaptureSocket):
         PyThread_acquire_lock(self._lock, WAIT_LOCK)
 
     cdef int _lock_state(self) except -1:
-        """Take the lock; raise RuntimeError in a forked process, where it may be locked for ever."""
+        """Take the lock; raise RuntimeError in a forked process, where it may be locked forever."""
         if not self.is_ours():
             raise RuntimeError(FORKED)
         with nogil:

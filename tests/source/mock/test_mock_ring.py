@@ -138,7 +138,7 @@ def test_run_without_drain_does_not_repeat_blocks_on_loan(ring):
     assert payloads(collect(mock, 4)) == [ethernet(udp(i)) for i in (0, 1, 0, 1)]
 
 
-# ---- blocks on loan
+# ---- blocks held by views
 
 
 def test_force_block_release_empties_the_ring(ring):

@@ -1,4 +1,4 @@
-"""How a mock runs and ends: `run` with and without drain, `done`, `stop`, `unblock`, `close`, fork."""
+"""Start and end of a mock: `run` with and without drain, `done`, `stop`, `unblock`, `close`, fork."""
 
 from __future__ import annotations
 
