@@ -2,7 +2,8 @@
 
     python .ci/prose.py [FILE …]        all files of the repository by default
 
-Text in backticks, in code blocks and in the fields of f-strings is not prose. A literal use of a word is listed in ALLOWED.
+Text in backticks, in code blocks and in the fields of f-strings is not prose. A literal use of a word is
+listed in ALLOWED.
 """
 
 from __future__ import annotations
