@@ -63,7 +63,7 @@ def test_tshark_reads_comments_in_several_options(tmp_path, need_tool):
     run_peer(need_tool("tshark"), "-r", path).stdout.decode()
 
 
-def test_editcap_and_capinfos_read_it(data_path, tmp_path, need_tool):
+def test_editcap_and_capinfos_read_the_file(data_path, tmp_path, need_tool):
     path, copy = tmp_path / "out.pcapng", tmp_path / "copy.pcapng"
     with PcapNgWriter(path, comment="all of it") as writer:
         writer.write_batch(read(data_path / "interfaces.pcapng"))

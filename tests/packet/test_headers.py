@@ -77,7 +77,7 @@ def test_headers_of_small_batches_are_those_of_the_whole(data_path):
 ODD = [MALFORMED] * 4 + [OK] * 2 + [MALFORMED] * 3 + [OK] * 2 + [MALFORMED] * 3 + [OK] + [MALFORMED] * 4
 
 
-def test_statuses_of_odd_headers(data_path):
+def test_odd_headers_have_these_statuses(data_path):
     assert read(data_path / "odd_headers.pcap").headers()["status"].tolist() == [*ODD, NO_IP_STATUS]
 
 

@@ -81,7 +81,7 @@ def test_is_vlan_is_read_from_the_link_info(kernel):
     assert not link.is_vlan
 
 
-def test_an_interface_without_a_name_and_of_an_unknown_type(kernel):
+def test_an_interface_without_a_name_and_of_an_unknown_type_is_accepted(kernel):
     kernel(message(16, interface(arphrd=4711)))
     link = Link("eth0")
     assert (link.name, link.type, link.arphrd, link.ip_offset) == ("", module.UNKNOWN, 4711, NO_IP)

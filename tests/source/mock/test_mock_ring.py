@@ -124,7 +124,7 @@ def test_run_without_drain_after_a_read_raises_value_error(ring):
         mock.run(drain=False)
 
 
-def test_run_without_drain_does_not_repeat_blocks_on_loan(ring):
+def test_run_without_drain_does_not_repeat_blocks_held_by_views(ring):
     """A block is not read again before it was released."""
     mock = ring()
     for i in range(2):
@@ -156,7 +156,7 @@ def test_force_block_release_empties_the_ring(ring):
     assert drained(mock) == [ethernet(udp(97))]
 
 
-def test_force_block_release_leaves_blocks_on_loan(ring):
+def test_force_block_release_leaves_blocks_held_by_views(ring):
     mock = ring(block_size=PAGE, num_blocks=3)
     for i in range(2):
         mock.add_packet(packet(ethernet(udp(i))))
@@ -192,7 +192,7 @@ def test_force_block_release_of_a_closed_mock_does_nothing(ring):
     MockRingSource.__new__(MockRingSource).force_block_release()
 
 
-def test_blocks_on_loan_stop_the_ring(ring, background):
+def test_blocks_held_by_views_stop_the_ring(ring, background):
     mock = ring(**TWO_PAGES)
     mock.run()
     held = []

@@ -174,7 +174,7 @@ def test_run_without_drain_repeats_the_packets(opened):
         mock.next_packet()
 
 
-def test_run_without_drain_of_a_full_mock(full):
+def test_run_without_drain_repeats_a_full_mock(full):
     mock, frames = full()
     mock.run(drain=False)
     assert [bytes(mock.next_packet().payload) for _ in range(3 * len(frames))] == frames * 3

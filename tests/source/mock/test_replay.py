@@ -213,12 +213,12 @@ def test_a_high_rate_is_kept(opened, file_of):
     [{"speed": 1, "rate": 1}, {"speed": 0}, {"rate": -1}, {"speed": float("nan")}, {"rate": 1e13}],
     ids=str,
 )
-def test_an_invalid_pace_raises_value_error(opened, file_of, pace):
+def test_an_invalid_speed_or_rate_raises_value_error(opened, file_of, pace):
     with pytest.raises(ValueError, match=r"exactly one of speed and rate|(speed|rate) must be 1e-9 to 1e12"):
         opened().pipe(file_of([0]), **pace)
 
 
-def test_a_pace_requires_a_speed_or_a_rate():
+def test_a_schedule_requires_a_speed_or_a_rate():
     with pytest.raises(ValueError, match="exactly one of speed and rate"):
         Schedule()
     pace = Schedule(rate=3)
@@ -327,7 +327,7 @@ def test_a_replay_into_a_closed_mock_ends_at_once(opened, file_of):
 # ---- stop
 
 
-def test_stop_while_waiting_for_the_next_time(opened, file_of):
+def test_stop_ends_a_wait_for_the_next_time(opened, file_of):
     mock, file = opened(), file_of([0, 1000, 2000])
     replay = mock.pipe(file, speed=1)
     time.sleep(0.05)
@@ -340,7 +340,7 @@ def test_stop_while_waiting_for_the_next_time(opened, file_of):
     assert [packet.payload[-1] for packet in mock] == [0]
 
 
-def test_stop_while_waiting_for_the_source(opened):
+def test_stop_ends_a_wait_for_the_source(opened):
     source, mock = opened(), opened()
     replay = mock.pipe(source)
     time.sleep(0.05)
@@ -350,7 +350,7 @@ def test_stop_while_waiting_for_the_source(opened):
     assert not source.closed
 
 
-def test_stop_while_waiting_for_room(opened, kind, file_of):
+def test_stop_ends_a_wait_for_space(opened, kind, file_of):
     mock = opened(**LITTLE_ROOM[kind])
     replay = mock.pipe(file_of([0] * 1000))
     time.sleep(0.05)
