@@ -183,7 +183,7 @@ def parameters_of_function(node: ast.FunctionDef, is_method: bool) -> tuple[Para
 # ---- checks
 
 
-class StubValidator(Validator):
+class StubValidator(Validator):  # type: ignore[misc]
     """numpydoc's checks, with the signatures of the stubs: compiled functions show none, or not all of it."""
 
     def __init__(self, obj_name: Public) -> None:

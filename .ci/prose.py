@@ -97,12 +97,13 @@ def check(path: Path) -> list[Finding]:
     name = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
     source = path.read_text()
     prose = markdown_prose(source) if path.suffix == ".md" else code_prose(source)
-    return [
+    found = [finding for offset, text in prose for finding in words(name, source, offset, text)]
+    lines = source.splitlines()
+    return sorted(
         finding
-        for offset, text in prose
-        for finding in words(name, source, offset, text)
-        if not any(name == file and part in line_at(source, finding.line) for file, part in ALLOWED)
-    ]
+        for finding in found
+        if not any(name == file and part in lines[finding.line - 1] for file, part in ALLOWED)
+    )
 
 
 def words(name: str, source: str, offset: int, text: str) -> Iterator[Finding]:
@@ -131,10 +132,6 @@ def code_prose(source: str) -> Iterator[tuple[int, str]]:
 def markdown_prose(source: str) -> Iterator[tuple[int, str]]:
     """Yield the text of a Markdown file, with code blocks blanked out."""
     yield 0, FENCE.sub(lambda block: re.sub(r"[^\n]", " ", block[0]), source)
-
-
-def line_at(source: str, number: int) -> str:
-    return source.splitlines()[number - 1]
 
 
 if __name__ == "__main__":
