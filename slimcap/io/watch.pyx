@@ -73,7 +73,7 @@ cdef class Watch:
             inotify_rm_watch(self._fd, watched)
 
     cdef int wait(self, Event event, int64_t deadline) except -1:
-        """Wait for an event, a signal to end, or LOOK_AGAIN nanoseconds.
+        """Wait for an event, a signal to end, or RESCAN_INTERVAL nanoseconds.
 
         Raises the same exceptions as `Event.wait`.
         """

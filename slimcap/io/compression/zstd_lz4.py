@@ -147,7 +147,7 @@ class _ZstdStream:
 class _Feed:
     """Input of the stream reader: one chunk at a time.
 
-    If there is none, `read` raises _Hungry, because the stream reader takes b"" as the end of the stream.
+    If there is none, `read` raises _NeedInput, because b"" means the end of the stream to the stream reader.
     """
 
     chunk: Chunk | None = None

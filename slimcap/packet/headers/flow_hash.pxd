@@ -62,7 +62,7 @@ cdef inline uint64_t flow_hash(Flow flow) noexcept nogil:
 
 
 cdef inline int icmp_reply(uint32_t kind) noexcept nogil:
-    """Return the ICMP type that answers this type, or that it answers; NO_ANSWER if none does (RFC 792)."""
+    """Return the ICMP type that answers this type, or that it answers; NO_REPLY if none does (RFC 792)."""
     if kind == 0 or kind == 8:          # echo
         return 8 - kind
     if kind == 9 or kind == 10:         # router advertisement, solicitation (RFC 1256)

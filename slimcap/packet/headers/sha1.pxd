@@ -29,7 +29,7 @@ cdef inline void schedule(const uint8_t* message, uint32_t n, uint32_t* words) n
 
 
 cdef inline void sha1(const uint8_t* message, uint32_t n, uint8_t* digest) noexcept nogil:
-    """Write the digest of `message[:n]`; `n` must be at most SHA1_MOST."""
+    """Write the digest of `message[:n]`; `n` must be at most SHA1_MAX_LEN."""
     cdef uint32_t words[80]
     cdef uint32_t a = 0x67452301, b = 0xefcdab89, c = 0x98badcfe, d = 0x10325476, e = 0xc3d2e1f0
     cdef uint32_t t, f

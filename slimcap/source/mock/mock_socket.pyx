@@ -322,7 +322,7 @@ cdef class MockSocket(CaptureSocket):
         return retired
 
     cdef int _arrive(self, const Record* row, const uint8_t* payload, bint restamp) noexcept nogil:
-        """Process an arriving packet as the kernel does; return CAME_IN, PASSED_OVER or NO_ROOM."""
+        """Process an arriving packet as the kernel does; return ADDED, IGNORED or NO_SPACE."""
         cdef Arrival packet
         cdef timespec now
         cdef bint losing = self._drops > 0
