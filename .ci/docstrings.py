@@ -64,16 +64,16 @@ def public_objects() -> Iterator[Public]:
     for module in public_modules():
         for name in public_names(module):
             value = getattr(module, name)
-            if id(value) in seen or not callable(value) or not hasattr(value, "__module__"):
-                continue
-            if not str(value.__module__).startswith("slimcap"):
-                continue  # a type alias
-            seen.add(id(value))
-            yield Public(
-                f"{module.__name__}.{name}", value, parameters_of(value.__module__, value.__qualname__)
-            )
+            if not callable(value) or not str(getattr(value, "__module__", "")).startswith("slimcap"):
+                continue  # a constant, or an alias of a type
+            path = f"{module.__name__}.{name}"
+            found = [Public(path, value, parameters_of(value.__module__, value.__qualname__))]
             if inspect.isclass(value):
-                yield from members_of(value, f"{module.__name__}.{name}")
+                found += members_of(value, path)
+            for public in found:
+                if id(public.value) not in seen:
+                    seen.add(id(public.value))
+                    yield public
 
 
 def public_modules() -> Iterator[ModuleType]:
@@ -96,20 +96,26 @@ def public_names(module: ModuleType) -> list[str]:
 
 
 def members_of(owner: type, path: str) -> Iterator[Public]:
-    """Yield the public methods and properties that a class and its private bases define."""
-    bases = [base for base in owner.__mro__ if base is owner or base.__name__.startswith("_")]
-    for base in bases:
-        for name, value in vars(base).items():
-            if name.startswith("_") or not base.__module__.startswith("slimcap"):
+    """Yield the public methods and properties of a class, with those of its bases in this package."""
+    for base in owner.__mro__:
+        if not base.__module__.startswith("slimcap"):
+            continue
+        for name, member in vars(base).items():
+            value = getattr(member, "__func__", member)  # of a static or class method
+            if name.startswith("_") or is_attribute(base, name, value):
                 continue
-            if isinstance(value, (staticmethod, classmethod)):
-                value = value.__func__
-            if inspect.isroutine(value) and not inspect.isgetsetdescriptor(value):
+            if isinstance(value, property) or inspect.isgetsetdescriptor(value):
+                yield Public(f"{path}.{name}", value, None)
+            elif inspect.isroutine(value):
                 yield Public(
                     f"{path}.{name}", value, parameters_of(base.__module__, f"{base.__name__}.{name}")
                 )
-            elif isinstance(value, property) or inspect.isgetsetdescriptor(value):
-                yield Public(f"{path}.{name}", value, None)
+
+
+def is_attribute(owner: type, name: str, value: Any) -> bool:
+    """Return True for a field of a compiled class, which the docstring of the class describes."""
+    listed = f"\n    {name} :" in (owner.__doc__ or "")
+    return listed and inspect.isgetsetdescriptor(value) and not value.__doc__
 
 
 # ---- signatures
