@@ -114,7 +114,7 @@ def members_of(owner: type, path: str) -> Iterator[Public]:
 
 def is_attribute(owner: type, name: str, value: Any) -> bool:
     """Return True for a field of a compiled class, which the docstring of the class describes."""
-    listed = f"\n    {name} :" in (owner.__doc__ or "")
+    listed = f"\n{name} :" in (inspect.getdoc(owner) or "")
     return listed and inspect.isgetsetdescriptor(value) and not value.__doc__
 
 

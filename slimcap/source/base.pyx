@@ -84,7 +84,7 @@ cdef class Source:
         self._links = ()
 
     def __init__(self):
-        raise TypeError("Source is what sources have in common: open one with slimcap.open_file")
+        raise TypeError("Source cannot be instantiated: open a source with slimcap.open_file")
 
     # Implemented by subclasses.
 
@@ -427,7 +427,7 @@ cdef class Source:
         cdef Py_ssize_t most = ALL if max_packets is None else max_packets
         cdef const Record* row
         if most < 1:
-            raise ValueError(f"max_packets is at least 1, not {most}")
+            raise ValueError(f"max_packets must be at least 1, not {most}")
         row = self._begin(timeout)
         try:
             most = min(most, self._end - self._next)
