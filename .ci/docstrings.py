@@ -37,7 +37,18 @@ CODES = {
 }
 NOT_A_SUMMARY = re.compile(r"(what|whether|where|how|why|who|which)\b", re.IGNORECASE)
 STATED_DEFAULT = re.compile(r", default (?P<value>.+)$")
+REFERENCE = re.compile(r"as for `|default", re.IGNORECASE)
 SIZE = re.compile(r"(\d+) ([KM])iB")
+
+# Functions of public modules that only this package calls.
+INTERNAL = {
+    *("slimcap.sink.arrow.batch_layout", "slimcap.sink.arrow.schema_capsule"),
+    *("slimcap.sink.arrow.array_capsules", "slimcap.sink.arrow.stream_capsule"),
+    *("slimcap.sink.dataframes.library", "slimcap.sink.dataframes.to_arrow"),
+    *("slimcap.sink.dataframes.to_pandas", "slimcap.sink.dataframes.to_polars"),
+    *("slimcap.sink.open_writer.stem_and_endings", "slimcap.sink.open_writer.writer_class"),
+    "slimcap.sink.table_file.format_of",
+}
 
 
 class Parameter(NamedTuple):
@@ -67,6 +78,8 @@ def public_objects() -> Iterator[Public]:
             if not callable(value) or not str(getattr(value, "__module__", "")).startswith("slimcap"):
                 continue  # a constant, or an alias of a type
             path = f"{module.__name__}.{name}"
+            if path in INTERNAL:
+                continue
             found = [Public(path, value, parameters_of(value.__module__, value.__qualname__))]
             if inspect.isclass(value):
                 found += members_of(value, path)
@@ -137,8 +150,18 @@ def parameters_of(module: str, qualname: str) -> tuple[Parameter, ...] | None:
         body = class_named(body, owner).body
     functions = [node for node in body if isinstance(node, ast.FunctionDef) and node.name == name]
     if functions:
-        return parameters_of_overloads(functions, bool(owners))
-    return parameters_of_class(class_named(body, name))
+        found: tuple[Parameter, ...] | None = parameters_of_overloads(functions, bool(owners))
+    else:
+        found = parameters_of_class(class_named(body, name))
+    return found and tuple(Parameter(each.name, literal(each.default, module)) for each in found)
+
+
+def literal(default: str | None, module: str) -> str | None:
+    """Return a default as a literal: the value of a constant or an expression in its module."""
+    try:
+        return default and repr(eval(default, vars(importlib.import_module(module))))
+    except NameError:
+        return default  # a name of the stub only
 
 
 def class_named(body: list[ast.stmt], name: str) -> ast.ClassDef:
@@ -241,9 +264,13 @@ def default_problems(parameter: Parameter, kind: str, description: str) -> Itera
             yield f"parameter {parameter.name!r} is required, but documented as {kind!r}"
     elif stated is None and not is_optional:
         yield f"parameter {parameter.name!r} has the default {parameter.default}: {kind!r} states none"
-    elif stated is None and "default" not in description.lower():
+    elif stated is None and not REFERENCE.search(description):
         yield f"parameter {parameter.name!r} is optional: state its default"
-    elif stated is not None and parameter.default != "..." and not same(stated["value"], parameter.default):
+    elif (
+        stated is not None
+        and parameter.default != "Ellipsis"
+        and not same(stated["value"], parameter.default)
+    ):
         yield f"parameter {parameter.name!r} has the default {parameter.default}, not {stated['value']}"
 
 
@@ -258,10 +285,16 @@ def same(stated: str, default: str) -> bool:
         return stated == default
 
 
+def exists(path: str) -> bool:
+    module, _, name = path.rpartition(".")
+    return hasattr(importlib.import_module(module), name)
+
+
 def main() -> int:
     """Check all public docstrings; print what is wrong; return the exit code."""
     objects = list(public_objects())
     problems = [f"{public.name}: {problem}" for public in objects for problem in problems_of(public)]
+    problems += [f"{name}: in INTERNAL, but does not exist" for name in sorted(INTERNAL) if not exists(name)]
     for problem in problems:
         print(problem)
     print(f"{len(objects)} docstrings, {len(problems)} problems")

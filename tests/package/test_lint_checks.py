@@ -127,6 +127,7 @@ def test_parameters_come_from_stubs_and_sources(docstrings: ModuleType) -> None:
         return {parameter.name: parameter.default for parameter in found}
 
     assert signature(slimcap.Batch) == {"records": None, "data": None, "links": "()"}
+    assert signature(slimcap.filter.accept) == {"snaplen": "262144"}
     assert signature(slimcap.Batch.gather) == {"n": None}
     assert signature(slimcap.Source.next_payload) == {"buf": "None", "timeout": "None"}
     assert signature(slimcap.Stats) == dict.fromkeys(["packets_received", "packets_dropped", "queue_freezes"])

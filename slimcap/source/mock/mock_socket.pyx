@@ -105,9 +105,9 @@ cdef class Schedule:
     Parameters
     ----------
     speed : float, optional
-        Factor by which to replay faster than the packets' timestamps.
+        Factor by which to replay faster than the packets' timestamps. Default: `rate` is given.
     rate : float, optional
-        Packets per second. Exactly one of `speed` and `rate` must be given, from 1e-9 to 1e12.
+        Packets per second. Default: `speed` is given. Exactly one of the two must be given, from 1e-9 to 1e12.
 
     Attributes
     ----------

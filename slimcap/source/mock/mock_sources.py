@@ -161,7 +161,7 @@ class _Mock:
             Replay the intervals between the packets' timestamps, this many times faster: 1 keeps them, 2
             halves them. Default: as fast as possible, unless `rate` is given.
         rate : float, optional
-            Packets per second; not together with `speed`.
+            Packets per second; not together with `speed`. Default: as fast as possible.
         restamp : bool, default False
             Replace the packets' timestamps by the times at which they are added.
 

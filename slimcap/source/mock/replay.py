@@ -41,6 +41,19 @@ class Replay:
     The thread ends when the source ends, after `stop()`, or when the mock is closed. Then the mock ends, too,
     once everything was read.
 
+    Parameters
+    ----------
+    source : Source
+        The source to read.
+    device : MockSocket
+        The socket of the mock that the packets are added to.
+    schedule : Schedule or None
+        Times of the packets. None: as fast as possible.
+    done : callable
+        Called once, when the thread ends.
+    restamp : bool
+        Replace the packets' timestamps by the times at which they are added.
+
     Examples
     --------
     >>> with slimcap.open_file("trace.pcap") as file, slimcap.MockRingSource() as source:
