@@ -38,6 +38,7 @@ CODES = {
 NOT_A_SUMMARY = re.compile(r"(what|whether|where|how|why|who|which)\b", re.IGNORECASE)
 STATED_DEFAULT = re.compile(r", default (?P<value>.+)$")
 REFERENCE = re.compile(r"as for `|default", re.IGNORECASE)
+PLAIN = (bool, bytes, float, int, str, tuple, type(None))
 SIZE = re.compile(r"(\d+) ([KM])iB")
 
 # Functions of public modules that only this package calls.
@@ -157,11 +158,14 @@ def parameters_of(module: str, qualname: str) -> tuple[Parameter, ...] | None:
 
 
 def literal(default: str | None, module: str) -> str | None:
-    """Return a default as a literal: the value of a constant or an expression in its module."""
+    """Return a default as a literal, if it is a plain value, constant or expression of its module."""
+    if default is None:
+        return None
     try:
-        return default and repr(eval(default, vars(importlib.import_module(module))))
-    except NameError:
-        return default  # a name of the stub only
+        value = eval(default, vars(importlib.import_module(module)))
+    except (NameError, SyntaxError):  # a name of the stub only; ""
+        return default
+    return repr(value) if type(value) in PLAIN else default
 
 
 def class_named(body: list[ast.stmt], name: str) -> ast.ClassDef:
@@ -266,11 +270,7 @@ def default_problems(parameter: Parameter, kind: str, description: str) -> Itera
         yield f"parameter {parameter.name!r} has the default {parameter.default}: {kind!r} states none"
     elif stated is None and not REFERENCE.search(description):
         yield f"parameter {parameter.name!r} is optional: state its default"
-    elif (
-        stated is not None
-        and parameter.default != "Ellipsis"
-        and not same(stated["value"], parameter.default)
-    ):
+    elif stated is not None and parameter.default != "..." and not same(stated["value"], parameter.default):
         yield f"parameter {parameter.name!r} has the default {parameter.default}, not {stated['value']}"
 
 

@@ -107,7 +107,8 @@ cdef class Schedule:
     speed : float, optional
         Factor by which to replay faster than the packets' timestamps. Default: `rate` is given.
     rate : float, optional
-        Packets per second. Default: `speed` is given. Exactly one of the two must be given, from 1e-9 to 1e12.
+        Packets per second. Default: `speed` is given. Exactly one of the two must be given; both are from
+        1e-9 to 1e12.
 
     Attributes
     ----------
