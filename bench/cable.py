@@ -36,7 +36,7 @@ def lay() -> None:
 
 
 def arrived() -> int:
-    """How many packets have come in at the receiving end."""
+    """Return the number of packets that arrived at the receiving end."""
     for line in Path("/proc/thread-self/net/dev").read_text().splitlines():
         name, _, numbers = line.partition(":")
         if name.strip() == RECEIVING:

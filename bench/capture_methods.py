@@ -1,4 +1,4 @@
-"""What does a packet cost with each method of a source, beside a C loop, and beside a call that does nothing?
+"""What does a packet cost with each method of a source, next to a C loop, and to a call that does nothing?
 
     python bench/capture_methods.py --json methods.json      measure, and print the tables: some minutes
     python bench/capture_methods.py --render methods.json    write the tables into the READMEs
@@ -54,7 +54,7 @@ def c_rows(ring: Ring, seconds: float, folder: Path) -> Cost:
     c = walk_block.library(folder)
     with full_ring(ring) as source:
         first = source.next_batch().data  # holds the ring's first block, and so the ring
-        rows = np.zeros(ring.block_size // 72 + 1, RECORD_DTYPE)  # more packets no block has room for
+        rows = np.zeros(ring.block_size // 72 + 1, RECORD_DTYPE)  # the maximum number of packets in a block
         where, out = first.ctypes.data, rows.ctypes.data
         ns: list[float] = []
         end = perf_counter() + seconds

@@ -1,4 +1,4 @@
-"""What every benchmark needs: options, rounds of child processes, the machine, results, tables."""
+"""Helpers of all benchmarks: options, rounds of child processes, the machine, results, tables."""
 
 import argparse
 import functools

@@ -5,7 +5,7 @@
 
 In a network namespace of its own, a sender on one CPU, and on another a reader at a time, each in a process
 of its own, all of them once a round. A packet is 60 bytes of UDP over IPv4: 64 with the frame check sequence,
-which a veth does not have. Beside it: how soon waiting readers wake up (latency.py), and what walking a block
+which a veth does not have. Also: how soon waiting readers wake up (latency.py), and what walking a block
 costs without a kernel (walk_block.py).
 """
 
@@ -38,7 +38,7 @@ from live_readers import (
     TCPDUMP,
 )
 
-PACKETS = {0: 2_000_000, 500_000: 500_000, 10_000: 5_000}  # of each rate, packets a second; 0 is no limit
+PACKETS = {0: 2_000_000, 500_000: 500_000, 10_000: 5_000}  # of each rate, packets a second; 0: no limit
 C_SUM, C_ROWS, C_SOCKET = "C ring, sum", "C ring, rows", "C recvmmsg, rows"
 BATCHES, SOCKET_BATCHES = "RingSource batches", "SocketSource batches"
 RING_READERS = [name for name, (kind, _, _) in READERS.items() if kind == "RingSource"]
@@ -54,7 +54,7 @@ Results = dict[str, Any]
 
 @dataclass
 class Bench:
-    """What one capture needs."""
+    """Parameters of one capture."""
 
     programs: Mapping[str, Path]
     sending_cpu: int
@@ -161,7 +161,7 @@ def capture_in_rounds(
 
 
 def measure_live(options: argparse.Namespace, missing: common.Missing) -> Results:
-    """What needs the cable: captures and latencies."""
+    """Measure all that requires the cable: captures and latencies."""
     names = [name for name in NAMES if not options.only or any(part in name for part in options.only)]
     if not names:
         raise SystemExit(

@@ -133,7 +133,7 @@ def run_tcpdump(interface: str, count: int) -> dict[str, Any]:
     packets = int(found(r"(\d+) packets? captured", said))
     return {
         "packets": packets,
-        "sum": packets * FRAME_LEN,  # which it does not tell
+        "sum": packets * FRAME_LEN,  # which it does not report
         "dropped": int(found(r"(\d+) packets? dropped by kernel", said)),
         "cpu": used.ru_utime + used.ru_stime - start,
     }

@@ -158,7 +158,7 @@ def calls_table(ns: Mapping[str, list[float]]) -> str:
 
 
 def call_costs(calls: list[float], empty: list[float] | None, batches: list[float] | None) -> list[str]:
-    """What calls cost with and without decoding the file, each also as a multiple of an empty call."""
+    """Return the cost of calls with and without decoding, each also as a multiple of an empty call."""
     cells = []
     without = [call - batch for call, batch in zip(calls, batches, strict=True)] if batches else None
     for costs in (calls, without):

@@ -1,8 +1,8 @@
 """One reader over one file, in a process of its own: `readers.py NAME FILE PACKETS` prints JSON.
 
 Of its own because several bindings of libpcap in one process crash. What is timed is from opening the file
-to its end, without starting Python and importing. A reader takes the path and how many packets to read, and
-returns the sum of their lengths, or None if it only calls.
+to its end, without starting Python and importing. A reader is called with the path and the number of packets
+to read, and returns the sum of their lengths, or None if it only calls.
 """
 
 import json

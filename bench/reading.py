@@ -1,4 +1,4 @@
-"""What benchmarks share that read the files of `captures`: options, measuring file by file, tables."""
+"""Helpers of the benchmarks that read the files of `captures`: options, measuring file by file, tables."""
 
 import argparse
 from collections.abc import Callable, Mapping

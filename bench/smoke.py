@@ -43,7 +43,7 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a benchmark ended."""
+    """Result of a benchmark."""
 
     name: str
     seconds: float

@@ -92,7 +92,7 @@ def walk_in_c(
 
 def walk_in_slimcap(blocks: NDArray[np.uint8], rows: NDArray[np.void], turns: int) -> Callable[[], int]:
     walker = BlockWalker(ETHERNET)
-    # numpy describes an array of records anew for each call; a memoryview of it does not.
+    # numpy describes an array of records again for each call; a memoryview of it does not.
     each: list[Any] = [block.data for block in blocks]
     out: Any = rows.data
 

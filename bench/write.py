@@ -1,4 +1,4 @@
-"""What does it cost to write a capture file anew, next to C and to editcap?
+"""What does it cost to rewrite a capture file, next to C and to editcap?
 
     python bench/write.py --json write.json      measure, and print the table
     python bench/write.py --render write.json    write it into bench/README.md
@@ -29,7 +29,7 @@ WRITERS: Final = ("C", "batches", "slimcap convert", "editcap")
 
 
 def write_anew(how: str, kind: str, path: str, to: str) -> None:
-    """Write a file anew in one of the ways."""
+    """Rewrite a file in one of the ways."""
     slimcap = import_module("slimcap")
     if how == "batches":
         with slimcap.open_file(path) as source, slimcap.open_writer(to, format=kind) as writer:

@@ -40,8 +40,8 @@ cdef extern from * nogil:
 
 cdef enum:
     MICROSECONDS = 6        # default of if_tsresol
-    MOST_DECIMAL = 19       # 10^19 is the largest power of ten in 64 bits
-    MOST_BINARY = 63
+    MAX_DECIMAL = 19        # 10^19 is the largest power of ten in 64 bits
+    MAX_BINARY = 63
     NANO = 9
 
 
@@ -53,12 +53,12 @@ cdef inline bint set_resolution(Clock* clock, uint8_t tsresol) noexcept nogil:
     if tsresol & 0x80:
         clock.multiply = 1_000_000_000
         clock.shift = power
-        return power <= MOST_BINARY
+        return power <= MAX_BINARY
     if power <= NANO:
         clock.multiply = power_of_ten(NANO - power)
-    elif power <= MOST_DECIMAL:
+    elif power <= MAX_DECIMAL:
         clock.divide = power_of_ten(power - NANO)
-    return power <= MOST_DECIMAL
+    return power <= MAX_DECIMAL
 
 
 cdef inline uint64_t power_of_ten(unsigned int power) noexcept nogil:

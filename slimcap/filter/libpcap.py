@@ -54,7 +54,7 @@ def _libpcap() -> ctypes.CDLL:
         break
     else:
         raise FilterError(
-            f"filter expressions need libpcap ({' or '.join(_LIBRARIES)}): `apt install libpcap0.8`, "
+            f"filter expressions require libpcap ({' or '.join(_LIBRARIES)}): `apt install libpcap0.8`, "
             "or give the filter as BPF instructions"
         )
     handle, text, program = ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(_Program)
@@ -134,26 +134,26 @@ def compile_expression(
     """
     check_snaplen(snaplen)
     if "\0" in expression:
-        raise FilterError(f"filter {expression!r}: a NUL character")
+        raise FilterError(f"filter {expression!r} contains a NUL character: remove it")
     library = _libpcap()
     if live_interface is None:
-        opened = _opened_file(library, expression, link_type, snaplen, swapped)
+        opened = _open_file(library, expression, link_type, snaplen, swapped)
     else:
-        opened = _opened_interface(library, expression, link_type, snaplen, live_interface)
+        opened = _open_interface(library, expression, link_type, snaplen, live_interface)
     with _lock, opened as handle:
         program = _Program()
         text = expression.encode(errors="backslashreplace")
         if library.pcap_compile(handle, ctypes.byref(program), text, 1, _NETMASK_UNKNOWN) != 0:
-            raise _failed(expression, library.pcap_geterr(handle))
+            raise _filter_error(expression, library.pcap_geterr(handle))
         try:
-            made = program.instructions[: program.length]
-            return tuple((one.code, one.jt, one.jf, one.k) for one in made)
+            instructions = program.instructions[: program.length]
+            return tuple((ins.code, ins.jt, ins.jf, ins.k) for ins in instructions)
         finally:
             library.pcap_freecode(ctypes.byref(program))
 
 
 @contextmanager
-def _opened_file(
+def _open_file(
     library: ctypes.CDLL, expression: str, link_type: int, snaplen: int, swapped: bool
 ) -> Iterator[int]:
     """Open a libpcap handle of a file without packets, to compile on.
@@ -167,12 +167,12 @@ def _opened_file(
     memory = ctypes.create_string_buffer(header, len(header))
     file = _libc().fmemopen(memory, len(header), b"rb")
     if not file:
-        raise _failed(expression, b"out of memory")
+        raise _filter_error(expression, b"out of memory")
     error = ctypes.create_string_buffer(_ERRBUF_SIZE)
     handle = library.pcap_fopen_offline(file, error)
     if not handle:
         _libc().fclose(file)
-        raise _failed(expression, error.value)
+        raise _filter_error(expression, error.value)
     try:
         yield handle
     finally:
@@ -180,21 +180,21 @@ def _opened_file(
 
 
 @contextmanager
-def _opened_interface(
+def _open_interface(
     library: ctypes.CDLL, expression: str, link_type: int, snaplen: int, interface: str
 ) -> Iterator[int]:
     """Open a libpcap handle of a live capture, to compile on; the capture is never started."""
     error = ctypes.create_string_buffer(_ERRBUF_SIZE)
     handle = library.pcap_create(interface.encode(errors="surrogateescape"), error)
     if not handle:
-        raise _failed(expression, error.value)
+        raise _filter_error(expression, error.value)
     try:
         _activate(library, handle, expression, snaplen, interface)
         wanted = _DLT_OF_LINKTYPE.get(link_type, link_type)
         found = library.pcap_datalink(handle)
         if found != wanted:
-            reason = f"libpcap sees link type {found} on {interface}, not {wanted}"
-            raise _failed(expression, reason.encode())
+            reason = f"libpcap reports link type {found} on {interface}, not {wanted}"
+            raise _filter_error(expression, reason.encode())
         yield handle
     finally:
         library.pcap_close(handle)
@@ -207,8 +207,8 @@ def _activate(library: ctypes.CDLL, handle: int, expression: str, snaplen: int, 
         # The second text may be empty or equal to the first.
         reasons = dict.fromkeys((library.pcap_statustostr(status), library.pcap_geterr(handle)))
         text = ": ".join(reason.decode(errors="replace") for reason in reasons if reason)
-        raise _failed(expression, f"cannot open {interface}: {text}".encode())
+        raise _filter_error(expression, f"cannot open {interface}: {text}".encode())
 
 
-def _failed(expression: str, reason: bytes) -> FilterError:
+def _filter_error(expression: str, reason: bytes) -> FilterError:
     return FilterError(f"filter {expression!r}: {reason.decode(errors='replace')}")

@@ -26,7 +26,7 @@ from slimcap.errors import FilterError
 from slimcap.filter.libpcap import compile_expression
 
 cdef enum:
-    MOST_FAMILY = 0xffff    # a larger address family is in the other byte order
+    MAX_FAMILY = 0xffff     # a larger address family is in the other byte order
 
 # Link types whose packets start with an address family, in the byte order of the machine that wrote it.
 _EITHER_ORDER = frozenset((0, 109))  # LINKTYPE_NULL, LINKTYPE_ENC
@@ -73,13 +73,13 @@ cdef class Matcher:
             self._add(_compiled(self._filter, link.type, False), swapped)
         return 0
 
-    cdef int _add(self, object usual, object swapped) except -1:
+    cdef int _add(self, object native, object swapped) except -1:
         cdef Programs* programs
         self._programs.resize((self._count + 1) * sizeof(Programs))
         programs = <Programs*> self._programs.ptr + self._count
-        programs.usual = (<Machine> usual)._steps
+        programs.native = (<Machine> native)._steps
         programs.swapped = NULL if swapped is None else (<Machine> swapped)._steps
-        self._machines += (usual, swapped)
+        self._machines += (native, swapped)
         self._count += 1
         return 0
 
@@ -105,17 +105,17 @@ cdef class Matcher:
     cdef Py_ssize_t _keep(
             self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size,
             Record* kept, int64_t* numbers) except -1 nogil:
-        cdef Py_ssize_t index, number = 0
+        cdef Py_ssize_t index, kept_count = 0
         for index in range(count):
-            if in_bounds(&rows[index], size) and self._takes(&rows[index], data + rows[index].offset):
-                if &kept[number] != &rows[index]:
-                    memcpy(&kept[number], &rows[index], sizeof(Record))
+            if in_bounds(&rows[index], size) and self._matches(&rows[index], data + rows[index].offset):
+                if &kept[kept_count] != &rows[index]:
+                    memcpy(&kept[kept_count], &rows[index], sizeof(Record))
                 if numbers is not NULL:
-                    numbers[number] = index
-                number += 1
-        return number
+                    numbers[kept_count] = index
+                kept_count += 1
+        return kept_count
 
-    cdef int _takes(self, const Record* row, const uint8_t* payload) except -1 nogil:
+    cdef int _matches(self, const Record* row, const uint8_t* payload) except -1 nogil:
         """Return True if the packet matches; False for an interface that was not passed to `learn`."""
         cdef uint32_t index = 0 if self._any_interface else row.interface
         cdef uint32_t cap_len = row.cap_len
@@ -124,15 +124,15 @@ cdef class Matcher:
         if index >= self._count:
             return False
         programs = (<const Programs*> self._programs.ptr)[index]
-        if programs.swapped is not NULL and cap_len >= 4 and load32(payload) > MOST_FAMILY:
-            programs.usual = programs.swapped
+        if programs.swapped is not NULL and cap_len >= 4 and load32(payload) > MAX_FAMILY:
+            programs.native = programs.swapped
         if row.flags & FLAG_VLAN_STRIPPED and VLAN_AT <= cap_len <= UINT32_MAX - VLAN_LEN:
-            payload = self._put_tag_back(row, payload)
+            payload = self._reinsert_tag(row, payload)
             cap_len += VLAN_LEN
             wire_len = max(cap_len, wire_len + VLAN_LEN)
-        return execute(programs.usual, payload, cap_len, wire_len, NULL) != 0
+        return execute(programs.native, payload, cap_len, wire_len, NULL) != 0
 
-    cdef const uint8_t* _put_tag_back(self, const Record* row, const uint8_t* payload) except NULL nogil:
+    cdef const uint8_t* _reinsert_tag(self, const Record* row, const uint8_t* payload) except NULL nogil:
         """Return the packet with its VLAN tag reinserted, in scratch memory that the next call reuses."""
         cdef uint8_t* out
         if self._scratch.size < <Py_ssize_t> row.cap_len + VLAN_LEN:
@@ -153,7 +153,9 @@ def match(Batch batch not None, filter):
     cdef Py_ssize_t count
     cdef Batch matched
     if isinstance(filter, str) and not batch._links:
-        raise FilterError(f"filter {filter!r}: this batch has no links, so there is no telling its link type")
+        raise FilterError(
+            f"filter {filter!r}: this batch has no links, so its link type is unknown: make it with "
+            "Batch(…, links=…), or use a BPF program")
     matcher.learn(batch._links)
     count = matcher.keep(batch._rows, batch._count, view._ptr, view._len, <Record*> rows.ptr, numbers)
     rows.resize(count * sizeof(Record))

@@ -53,12 +53,12 @@ class _Assembler:
         self.add(bpf.RET | bpf.K, 0)
 
     def program(self) -> Program:
-        def distance(at: int, name: str) -> int:
-            return self._labels[name] - at - 1 if name else 0
+        def distance(index: int, name: str) -> int:
+            return self._labels[name] - index - 1 if name else 0
 
         return bpf.check(
-            (code, distance(at, yes), distance(at, no), k)
-            for at, (code, k, yes, no) in enumerate(self._lines)
+            (code, distance(index, yes), distance(index, no), k)
+            for index, (code, k, yes, no) in enumerate(self._lines)
         )
 
 
@@ -106,7 +106,7 @@ def ip_only(link_type: int, *, snaplen: int = bpf.MAX_SNAPLEN) -> Program | None
     if link_type == LINKTYPE_ETHERNET:
         return _ip_on_ethernet(snaplen)
     if link_type == LINKTYPE_RAW:
-        return _ip_alone(snaplen)
+        return _ip_on_raw(snaplen)
     return None
 
 
@@ -169,7 +169,7 @@ def with_direction(program: Program, direction: Direction) -> Program:
     0
     """
     if direction not in ("both", "in", "out"):
-        raise FilterError(f'a direction is "both", "in" or "out", not {direction!r}')
+        raise FilterError(f'direction must be "both", "in" or "out", not {direction!r}')
     if direction == "both":
         return program
     drop_if_out, drop_if_in = (0, 1) if direction == "in" else (1, 0)
@@ -215,7 +215,7 @@ def _ip_on_ethernet(snaplen: int) -> Program:
     return asm.program()
 
 
-def _ip_alone(snaplen: int) -> Program:
+def _ip_on_raw(snaplen: int) -> Program:
     asm = _Assembler()
     asm.add(bpf.LD | bpf.B | bpf.ABS, 0)
     asm.add(bpf.ALU | bpf.RSH | bpf.K, 4)

@@ -109,7 +109,7 @@ def check_snaplen(snaplen: int) -> int:
     """
     snaplen = operator.index(snaplen)
     if not 1 <= snaplen <= MAX_SNAPLEN:
-        raise FilterError(f"a snaplen is 1 to {MAX_SNAPLEN} bytes, not {snaplen}")
+        raise FilterError(f"snaplen must be 1 to {MAX_SNAPLEN} bytes, not {snaplen}")
     return snaplen
 
 
@@ -138,27 +138,29 @@ def check(program: Iterable[Sequence[int]], *, loops: bool = False) -> Program:
     >>> slimcap.filter.check([[6, 0, 0, 64]])
     ((6, 0, 0, 64),)
     """
-    checked = tuple(_instruction(at, fields) for at, fields in enumerate(program))
+    checked = tuple(_instruction(index, fields) for index, fields in enumerate(program))
     if not 1 <= len(checked) <= MAX_LENGTH:
-        raise FilterError(f"a program has 1 to {MAX_LENGTH} instructions, not {len(checked)}")
-    for at, instruction in enumerate(checked):
-        fault = "" if loops and jumps_back(at, instruction) else _fault(instruction, len(checked) - at - 1)
-        if fault:
-            raise _refused(at, instruction, fault)
+        raise FilterError(f"a program must have 1 to {MAX_LENGTH} instructions, not {len(checked)}")
+    for index, instruction in enumerate(checked):
+        if loops and jumps_back(index, instruction):
+            continue
+        reason = _reason_invalid(instruction, len(checked) - index - 1)
+        if reason:
+            raise _invalid(index, instruction, reason)
     if checked[-1][0] not in (RET | K, RET | A):
-        raise _refused(len(checked) - 1, checked[-1], "the last instruction has to be a return")
+        raise _invalid(len(checked) - 1, checked[-1], "the last instruction must be a return")
     _check_memory(checked)
     return checked
 
 
-def jumps_back(at: int, instruction: Instruction) -> bool:
+def jumps_back(index: int, instruction: Instruction) -> bool:
     """Return True if an instruction is a backward jump to an instruction of the program.
 
     libpcap interprets the `k` of an unconditional jump as a signed number. The kernel accepts no such jump.
 
     Parameters
     ----------
-    at : int
+    index : int
         Index of the instruction in the program.
     instruction : Instruction
         Any instruction.
@@ -169,37 +171,44 @@ def jumps_back(at: int, instruction: Instruction) -> bool:
         True for a backward jump whose target is not before the first instruction.
     """
     code, _, _, k = instruction
-    return code == JMP | JA and -(at + 1) <= k - (1 << 32) < 0
+    return code == JMP | JA and -(index + 1) <= k - (1 << 32) < 0
 
 
-def _instruction(at: int, fields: Sequence[int]) -> Instruction:
+def _instruction(index: int, fields: Sequence[int]) -> Instruction:
     try:
         code, jt, jf, k = map(operator.index, fields)
     except (TypeError, ValueError):
-        raise FilterError(f"instruction {at}: {fields!r} is not four integers (code, jt, jf, k)") from None
+        raise FilterError(
+            f"instruction {index} must be four integers (code, jt, jf, k), not {fields!r}"
+        ) from None
     for name, value, bits in (("code", code, 16), ("jt", jt, 8), ("jf", jf, 8), ("k", k, 32)):
         if not 0 <= value < 1 << bits:
-            raise FilterError(f"instruction {at}: {name} {value} is no unsigned number of {bits} bits")
+            raise FilterError(
+                f"instruction {index}: {name} must be an unsigned {bits}-bit integer, not {value}"
+            )
     return code, jt, jf, k
 
 
-def _fault(instruction: Instruction, behind: int) -> str:
-    """Return why an instruction followed by *behind* others is not valid; "" if it is."""
+def _reason_invalid(instruction: Instruction, remaining: int) -> str:
+    """Return the reason why an instruction is not valid; "" if it is valid.
+
+    `remaining` is the number of instructions after it.
+    """
     code, jt, jf, k = instruction
     if code not in _CODES:
-        return "there is no such code"
+        return "unknown opcode"
     if code in (ALU | DIV | K, ALU | MOD | K) and k == 0:
-        return "divides by 0"
+        return "division by zero"
     if code in (ALU | LSH | K, ALU | RSH | K) and k >= 32:
-        return "shifts a word of 32 bits by 32 or more"
+        return "shift by 32 bits or more"
     if code in _STORES | _MEMORY_LOADS and k >= MEMORY_WORDS:
-        return f"there are {MEMORY_WORDS} words of scratch memory"
-    if code == JMP | JA and k >= behind:
-        return "jumps past the end"
-    if code in _CONDITIONAL and max(jt, jf) >= behind:
-        return "jumps past the end"
+        return f"scratch memory has only {MEMORY_WORDS} words"
+    if code == JMP | JA and k >= remaining:
+        return "jump past the end of the program"
+    if code in _CONDITIONAL and max(jt, jf) >= remaining:
+        return "jump past the end of the program"
     if code in _PACKET_LOADS and k >= ANCILLARY and k not in _ANCILLARY_LOADS:
-        return "there is no such ancillary load"
+        return "unknown ancillary load"
     return ""
 
 
@@ -208,28 +217,32 @@ def _check_memory(program: Program) -> None:
     everything = (1 << MEMORY_WORDS) - 1
     stored_at = [everything] * len(program)
     stored = 0
-    for at, (code, jt, jf, k) in enumerate(program):
-        stored_at[at] &= stored
-        stored = stored_at[at]
+    for index, (code, jt, jf, k) in enumerate(program):
+        stored_at[index] &= stored
+        stored = stored_at[index]
         if code in _STORES:
             stored |= 1 << k
         elif code in _MEMORY_LOADS:
             if not stored >> k & 1:
-                raise _refused(at, program[at], f"loads word {k} of scratch memory, perhaps before a store")
-        elif jumps_back(at, program[at]):
+                raise _invalid(
+                    index, program[index], f"word {k} of scratch memory may be loaded before it is stored"
+                )
+        elif jumps_back(index, program[index]):
             # The words that are assumed to be stored at the target must be stored on this path, too.
-            if stored_at[at + 1 + k - (1 << 32)] & ~stored:
-                raise _refused(at, program[at], "jumps back to where there was more in scratch memory")
+            if stored_at[index + 1 + k - (1 << 32)] & ~stored:
+                raise _invalid(
+                    index, program[index], "backward jump to a loop that loads scratch memory not stored here"
+                )
             stored = everything
         elif code == JMP | JA or code in _CONDITIONAL:
             for jump in (k,) if code == JMP | JA else (jt, jf):
-                stored_at[at + 1 + jump] &= stored
+                stored_at[index + 1 + jump] &= stored
             stored = everything  # the next instruction is reached by jumps only, if at all
 
 
-def _refused(at: int, instruction: Instruction, fault: str) -> FilterError:
+def _invalid(index: int, instruction: Instruction, reason: str) -> FilterError:
     code, jt, jf, k = instruction
-    return FilterError(f"instruction {at} (code {code:#04x}, jt {jt}, jf {jf}, k {k:#x}): {fault}")
+    return FilterError(f"instruction {index} (code {code:#04x}, jt {jt}, jf {jf}, k {k:#x}): {reason}")
 
 
 def pack(program: Iterable[Sequence[int]], *, loops: bool = False) -> bytes:
@@ -286,9 +299,11 @@ def with_snaplen(program: Program, snaplen: int) -> Program:
     ((6, 0, 0, 64),)
     """
     check_snaplen(snaplen)
-    for at, instruction in enumerate(program):
+    for index, instruction in enumerate(program):
         if instruction[0] == RET | A:
-            raise _refused(at, instruction, "returns what it computed: there is no telling how to limit that")
+            raise _invalid(
+                index, instruction, "a computed return value cannot be limited to a snaplen: use RET | K"
+            )
     return tuple(
         (code, jt, jf, min(k, snaplen)) if code == RET | K else (code, jt, jf, k)
         for code, jt, jf, k in program

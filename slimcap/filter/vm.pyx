@@ -92,10 +92,10 @@ cdef enum:
     ETHERNET_LEN = 14
     TPID_CUSTOMER = 0x8100
 
-_UNANSWERED = {
+_KERNEL_ONLY = {
     <int> SKF_AD_NLATTR: "netlink attributes",
     <int> SKF_AD_NLATTR_NEST: "nested netlink attributes",
-    <int> SKF_AD_PAY_OFFSET: "where the flow dissector finds the payload",
+    <int> SKF_AD_PAY_OFFSET: "the payload offset of the flow dissector",
     <int> SKF_AD_RANDOM: "random numbers",
 }
 
@@ -155,7 +155,7 @@ cdef class Machine:
         return f"<Machine: {self._length} instructions>"
 
     def __reduce__(self):
-        raise TypeError("a machine cannot be pickled: make it from the program where it is needed")
+        raise TypeError("a Machine cannot be pickled: pickle its program instead")
 
     def run(
             self, const uint8_t[::1] data, wire_len=None, *, pkt_type=None, protocol=None, ifindex=None,
@@ -204,7 +204,8 @@ cdef class Machine:
         cdef uint32_t length = cap_len if wire_len is None else wire_len
         cdef PacketMeta meta
         if data.shape[0] > <Py_ssize_t> 0xffffffff or length < cap_len:
-            raise ValueError(f"a packet of {length} bytes, of which {data.shape[0]} were captured")
+            raise ValueError(
+                f"wire_len must be at least {data.shape[0]}, the number of bytes captured, not {length}")
         known = pkt_type, protocol, ifindex, hatype, vlan_tci, vlan_tpid, network
         if all(value is None for value in known):
             return self._run(p, cap_len, length, NULL)
@@ -224,12 +225,12 @@ cdef class Machine:
         return execute(self._steps, data, cap_len, wire_len, meta)
 
 
-cdef int _make_ancillary(sock_filter* step, Py_ssize_t at) except -1:
+cdef int _make_ancillary(sock_filter* step, Py_ssize_t index) except -1:
     """Replace the code of an ancillary load by one of our own. The size of the load does not matter."""
-    cdef int what = <int> (step.k - <uint32_t> SKF_AD_OFF)
-    if what in _UNANSWERED:
-        raise FilterError(f"instruction {at}: loads {_UNANSWERED[what]}, which only the kernel can answer")
-    step.code = <uint16_t> (ANCILLARY | what)
+    cdef int load = <int> (step.k - <uint32_t> SKF_AD_OFF)
+    if load in _KERNEL_ONLY:
+        raise FilterError(f"instruction {index}: loads {_KERNEL_ONLY[load]}, which only the kernel has")
+    step.code = <uint16_t> (ANCILLARY | load)
     return 0
 
 
@@ -244,16 +245,16 @@ cdef uint32_t execute(
     cdef uint32_t a = 0
     cdef uint32_t x = 0
     cdef uint32_t memory[BPF_MEMWORDS]
-    cdef const sock_filter* at
+    cdef const sock_filter* current
     cdef const uint8_t* p
     cdef uint32_t k, operand
     cdef uint32_t loops_left = cap_len
     cdef int code
     while True:
-        at = step
+        current = step
         step += 1
-        code = at.code
-        k = at.k
+        code = current.code
+        k = current.k
         if code == LD_W_ABS:
             p = _locate(data, cap_len, k, 4, meta)
             if p is NULL:
@@ -290,21 +291,21 @@ cdef uint32_t execute(
                 return 0
             x = (p[0] & 0xf) * 4
         elif code == JEQ_K:
-            step += at.jt if predicted(a == k, False) else at.jf
+            step += current.jt if predicted(a == k, False) else current.jf
         elif code == JGT_K:
-            step += at.jt if predicted(a > k, False) else at.jf
+            step += current.jt if predicted(a > k, False) else current.jf
         elif code == JGE_K:
-            step += at.jt if predicted(a >= k, False) else at.jf
+            step += current.jt if predicted(a >= k, False) else current.jf
         elif code == JSET_K:
-            step += at.jt if predicted(a & k, False) else at.jf
+            step += current.jt if predicted(a & k, False) else current.jf
         elif code == JEQ_X:
-            step += at.jt if predicted(a == x, False) else at.jf
+            step += current.jt if predicted(a == x, False) else current.jf
         elif code == JGT_X:
-            step += at.jt if predicted(a > x, False) else at.jf
+            step += current.jt if predicted(a > x, False) else current.jf
         elif code == JGE_X:
-            step += at.jt if predicted(a >= x, False) else at.jf
+            step += current.jt if predicted(a >= x, False) else current.jf
         elif code == JSET_X:
-            step += at.jt if predicted(a & x, False) else at.jf
+            step += current.jt if predicted(a & x, False) else current.jf
         elif code == JA:
             step += k
         elif code == LOOP:
@@ -356,11 +357,11 @@ cdef inline const uint8_t* _locate(
     if offset + size <= cap_len:
         return data + offset
     if meta is not NULL:
-        return _locate_far(data, cap_len, <uint32_t> offset, size, meta.network)
+        return _locate_outside(data, cap_len, <uint32_t> offset, size, meta.network)
     return NULL
 
 
-cdef const uint8_t* _locate_far(
+cdef const uint8_t* _locate_outside(
         const uint8_t* data, uint32_t cap_len, uint32_t offset, uint32_t size,
         uint64_t network) noexcept nogil:
     """Return the address that the kernel reads for an offset outside the packet; NULL if it is out of bounds.
@@ -368,12 +369,12 @@ cdef const uint8_t* _locate_far(
     See bpf_internal_load_pointer_neg_helper(). Offsets have 32 bits, so that X + k may wrap around to an
     offset in the packet.
     """
-    cdef uint64_t at = offset
+    cdef uint64_t position = offset
     if offset >= <uint32_t> SKF_NET_OFF:
-        at = network + (offset - <uint32_t> SKF_NET_OFF)
+        position = network + (offset - <uint32_t> SKF_NET_OFF)
     elif offset >= <uint32_t> SKF_LL_OFF:
-        at = offset - <uint32_t> SKF_LL_OFF
-    return data + at if at + size <= cap_len else NULL
+        position = offset - <uint32_t> SKF_LL_OFF
+    return data + position if position + size <= cap_len else NULL
 
 
 cdef inline bint _divides(int code) noexcept nogil:
@@ -410,22 +411,22 @@ cdef inline uint32_t _compute(int operation, uint32_t a, uint32_t operand, bint 
         return 0 - a
 
 
-cdef uint32_t _ancillary(int what, uint32_t a, uint32_t x, const PacketMeta* meta) noexcept nogil:
+cdef uint32_t _ancillary(int load, uint32_t a, uint32_t x, const PacketMeta* meta) noexcept nogil:
     """Return the result of an ancillary load (convert_bpf_extensions())."""
-    if what == SKF_AD_PROTOCOL:
+    if load == SKF_AD_PROTOCOL:
         return meta.protocol
-    if what == SKF_AD_PKTTYPE:
+    if load == SKF_AD_PKTTYPE:
         return meta.pkt_type
-    if what == SKF_AD_IFINDEX:
+    if load == SKF_AD_IFINDEX:
         return meta.ifindex
-    if what == SKF_AD_HATYPE:
+    if load == SKF_AD_HATYPE:
         return meta.hatype
-    if what == SKF_AD_ALU_XOR_X:
+    if load == SKF_AD_ALU_XOR_X:
         return a ^ x
-    if what == SKF_AD_VLAN_TAG:
+    if load == SKF_AD_VLAN_TAG:
         return meta.vlan_tci
-    if what == SKF_AD_VLAN_TAG_PRESENT:
+    if load == SKF_AD_VLAN_TAG_PRESENT:
         return meta.vlan_present
-    if what == SKF_AD_VLAN_TPID:
+    if load == SKF_AD_VLAN_TPID:
         return meta.vlan_tpid
     return 0  # mark, queue, rxhash, cpu

@@ -24,7 +24,7 @@ class PartialFile:
 
     def __init__(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
         self.path: Final = os.path.realpath(os.fsdecode(path))
-        self.target: Final = _name_meanwhile(self.path)
+        self.target: Final = _temporary_name(self.path)
 
     def finish(self) -> None:
         """Rename the file to its final name, replacing an older file.
@@ -65,7 +65,7 @@ class Finished:
             self.discard()
 
 
-def _name_meanwhile(path: str) -> str:
+def _temporary_name(path: str) -> str:
     if os.path.exists(path) and not os.path.isfile(path):
         return path
     folder, name = os.path.split(path)

@@ -29,7 +29,7 @@ from slimcap.errors import CaptureStopped, CaptureUnblocked
 cdef enum:
     NANOSECOND = 1_000_000_000
     # Maximum time of one poll in ns: a signal delivered to another thread does not interrupt our poll.
-    LONGEST_WAIT = 50_000_000
+    MAX_WAIT = 50_000_000
 
 
 cdef int raise_errno(str call, object subject) except -1:
@@ -40,10 +40,10 @@ cdef int raise_errno(str call, object subject) except -1:
 
 cdef int duplicate(int fd, object subject) except -1:
     """Duplicate a descriptor; the new one is not a standard stream's number."""
-    cdef int ours = fcntl(fd, F_DUPFD_CLOEXEC, 3)
-    if ours < 0:
+    cdef int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3)
+    if copy < 0:
         raise_errno("fcntl", subject)
-    return ours
+    return copy
 
 
 cdef int64_t monotonic_ns() noexcept nogil:
@@ -60,7 +60,7 @@ cdef int64_t deadline_after(object timeout) except? -2:
         return NEVER
     seconds = timeout
     if not seconds >= 0:
-        raise ValueError(f"timeout is a number of seconds from 0 on, or None: not {timeout}")
+        raise ValueError(f"timeout must be at least 0 seconds, or None, not {timeout}")
     # 2^33 seconds are 272 years; in nanoseconds they fit in 63 bits.
     return monotonic_ns() + <int64_t> (seconds * NANOSECOND) if seconds < (1 << 33) else NEVER
 
@@ -75,13 +75,13 @@ cdef class Event:
         cdef int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         if fd < 0:
             raise_errno("eventfd", None)
-        # Not with the number of a closed standard stream: it would be taken for that.
+        # A number below 3 is that of a closed standard stream, and would be mistaken for it.
         self._fd = duplicate(fd, None) if fd < 3 else fd
         if self._fd != fd:
             c_close(fd)
 
     cdef void shut(self) noexcept:
-        """Close the eventfd when nobody will wait any more. Signals are still stored."""
+        """Close the eventfd once no thread will wait any more. Signals are still stored."""
         if self._fd >= 0:
             c_close(self._fd)
             self._fd = -1
@@ -112,25 +112,25 @@ cdef class Event:
         Raises CaptureStopped, CaptureUnblocked, TimeoutError, or what a signal handler raises.
         """
         cdef pollfd fds[2]
-        cdef timespec nap
-        cdef int64_t left
+        cdef timespec interval
+        cdef int64_t remaining
         cdef uint64_t count
         cdef int ready
         fds[0].fd, fds[0].events = fd, events
         fds[1].fd, fds[1].events = self._fd, POLLIN
         while True:
             self.check()
-            left = LONGEST_WAIT
+            remaining = MAX_WAIT
             if deadline != NEVER:
-                left = min(left, deadline - monotonic_ns())
-            nap.tv_sec, nap.tv_nsec = 0, max(left, 0)
+                remaining = min(remaining, deadline - monotonic_ns())
+            interval.tv_sec, interval.tv_nsec = 0, max(remaining, 0)
             with nogil:
-                ready = c_ppoll(fds, 2, &nap, NULL)
+                ready = c_ppoll(fds, 2, &interval, NULL)
             if ready < 0 and errno != EINTR:
                 raise_errno("ppoll", None)
             if ready > 0 and fds[1].revents:
                 # Reset the counter, so that a signal wakes us once. A forked child shares the descriptor: if
-                # it signalled itself, no bit is set here, and the wait goes on.
+                # it signalled itself, no bit is set here, and the wait continues.
                 c_read(self._fd, &count, sizeof(count))
             PyErr_CheckSignals()
             self.check()
@@ -139,4 +139,4 @@ cdef class Event:
             if self.signal & SIGNAL_END:
                 return 0
             if deadline != NEVER and monotonic_ns() >= deadline:
-                raise TimeoutError("no packet arrived in time")
+                raise TimeoutError("no packet arrived within the timeout")

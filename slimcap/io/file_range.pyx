@@ -47,27 +47,27 @@ cdef class FileRange(Input):
     def __init__(self, int fd, str name, bytes preamble not None, uint64_t start, uint64_t stop,
                  str extent="the file"):
         if self._fd >= 0:
-            raise TypeError("a range of a file is opened once")
+            raise TypeError("this FileRange is open already: make a new one")
         if start > stop:
-            raise ValueError(f"a range from {start} to {stop}")
+            raise ValueError(f"start must be at most stop, not {start} and {stop}")
         self._fd, self.name, self._preamble, self._start, self._stop = fd, name, preamble, start, stop
         self.size = len(preamble) + (stop - start)
         self.extent = extent
 
-    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t offset, Py_ssize_t size) except -1:
         cdef uint64_t first = len(self._preamble)
-        cdef uint64_t left
+        cdef uint64_t remaining
         cdef Py_ssize_t got
         if self.position < first:
             got = min(<uint64_t> size, first - self.position)
-            memcpy(block.ptr + at, <const uint8_t*> self._preamble + self.position, got)
+            memcpy(block.ptr + offset, <const uint8_t*> self._preamble + self.position, got)
         else:
-            left = self._stop - self.place(self.position)
-            got = self._read(block.ptr + at, min(<uint64_t> size, left)) if left else 0
+            remaining = self._stop - self.place(self.position)
+            got = self._read(block.ptr + offset, min(<uint64_t> size, remaining)) if remaining else 0
         self.position += got
         return got
 
-    cdef Py_ssize_t _read(self, uint8_t* to, size_t size) except -1:
+    cdef Py_ssize_t _read(self, uint8_t* out, size_t size) except -1:
         """Read up to `size` > 0 bytes, at least one; raise OSError if there is none."""
         cdef long long place = self.place(self.position)
         cdef Py_ssize_t got
@@ -75,18 +75,19 @@ cdef class FileRange(Input):
             raise ValueError(f"{self.name} is closed")
         while True:
             with nogil:
-                got = c_pread(self._fd, to, size, place)
+                got = c_pread(self._fd, out, size, place)
             if got > 0:
                 return got
             if got == 0:
-                raise OSError(error_numbers.ESTALE, "the file was cut while it was read", self.name)
+                raise OSError(
+                    error_numbers.ESTALE, "the file was truncated while it was being read", self.name)
             if errno != EINTR:
                 raise_errno("pread", self.name)
             self.event.check()
 
-    cdef uint64_t place(self, uint64_t at) noexcept:
+    cdef uint64_t place(self, uint64_t offset) noexcept:
         cdef uint64_t first = len(self._preamble)
-        return self._start + at - first if at >= first else at
+        return self._start + offset - first if offset >= first else offset
 
     cdef void close(self) noexcept:
         if self._fd >= 0:

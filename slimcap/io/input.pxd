@@ -11,12 +11,12 @@ cdef class Input:
     cdef readonly object size
     cdef readonly str name
     cdef bint stopped           # ends with the bytes that existed at stop(), perhaps within a packet
-    cdef Block _room            # buffer of `read`; reused, because new memory costs page faults
+    cdef Block _buffer          # buffer of `read`; reused, because new memory costs page faults
     cdef readonly str extent    # name of what it contains, for errors about its end
-    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1
-    cdef uint64_t place(self, uint64_t at) noexcept
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t offset, Py_ssize_t size) except -1
+    cdef uint64_t place(self, uint64_t offset) noexcept
     cdef int fileno(self) noexcept
     cdef void close(self) noexcept
 
 cdef Input open_input(object source, Event event, EndPolicy end=*)
-cdef Input wrap_input(Input below, object reader, bint ahead=*)
+cdef Input wrap_input(Input compressed, object reader, bint read_ahead=*)

@@ -23,7 +23,7 @@ from slimcap.packet.lease cimport Block, Borrowed, borrow, new_block, new_window
 import os
 import stat
 
-from slimcap.io.compression.read_ahead import Ahead
+from slimcap.io.compression.read_ahead import ReadAhead
 from slimcap.io.compression.stream_reader import StreamError
 
 cdef enum:
@@ -36,25 +36,25 @@ cdef class Input:
     def __cinit__(self, *args, **kwargs):
         self.extent = "the file"
 
-    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
-        """Read up to `size` > 0 bytes to `block[at:]`: those available, at least one. Return 0 at the end."""
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t offset, Py_ssize_t size) except -1:
+        """Read up to `size` > 0 available bytes, at least one, to `block[offset:]`; return 0 at the end."""
         raise NotImplementedError
 
     def read(self, Py_ssize_t size):
         """Return up to `size` bytes, at least one; b"" at the end."""
         cdef Py_ssize_t got
-        if self._room is None or self._room.size < size:
-            self._room = new_block(size)
-        got = self.read_into(self._room, 0, size)
-        return self._room.ptr[:got]
+        if self._buffer is None or self._buffer.size < size:
+            self._buffer = new_block(size)
+        got = self.read_into(self._buffer, 0, size)
+        return self._buffer.ptr[:got]
 
     def shut(self):
         """Close the input; for the read-ahead thread."""
         self.close()
 
-    cdef uint64_t place(self, uint64_t at) noexcept:
-        """Return the offset in the file of the byte at offset `at` of this input."""
-        return at
+    cdef uint64_t place(self, uint64_t offset) noexcept:
+        """Return the offset in the file of the byte at `offset` in this input."""
+        return offset
 
     cdef int fileno(self) noexcept:
         """Return the file's descriptor; -1 if there is none."""
@@ -80,22 +80,22 @@ cdef class _Descriptor(Input):
     def __cinit__(self):
         self._fd = self._watched = -1
 
-    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t offset, Py_ssize_t size) except -1:
         cdef Py_ssize_t got
-        cdef bint over
+        cdef bint at_end
         if self._fd < 0:
             raise ValueError(f"{self.name} is closed")
         while True:
             if not self._regular:
                 self.event.wait(self._fd, POLLIN, self.deadline)
-            over = self._is_over()  # before reading, so that everything written until now is read
+            at_end = self._is_over()  # before reading, so that everything written until now is read
             if self.stopped:
                 size = min(size, <Py_ssize_t> (max(self._stop, self.position) - self.position))
                 if size == 0:
                     return 0
             with nogil:
-                got = c_read(self._fd, block.ptr + at, size)
-            if got > 0 or (got == 0 and over):
+                got = c_read(self._fd, block.ptr + offset, size)
+            if got > 0 or (got == 0 and at_end):
                 self.position += got
                 return got
             if got == 0:
@@ -111,7 +111,7 @@ cdef class _Descriptor(Input):
         cdef bint stopped = self.event.signal & SIGNAL_END
         if not self._regular:
             if stopped and not self.stopped:
-                self.stopped, self._stop = True, self.position + self._ready()
+                self.stopped, self._stop = True, self.position + self._available()
             return True
         if self._end is None or self.stopped:
             return True  # a file that is not followed ends at its last byte
@@ -119,7 +119,7 @@ cdef class _Descriptor(Input):
             raise_errno("fstat", self.name)
         self.size = status.st_size
         if <uint64_t> status.st_size < self.position:
-            raise StreamError(f"the file was cut to {status.st_size} bytes while it was read")
+            raise StreamError(f"the file was truncated to {status.st_size} bytes while it was being read")
         if stopped:
             self.stopped, self._stop = True, status.st_size
         return stopped or status.st_nlink == 0 or self._end.is_over()
@@ -127,7 +127,7 @@ cdef class _Descriptor(Input):
     cdef int fileno(self) noexcept:
         return self._fd
 
-    cdef int _ready(self) noexcept:
+    cdef int _available(self) noexcept:
         """Return the number of bytes available in a FIFO or the like; 0 if not known."""
         cdef int size = 0
         return size if ioctl(self._fd, FIONREAD, &size) == 0 else 0
@@ -146,37 +146,38 @@ cdef class _Descriptor(Input):
 
 
 @cython.final
-cdef class _Object(Input):
+cdef class _FileObject(Input):
     """Input of a Python object with `readinto1`, `readinto`, or `read`."""
 
     cdef object _readinto, _read
 
-    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t offset, Py_ssize_t size) except -1:
         cdef Py_ssize_t got
         cdef object count
         if self._readinto is not None:
-            count = self._readinto(memoryview(new_window(block, at, size, False)))
+            count = self._readinto(memoryview(new_window(block, offset, size, False)))
         else:
-            count = _copy(self._read(size), block, at, size)
+            count = _copy(self._read(size), block, offset, size)
         if count is None:
             raise BlockingIOError(f"{self.name} is in non-blocking mode and has no data: make it blocking")
         got = count
         if not 0 <= got <= size:
-            raise ValueError(f"{self.name}: the file object read {got} bytes where {size} were asked for")
+            raise ValueError(
+                f"{self.name}: the file object must read 0 to {size} bytes, not {got}")
         self.position += got
         return got
 
 
-cdef object _copy(object data, Block block, Py_ssize_t at, Py_ssize_t size):
+cdef object _copy(object data, Block block, Py_ssize_t offset, Py_ssize_t size):
     """Copy the result of a file object's `read`; return its size, for the caller to check, or None."""
-    cdef Borrowed given
+    cdef Borrowed borrowed
     if data is None:
         return None
     if isinstance(data, str):
-        raise TypeError("the file object gives text: open it in binary mode")
-    given = borrow(data, False)
-    memcpy(block.ptr + at, given.buffer.buf, min(given.buffer.len, size))
-    return given.buffer.len
+        raise TypeError("the file object returned a str: open it in binary mode")
+    borrowed = borrow(data, False)
+    memcpy(block.ptr + offset, borrowed.buffer.buf, min(borrowed.buffer.len, size))
+    return borrowed.buffer.len
 
 
 cdef Input open_input(object source, Event event, EndPolicy end=None):
@@ -190,7 +191,7 @@ cdef Input open_input(object source, Event event, EndPolicy end=None):
     elif isinstance(source, (str, bytes, os.PathLike)):
         opened = _open_path(os.fsdecode(source), end)
     elif end is not None:
-        raise ValueError("a file object does not tell when it grows: give its path to follow it")
+        raise ValueError("a file object cannot be followed, because it does not report new data: give a path")
     else:
         opened = _open_object(source)
     opened.event = event
@@ -230,78 +231,78 @@ cdef int _mode(str path, bint follow) except -1:
 
 
 cdef Input _open_object(object source):
-    cdef _Object opened = _Object()
+    cdef _FileObject opened = _FileObject()
     opened.name = str(getattr(source, "name", f"<{type(source).__name__}>"))
     # readinto1 and read1 return what a pipe has, instead of waiting for all bytes that were requested.
     opened._readinto = getattr(source, "readinto1", None) or getattr(source, "readinto", None)
     opened._read = getattr(source, "read1", None) or getattr(source, "read", None)
     if opened._readinto is None and opened._read is None:
-        raise TypeError(f"a path or a binary file object is needed, not {type(source).__name__}")
+        raise TypeError(f"a file must be a path or a binary file object, not {type(source).__name__}")
     return opened
 
 
 @cython.final
-cdef class _Unpacked(Input):
+cdef class _Decompressed(Input):
     """Input of a decompressor on top of another input, which for regular files runs on a read-ahead thread.
 
     Other inputs, and files that are followed, may block or run Python code, which must happen on the reader's
     thread.
     """
 
-    cdef Input _below
-    cdef object _ahead      # the read-ahead thread, or None
-    cdef object _take       # returns the next piece, b"" at the end; with a thread, None if there is none yet
-    cdef Borrowed _piece    # the current piece; its unread rest is _piece[_at:]
-    cdef Py_ssize_t _at
+    cdef Input _compressed
+    cdef object _read_ahead     # the read-ahead thread, or None
+    cdef object _next           # returns the next chunk, b"" at the end; with a thread, None if not ready
+    cdef Borrowed _chunk        # the current chunk; its unread rest is _chunk[_chunk_offset:]
+    cdef Py_ssize_t _chunk_offset
 
-    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t at, Py_ssize_t size) except -1:
+    cdef Py_ssize_t read_into(self, Block block, Py_ssize_t offset, Py_ssize_t size) except -1:
         cdef Py_ssize_t got = 0
-        if self._at == self._piece.buffer.len:
-            self._piece, self._at = self._next_piece(), 0
+        if self._chunk_offset == self._chunk.buffer.len:
+            self._chunk, self._chunk_offset = self._next_chunk(), 0
         while True:
-            got += self._copy(block.ptr + at + got, size - got)
-            # Also copy the pieces that are ready, for larger batches.
-            if got == size or self._ahead is None or not self._ahead.ready():
+            got += self._copy(block.ptr + offset + got, size - got)
+            # Also copy the chunks that are ready, for larger batches.
+            if got == size or self._read_ahead is None or not self._read_ahead.ready():
                 self.position += got
                 return got
-            self._piece, self._at = borrow(self._take(), False), 0
+            self._chunk, self._chunk_offset = borrow(self._next(), False), 0
 
     cdef Py_ssize_t _copy(self, uint8_t* to, Py_ssize_t size) noexcept:
-        """Copy up to `size` bytes of the rest of the piece."""
-        cdef const uint8_t* p = <const uint8_t*> self._piece.buffer.buf + self._at
-        size = min(size, self._piece.buffer.len - self._at)
+        """Copy up to `size` bytes of the rest of the chunk."""
+        cdef const uint8_t* p = <const uint8_t*> self._chunk.buffer.buf + self._chunk_offset
+        size = min(size, self._chunk.buffer.len - self._chunk_offset)
         with nogil:
             memcpy(to, p, size)
-        self._at += size
+        self._chunk_offset += size
         return size
 
-    cdef Borrowed _next_piece(self):
-        """Return the next piece, waiting for it if necessary; an empty one at the end."""
-        piece = self._take()
-        while piece is None:
-            self.event.wait(self._ahead.fileno(), POLLIN, self._below.deadline)
-            piece = self._take()
-        return borrow(piece, False)
+    cdef Borrowed _next_chunk(self):
+        """Return the next chunk, waiting for it if necessary; an empty one at the end."""
+        chunk = self._next()
+        while chunk is None:
+            self.event.wait(self._read_ahead.fileno(), POLLIN, self._compressed.deadline)
+            chunk = self._next()
+        return borrow(chunk, False)
 
     cdef void close(self) noexcept:
-        self._piece, self._at = borrow(b"", False), 0
-        if self._ahead is None:
-            self._below.close()
+        self._chunk, self._chunk_offset = borrow(b"", False), 0
+        if self._read_ahead is None:
+            self._compressed.close()
         else:
-            self._ahead.close()
+            self._read_ahead.close()
 
 
-cdef Input wrap_input(Input below, object reader, bint ahead=True):
-    """Return an input of a Reader, which decompresses `below`; with `ahead`, on a thread if possible."""
-    cdef _Unpacked opened = _Unpacked()
-    opened.name = below.name
-    opened.event = below.event
-    opened._below = below
-    opened._piece = borrow(b"", False)
-    if ahead and type(below) is _Descriptor and (<_Descriptor> below)._regular \
-            and (<_Descriptor> below)._end is None:
-        opened._ahead = Ahead(reader, below.shut)
-        opened._take = opened._ahead.take
+cdef Input wrap_input(Input compressed, object reader, bint read_ahead=True):
+    """Return an input that decompresses another one with a Reader, on a thread if wanted and possible."""
+    cdef _Decompressed opened = _Decompressed()
+    opened.name = compressed.name
+    opened.event = compressed.event
+    opened._compressed = compressed
+    opened._chunk = borrow(b"", False)
+    if read_ahead and type(compressed) is _Descriptor and (<_Descriptor> compressed)._regular \
+            and (<_Descriptor> compressed)._end is None:
+        opened._read_ahead = ReadAhead(reader, compressed.shut)
+        opened._next = opened._read_ahead.take
     else:
-        opened._take = reader.read
+        opened._next = reader.read
     return opened

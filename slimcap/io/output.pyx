@@ -85,13 +85,13 @@ cdef class PlainOutput(Output):
         is_path = isinstance(file, (str, bytes, os.PathLike))
         self.name = os.fsdecode(file) if is_path else str(getattr(file, "name", f"<{type(file).__name__}>"))
         if atomic and (not is_path or self.name == "-"):
-            raise ValueError(f"{self.name}: only a file with a path can be atomic")
+            raise ValueError(f"{self.name}: atomic=True requires a path")
         if is_path:
             self._open(atomic)
             return
         self._write = getattr(file, "write", None)
         if self._write is None:
-            raise TypeError(f"a path or a binary file object is needed, not {type(file).__name__}")
+            raise TypeError(f"a file must be a path or a binary file object, not {type(file).__name__}")
         self._file = file
 
     cdef int _open(self, bint atomic) except -1:
@@ -126,11 +126,11 @@ cdef class PlainOutput(Output):
 
     cdef Py_ssize_t _write_descriptor(self) except -1:
         cdef const uint8_t* p = self.block.ptr + self.start
-        cdef Py_ssize_t wrote, size = self.stop - self.start
+        cdef Py_ssize_t written, size = self.stop - self.start
         with nogil:
-            wrote = c_write(self._fd, p, size)
-        if wrote >= 0:
-            return wrote
+            written = c_write(self._fd, p, size)
+        if written >= 0:
+            return written
         if errno == EAGAIN:  # others that share standard output may have made it non-blocking
             poll = select.poll()
             poll.register(self._fd, select.POLLOUT)
@@ -143,23 +143,24 @@ cdef class PlainOutput(Output):
         cdef Py_ssize_t size = self.stop - self.start
         cdef Window window = new_window(self.block, self.start, size, True)
         try:
-            wrote = self._write(memoryview(window))
+            written = self._write(memoryview(window))
         except BlockingIOError as error:
             self.start += min(max(getattr(error, "characters_written", 0), 0), size)
             raise
         finally:
             if window.exports:
-                self._leave_block()
-        if wrote is None:
+                self._replace_block()
+        if written is None:
             raise BlockingIOError(
-                f"{self.name}: write() gave None, so it is in non-blocking mode and took nothing: "
+                f"{self.name}: write() returned None, because the file object is in non-blocking mode: "
                 "make it blocking")
-        if not 0 < wrote <= size:
-            raise OSError(f"{self.name}: the file object wrote {wrote} bytes where {size} were given")
-        self.start += wrote
+        if not 0 < written <= size:
+            raise OSError(
+                f"{self.name}: write() must return the number of bytes written, 1 to {size}, not {written}")
+        self.start += written
         return 0
 
-    cdef int _leave_block(self) except -1:
+    cdef int _replace_block(self) except -1:
         """Continue in a new block: the file object kept a view of the old one, which must not change."""
         cdef Block block = new_block(self.block.size)
         memcpy(block.ptr + self.start, self.block.ptr + self.start, self.stop - self.start)
@@ -204,50 +205,50 @@ cdef class PlainOutput(Output):
 cdef class CompressedOutput(Output):
     """Output of a compressor on top of another output."""
 
-    cdef Output _below
+    cdef Output _inner
     cdef object _encoder
-    cdef bint _dirty            # the compressor got data since the last flush
+    cdef bint _unflushed        # the compressor got data since the last flush
 
     cdef int drain(self) except -1:
         cdef Window window
-        self._below.drain()
+        self._inner.drain()
         if self.start < self.stop:
             window = new_window(self.block, self.start, self.stop - self.start, True)
-            self._dirty = True
-            self._pass_on(self._encoder.compress(memoryview(window)))
+            self._unflushed = True
+            self._forward(self._encoder.compress(memoryview(window)))
             self.start = self.stop = 0
-        self._below.drain()
+        self._inner.drain()
         return 0
 
     cdef int flush(self) except -1:
         self.drain()
-        if self._dirty:
-            self._pass_on(self._encoder.flush())
-            self._dirty = False
-        self._below.flush()
+        if self._unflushed:
+            self._forward(self._encoder.flush())
+            self._unflushed = False
+        self._inner.flush()
         return 0
 
-    cdef int _pass_on(self, bytes data) except -1:
+    cdef int _forward(self, bytes data) except -1:
         """Put data into the buffer below. That is empty, so this may allocate memory, but does not write."""
-        self._below.put(<const char*> data, len(data))
+        self._inner.put(<const char*> data, len(data))
         return 0
 
     cdef int close(self) except -1:
         try:
             self.drain()
-            self._pass_on(self._encoder.finish())
-            self._below.close()
+            self._forward(self._encoder.finish())
+            self._inner.close()
         finally:
             self.discard()
         return 0
 
     cdef int discard(self) except -1:
         self.start = self.stop = 0
-        self._below.discard()
+        self._inner.discard()
         return 0
 
 
-cdef Output _compressed(Output below, object encoder):
+cdef Output _compressed(Output inner, object encoder):
     cdef CompressedOutput output = CompressedOutput()
-    output.name, output._below, output._encoder = below.name, below, encoder
+    output.name, output._inner, output._encoder = inner.name, inner, encoder
     return output

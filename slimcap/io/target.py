@@ -1,4 +1,4 @@
-"""What a capture file can be written to."""
+"""Types of the targets that a capture file can be written to."""
 
 from __future__ import annotations
 

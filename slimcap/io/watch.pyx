@@ -29,8 +29,8 @@ import os
 
 cdef enum:
     # Interval of checks: inotify does not report what other hosts write to a network file system.
-    LOOK_AGAIN = 1_000_000_000  # ns
-    BUFFER_SIZE = 4096          # an event has 16 bytes and a name of at most 256
+    RESCAN_INTERVAL = 1_000_000_000     # ns
+    BUFFER_SIZE = 4096                  # an event has 16 bytes and a name of at most 256
 
 
 @cython.final
@@ -75,17 +75,17 @@ cdef class Watch:
             inotify_rm_watch(self._fd, watched)
 
     cdef int wait(self, Event event, int64_t deadline) except -1:
-        """Wait for an event, a signal to end, or LOOK_AGAIN nanoseconds.
+        """Wait for an event, a signal to end, or RESCAN_INTERVAL nanoseconds.
 
         Raises the same exceptions as `Event.wait`.
         """
-        cdef int64_t until = monotonic_ns() + LOOK_AGAIN
+        cdef int64_t end = monotonic_ns() + RESCAN_INTERVAL
         if deadline != NEVER:
-            until = min(until, deadline)
+            end = min(end, deadline)
         try:
-            event.wait(self._fd, POLLIN, until)
+            event.wait(self._fd, POLLIN, end)
         except TimeoutError:
-            if until == deadline:
+            if end == deadline:
                 raise
             self.changed = True
         return self._read_events()
@@ -93,15 +93,15 @@ cdef class Watch:
     cdef int _read_events(self) except -1:
         """Read the pending events; set `changed` if the folder has changed."""
         cdef uint8_t[BUFFER_SIZE] buffer
-        cdef const inotify_event* happened
-        cdef ssize_t at, got = c_read(self._fd, buffer, BUFFER_SIZE)
+        cdef const inotify_event* notification
+        cdef ssize_t offset, got = c_read(self._fd, buffer, BUFFER_SIZE)
         while got > 0:
-            at = 0
-            while at < got:
-                happened = <const inotify_event*> (<uint8_t*> buffer + at)
-                if happened.wd == self._folder or happened.mask & IN_Q_OVERFLOW:
+            offset = 0
+            while offset < got:
+                notification = <const inotify_event*> (<uint8_t*> buffer + offset)
+                if notification.wd == self._folder or notification.mask & IN_Q_OVERFLOW:
                     self.changed = True
-                at += sizeof(inotify_event) + happened.len
+                offset += sizeof(inotify_event) + notification.len
             got = c_read(self._fd, buffer, BUFFER_SIZE)
         if got < 0 and errno != EAGAIN and errno != EINTR:
             raise_errno("read", "inotify")

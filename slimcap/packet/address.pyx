@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 
 from slimcap.abi.inet cimport AF_INET, AF_INET6, inet_ntop, inet_pton
-from slimcap.wire.ipv4 cimport MAPPED_AT, is_mapped, put_mapped
+from slimcap.wire.ipv4 cimport MAPPED_OFFSET, is_mapped, put_mapped
 
 from ipaddress import ip_network
 
@@ -19,10 +19,10 @@ cdef enum:
     ADDRESS_LEN = 16
     IPV4_TEXT = 15      # 255.255.255.255
     IPV6_TEXT = 39      # eight groups of four
-    MOST_TEXT = 46      # INET6_ADDRSTRLEN, terminating NUL included
+    MAX_TEXT = 46       # INET6_ADDRSTRLEN, terminating NUL included
 
 _WIDTH_ERROR = (
-    "addresses are 16 bytes each: V16, S16, or uint8 with a last dimension of 16; not {} of shape {}")
+    "addresses must have 16 bytes each (V16, S16, or uint8 with a last dimension of 16), not {} of shape {}")
 
 
 cdef cnp.ndarray _addresses(object column):
@@ -63,16 +63,16 @@ cdef uint32_t* _put_number(uint32_t* out, uint32_t number) noexcept nogil:
 
 cdef void _put_text(const uint8_t* address, uint32_t* out) noexcept nogil:
     """Write an address as text, as UCS-4 characters, into zeroed memory."""
-    cdef char text[MOST_TEXT]
+    cdef char text[MAX_TEXT]
     cdef int index
     if is_mapped(address):
-        for index in range(MAPPED_AT, ADDRESS_LEN):
-            if index > MAPPED_AT:
+        for index in range(MAPPED_OFFSET, ADDRESS_LEN):
+            if index > MAPPED_OFFSET:
                 out[0] = 46  # a dot
                 out += 1
             out = _put_number(out, address[index])
         return
-    inet_ntop(AF_INET6, address, text, MOST_TEXT)
+    inet_ntop(AF_INET6, address, text, MAX_TEXT)
     index = 0
     while text[index]:
         out[index] = <uint8_t> text[index]
@@ -119,14 +119,14 @@ def ip_to_str(column):
 
 cdef bint _read_text(const uint32_t* text, Py_ssize_t width, uint8_t* out) noexcept nogil:
     """Parse an address; return False if it is not valid."""
-    cdef char narrow[MOST_TEXT]
+    cdef char narrow[MAX_TEXT]
     cdef uint8_t address[4]
     cdef Py_ssize_t index
     memset(narrow, 0, sizeof(narrow))
     for index in range(width):
         if text[index] == 0:
             break
-        if index == MOST_TEXT - 1 or text[index] > 0x7f:
+        if index == MAX_TEXT - 1 or text[index] > 0x7f:
             return False
         narrow[index] = <char> text[index]
     if inet_pton(AF_INET, narrow, address) == 1:
@@ -162,7 +162,7 @@ def ip_from_str(texts):
     """
     array = np.asarray(texts)
     if array.dtype.kind not in "UT" and array.size:
-        raise TypeError(f"addresses are read from str, not {array.dtype}")
+        raise TypeError(f"addresses must be str, not {array.dtype}")
     cdef cnp.ndarray wide = np.ascontiguousarray(array.reshape(-1), dtype="=U")
     cdef Py_ssize_t count = wide.shape[0], width = wide.dtype.itemsize // 4, index = 0
     cdef const uint32_t* p = <const uint32_t*> cnp.PyArray_DATA(wide)
@@ -172,7 +172,7 @@ def ip_from_str(texts):
         while index < count and _read_text(p + index * width, width, out + index * ADDRESS_LEN):
             index += 1
     if index < count:
-        raise ValueError(f"no IP address: {str(wide[index])!r}, number {index}")
+        raise ValueError(f"{str(wide[index])!r} at index {index} is not an IPv4 or IPv6 address")
     return addresses.reshape(array.shape)
 
 

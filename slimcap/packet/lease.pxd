@@ -2,7 +2,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABL
 from libc.stdint cimport uint8_t
 
 cdef enum:
-    POOL_KEEP = 8  # maximum number of free pieces that a pool keeps
+    POOL_KEEP = 8  # maximum number of free buffers that a pool keeps
 
 cdef class Home:
     cdef bint scarce        # it has a fixed amount of memory, so kept blocks stop it: a ring
@@ -30,7 +30,7 @@ cdef class Window:
     cdef bint _readonly
     cdef Py_ssize_t exports     # number of open buffers
 
-cdef Window new_window(Block block, Py_ssize_t at, Py_ssize_t size, bint readonly)
+cdef Window new_window(Block block, Py_ssize_t offset, Py_ssize_t size, bint readonly)
 
 cdef class Hold:
     cdef object owner
@@ -57,7 +57,7 @@ cdef inline int export_bytes(
         Py_buffer* buffer, object exporter, const void* p, Py_ssize_t n, bint readonly, int flags) except -1:
     """Fill in `buffer` with `n` bytes at `p` (PEP 3118); BufferError if a writable one is asked for."""
     if readonly and flags & PyBUF_WRITABLE:
-        raise BufferError("this memory is read-only")
+        raise BufferError("this memory is read-only: copy it to modify it")
     buffer.buf = <void*> p
     buffer.obj = exporter
     buffer.len = n

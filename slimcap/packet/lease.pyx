@@ -27,23 +27,23 @@ cdef class Home:
 @cython.final
 @cython.no_gc
 cdef class Pool(Home):
-    """A pool of equally sized pieces of memory.
+    """A pool of equally sized buffers.
 
-    Pieces are reused because newly allocated megabytes cost a page fault every 4 KiB.
+    Buffers are reused because newly allocated megabytes cost a page fault every 4 KiB.
 
     Parameters
     ----------
     size : int
-        Size of a piece in bytes.
+        Size of a buffer in bytes.
     """
 
     def __cinit__(self, Py_ssize_t size):
         self.size = size
 
     cdef Block take(self):
-        """Return a piece: the one given back last, which is still in the cache, else a new one.
+        """Return a buffer: the one returned last, which is still in the cache, or else a new one.
 
-        A reused piece keeps its old content.
+        A reused buffer keeps its old content.
         """
         cdef Block block
         if self._count == 0:
@@ -122,10 +122,10 @@ cdef class Window:
         self.exports -= 1
 
 
-cdef Window new_window(Block block, Py_ssize_t at, Py_ssize_t size, bint readonly):
-    """Make a window on `block[at:at + size]`, which must be in bounds."""
+cdef Window new_window(Block block, Py_ssize_t offset, Py_ssize_t size, bint readonly):
+    """Make a window on `block[offset:offset + size]`, which must be in bounds."""
     cdef Window window = Window.__new__(Window)
-    window._ptr, window._size, window._block, window._readonly = block.ptr + at, size, block, readonly
+    window._ptr, window._size, window._block, window._readonly = block.ptr + offset, size, block, readonly
     return window
 
 
@@ -215,7 +215,7 @@ cdef class Lease:
         """
         views = self._views()
         if views:
-            raise BufferError(f"this memory has open views ({views}): drop them first, or copy what you keep")
+            raise BufferError(f"this memory has {views} open views: delete them, and copy what you keep")
         self.hold = None
         self._ptr = NULL
         self._size = 0

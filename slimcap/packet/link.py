@@ -141,7 +141,7 @@ class Link:
         named: bool = True,
     ) -> None:
         if (index is None) != (type is None):
-            raise TypeError("Link() takes a name, or a name, an index and a type")
+            raise TypeError("Link() requires a name, or a name, an index and a type")
         if index is None or type is None:
             from slimcap.source.live import rtnetlink
 
@@ -165,27 +165,27 @@ class Link:
     @property
     def is_up(self) -> bool:
         """True if the interface is administratively up (IFF_UP); it may still have no carrier."""
-        return self._now().is_up
+        return self._query().is_up
 
     @property
     def is_vlan(self) -> bool:
         """True if this is a VLAN interface on top of another one: its packets come without their tag."""
-        return self._now().kind == "vlan"
+        return self._query().kind == "vlan"
 
     @property
     def addresses(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
         """IP addresses of the interface with their prefix lengths, in the order of `ip address`."""
         from slimcap.source.live import rtnetlink
 
-        self._now()
+        self._query()
         return rtnetlink.addresses(self.index)
 
-    def _now(self) -> rtnetlink.Interface:
+    def _query(self) -> rtnetlink.Interface:
         """Query the kernel for the interface's current state."""
         if self.arphrd is None:
             raise LinkNotFound(
                 errno.ENODEV,
-                f"{self.name!r} is in a capture file: Link(name) looks up an interface of this host",
+                f"{self.name!r} is an interface of a capture file: use Link(name) for one of this host",
             )
         from slimcap.source.live import rtnetlink
 

@@ -24,7 +24,7 @@ cdef class Packet:
     @cython.final
     cdef void _fill(self, const Record* row, const uint8_t* payload) noexcept
     @cython.final
-    cdef object _keeper(self)
+    cdef object _memory_owner(self)
 
 cdef class PacketView(Packet):
     pass

@@ -25,7 +25,7 @@ cdef enum:
 cdef list PACKET_TYPES = [PacketType(value) for value in range(256)]
 
 if PACKET_HDR_OFFSET != HDR_LEN:
-    raise ImportError("slimcap was built for another packet layout: build it again")
+    raise ImportError("the compiled packet layout does not match PACKET_HDR_OFFSET: rebuild slimcap")
 
 
 cdef object packet_type(uint8_t value):
@@ -75,21 +75,22 @@ cdef class Packet:
     """
 
     def __init__(self, data):
-        cdef Lease given = lease_buffer(data)
+        cdef Lease source = lease_buffer(data)
         cdef Record row
-        if given._size < HDR_LEN:
-            raise ValueError(f"a packet has at least {HDR_LEN} bytes, not {given._size}")
-        _check_size(given._size - HDR_LEN)
-        _plain_row(&row, given._size - HDR_LEN)
-        row.pkt_type = given._ptr[0]
-        row.ip_offset = given._ptr[1]
+        if source._size < HDR_LEN:
+            raise ValueError(
+                f"data must have at least {HDR_LEN} bytes, the packet header, not {source._size}")
+        _check_size(source._size - HDR_LEN)
+        _init_row(&row, source._size - HDR_LEN)
+        row.pkt_type = source._ptr[0]
+        row.ip_offset = source._ptr[1]
         if row.ip_offset == BYTE_NO_IP:
             row.ip_offset = NO_IP_OFFSET
-        memcpy(&row.total_len, given._ptr + 2, 4)
+        memcpy(&row.total_len, source._ptr + 2, 4)
         _flag_truncated(&row)
         self._own()
         self._allocate(row.cap_len)
-        self._fill(&row, given._ptr + HDR_LEN)
+        self._fill(&row, source._ptr + HDR_LEN)
 
     @staticmethod
     def from_payload(
@@ -129,20 +130,20 @@ cdef class Packet:
         >>> len(slimcap.Packet.from_payload(bytes(64), slimcap.PacketType.OUTGOING))
         64
         """
-        cdef Lease given = lease_buffer(payload)
+        cdef Lease source = lease_buffer(payload)
         cdef Packet packet = buf
         cdef Record row
-        _check_size(given._size)
-        _plain_row(&row, given._size)
+        _check_size(source._size)
+        _init_row(&row, source._size)
         row.pkt_type = index(pkt_type)
-        row.total_len = given._size if total_len is None else index(total_len)
+        row.total_len = source._size if total_len is None else index(total_len)
         row.ip_offset = index(ip_layer_offset)
         row.timestamp = index(timestamp)
         _flag_truncated(&row)
         if packet is None:
             packet = empty_packet(row.cap_len)
         packet._own()
-        packet._fill(&row, given._ptr)
+        packet._fill(&row, source._ptr)
         return packet
 
     @property
@@ -154,7 +155,7 @@ cdef class Packet:
         """Use the packet's inline memory if it has none yet; raise TypeError for a view."""
         if self._memory is NULL:
             if self._owner is not None:
-                raise TypeError("a packet view cannot be written to: it shows somebody else's bytes")
+                raise TypeError("a PacketView is read-only: use a Packet, such as view.copy()")
             self._use_inline()
         return 0
 
@@ -174,7 +175,7 @@ cdef class Packet:
         if capacity <= self._capacity:
             return 0
         if self._memory is not self._inline:
-            raise TypeError("a packet is made once")
+            raise TypeError("this packet is initialised already: make a new one")
         self._owner = PyBytes_FromStringAndSize(NULL, HDR_LEN + capacity)
         self._memory = <uint8_t*> PyBytes_AS_STRING(self._owner)
         self._capacity = capacity
@@ -256,7 +257,7 @@ cdef class Packet:
     @property
     def payload(self):
         """The captured bytes from the link-layer header on, a View that keeps their memory alive."""
-        return new_view(self._ptr, self._row.cap_len, self._keeper())
+        return new_view(self._ptr, self._row.cap_len, self._memory_owner())
 
     @property
     def ip_layer(self):
@@ -264,8 +265,8 @@ cdef class Packet:
 
         It is empty if there is no IP header.
         """
-        cdef Py_ssize_t at = ip_start(&self._row)
-        return new_ip_layer(self._ptr + at, self._row.cap_len - at, self._keeper())
+        cdef Py_ssize_t offset = ip_start(&self._row)
+        return new_ip_layer(self._ptr + offset, self._row.cap_len - offset, self._memory_owner())
 
     def copy(self):
         """Return a Packet with a copy of the content, which owns its bytes."""
@@ -273,7 +274,7 @@ cdef class Packet:
         packet.comment = self.comment
         return packet
 
-    cdef object _keeper(self):
+    cdef object _memory_owner(self):
         """Return the object that keeps the payload's memory alive."""
         return self if self._owner is None else self._owner
 
@@ -306,14 +307,15 @@ cdef class PacketView(Packet):
     """
 
     def __init__(self):
-        raise TypeError("packet views are made by batches; Packet.from_payload makes a packet")
+        raise TypeError(
+            "PacketView cannot be instantiated: batches make views; use Packet.from_payload for a packet")
 
     def __bytes__(self):
         return bytes(self.copy())
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         raise BufferError(
-            "a packet view has no header before its payload: take the payload, or copy() the packet")
+            "a PacketView is not a buffer of header and payload: use its payload, or copy() it")
 
 
 cdef PacketView new_packet_view(const Record* row, const uint8_t* payload, object owner):
@@ -329,7 +331,7 @@ cdef Packet empty_packet(Py_ssize_t capacity):
     """Make an empty packet with a capacity of at least `capacity` bytes of payload."""
     cdef Packet packet = Packet.__new__(Packet)
     packet._allocate(capacity)
-    _plain_row(&packet._row, 0)
+    _init_row(&packet._row, 0)
     packet._fill(&packet._row, NULL)
     return packet
 
@@ -344,11 +346,11 @@ cdef Packet packet_from(const Record* row, const uint8_t* payload):
 
 cdef int _check_size(Py_ssize_t payload) except -1:
     if payload > MAX_PAYLOAD:
-        raise OverflowError(f"a payload of {payload} bytes is no packet")
+        raise OverflowError(f"a payload must have at most {MAX_PAYLOAD} bytes, not {payload}")
     return 0
 
 
-cdef inline void _plain_row(Record* row, Py_ssize_t cap_len) noexcept:
+cdef inline void _init_row(Record* row, Py_ssize_t cap_len) noexcept:
     """Initialise a row of which only the length is known."""
     row[0] = Record(
         timestamp=0, offset=0, total_len=0, cap_len=<uint32_t> cap_len, ip_offset=NO_IP_OFFSET, interface=0,

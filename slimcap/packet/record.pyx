@@ -33,4 +33,4 @@ RECORD_DTYPE = np.dtype(_layout())
 if not (RECORD_DTYPE.itemsize == sizeof(Record) == 40 and NO_IP == NO_IP_OFFSET
         and (RecordFlag.VLAN, RecordFlag.VLAN_STRIPPED, RecordFlag.TRUNCATED)
         == (FLAG_VLAN, FLAG_VLAN_STRIPPED, FLAG_TRUNCATED)):
-    raise ImportError("slimcap was built for another layout of Record: build it again")
+    raise ImportError("the compiled layout of Record does not match the Python constants: rebuild slimcap")

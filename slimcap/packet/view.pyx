@@ -51,7 +51,8 @@ cdef class View:
     """
 
     def __init__(self):
-        raise TypeError("views are made by sources, batches and packets")
+        raise TypeError(
+            f"{type(self).__name__} cannot be instantiated: views are made by sources, batches and packets")
 
     def __len__(self):
         return self._len
@@ -63,7 +64,7 @@ cdef class View:
             if index < 0:
                 index += self._len
             if not 0 <= index < self._len:
-                raise IndexError("index out of range")
+                raise IndexError(f"index {key} is out of range for a view of {self._len} bytes")
             return self._ptr[index]
         PySlice_Unpack(key, &start, &stop, &step)
         index = PySlice_AdjustIndices(self._len, &start, &stop, step)
@@ -122,7 +123,8 @@ cdef class View:
 
     def __reduce__(self):
         raise TypeError(
-            f"a {type(self).__name__} cannot be pickled: it shows memory of this process; pickle bytes(view)")
+            f"{type(self).__name__} cannot be pickled, because it refers to memory of this process: "
+            "pickle bytes(view)")
 
 
 @cython.no_gc
@@ -207,14 +209,14 @@ cdef Ports _ports(IPLayer layer, UpperLayer upper) noexcept:
     return Ports(transport.source(p, n), transport.destination(p, n))
 
 
-cdef bint _address(IPLayer layer, int ipv4_at, int ipv6_at, char* text) noexcept:
+cdef bint _address(IPLayer layer, int ipv4_offset, int ipv6_offset, char* text) noexcept:
     """Write the address at this offset of the IP header as text.
 
     Writes "" and returns False if the fixed header is truncated.
     """
     text[0] = 0
     if ipv6.check(layer._ptr, layer._len):
-        inet_ntop(AF_INET6, layer._ptr + ipv6_at, text, INET6_ADDRSTRLEN)
+        inet_ntop(AF_INET6, layer._ptr + ipv6_offset, text, INET6_ADDRSTRLEN)
     elif ipv4.check(layer._ptr, layer._len):
-        inet_ntop(AF_INET, layer._ptr + ipv4_at, text, INET6_ADDRSTRLEN)
+        inet_ntop(AF_INET, layer._ptr + ipv4_offset, text, INET6_ADDRSTRLEN)
     return text[0] != 0

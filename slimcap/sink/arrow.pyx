@@ -52,7 +52,7 @@ def batch_layout(columns=None, payload=True, text=False):
     if columns is None:
         columns = DEFAULT_COLUMNS + ("payload",) if payload else DEFAULT_COLUMNS
     elif isinstance(columns, str):
-        raise TypeError(f"columns are a list of names, not the text {columns!r}")
+        raise TypeError(f"columns must be a list of names, not a str: use [{columns!r}]")
     columns = tuple(columns)
     headers = [name for name in columns if name != "payload" and name not in RECORD_DTYPE.names]
     dtypes = (RECORD_DTYPE, _header_dtype(list(dict.fromkeys(headers)))) if headers else (RECORD_DTYPE,)
@@ -64,7 +64,7 @@ cdef object _header_dtype(list names):
     try:
         return NO_PACKETS.headers(names).dtype
     except ValueError as error:
-        raise ValueError(f"{error}; and {', '.join(RECORD_DTYPE.names)}, payload") from None
+        raise ValueError(f"{error}, {', '.join(RECORD_DTYPE.names)}, payload") from None
 
 
 @cython.final
@@ -103,7 +103,7 @@ cdef class ArrowColumns:
     def __init__(self, array, columns=None, *, text=()):
         array = np.asarray(array)
         if array.ndim != 1:
-            raise ValueError(f"rows have one dimension, not {array.ndim}")
+            raise ValueError(f"array must have one dimension, not {array.ndim}")
         self._layout = Layout((array.dtype,), columns, text=text)
         self._array = array
 
@@ -183,7 +183,7 @@ cdef class ArrowStream:
 
 def schema_capsule(Layout layout not None):
     """Return the columns as an `arrow_schema` capsule."""
-    cdef ArrowSchema* schema = <ArrowSchema*> _clear(sizeof(ArrowSchema))
+    cdef ArrowSchema* schema = <ArrowSchema*> _allocate_zeroed(sizeof(ArrowSchema))
     capsule = PyCapsule_New(schema, "arrow_schema", _free_schema)
     layout.export_schema(schema)
     return capsule
@@ -217,14 +217,14 @@ cdef object _requested_payload(object capsule, object payload):
 
 
 cdef object _array_capsule(Layout layout, object rows):
-    cdef ArrowArray* array = <ArrowArray*> _clear(sizeof(ArrowArray))
+    cdef ArrowArray* array = <ArrowArray*> _allocate_zeroed(sizeof(ArrowArray))
     capsule = PyCapsule_New(array, "arrow_array", _free_array)
     _export(layout, rows, array)
     return capsule
 
 
 cdef object _stream_capsule(Layout layout, object batches):
-    cdef ArrowArrayStream* stream = <ArrowArrayStream*> _clear(sizeof(ArrowArrayStream))
+    cdef ArrowArrayStream* stream = <ArrowArrayStream*> _allocate_zeroed(sizeof(ArrowArrayStream))
     capsule = PyCapsule_New(stream, "arrow_array_stream", _free_stream)
     cdef _Reader reader = _Reader.__new__(_Reader)
     reader.layout, reader.batches = layout, batches
@@ -243,7 +243,7 @@ cdef int _export(Layout layout, object rows, ArrowArray* out) except -1:
     if isinstance(rows, np.ndarray):
         return layout.export_rows((rows,), None, out)
     if not isinstance(rows, Batch):
-        raise TypeError(f"batches are needed, not {type(rows).__name__}")
+        raise TypeError(f"batches must be Batch objects, not {type(rows).__name__}")
     batch = rows
     cdef View _held = batch._open()  # while it lives, the batch cannot be released
     if batch._lease.scarce and layout.borrows:
@@ -254,11 +254,11 @@ cdef int _export(Layout layout, object rows, ArrowArray* out) except -1:
     return layout.export_rows(arrays, batch, out)
 
 
-cdef void* _clear(size_t size) except NULL:
+cdef void* _allocate_zeroed(size_t size) except NULL:
     """Return a zeroed struct, which means that it need not be released yet."""
     cdef void* memory = calloc(1, size)
     if memory is NULL:
-        raise MemoryError("no memory for an Arrow struct")
+        raise MemoryError(f"cannot allocate {size} bytes")
     return memory
 
 

@@ -23,6 +23,7 @@ from slimcap.abi.python cimport Py_IsInitialized
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.record cimport Record, in_bounds
 from slimcap.packet.view cimport View
+from slimcap.wire.ipv4 cimport MAPPED_OFFSET, is_mapped
 
 import numpy as np
 
@@ -72,7 +73,7 @@ cdef class Field:
     """A column: its name, its type, and the location of its value in a row."""
 
     def __init__(self, never):
-        raise TypeError("fields are made by layouts")
+        raise TypeError("Field cannot be instantiated: a Layout makes its fields")
 
 
 cdef Field _field(str name, bytes format, Kind kind, Py_ssize_t array, Py_ssize_t offset, Py_ssize_t width):
@@ -107,20 +108,21 @@ cdef class Layout:
 
     def __init__(self, dtypes, columns=None, payload=None, text=()):
         if payload is not None and payload not in PAYLOADS:
-            raise ValueError(f"a payload is {', '.join(PAYLOADS)}, True or False, not {payload!r}")
-        there = _names(dtypes)
-        columns = list(there) if columns is None else list(columns)
-        twice = {name for name in columns if columns.count(name) > 1}
-        if twice:
-            raise ValueError(f"columns given twice: {', '.join(sorted(twice))}")
+            raise ValueError(f"payload must be {', '.join(PAYLOADS)}, True or False, not {payload!r}")
+        available = _names(dtypes)
+        columns = list(available) if columns is None else list(columns)
+        duplicates = {name for name in columns if columns.count(name) > 1}
+        if duplicates:
+            raise ValueError(f"duplicate columns: {', '.join(sorted(duplicates))}")
         if payload is not None:
-            there["payload"] = None
+            available["payload"] = None
         fields = []
         for name in columns:
-            if name not in there:
-                raise ValueError(f"there is no column {name!r}: there are {', '.join(there)}")
-            place = there[name]
-            fields.append(_payload_field(payload) if place is None else _field_of(name, place, name in text))
+            if name not in available:
+                raise ValueError(f"unknown column {name!r}: use any of {', '.join(available)}")
+            location = available[name]
+            fields.append(
+                _payload_field(payload) if location is None else _field_of(name, location, name in text))
         self.dtypes, self.fields = tuple(dtypes), tuple(fields)
         self.borrows = payload == "binary_view" and "payload" in columns
 
@@ -154,7 +156,8 @@ cdef class Layout:
         """Raise ValueError if the arrays do not have the layout's dtypes and `count` rows."""
         for array, dtype in zip(arrays, self.dtypes, strict=True):
             if array.dtype != dtype or array.shape != (count,):
-                raise ValueError(f"{count} rows of {dtype} are needed, not {array.shape} of {array.dtype}")
+                raise ValueError(
+                    f"an array must have {count} rows of {dtype}, not {array.shape} of {array.dtype}")
         return 0
 
     cdef int _add_fixed(self, tuple arrays, Py_ssize_t count, ArrowArray* out) except -1:
@@ -163,7 +166,7 @@ cdef class Layout:
         cdef cnp.ndarray array
         cdef Field field
         if columns is NULL:
-            raise MemoryError("no memory for the list of columns")
+            raise MemoryError(f"cannot allocate {len(self.fields)} columns")
         try:
             for index, field in enumerate(self.fields):
                 if field.kind == Kind.FIXED:
@@ -171,7 +174,7 @@ cdef class Layout:
                     _start_array(out.children[index], count, 2, 0)
                     columns[found].source = <const char*> cnp.PyArray_DATA(array) + field.offset
                     columns[found].stride, columns[found].width = array.strides[0], field.width
-                    columns[found].target = <char*> _own(out.children[index], 0, count, field.width)
+                    columns[found].target = <char*> _new_buffer(out.children[index], 0, count, field.width)
                     out.children[index].buffers[1] = columns[found].target
                     found += 1
             with nogil:
@@ -203,7 +206,7 @@ cdef dict _names(tuple dtypes):
     found = {}
     for index, dtype in enumerate(dtypes):
         if dtype.names is None:
-            raise TypeError(f"a structured array is needed, not one of {dtype}")
+            raise TypeError(f"array must be structured, not of dtype {dtype}")
         for name in dtype.names:
             found.setdefault(name, (dtype.fields[name][0], index, dtype.fields[name][1]))
     return found
@@ -214,13 +217,14 @@ cdef Field _payload_field(str payload):
     return _field("payload", format, kind, 0, 0, 0)
 
 
-cdef Field _field_of(str name, tuple place, bint text):
-    column, array, offset = place
+cdef Field _field_of(str name, tuple location, bint text):
+    column, array, offset = location
     if text and column.kind == "S":
         return _field(name, b"U", Kind.TEXT, array, offset, column.itemsize)
     if text:
         if column.itemsize not in (IP_LEN, MAC_LEN) or not _is_bytes(column):
-            raise TypeError(f"the field {name!r} is {column}: an address has {IP_LEN} or {MAC_LEN} bytes")
+            raise TypeError(
+                f"field {name!r} of type {column} is not an address of {IP_LEN} or {MAC_LEN} bytes")
         return _field(name, b"U", Kind.ADDRESS, array, offset, column.itemsize)
     if column.kind == "b":
         return _field(name, b"b", Kind.BOOLEAN, array, offset, 1)
@@ -239,7 +243,7 @@ cdef bytes _format_of(str name, object column):
             return TIMES[np.datetime_data(column)[0]]
     if _is_bytes(column):
         return f"w:{column.itemsize}".encode()
-    raise TypeError(f"the field {name!r} is {column}, which is no type of Arrow")
+    raise TypeError(f"field {name!r} of type {column} has no Arrow type")
 
 
 cdef bint _is_bytes(object column) except -1:
@@ -252,19 +256,19 @@ cdef bint _is_bytes(object column) except -1:
 # ---- structs and their memory
 
 cdef int _start_schema(ArrowSchema* out, bytes format, bytes name, Py_ssize_t children) except -1:
-    """Initialise a schema with room for its children. From then on only its release() frees it."""
-    cdef Py_ssize_t index, room = children * (sizeof(ArrowSchema*) + sizeof(ArrowSchema))
-    cdef char* memory = <char*> calloc(1, room + len(format) + 1 + len(name) + 1)
+    """Initialise a schema with memory for its children. From then on only its release() frees it."""
+    cdef Py_ssize_t index, pointers_size = children * (sizeof(ArrowSchema*) + sizeof(ArrowSchema))
+    cdef char* memory = <char*> calloc(1, pointers_size + len(format) + 1 + len(name) + 1)
     if memory is NULL:
-        raise MemoryError("no memory for a schema")
+        raise MemoryError(f"cannot allocate a schema of {children} columns")
     memset(out, 0, sizeof(ArrowSchema))
     out.children = <ArrowSchema**> memory
     for index in range(children):
         out.children[index] = <ArrowSchema*> (out.children + children) + index
-    memcpy(memory + room, <const char*> format, len(format))
-    memcpy(memory + room + len(format) + 1, <const char*> name, len(name))
-    out.format = memory + room
-    out.name = memory + room + len(format) + 1
+    memcpy(memory + pointers_size, <const char*> format, len(format))
+    memcpy(memory + pointers_size + len(format) + 1, <const char*> name, len(name))
+    out.format = memory + pointers_size
+    out.name = memory + pointers_size + len(format) + 1
     out.n_children = children
     out.private_data = memory
     out.release = _release_schema
@@ -286,7 +290,7 @@ cdef int _start_array(ArrowArray* out, int64_t length, int64_t buffers, int64_t 
     cdef Memory* memory = <Memory*> calloc(
         1, sizeof(Memory) + buffers * sizeof(void*) + children * (sizeof(ArrowArray*) + sizeof(ArrowArray)))
     if memory is NULL:
-        raise MemoryError("no memory for an array")
+        raise MemoryError(f"cannot allocate an array of {children} columns")
     memset(out, 0, sizeof(ArrowArray))
     out.length, out.n_buffers, out.n_children = length, buffers, children
     out.buffers = <const void**> (memory + 1)
@@ -316,7 +320,7 @@ cdef void _drop(PyObject* owner) noexcept with gil:
     Py_DECREF(<object> owner)
 
 
-cdef void* _own(ArrowArray* array, int slot, uint64_t count, uint64_t width) except NULL:
+cdef void* _new_buffer(ArrowArray* array, int slot, uint64_t count, uint64_t width) except NULL:
     """Allocate uninitialised memory for `count` values, which is freed with the array."""
     cdef size_t size = (count * width // ALIGNMENT + 1) * ALIGNMENT
     cdef void* memory = aligned_alloc(ALIGNMENT, size)
@@ -368,7 +372,7 @@ cdef int _add_booleans(ArrowArray* out, cnp.ndarray array, Py_ssize_t offset) ex
     cdef const uint8_t* source = <const uint8_t*> cnp.PyArray_DATA(array) + offset
     cdef uint8_t* bits
     _start_array(out, count, 2, 0)
-    bits = <uint8_t*> _own(out, 0, (count + 7) // 8, 1)
+    bits = <uint8_t*> _new_buffer(out, 0, (count + 7) // 8, 1)
     out.buffers[1] = bits
     with nogil:
         _write_bits(source, stride, count, bits)
@@ -389,8 +393,8 @@ cdef int _add_texts(ArrowArray* out, cnp.ndarray array, Field field) except -1:
     cdef int64_t* ends
     cdef char* text
     _start_array(out, count, 3, 0)
-    ends = <int64_t*> _own(out, 0, count + 1, sizeof(int64_t))
-    text = <char*> _own(out, 1, count, max(width, INET6_ADDRSTRLEN if kind == Kind.ADDRESS else 0))
+    ends = <int64_t*> _new_buffer(out, 0, count + 1, sizeof(int64_t))
+    text = <char*> _new_buffer(out, 1, count, max(width, INET6_ADDRSTRLEN if kind == Kind.ADDRESS else 0))
     out.buffers[1], out.buffers[2] = ends, text
     with nogil:
         _write_texts(source, stride, count, width, kind, ends, text)
@@ -401,16 +405,16 @@ cdef void _write_texts(
         const uint8_t* p, Py_ssize_t stride, Py_ssize_t count, Py_ssize_t width, Kind kind,
         int64_t* ends, char* text) noexcept nogil:
     cdef Py_ssize_t index
-    cdef int64_t at = 0
+    cdef int64_t end = 0
     ends[0] = 0
     for index in range(count):
         if kind == Kind.TEXT:
-            at += _write_ascii(p, width, text + at)
+            end += _write_ascii(p, width, text + end)
         elif width == MAC_LEN:
-            at += _write_mac(p, text + at)
+            end += _write_mac(p, text + end)
         else:
-            at += _write_address(p, text + at)
-        ends[index + 1] = at
+            end += _write_address(p, text + end)
+        ends[index + 1] = end
         p += stride
 
 
@@ -433,20 +437,11 @@ cdef inline Py_ssize_t _write_mac(const uint8_t* p, char* text) noexcept nogil:
 
 
 cdef Py_ssize_t _write_address(const uint8_t* p, char* text) noexcept nogil:
-    if _is_ipv4_mapped(p):
-        inet_ntop(AF_INET, p + 12, text, INET6_ADDRSTRLEN)
+    if is_mapped(p):
+        inet_ntop(AF_INET, p + MAPPED_OFFSET, text, INET6_ADDRSTRLEN)
     else:
         inet_ntop(AF_INET6, p, text, INET6_ADDRSTRLEN)
     return strlen(text)
-
-
-cdef inline bint _is_ipv4_mapped(const uint8_t* p) noexcept nogil:
-    """Return True for an address in ::ffff:0:0/96 (RFC 4291 section 2.5.5.2)."""
-    cdef int index
-    for index in range(10):
-        if p[index]:
-            return False
-    return p[10] == 0xff and p[11] == 0xff
 
 
 # ---- payloads
@@ -454,21 +449,21 @@ cdef inline bint _is_ipv4_mapped(const uint8_t* p) noexcept nogil:
 cdef int _add_views(ArrowArray* out, Batch batch) except -1:
     """Export the payloads as binary views, without a copy."""
     cdef View view = batch._open()
-    cdef uint64_t size = view._len, longest, count = batch._count
+    cdef uint64_t size = view._len, max_len, count = batch._count
     cdef uint64_t windows = (size + WINDOW - 1) // WINDOW, index
     cdef int64_t* sizes
     cdef BinaryView* views
     with nogil:
-        longest = _longest(batch._rows, count, size)
-    if longest > MAX_VIEW:
-        raise ValueError(f"a payload of {longest} bytes is too long for binary_view: ask for large_binary")
+        max_len = _max_payload_len(batch._rows, count, size)
+    if max_len > MAX_VIEW:
+        raise ValueError(f"a payload of {max_len} bytes is too long for binary_view: use large_binary")
     _start_array(out, count, 3 + windows, 0)
-    views = <BinaryView*> _own(out, 0, count, sizeof(BinaryView))
-    sizes = <int64_t*> _own(out, 1, windows, sizeof(int64_t))
+    views = <BinaryView*> _new_buffer(out, 0, count, sizeof(BinaryView))
+    sizes = <int64_t*> _new_buffer(out, 1, windows, sizeof(int64_t))
     out.buffers[1] = views
     for index in range(windows):
         # A payload that starts in a window may end after it.
-        sizes[index] = min(size - index * WINDOW, WINDOW + longest)
+        sizes[index] = min(size - index * WINDOW, WINDOW + max_len)
         out.buffers[2 + index] = view._ptr + index * WINDOW
     out.buffers[2 + windows] = sizes
     Py_INCREF(view)
@@ -478,13 +473,13 @@ cdef int _add_views(ArrowArray* out, Batch batch) except -1:
     return 0
 
 
-cdef uint64_t _longest(const Record* rows, Py_ssize_t count, uint64_t size) noexcept nogil:
+cdef uint64_t _max_payload_len(const Record* rows, Py_ssize_t count, uint64_t size) noexcept nogil:
     cdef Py_ssize_t index
-    cdef uint64_t longest = 0
+    cdef uint64_t max_len = 0
     for index in range(count):
-        if rows[index].cap_len > longest and in_bounds(&rows[index], size):
-            longest = rows[index].cap_len
-    return longest
+        if rows[index].cap_len > max_len and in_bounds(&rows[index], size):
+            max_len = rows[index].cap_len
+    return max_len
 
 
 cdef void _write_views(
@@ -512,10 +507,10 @@ cdef int _add_payloads(ArrowArray* out, Batch batch, bint as_hex) except -1:
     cdef int64_t* ends
     cdef uint8_t* data
     _start_array(out, count, 3, 0)
-    ends = <int64_t*> _own(out, 0, count + 1, sizeof(int64_t))
+    ends = <int64_t*> _new_buffer(out, 0, count + 1, sizeof(int64_t))
     with nogil:
         _write_ends(batch._rows, count, view._len, 1 + as_hex, ends)
-    data = <uint8_t*> _own(out, 1, ends[count], 1)
+    data = <uint8_t*> _new_buffer(out, 1, ends[count], 1)
     out.buffers[1], out.buffers[2] = ends, data
     with nogil:
         _write_payloads(batch._rows, count, view._ptr, as_hex, ends, data)
@@ -526,12 +521,12 @@ cdef void _write_ends(
         const Record* rows, Py_ssize_t count, uint64_t size, int64_t width, int64_t* ends) noexcept nogil:
     """Write the end of each payload; one that points outside the data is empty."""
     cdef Py_ssize_t index
-    cdef int64_t at = 0
+    cdef int64_t end = 0
     ends[0] = 0
     for index in range(count):
         if in_bounds(&rows[index], size):
-            at += rows[index].cap_len * width
-        ends[index + 1] = at
+            end += rows[index].cap_len * width
+        ends[index + 1] = end
 
 
 cdef void _write_payloads(

@@ -27,7 +27,7 @@ def library(name: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(f"this needs {name}: pip install 'slimcap[{extra}]' ({error})") from error
+        raise ImportError(f"{name!r} is not installed: pip install 'slimcap[{extra}]' ({error})") from error
 
 
 def to_arrow(batch: Batch, columns: Iterable[str] | None, payload: _Payload) -> pyarrow.Table:

@@ -195,7 +195,8 @@ def format_of(path: str | os.PathLike[str]) -> TableFormat:
     for format in FORMATS:
         if suffix == format:
             return format
-    raise ValueError(f"{os.fspath(path)!r} ends in none of {', '.join(f'.{name}' for name in FORMATS)}")
+    accepted = ", ".join(f".{name}" for name in FORMATS)
+    raise ValueError(f"path must end in one of {accepted}, not {os.fspath(path)!r}")
 
 
 def _parquet_writer(path: str, schema: Any, compression: Compression) -> Any:

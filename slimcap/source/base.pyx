@@ -87,7 +87,7 @@ cdef class Source:
         self._links = ()
 
     def __init__(self):
-        raise TypeError("Source is what sources have in common: open one with slimcap.open_file")
+        raise TypeError("Source cannot be instantiated: open a source with slimcap.open_file")
 
     # Implemented by subclasses.
 
@@ -205,7 +205,7 @@ cdef class Source:
     # Single packets.
 
     def new_packet(self):
-        """Return an empty packet with room for any packet of this source, for reuse with `next_packet`.
+        """Return an empty packet with capacity for any packet of this source, to reuse with `next_packet`.
 
         Returns
         -------
@@ -425,7 +425,7 @@ cdef class Source:
     cdef Batch _next_batch(self, object max_packets, object timeout):
         cdef Py_ssize_t most = ALL if max_packets is None else max_packets
         if most < 1:
-            raise ValueError(f"max_packets is at least 1, not {most}")
+            raise ValueError(f"max_packets must be at least 1, not {most}")
         self._begin(timeout)
         try:
             most = min(most, self._end - self._next)

@@ -22,7 +22,7 @@ cdef enum:
 
 cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Return the length of the header with its extensions, or 0 if `p[:n]` has none that carries a packet."""
-    cdef Py_ssize_t at = LONG_LEN
+    cdef Py_ssize_t offset = LONG_LEN
     if n < MIN_LEN or p[0] & VERSION_AND_TYPE != VERSION_1_GTP or p[1] != USER_PACKET:
         return 0
     if not p[0] & HAS_LONG:
@@ -30,11 +30,11 @@ cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     if n < LONG_LEN or not p[0] & HAS_EXTENSION:
         return LONG_LEN if n >= LONG_LEN else 0
     for _ in range(MAX_EXTENSIONS):
-        if p[at - 1] == 0:
-            return <uint32_t> at
-        if n <= at or p[at] == 0:
+        if p[offset - 1] == 0:
+            return <uint32_t> offset
+        if n <= offset or p[offset] == 0:
             return 0
-        at += p[at] * 4
-        if n < at:
+        offset += p[offset] * 4
+        if n < offset:
             return 0
     return 0

@@ -3,7 +3,7 @@ from libc.stdint cimport uint8_t, uint64_t
 
 cimport slimcap.wire.ipv4 as ipv4
 cimport slimcap.wire.ipv6 as ipv6
-from slimcap.wire.upper cimport UPPER_BAD, UPPER_CUT, UpperLayer
+from slimcap.wire.upper cimport UPPER_MALFORMED, UPPER_TRUNCATED, UpperLayer
 
 
 cdef inline uint64_t length(const uint8_t* p, Py_ssize_t n) noexcept nogil:
@@ -11,32 +11,32 @@ cdef inline uint64_t length(const uint8_t* p, Py_ssize_t n) noexcept nogil:
 
     Bytes after it are not part of the packet: padding, or a checksum of the link layer.
     """
-    cdef uint64_t whole
+    cdef uint64_t total_length
     if ipv6.check(p, n):
         return ipv6.length(p, n)
     if not ipv4.check(p, n):
         return 0
-    whole = ipv4.length(p)
-    return whole if whole >= ipv4.MIN_LEN else 0
+    total_length = ipv4.length(p)
+    return total_length if total_length >= ipv4.MIN_LEN else 0
 
 
 cdef inline Py_ssize_t bounded(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Return how many of the bytes `p[:n]` belong to the IP packet at `p`."""
-    cdef uint64_t whole = length(p, n)
-    return <Py_ssize_t> whole if whole and whole < <uint64_t> n else n
+    cdef uint64_t total_length = length(p, n)
+    return <Py_ssize_t> total_length if total_length and total_length < <uint64_t> n else n
 
 
-cdef inline UpperLayer cut_header(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+cdef inline UpperLayer truncated_header(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Return the result for a truncated fixed header: only the protocol, if that was captured."""
     cdef UpperLayer upper
     upper.protocol = upper.offset = upper.fragment = upper.fragment_id = 0
-    upper.state = UPPER_CUT
+    upper.state = UPPER_TRUNCATED
     if n and p[0] >> 4 == 4:
         upper.protocol = p[ipv4.PROTOCOL] if n > ipv4.PROTOCOL else 0
     elif n and p[0] >> 4 == 6:
         upper.protocol = p[ipv6.NEXT_HEADER] if n > ipv6.NEXT_HEADER else 0
     elif n:
-        upper.state = UPPER_BAD
+        upper.state = UPPER_MALFORMED
     return upper
 
 
@@ -46,4 +46,4 @@ cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogi
         return ipv4.upper_layer(p, n)
     if ipv6.check(p, n):
         return ipv6.upper_layer(p, n)
-    return cut_header(p, n)
+    return truncated_header(p, n)

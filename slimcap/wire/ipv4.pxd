@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 
 from slimcap.abi.branch cimport rarely
 from slimcap.abi.bytes cimport be16
-from slimcap.wire.upper cimport UPPER_BAD, UPPER_CUT, UPPER_FRAGMENT, UPPER_HERE, UpperLayer
+from slimcap.wire.upper cimport UPPER_FOUND, UPPER_FRAGMENT, UPPER_MALFORMED, UPPER_TRUNCATED, UpperLayer
 
 cdef enum:
     ETHERTYPE = 0x0800
@@ -25,7 +25,7 @@ cdef enum:
     SRC = 12
     DST = 16
     ADDRESS_LEN = 4
-    MAPPED_AT = 12  # offset of the IPv4 address in an IPv4-mapped IPv6 address
+    MAPPED_OFFSET = 12  # offset of the IPv4 address in an IPv4-mapped IPv6 address
 
 
 cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
@@ -46,7 +46,7 @@ cdef inline uint32_t length(const uint8_t* p) noexcept nogil:
 cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Return protocol and offset of the upper layer. `check()` must have accepted the header."""
     cdef UpperLayer upper
-    cdef uint32_t header = header_len(p), whole = length(p), fragment = be16(p + FRAGMENT)
+    cdef uint32_t header = header_len(p), total_length = length(p), fragment = be16(p + FRAGMENT)
     upper.protocol = p[PROTOCOL]
     upper.offset = 0
     upper.fragment = (fragment & OFFSET_MASK) << 3 | (fragment & MORE_FRAGMENTS != 0)
@@ -54,19 +54,19 @@ cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogi
     if rarely(fragment & OFFSET_MASK):
         upper.state = UPPER_FRAGMENT
     elif rarely(header > n):
-        upper.state = UPPER_CUT
+        upper.state = UPPER_TRUNCATED
     else:
-        upper.state = UPPER_HERE
+        upper.state = UPPER_FOUND
         upper.offset = max(header, <uint32_t> MIN_LEN)
-    if rarely(header < MIN_LEN or (whole and whole < header)):
-        upper.state = UPPER_BAD
+    if rarely(header < MIN_LEN or (total_length and total_length < header)):
+        upper.state = UPPER_MALFORMED
     return upper
 
 
 cdef inline void put_mapped(uint8_t* out, const uint8_t* address) noexcept nogil:
     """Write an address as an IPv4-mapped IPv6 address, ::ffff:0:0/96 (RFC 4291 section 2.5.5.2)."""
-    memcpy(out, <const char*> b"\0\0\0\0\0\0\0\0\0\0\xff\xff", MAPPED_AT)
-    memcpy(out + MAPPED_AT, address, ADDRESS_LEN)
+    memcpy(out, <const char*> b"\0\0\0\0\0\0\0\0\0\0\xff\xff", MAPPED_OFFSET)
+    memcpy(out + MAPPED_OFFSET, address, ADDRESS_LEN)
 
 
 cdef inline bint is_mapped(const uint8_t* address) noexcept nogil:

@@ -13,7 +13,7 @@ length:
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from slimcap.abi.bytes cimport be16, be32
-from slimcap.wire.upper cimport UPPER_BAD, UPPER_CUT, UPPER_FRAGMENT, UPPER_HERE, UpperLayer
+from slimcap.wire.upper cimport UPPER_FOUND, UPPER_FRAGMENT, UPPER_MALFORMED, UPPER_TRUNCATED, UpperLayer
 
 cdef enum:
     ETHERTYPE = 0x86dd
@@ -53,17 +53,17 @@ cdef inline uint32_t flow_label(const uint8_t* p) noexcept nogil:
 
 cdef inline uint64_t jumbo_length(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Return the payload length in a jumbogram's hop-by-hop header; 0 if this is not a jumbogram."""
-    cdef Py_ssize_t at = HEADER_LEN + 2, end
-    if n < at or p[NEXT_HEADER] != HOP_BY_HOP:
+    cdef Py_ssize_t offset = HEADER_LEN + 2, end
+    if n < offset or p[NEXT_HEADER] != HOP_BY_HOP:
         return 0
     end = min(n, HEADER_LEN + (<Py_ssize_t> p[HEADER_LEN + 1] + 1) * 8)
-    while at + 6 <= end:  # 6: length of the jumbo option
-        if p[at] == OPTION_PAD1:
-            at += 1
-        elif p[at] == OPTION_JUMBO:
-            return be32(p + at + 2) if p[at + 1] == 4 else 0
+    while offset + 6 <= end:  # 6: length of the jumbo option
+        if p[offset] == OPTION_PAD1:
+            offset += 1
+        elif p[offset] == OPTION_JUMBO:
+            return be32(p + offset + 2) if p[offset + 1] == 4 else 0
         else:
-            at += 2 + p[at + 1]
+            offset += 2 + p[offset + 1]
     return 0
 
 
@@ -88,38 +88,38 @@ cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogi
     cdef UpperLayer upper
     upper.protocol = p[NEXT_HEADER]
     upper.offset = HEADER_LEN
-    upper.state = UPPER_HERE
+    upper.state = UPPER_FOUND
     upper.fragment = upper.fragment_id = 0
     if is_extension(upper.protocol):
-        pass_extensions(p, n, &upper)
+        skip_extensions(p, n, &upper)
     return upper
 
 
-cdef inline void pass_extensions(const uint8_t* p, Py_ssize_t n, UpperLayer* upper) noexcept nogil:
+cdef inline void skip_extensions(const uint8_t* p, Py_ssize_t n, UpperLayer* upper) noexcept nogil:
     """Skip the extension headers, and set `upper`. Each iteration advances by at least eight bytes."""
-    cdef Py_ssize_t at = HEADER_LEN
+    cdef Py_ssize_t offset = HEADER_LEN
     cdef uint32_t kind
     upper.offset = 0
-    upper.state = UPPER_CUT
+    upper.state = UPPER_TRUNCATED
     for _ in range(MAX_EXTENSIONS):
-        if n < at + MIN_EXTENSION:
+        if n < offset + MIN_EXTENSION:
             return
         kind = upper.protocol
-        upper.protocol = p[at]
+        upper.protocol = p[offset]
         if kind == FRAGMENT:
-            upper.fragment = be16(p + at + 2) & 0xfff9
-            upper.fragment_id = be32(p + at + 4)
-            at += MIN_EXTENSION
+            upper.fragment = be16(p + offset + 2) & 0xfff9
+            upper.fragment_id = be32(p + offset + 4)
+            offset += MIN_EXTENSION
             if upper.fragment >> 3:
                 upper.state = UPPER_FRAGMENT
                 return
         elif kind == AUTHENTICATION:
-            at += (<Py_ssize_t> p[at + 1] + 2) * 4
+            offset += (<Py_ssize_t> p[offset + 1] + 2) * 4
         else:
-            at += (<Py_ssize_t> p[at + 1] + 1) * 8
+            offset += (<Py_ssize_t> p[offset + 1] + 1) * 8
         if not is_extension(upper.protocol):
-            if at <= n:
-                upper.state = UPPER_HERE
-                upper.offset = <uint32_t> at
+            if offset <= n:
+                upper.state = UPPER_FOUND
+                upper.offset = <uint32_t> offset
             return
-    upper.state = UPPER_BAD
+    upper.state = UPPER_MALFORMED

@@ -24,29 +24,29 @@ cdef enum:
     CHDLC_MULTICAST = 0x8f
 
 
-cdef inline void walk_ppp(const uint8_t* p, uint32_t n, uint32_t at, LinkInfo* info) noexcept nogil:
-    """Find the IP header of the PPP frame that starts at `at`."""
+cdef inline void walk_ppp(const uint8_t* p, uint32_t n, uint32_t offset, LinkInfo* info) noexcept nogil:
+    """Find the IP header of the PPP frame that starts at `offset`."""
     cdef uint32_t protocol
-    if n >= at + 2 and p[at] == PPP_ADDRESS and p[at + 1] == PPP_CONTROL:
-        at += 2
-    if n < at + 2:
+    if n >= offset + 2 and p[offset] == PPP_ADDRESS and p[offset + 1] == PPP_CONTROL:
+        offset += 2
+    if n < offset + 2:
         return
-    if p[at] & 1:
-        protocol = p[at]
-        at += 1
+    if p[offset] & 1:
+        protocol = p[offset]
+        offset += 1
     else:
-        protocol = be16(p + at)
-        at += 2
+        protocol = be16(p + offset)
+        offset += 2
     if protocol == PPP_IPV4 or protocol == PPP_IPV6:
-        set_ip(info, at, n)
+        set_ip(info, offset, n)
     elif protocol == PPP_MPLS_UNICAST or protocol == PPP_MPLS_MULTICAST:
-        walk_mpls(p, n, at, info)
+        walk_mpls(p, n, offset, info)
 
 
-cdef inline void walk_pppoe(const uint8_t* p, uint32_t n, uint32_t at, LinkInfo* info) noexcept nogil:
-    """Find the IP header after the PPPoE session header that starts at `at` (code 0: data)."""
-    if n > at + PPPOE_LEN and p[at + 1] == 0:
-        walk_ppp(p, n, at + PPPOE_LEN, info)
+cdef inline void walk_pppoe(const uint8_t* p, uint32_t n, uint32_t offset, LinkInfo* info) noexcept nogil:
+    """Find the IP header after the PPPoE session header that starts at `offset` (code 0: data)."""
+    if n > offset + PPPOE_LEN and p[offset + 1] == 0:
+        walk_ppp(p, n, offset + PPPOE_LEN, info)
 
 
 cdef inline bint is_chdlc(const uint8_t* p, uint32_t n) noexcept nogil:

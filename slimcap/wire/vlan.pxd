@@ -24,7 +24,7 @@ cdef inline bint is_tpid(uint32_t ethertype) noexcept nogil:
     return ethertype == TPID_CUSTOMER or ethertype == TPID_SERVICE or ethertype == TPID_QINQ_OLD
 
 
-cdef inline void note_tag(LinkInfo* info, uint16_t tci, uint16_t tpid) noexcept nogil:
+cdef inline void add_tag(LinkInfo* info, uint16_t tci, uint16_t tpid) noexcept nogil:
     """Record a tag: TCI and TPID of the first, which is the outermost, and the TCI of the second."""
     if info.tags == 0:
         info.flags |= INFO_VLAN

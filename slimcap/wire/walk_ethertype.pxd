@@ -12,7 +12,7 @@ cimport slimcap.wire.ipv6 as ipv6
 from slimcap.abi.bytes cimport be16
 from slimcap.wire.mpls cimport MPLS_ETHERTYPE_MULTICAST, MPLS_ETHERTYPE_UNICAST, walk_mpls
 from slimcap.wire.ppp cimport PPPOE_ETHERTYPE_SESSION, walk_pppoe
-from slimcap.wire.vlan cimport VLAN_LEN, is_tpid, note_tag
+from slimcap.wire.vlan cimport VLAN_LEN, add_tag, is_tpid
 from slimcap.wire.walk_result cimport LinkInfo, set_ip, set_type
 
 cdef enum:
@@ -25,45 +25,46 @@ cdef enum:
     SNAP_LEN = 8  # LLC, OUI, EtherType: RFC 1042
 
 
-cdef inline uint32_t walk_llc(const uint8_t* p, uint32_t n, uint32_t at, uint32_t* ethertype) noexcept nogil:
+cdef inline uint32_t walk_llc(
+        const uint8_t* p, uint32_t n, uint32_t offset, uint32_t* ethertype) noexcept nogil:
     """Return the offset of the data after an LLC header, and set its EtherType; 0 if it has no EtherType."""
-    if n < at + LLC_LEN or p[at + 2] != LLC_UI or p[at] != p[at + 1]:
+    if n < offset + LLC_LEN or p[offset + 2] != LLC_UI or p[offset] != p[offset + 1]:
         return 0
-    if p[at] == LLC_SAP_IP:
+    if p[offset] == LLC_SAP_IP:
         ethertype[0] = ipv4.ETHERTYPE
-        return at + LLC_LEN
+        return offset + LLC_LEN
     # OUI 00-00-00 means an EtherType (RFC 1042); so does 00-00-f8 (802.1H bridge tunnel).
-    if (p[at] != LLC_SAP_SNAP or n < at + SNAP_LEN or p[at + 3] or p[at + 4]
-            or (p[at + 5] != 0x00 and p[at + 5] != 0xf8)):
+    if (p[offset] != LLC_SAP_SNAP or n < offset + SNAP_LEN or p[offset + 3] or p[offset + 4]
+            or (p[offset + 5] != 0x00 and p[offset + 5] != 0xf8)):
         return 0
-    ethertype[0] = be16(p + at + 6)
+    ethertype[0] = be16(p + offset + 6)
     # A length inside SNAP would mean LLC in LLC. No protocol does that, and it would let the loop continue.
-    return at + SNAP_LEN if ethertype[0] > LLC_MAX_LENGTH else 0
+    return offset + SNAP_LEN if ethertype[0] > LLC_MAX_LENGTH else 0
 
 
 cdef inline void walk_ethertype(
-        const uint8_t* p, uint32_t n, uint32_t at, uint32_t ethertype, LinkInfo* info) noexcept nogil:
-    """Find the IP header of the packet `p[:n]`, whose bytes from `at` on have the type `ethertype`."""
+        const uint8_t* p, uint32_t n, uint32_t offset, uint32_t ethertype, LinkInfo* info) noexcept nogil:
+    """Find the IP header of the packet `p[:n]`, whose bytes from `offset` on have the type `ethertype`."""
     while True:
-        set_type(info, ethertype if ethertype > LLC_MAX_LENGTH else 0, at)
+        set_type(info, ethertype if ethertype > LLC_MAX_LENGTH else 0, offset)
         if ethertype == ipv4.ETHERTYPE or ethertype == ipv6.ETHERTYPE:
-            set_ip(info, at, n)
+            set_ip(info, offset, n)
             return
         if is_tpid(ethertype):
-            if n < at + VLAN_LEN:
+            if n < offset + VLAN_LEN:
                 return
-            note_tag(info, be16(p + at), <uint16_t> ethertype)
-            ethertype = be16(p + at + 2)
-            at += VLAN_LEN
+            add_tag(info, be16(p + offset), <uint16_t> ethertype)
+            ethertype = be16(p + offset + 2)
+            offset += VLAN_LEN
         elif ethertype <= LLC_MAX_LENGTH:
-            at = walk_llc(p, n, at, &ethertype)
-            if at == 0:
+            offset = walk_llc(p, n, offset, &ethertype)
+            if offset == 0:
                 return
         elif ethertype == PPPOE_ETHERTYPE_SESSION:
-            walk_pppoe(p, n, at, info)
+            walk_pppoe(p, n, offset, info)
             return
         elif ethertype == MPLS_ETHERTYPE_UNICAST or ethertype == MPLS_ETHERTYPE_MULTICAST:
-            walk_mpls(p, n, at, info)
+            walk_mpls(p, n, offset, info)
             return
         else:
             return

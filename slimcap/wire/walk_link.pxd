@@ -32,7 +32,7 @@ cdef inline void walk_chdlc(const uint8_t* p, uint32_t n, LinkInfo* info) noexce
         walk_ethertype(p, n, CHDLC_LEN, be16(p + 2), info)
 
 
-cdef inline void walk_rare(uint32_t linktype, const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
+cdef inline void walk_other(uint32_t linktype, const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
     """Walk a link layer other than Ethernet. An unknown link type leaves `info` unchanged."""
     if linktype == LINKTYPE_LINUX_SLL:
         walk_sll(p, n, info)
@@ -63,7 +63,7 @@ cdef inline void walk_link(uint32_t linktype, const uint8_t* p, uint32_t n, Link
     if linktype == LINKTYPE_ETHERNET:
         walk_ethernet(p, n, info)
     else:
-        walk_rare(linktype, p, n, info)
+        walk_other(linktype, p, n, info)
 
 
 cdef inline const uint8_t* source_mac(uint32_t linktype, const uint8_t* p, uint32_t n) noexcept nogil:

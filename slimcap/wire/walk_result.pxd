@@ -31,19 +31,20 @@ cdef inline void clear(LinkInfo* info) noexcept nogil:
     info.pkt_type = INFO_UNKNOWN_TYPE
 
 
-cdef inline void set_type(LinkInfo* info, uint32_t ethertype, uint32_t at) noexcept nogil:
-    """Record the EtherType of the data that starts at `at`."""
+cdef inline void set_type(LinkInfo* info, uint32_t ethertype, uint32_t offset) noexcept nogil:
+    """Record the EtherType of the data that starts at `offset`."""
     info.ethertype = <uint16_t> ethertype
-    info.type_offset = at
+    info.type_offset = offset
 
 
-cdef inline void set_ip(LinkInfo* info, uint32_t at, uint32_t n) noexcept nogil:
-    """Record that IP starts at `at`, as the link layer says, if at least one byte of it was captured."""
-    if at < n and at < INFO_NO_IP:
-        info.ip_offset = <uint16_t> at
+cdef inline void set_ip(LinkInfo* info, uint32_t offset, uint32_t n) noexcept nogil:
+    """Record that IP starts at `offset`, as the link layer says, if at least one byte of it was captured."""
+    if offset < n and offset < INFO_NO_IP:
+        info.ip_offset = <uint16_t> offset
 
 
-cdef inline void set_ip_by_version(LinkInfo* info, const uint8_t* p, uint32_t at, uint32_t n) noexcept nogil:
-    """Record that IP starts at `at` if the first nibble there is 4 or 6; the link layer does not say."""
-    if at < n and (p[at] >> 4 == 4 or p[at] >> 4 == 6):
-        set_ip(info, at, n)
+cdef inline void set_ip_by_version(
+        LinkInfo* info, const uint8_t* p, uint32_t offset, uint32_t n) noexcept nogil:
+    """Record that IP starts at `offset` if its first nibble is 4 or 6; the link layer does not say."""
+    if offset < n and (p[offset] >> 4 == 4 or p[offset] >> 4 == 6):
+        set_ip(info, offset, n)

@@ -17,23 +17,23 @@ cdef enum:
     NO_INNER = 0xffff  # same as INFO_NO_IP
 
 
-cdef inline void walk_frame(const uint8_t* p, uint32_t n, uint32_t at, LinkInfo* info) noexcept nogil:
-    """Find the IP header of the Ethernet frame that starts at `at`."""
-    cdef uint32_t found
-    walk_ethernet(p + at, n - at, info)
+cdef inline void walk_frame(const uint8_t* p, uint32_t n, uint32_t offset, LinkInfo* info) noexcept nogil:
+    """Find the IP header of the Ethernet frame that starts at `offset`."""
+    cdef uint32_t ip_offset
+    walk_ethernet(p + offset, n - offset, info)
     if info.ip_offset != INFO_NO_IP:
-        found = info.ip_offset + at
+        ip_offset = info.ip_offset + offset
         info.ip_offset = INFO_NO_IP
-        set_ip(info, found, n)
+        set_ip(info, ip_offset, n)
 
 
-cdef inline void walk_named(
-        const uint8_t* p, uint32_t n, uint32_t at, uint32_t ethertype, LinkInfo* info) noexcept nogil:
+cdef inline void walk_payload(
+        const uint8_t* p, uint32_t n, uint32_t offset, uint32_t ethertype, LinkInfo* info) noexcept nogil:
     """Find the IP header after a tunnel header that has an EtherType."""
     if ethertype == gre.ETHERTYPE_BRIDGED:
-        walk_frame(p, n, at, info)
+        walk_frame(p, n, offset, info)
     else:
-        walk_ethertype(p, n, at, ethertype, info)
+        walk_ethertype(p, n, offset, ethertype, info)
 
 
 cdef inline void walk_udp_tunnel(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
@@ -48,7 +48,7 @@ cdef inline void walk_udp_tunnel(const uint8_t* p, uint32_t n, LinkInfo* info) n
     elif port == geneve.PORT:
         header = geneve.check(p + udp.LEN, n - udp.LEN)
         if header:
-            walk_named(p, n, udp.LEN + header, geneve.ethertype(p + udp.LEN), info)
+            walk_payload(p, n, udp.LEN + header, geneve.ethertype(p + udp.LEN), info)
     elif port == gtpu.PORT:
         header = gtpu.check(p + udp.LEN, n - udp.LEN)
         if header:
@@ -65,7 +65,7 @@ cdef inline uint32_t inner_ip(uint32_t protocol, const uint8_t* p, uint32_t n) n
     elif protocol == gre.GRE:
         header = gre.check(p, n)
         if header:
-            walk_named(p, n, header, gre.ethertype(p), &info)
+            walk_payload(p, n, header, gre.ethertype(p), &info)
     elif protocol == IPV4_IN_IP or protocol == IPV6_IN_IP:
         set_ip_by_version(&info, p, 0, n)
     return info.ip_offset

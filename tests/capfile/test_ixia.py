@@ -23,7 +23,7 @@ def ixia_file(magic, big_endian):
 
 @flavours
 @byte_orders
-def test_packets(magic, big_endian):
+def test_packets_are_delivered_in_both_byte_orders(magic, big_endian):
     facts, error = outcome_of(ixia_file(magic, big_endian))
     assert error is None
     assert facts == [(packet.time // 1000 * 1000, len(packet.data), packet.data) for packet in PACKETS]

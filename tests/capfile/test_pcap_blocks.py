@@ -21,7 +21,7 @@ HUGE = "max_caplen.pcap.gz"  # with a packet of 262144 bytes
         for step in (1, 2, 3, 5, 7, 4096)
     ],
 )
-def test_reads_of_any_size(sample_of, name, step, drain):
+def test_reads_of_any_size_give_the_same_packets(sample_of, name, step, drain):
     """The samples are read uncompressed."""
     good = sample_of(name)
     with PcapSource(Trickle(good.data, step)) as source:
@@ -32,7 +32,7 @@ def test_reads_of_any_size(sample_of, name, step, drain):
 
 
 @pytest.mark.parametrize("block_size", [64, 65, 100, 333, 1000, 1514 + 16, 4096, 1 << 16])
-def test_blocks_of_any_size(good, block_size, drain):
+def test_blocks_of_any_size_give_the_same_packets(good, block_size, drain):
     whole = read(good.path)
     with PcapSource(good.path, block_size=block_size) as source:
         drained = drain(source)
@@ -42,7 +42,7 @@ def test_blocks_of_any_size(good, block_size, drain):
 
 
 @pytest.mark.parametrize(("step", "block_size"), [(1, 64), (3, 65), (7, 100), (63, 64), (64, 64), (65, 4096)])
-def test_reads_and_blocks_of_any_size(sample_of, step, block_size, drain):
+def test_reads_and_blocks_of_any_size_give_the_same_packets(sample_of, step, block_size, drain):
     sample = sample_of("mixed_modified.pcap")
     with PcapSource(Trickle(sample.data, step), block_size=block_size) as source:
         assert drain(source).facts == sample.facts

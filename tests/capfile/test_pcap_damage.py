@@ -34,7 +34,7 @@ def test_cut_in_the_file_header_raises(sample_of, name, cut):
 @pytest.mark.parametrize(
     "name", [name for name in GOOD if not name.startswith("mixed") or name.endswith(".pcap")]
 )
-def test_cut_near_every_record(sample_of, name):
+def test_packets_before_a_cut_near_every_record_are_delivered(sample_of, name):
     """Delivers all packets before the cut, then raises with the offset of the cut record, if one was cut.
 
     Of files with many records, near some sixty of them; the decoder's test cuts every record.
@@ -59,7 +59,7 @@ def test_cut_near_every_record(sample_of, name):
 
 
 @pytest.mark.parametrize("block_size", [64, 65, 100])
-def test_cut_at_every_byte_in_small_blocks(sample_of, block_size):
+def test_small_blocks_deliver_the_packets_before_a_cut_at_every_byte(sample_of, block_size):
     sample = sample_of("null_be.pcap")
     for cut in range(24, len(sample.data)):
         whole = bisect.bisect_right(sample.starts, cut) - 1
@@ -98,7 +98,7 @@ def test_all_broken_samples_are_listed():
 
 @pytest.mark.parametrize("block_size", [64, 1 << 20])
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_samples(data_path, sample_of, name, block_size, drain):
+def test_broken_samples_raise_after_their_valid_packets(data_path, sample_of, name, block_size, drain):
     path = data_path / "bad" / name
     count, kind, offset = BROKEN[name]
     try:

@@ -36,7 +36,7 @@ def test_decodes_every_record(good):
     assert decoder.fault is None
 
 
-def test_header_fields(good):
+def test_decoder_has_the_fields_of_the_file_header(good):
     decoder = PcapDecoder(good.data[:24])
     assert decoder.linktype == good.linktype & 0xFFFF
     assert decoder.snaplen == good.snaplen
@@ -93,7 +93,7 @@ def test_empty_data_decodes_nothing():
 
 @pytest.mark.parametrize("magic", [MICRO, NANO, MODIFIED])
 @pytest.mark.parametrize("big_endian", [False, True])
-def test_needed_bytes_at_every_cut(magic, big_endian):
+def test_needed_bytes_are_reported_at_every_cut(magic, big_endian):
     packets = simple()
     data = pcap_file(packets, magic=magic, big_endian=big_endian)
     header = 24 if magic == MODIFIED else 16
@@ -110,7 +110,7 @@ def test_needed_bytes_at_every_cut(magic, big_endian):
 @pytest.mark.parametrize(
     "name", [name for name in GOOD if not name.startswith("mixed") or name.endswith(".pcap")]
 )
-def test_cut_at_every_byte(sample_of, name):
+def test_records_before_a_cut_at_every_byte_are_decoded(sample_of, name):
     """Decodes the two whole records before the cut, and stops where the cut record starts.
 
     A file with a huge packet is cut at the bytes near the ends of its records.

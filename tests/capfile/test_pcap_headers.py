@@ -146,7 +146,7 @@ def test_versions_below_2_raise(version, big_endian):
 
 
 @pytest.mark.parametrize("linktype", [1, 101, 147])
-def test_longest_packet(linktype, drain):
+def test_longest_packet_is_delivered_and_a_longer_one_raises(linktype, drain):
     data = (
         pcap_header(linktype=linktype)
         + pcap_record(bytes(LONGEST))
@@ -162,7 +162,7 @@ def test_longest_packet(linktype, drain):
     assert drained.error.packet_index == 2
 
 
-def test_longest_dbus_packet(drain):
+def test_longest_dbus_packet_is_delivered_and_a_longer_one_raises(drain):
     data = (
         pcap_header(linktype=DBUS)
         + pcap_record(bytes(LONGEST + 1))

@@ -22,7 +22,7 @@ TWINS = [
 ]
 
 
-def test_records_and_payloads(good):
+def test_records_and_payloads_are_those_of_the_sample(good):
     batch = read(good.path)
     with PcapSource(good.path) as source:
         first = source.next_batch() if good.rows else None
@@ -49,12 +49,12 @@ def cooked_type(linktype, data):
     return PacketType.UNKNOWN
 
 
-def test_packet_types(good):
+def test_packet_types_are_those_of_the_cooked_header(good):
     batch = read(good.path)
     assert batch["pkt_type"].tolist() == [cooked_type(good.linktype, row.data) for row in good.rows]
 
 
-def test_packet_types_of_both_cooked_headers(sample_of):
+def test_cooked_samples_have_every_packet_type(sample_of):
     for name in ("sll.pcap", "sll2.pcap"):
         types = set(read(sample_of(name).path)["pkt_type"].tolist())
         assert types == {0, 1, 2, 3, 4}
@@ -71,7 +71,7 @@ def outermost_tag(linktype, data):
     )
 
 
-def test_vlan_columns_and_flags(good):
+def test_vlan_columns_and_flags_describe_the_outermost_tag(good):
     batch = read(good.path)
     tags = [outermost_tag(good.linktype, row.data) for row in good.rows]
     assert list(zip(batch["vlan_tpid"].tolist(), batch["vlan_tci"].tolist(), strict=True)) == [
@@ -90,7 +90,7 @@ def test_vlan_samples_have_tags(sample_of):
         assert np.count_nonzero(flags & RecordFlag.VLAN) == tagged, name
 
 
-def test_source_properties_of_the_file_header(good):
+def test_source_has_the_properties_of_the_file_header(good):
     with PcapSource(good.path) as source:
         assert source.name == str(good.path)
         assert source.snaplen == good.snaplen
@@ -109,7 +109,7 @@ def test_source_properties_of_the_file_header(good):
     ("linktype", "name"),
     [(0, "NULL"), (1, "ETHERNET"), (12, "RAW"), (113, "LINUX_SLL"), (276, "LINUX_SLL2"), (147, "147")],
 )
-def test_link_type_names(linktype, name):
+def test_links_have_the_name_of_their_type(linktype, name):
     with PcapSource(io.BytesIO(pcap_header(linktype=linktype))) as source:
         assert source.link.type_name == name
 

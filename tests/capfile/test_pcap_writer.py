@@ -34,12 +34,12 @@ def small():
     return small_batch()
 
 
-def test_bytes_of_an_empty_file():
+def test_file_without_packets_is_a_file_header():
     assert written(PcapWriter) == PCAP_HEADER
     assert written(PcapWriter, batch_of([])) == PCAP_HEADER
 
 
-def test_bytes_of_packets(small):
+def test_packets_are_written_as_these_bytes(small):
     assert written(PcapWriter, small) == SMALL_FILE
 
 
@@ -69,7 +69,7 @@ def test_accepts_paths_of_any_type(kind, tmp_path, small):
     assert path.read_bytes() == SMALL_FILE
 
 
-def test_samples_come_back(good, tmp_path):
+def test_samples_are_read_back_unchanged(good, tmp_path):
     path = tmp_path / "out.pcap"
     with PcapSource(good.path) as source, PcapWriter(path, source.link.type) as writer:
         for batch in source.batches():
@@ -90,7 +90,7 @@ def test_samples_packet_by_packet_give_the_same_bytes(good):
     assert file.getvalue() == written(PcapWriter, read(good.path), link_type=good.linktype & 0xFFFF)
 
 
-def test_selected_rows(data_path):
+def test_selected_rows_are_written_in_their_order(data_path):
     batch = read(data_path / "mixed.pcap")
     odd = np.arange(len(batch)) % 2 == 1
     for rows in (odd, slice(None, None, -1), [3, 3, 0], slice(0, 0)):
@@ -99,7 +99,7 @@ def test_selected_rows(data_path):
         assert payloads_of(again) == payloads_of(batch[rows])
 
 
-def test_packets_of_batches_copies_and_payloads(small):
+def test_views_copies_and_built_packets_are_written(small):
     file = io.BytesIO()
     with PcapWriter(file) as writer:
         writer.write_packet(small[0])
@@ -138,7 +138,7 @@ def test_batch_can_be_released_after_writing(small):
 # ---- buffering
 
 
-def test_batches_larger_than_the_buffer(data_path):
+def test_batches_larger_than_the_buffer_are_written_whole(data_path):
     batch = read(data_path / "mixed.pcap")
     many = concat([batch] * (3 * BUFFER // len(batch.data) + 1))
     data = written(PcapWriter, many, many)
@@ -148,7 +148,7 @@ def test_batches_larger_than_the_buffer(data_path):
     assert payloads_of(again) == payloads_of(many) * 2
 
 
-def test_packets_at_the_end_of_the_buffer():
+def test_packets_that_just_fit_in_the_buffer_are_written_whole():
     """The last packet fills the buffer, or is a few bytes too long."""
     capacity = BUFFER - 16 - 16
     for first in range(capacity - 20, capacity + 3):
@@ -161,7 +161,7 @@ def test_packets_at_the_end_of_the_buffer():
         assert len(file.writes) == (2 if sum(map(len, payloads)) + 64 <= BUFFER else 3), f"first of {first}"
 
 
-def test_one_write_for_each_batch(small):
+def test_each_batch_is_one_write(small):
     file = Recorder()
     with PcapWriter(file) as writer:
         for _ in range(3):
@@ -169,7 +169,7 @@ def test_one_write_for_each_batch(small):
     assert [len(data) for data in file.writes] == [24] + [len(SMALL_FILE) - 24] * 3
 
 
-def test_packets_fill_the_buffer():
+def test_single_packets_are_written_when_the_buffer_is_full():
     file = Recorder()
     packet = Packet.from_payload(bytes(1000))
     with PcapWriter(file) as writer:
@@ -180,7 +180,7 @@ def test_packets_fill_the_buffer():
 
 
 @pytest.mark.parametrize("size", [BUFFER - 17, BUFFER - 16, BUFFER - 15, BUFFER, 5 * BUFFER])
-def test_packets_larger_than_the_buffer(size, small):
+def test_packets_larger_than_the_buffer_are_written_whole(size, small):
     huge = np.random.default_rng(1).bytes(size)
     batch = batch_of([b"abc", huge, b"x", huge], timestamp=range(4))
     data = written(PcapWriter, batch, small, snaplen=1 << 30)
@@ -247,7 +247,7 @@ def test_snaplen_out_of_range_raises(snaplen, tmp_path):
 
 def test_other_types_than_paths_and_binary_files_raise(tmp_path):
     for file in (None, 1, object(), []):
-        with pytest.raises(TypeError, match="a path or a binary file object is needed"):
+        with pytest.raises(TypeError, match="must be a path or a binary file object"):
             PcapWriter(file)
     with pytest.raises(TypeError):
         PcapWriter(io.StringIO())

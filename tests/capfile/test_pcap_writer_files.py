@@ -35,7 +35,7 @@ def test_file_objects_stay_open(small, tmp_path):
     assert payloads_of(read(tmp_path / "out.gz")) == SMALL
 
 
-def test_raw_and_buffered_files(small, tmp_path):
+def test_raw_and_buffered_files_are_flushed(small, tmp_path):
     for buffering in (0, 10, -1):
         with open(tmp_path / "out", "wb", buffering=buffering) as file, PcapWriter(file) as writer:
             writer.write_batch(small)
@@ -79,7 +79,7 @@ def test_descriptors_are_closed(tmp_path, small):
 # ---- pipes
 
 
-def test_pipe(background):
+def test_pipe_gets_every_packet(background):
     read_end, write_end = os.pipe()
     batch = batch_of([bytes(1000)] * 3000, timestamp=0)
 
@@ -94,7 +94,7 @@ def test_pipe(background):
     assert data == PCAP_HEADER + record_of(0, bytes(1000)) * 3000
 
 
-def test_fifo_by_name(tmp_path, background):
+def test_fifo_is_written_by_its_name(tmp_path, background):
     os.mkfifo(tmp_path / "fifo")
     batch = batch_of([bytes(1000)] * 3000, timestamp=0)
 
@@ -208,7 +208,7 @@ os.write(1, b"end")
 
 
 @pytest.mark.parametrize("mode", ["blocking", "nonblocking"])
-def test_writing_to_stdout(mode, data_path):
+def test_stdout_is_written_and_stays_open(mode, data_path):
     path = data_path / "mixed_ns.pcap"
     done = subprocess.run(
         [sys.executable, "-P", "-c", TO_STDOUT, str(path), mode], capture_output=True, timeout=60, check=False

@@ -1,4 +1,4 @@
-"""What PcapWriter writes, as tshark and tcpdump read it."""
+"""Files of PcapWriter, read by tshark and tcpdump."""
 
 from __future__ import annotations
 

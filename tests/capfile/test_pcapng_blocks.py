@@ -16,7 +16,7 @@ from support.files import Trickle
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 7, 4096])
 @pytest.mark.parametrize("name", PCAPNG_FILES)
-def test_reads_of_any_size(name, step, drain):
+def test_reads_of_any_size_give_the_same_packets(name, step, drain):
     expected, records = outcome_of(PCAPNG_FILES[name]), read(io.BytesIO(PCAPNG_FILES[name])).records
     with PcapSource(Trickle(PCAPNG_FILES[name], step)) as source:
         drained = drain(source)
@@ -26,7 +26,7 @@ def test_reads_of_any_size(name, step, drain):
 
 @pytest.mark.parametrize("block_size", [64, 65, 100, 333, 1000, 4096])
 @pytest.mark.parametrize("name", PCAPNG_FILES)
-def test_blocks_of_any_size(name, block_size, drain):
+def test_blocks_of_any_size_give_the_same_packets(name, block_size, drain):
     """Kept batches do not change, and the links of each batch start with those of the one before."""
     whole = read(io.BytesIO(PCAPNG_FILES[name]))
     with source_of(PCAPNG_FILES[name], block_size=block_size) as source:
@@ -39,7 +39,7 @@ def test_blocks_of_any_size(name, block_size, drain):
         assert slimcap.concat(batches).links == batches[-1].links
 
 
-def test_block_larger_than_the_read_buffer(drain):
+def test_block_larger_than_the_read_buffer_is_read(drain):
     big = NG.unknown(3_000_000)
     data = BEGIN + NG.packet(FRAME) + big + NG.packet(bytes(LONGEST)) + NG.packet(FRAME)
     for block_size in (64, 1 << 20):

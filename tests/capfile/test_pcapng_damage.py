@@ -124,7 +124,7 @@ REFUSED = {
     "an interface out of range": (NG.packet(FRAME, interface=1), "interface 1, where the section has 1"),
     "an interface far out of range": (NG.packet(FRAME, interface=0xFFFFFFFF), "interface 4294967295"),
     "an obsolete packet's interface": (NG.old_packet(FRAME, 0, 9), "interface 9"),
-    "a block's length that is no multiple of 4": (NG.block(99, b"", length=21), "a block of 21 bytes"),
+    "a block's length that is not a multiple of 4": (NG.block(99, b"", length=21), "a block of 21 bytes"),
     "a block that is too short": (NG.block(99, b"", length=8), "a block of 8 bytes"),
     "a block of no length": (NG.block(99, b"", length=0), "a block of 0 bytes"),
     "a block that is too long": (
@@ -212,7 +212,7 @@ def check_cuts(name, cuts, block_size):
 
 @pytest.mark.parametrize("block_size", [64, 1 << 16])
 @pytest.mark.parametrize("name", PCAPNG_FILES)
-def test_cut_near_every_block(name, block_size):
+def test_packets_before_a_cut_near_every_block_are_delivered(name, block_size):
     """Of files with many blocks, near some of them; the decoder's test cuts every block."""
     data = PCAPNG_FILES[name]
     edges = [offset for block in blocks_of(data) for offset in (block.start, block.start + 8, block.end)]
@@ -223,7 +223,7 @@ def test_cut_near_every_block(name, block_size):
 
 
 @pytest.mark.parametrize("name", ["simple.pcapng", "sections.pcapng", "empty.pcapng"])
-def test_cut_at_every_byte_in_small_blocks(name):
+def test_small_blocks_deliver_the_packets_before_a_cut_at_every_byte(name):
     assert PCAPNG_FILES[name]
     check_cuts(name, range(len(PCAPNG_FILES[name])), 64)
 

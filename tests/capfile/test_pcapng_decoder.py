@@ -39,7 +39,7 @@ def test_decoding_into_no_rows_reads_up_to_a_packet():
     assert [link.name for link in decoder.links] == ["x"]
 
 
-def test_needed_bytes_at_every_cut_of_a_section_header():
+def test_needed_bytes_are_reported_at_every_cut_of_a_section_header():
     data = NG.section()
     for cut in range(len(data)):
         decoder = PcapngDecoder()
@@ -49,7 +49,7 @@ def test_needed_bytes_at_every_cut_of_a_section_header():
 
 
 @pytest.mark.parametrize("name", PCAPNG_FILES)
-def test_cut_at_every_byte(name):
+def test_packets_before_a_cut_at_every_byte_are_decoded(name):
     """Decodes the packets of the whole blocks before the cut, and stops where the cut block starts."""
     data, size = PCAPNG_FILES[name], RECORD_DTYPE.itemsize
     rows = np.zeros(len(data) // 16 + 1, RECORD_DTYPE)

@@ -45,7 +45,7 @@ def test_comments_follow_the_packets_that_match_a_filter():
 
 
 @pytest.mark.parametrize("block_size", [64, 1 << 20])
-def test_filter_that_does_not_compile_for_a_later_interface(block_size):
+def test_filter_raises_at_the_first_packet_of_an_interface_it_does_not_compile_for(block_size):
     """Raises at the first packet of that interface; an interface without packets does not matter."""
     late = NG.interface(linktype=147) + 2 * NG.packet(FRAME)
     with source_of(BEGIN + 3 * NG.packet(FRAME) + late, filter="ip", block_size=block_size) as source:

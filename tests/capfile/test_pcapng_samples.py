@@ -1,4 +1,4 @@
-"""pcapng samples: the same packets as in their classic twins, and what the files say of them."""
+"""pcapng samples: the same packets as in their classic twins, and their metadata."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_ip_offsets_depend_on_the_link_type_of_each_packet(data_path):
     assert (batch["flags"] & RecordFlag.VLAN != 0).tolist() == tagged.tolist()
 
 
-def test_source_properties_of_the_section(data_path):
+def test_source_has_the_properties_of_the_section(data_path):
     with PcapSource(data_path / "mixed_be.pcapng") as source:
         assert (source.version, source.byte_order, source.resolution) == ((1, 0), "big", 1000)
         assert source.snaplen == 262144
@@ -106,7 +106,7 @@ FLAGS = [
 
 
 @pytest.mark.parametrize("big_endian", [False, True])
-def test_packet_types_from_flags(big_endian):
+def test_flags_give_the_packet_type(big_endian):
     ng = Ng(big_endian=big_endian)
     data = ng.section() + ng.interface()
     for flags, _ in FLAGS:
@@ -125,7 +125,7 @@ def test_flags_without_a_direction_keep_the_type_of_a_cooked_header():
 
 
 @pytest.mark.parametrize("big_endian", [False, True])
-def test_drop_counters(big_endian):
+def test_drop_counters_report_the_larger_of_packets_and_statistics(big_endian):
     """Counts in packets add up, counts in statistics are totals; the larger of the two is reported."""
     ng = Ng(big_endian=big_endian)
     data = ng.section() + ng.interface() + ng.interface() + ng.packet(FRAME, options=[ng.count(4, 5)])
@@ -162,7 +162,7 @@ def test_comments_belong_to_their_batch():
     assert found == {number: f"number {number}" for number in range(0, 100, 3)}
 
 
-def test_comments_of_any_bytes():
+def test_comments_are_decoded_from_any_bytes():
     data = BEGIN + NG.packet(FRAME, options=[(1, b"\xff\xfe nul\0"), (1, b""), (1, b"x" * 65535)])
     with source_of(data) as source:
         assert source.next_batch().comments == {0: "\ufffd\ufffd nul\n\n" + "x" * 65535}
@@ -171,7 +171,7 @@ def test_comments_of_any_bytes():
 # ---- lengths
 
 
-def test_longest_dbus_packet(drain):
+def test_longest_dbus_packet_is_delivered(drain):
     data = (
         NG.section()
         + NG.interface(231)

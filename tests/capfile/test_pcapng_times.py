@@ -14,7 +14,7 @@ from support.builders.pcapng_captures import RESOLUTIONS
 from support.capfiles import BEGIN, FRAME, NG, blocks_of, outcome_of, source_of
 
 
-def test_ticks_of_every_resolution(data_path):
+def test_interfaces_report_the_ticks_of_every_resolution(data_path):
     with PcapSource(data_path / "resolutions.pcapng") as source:
         concat(source.batches())
         ticks = [interface.ticks_per_second for interface in source.interfaces]
@@ -26,7 +26,7 @@ def test_ticks_of_every_resolution(data_path):
     ("resolution", "tick"),
     [(0, 10**9), (3, 10**6), (6, 1000), (9, 1), (12, 1), (0x80, 10**9), (0x81, 5 * 10**8)],
 )
-def test_resolution_in_nanoseconds(resolution, tick):
+def test_source_reports_the_resolution_in_nanoseconds(resolution, tick):
     with source_of(NG.section() + NG.interface(resolution=resolution)) as source:
         assert source.resolution == tick
 

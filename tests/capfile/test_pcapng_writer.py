@@ -24,8 +24,8 @@ def links_of(batch):
     return [links[number] for number in batch["interface"].tolist()]
 
 
-def test_samples_come_back(data_path, tmp_path):
-    """What is written and read again is the same, and written again it is the same bytes."""
+def test_samples_are_read_back_unchanged(data_path, tmp_path):
+    """Packets that are written and read are the same, and written again they are the same bytes."""
     names = [*data_path.glob("*.pcap"), *data_path.glob("*.pcapng"), *data_path.glob("*.pcap.gz")]
     assert len(names) > 30
     for name in names:
@@ -43,7 +43,7 @@ def test_file_name_is_not_written_as_interface_name(data_path):
     assert (one.named, one.name, one.description) == (False, "<BytesIO>", "")
 
 
-def test_packet_types():
+def test_packet_types_are_kept():
     types = [0, 1, 2, 3, 4, 5, 6, 7, 254, 255]
     batch = linked([bytes(n) for n in range(10)], pkt_type=types)
     assert read_back(written(PcapNgWriter, batch))["pkt_type"].tolist() == [
@@ -73,7 +73,7 @@ def test_cooked_packets_have_no_flags_unless_their_type_differs(data_path):
         assert set(other["pkt_type"].tolist()) == {3}
 
 
-def test_times():
+def test_times_up_to_the_maximum_are_kept():
     times = [0, 1, 2**32, 2**63 - 1]
     assert (
         read_back(written(PcapNgWriter, linked([b"x"] * 4, timestamp=times)))["timestamp"].tolist() == times
@@ -125,7 +125,7 @@ def test_stripped_vlan_tags_are_restored():
 # ---- buffering
 
 
-def test_batches_larger_than_the_buffer(data_path):
+def test_batches_larger_than_the_buffer_are_written_whole(data_path):
     batch = read(data_path / "mixed.pcap")
     many = concat([batch] * (3_000_000 // len(batch.data) + 1))
     after = read_back(written(PcapNgWriter, many, many))
@@ -134,7 +134,7 @@ def test_batches_larger_than_the_buffer(data_path):
 
 
 @pytest.mark.parametrize("size", [(1 << 20) - 40, 1 << 20, 5 << 20])
-def test_packets_larger_than_the_buffer(size):
+def test_packets_larger_than_the_buffer_are_written_whole(size):
     payloads = [b"abc", bytes(size), b"x", np.random.default_rng(1).bytes(size)]
     file = io.BytesIO()
     with PcapNgWriter(file, snaplen=1 << 30) as writer:
@@ -177,7 +177,7 @@ def test_failed_write_is_completed_later():
             failed = writer.packets_written
             assert failed in (6, 12)
         else:
-            pytest.fail("there was room")
+            pytest.fail("the file was not full")
         file.limit = 1 << 30
         if failed == 6:
             writer.write_batch(batch)

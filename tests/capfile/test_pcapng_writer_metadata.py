@@ -44,7 +44,7 @@ def test_equal_links_are_one_interface():
     assert read_back(file.getvalue())["interface"].tolist() == [0, 0, 1, 0]
 
 
-def test_packets_without_a_link():
+def test_packets_without_a_link_share_an_interface_without_a_name():
     for links, interface in (((), 0), ((ETHERNET,), 9), ((), 65535)):
         batch = linked([b"x"] * 3, links, interface=interface)
         file = io.BytesIO()
@@ -57,7 +57,7 @@ def test_packets_without_a_link():
         assert payloads_of(after) == [b"x"] * 6
 
 
-def test_added_interfaces():
+def test_added_interfaces_are_numbered_in_order():
     file = io.BytesIO()
     with PcapNgWriter(file) as writer:
         assert writer.add_interface(TUNNEL, comment="lines\nof text", filter="tcp port 80") == 0
@@ -77,7 +77,7 @@ def test_added_interfaces():
     assert (source.interfaces[0].comment, source.interfaces[0].filter) == ("lines\nof text", "tcp port 80")
 
 
-def test_interface_options(tmp_path):
+def test_interface_options_are_read_back(tmp_path):
     path = tmp_path / "out.pcapng"
     info = {"snaplen": 96, "comment": "a\nb", "filter": "udp", "hardware": "a card", "os": "Linux"}
     with PcapNgWriter(path) as writer:
@@ -99,7 +99,7 @@ def test_interface_options(tmp_path):
 # ---- section and statistics
 
 
-def test_section_options():
+def test_section_options_are_read_back():
     options = {"comment": "one\ntwo", "hardware": "a machine", "os": "Linux", "application": "a test"}
     with PcapSource(io.BytesIO(written(PcapNgWriter, linked(PAYLOADS), **options))) as source:
         source.next_batch()
@@ -110,7 +110,7 @@ def test_section_options():
         assert source.sections[0].comment == ""
 
 
-def test_statistics():
+def test_statistics_are_read_back():
     file = io.BytesIO()
     with PcapNgWriter(file) as writer:
         writer.write_batch(linked(PAYLOADS))
@@ -130,7 +130,7 @@ def test_statistics():
     assert (info.start, info.end) == (1, 2**40)
 
 
-def test_time_of_statistics():
+def test_statistics_have_the_given_or_the_current_time():
     def block_of(**times):
         file = io.BytesIO()
         with PcapNgWriter(file) as writer:
@@ -158,7 +158,7 @@ def comments_of(path):
         return numbered_comments(source)
 
 
-def test_comments(tmp_path):
+def test_comments_are_read_back(tmp_path):
     path = tmp_path / "out.pcapng"
     texts = {0: "on nothing", 3: "two\nlines", 5: "größer"}
     with PcapNgWriter(path) as writer:
@@ -193,7 +193,7 @@ SIZES = {  # of the lines
 
 
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
-def test_comments_that_take_several_options(sizes, tmp_path):
+def test_comments_longer_than_an_option_are_split_at_lines(sizes, tmp_path):
     path = tmp_path / "out.pcapng"
     text = "\n".join("x" * size for size in sizes)
     with PcapNgWriter(path, comment=text) as writer:

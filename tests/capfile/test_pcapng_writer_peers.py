@@ -1,4 +1,4 @@
-"""What PcapNgWriter writes, as tshark, tcpdump, editcap and capinfos read it."""
+"""Files of PcapNgWriter, read by tshark, tcpdump, editcap and capinfos."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_tshark_reads_comments_in_several_options(tmp_path, need_tool):
     run_peer(need_tool("tshark"), "-r", path, reads=[path])
 
 
-def test_editcap_and_capinfos_read_it(data_path, tmp_path, need_tool):
+def test_editcap_and_capinfos_read_the_file(data_path, tmp_path, need_tool):
     path = tmp_path / "out.pcapng"
     with PcapNgWriter(path, comment="all of it") as writer:
         writer.write_batch(read(data_path / "interfaces.pcapng"))

@@ -54,10 +54,10 @@ def test_read_to_writes_the_packets_of_sound_files(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--to", "x.txt"], "ends in none of"),
+        (["--to", "x.txt"], "must end in one of"),
         (["--to", "x.csv", "--columns", "a,b"], "column 'a'"),
-        (["--to", "x.csv", "--columns", "flags,flags"], "given twice"),
-        (["--to", "x.csv", "--columns", "src,flags,src"], "given twice: src"),
+        (["--to", "x.csv", "--columns", "flags,flags"], "duplicate columns"),
+        (["--to", "x.csv", "--columns", "src,flags,src"], "duplicate columns: src"),
         (["--columns", "flags"], "use --to"),
         (["--to", "x.csv", "--json"], "no --summary or --json"),
         (["--to", "x.csv", "--summary"], "no --summary or --json"),

@@ -38,7 +38,7 @@ def test_building_twice_makes_the_same_bytes():
     assert make_samples.SAMPLES["mixed.pcap"]() == make_samples.SAMPLES["mixed.pcap"]()
 
 
-def test_no_other_captures_are_shipped(data_path):
+def test_data_folder_holds_the_built_samples_only(data_path):
     shipped = {str(path.relative_to(data_path)) for path in data_path.rglob("*.pcap*")}
     assert shipped == set(ALL)
 

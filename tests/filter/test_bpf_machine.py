@@ -118,7 +118,7 @@ def test_shift_by_a_register_follows_libpcap_or_the_kernel(
 
 @pytest.mark.parametrize("size", [bpf.W, bpf.H, bpf.B])
 @pytest.mark.parametrize("x", [0, 1, 2**31, 2**32 - 1])
-def test_loads_around_the_end_of_the_packet_and_around_2_to_the_32(
+def test_loads_around_the_end_and_around_2_to_the_32_agree_with_libpcap_and_kernel(
     size: int, x: int, kernel: KernelMachine
 ) -> None:
     for length in range(6):
@@ -138,9 +138,7 @@ def test_loads_around_the_end_of_the_packet_and_around_2_to_the_32(
 
 @pytest.mark.parametrize(("size", "bytes_"), [(bpf.W, 4), (bpf.H, 2), (bpf.B, 1)])
 @pytest.mark.parametrize("x", [None, 0, 3])
-def test_loads_relative_to_the_network_header_and_to_the_link_header(
-    size: int, bytes_: int, x: int | None
-) -> None:
+def test_loads_relative_to_the_headers_read_the_packet(size: int, bytes_: int, x: int | None) -> None:
     for base, start in ((NET_OFFSET, 14), (LINK_OFFSET, 0)):
         for k in range(70):
             at = start + k + (x or 0)
@@ -178,7 +176,7 @@ def test_network_header_beyond_the_packet_is_not_read() -> None:
         (60, {"vlan_tpid": 0x88A8}, 0),
     ],
 )
-def test_ancillary_loads(offset: int, meta: dict[str, int], wanted: int) -> None:
+def test_ancillary_loads_return_the_metadata(offset: int, meta: dict[str, int], wanted: int) -> None:
     for size in (bpf.W, bpf.H, bpf.B):
         machine = Machine(load(size, ANCILLARY + offset))
         assert machine.run(BYTES, **meta) == wanted
@@ -186,7 +184,7 @@ def test_ancillary_loads(offset: int, meta: dict[str, int], wanted: int) -> None
         assert machine.run(BYTES) == 0
 
 
-def test_alu_xor_x() -> None:
+def test_alu_xor_x_returns_a_xor_x() -> None:
     program = (
         (bpf.LD | bpf.IMM, 0, 0, 0xF0F0),
         (bpf.LDX | bpf.IMM, 0, 0, 0xFF00),
@@ -197,8 +195,8 @@ def test_alu_xor_x() -> None:
 
 
 @pytest.mark.parametrize("offset", [12, 16, 52, 56])
-def test_loads_that_only_the_kernel_can_answer_are_refused(offset: int) -> None:
-    with pytest.raises(FilterError, match=r"^instruction 0: loads .*, which only the kernel can answer"):
+def test_loads_of_metadata_that_only_the_kernel_has_are_refused(offset: int) -> None:
+    with pytest.raises(FilterError, match=r"^instruction 0: loads .*, which only the kernel has"):
         Machine(ancillary(offset))
 
 
@@ -240,7 +238,7 @@ def test_loop_may_run_once_for_each_byte(turns: int) -> None:
 
 
 def test_kernel_refuses_backward_jumps(kernel: KernelMachine) -> None:
-    with pytest.raises(FilterError, match=r"instruction 1 .*jumps past the end"):
+    with pytest.raises(FilterError, match=r"instruction 1 .*jump past the end of the program"):
         bpf.check(FOR_EVER)
     with pytest.raises(OSError, match="Invalid argument"):
         attach(kernel.socket, FOR_EVER)
@@ -250,13 +248,15 @@ def test_backward_jumps_stay_in_the_program_and_after_stores() -> None:
     for distance in (2, 1):
         Machine((*COUNT, back(distance), (bpf.RET | bpf.A, 0, 0, 0)))
     for distance in (3, 2**31 + 1, 2**32 - 1):
-        with pytest.raises(FilterError, match=r"instruction 1 .*jumps past the end"):
+        with pytest.raises(FilterError, match=r"instruction 1 .*jump past the end of the program"):
             Machine((*COUNT, back(distance), (bpf.RET | bpf.A, 0, 0, 0)))
     end = (bpf.RET | bpf.A, 0, 0, 0)
     store, loaded = (bpf.ST, 0, 0, 3), (bpf.LD | bpf.MEM, 0, 0, 3)
     over = (bpf.JMP | bpf.JEQ | bpf.K, 2, 0, 0)
     Machine((store, loaded, (bpf.JMP | bpf.JEQ | bpf.K, 1, 0, 0), back(3), end))
-    with pytest.raises(FilterError, match=r"instruction 4 .*jumps back to where there was more"):
+    with pytest.raises(
+        FilterError, match=r"instruction 4 .*backward jump to a loop that loads scratch memory"
+    ):
         Machine((over, store, loaded, end, back(3), end))
 
 
@@ -272,14 +272,14 @@ def test_length_on_the_wire_is_loaded() -> None:
     machine = Machine(((bpf.LD | bpf.LEN, 0, 0, 0), (bpf.RET | bpf.A, 0, 0, 0)))
     assert machine.run(BYTES) == 60
     assert machine.run(BYTES, 2**32 - 1) == 2**32 - 1
-    with pytest.raises(ValueError, match="60 were captured"):
+    with pytest.raises(ValueError, match="at least 60, the number of bytes captured"):
         machine.run(BYTES, 59)
     for impossible in (-1, 2**32):
         with pytest.raises(OverflowError):
             machine.run(BYTES, impossible)
 
 
-def test_invalid_programs_make_no_machine() -> None:
+def test_invalid_programs_are_refused() -> None:
     with pytest.raises(FilterError, match="instruction 0"):
         Machine([(bpf.ALU | bpf.DIV | bpf.K, 0, 0, 0), (bpf.RET | bpf.A, 0, 0, 0)])
     with pytest.raises(FilterError, match="1 to 4096"):

@@ -101,7 +101,7 @@ def test_compiled_expression_selects_frames() -> None:
         ("tcp port", "filter 'tcp port': .*syntax error"),
         ("ip and arp and ip6", "filter .*rejects all packets"),
         ("ip broadcast", "filter .*netmask"),
-        ("ip\0and", r"filter 'ip\\x00and': a NUL"),
+        ("ip\0and", r"filter 'ip\\x00and' contains a NUL"),
         ("host \udcff", "filter "),
         ("vlan " * 50 + "(", "filter "),
     ],

@@ -61,7 +61,7 @@ def test_expression_is_compiled_for_each_link_type(data_path: Path) -> None:
     records = np.concatenate([first.records, second.records, second.records])
     records["offset"][len(first) :] += len(first.data)
     records["interface"][len(first) :] = 1
-    records["interface"][len(first) + len(second) :] = 2  # which is none
+    records["interface"][len(first) + len(second) :] = 2  # an interface without a link
     batch = Batch(records, first.data.tobytes() + second.data.tobytes(), first.links + second.links)
     udp = batch.filter("ip and udp")
     assert len(udp) == len(first.filter("ip and udp")) + len(second.filter("ip and udp"))

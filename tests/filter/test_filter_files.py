@@ -45,7 +45,7 @@ def test_iteration_gives_the_packets_that_match(mixed: Batch, data_path: Path) -
         assert [packet.timestamp for packet in source] == wanted
 
 
-def test_match_after_more_packets_than_a_block_has_rows() -> None:
+def test_a_match_is_found_after_more_packets_than_a_block_has_rows() -> None:
     """Records of 16 bytes, of which a block holds more than rows, and one that matches."""
     empty = pcap_record(b"")
     file = pcap_header() + empty * 100_000 + pcap_record(b"x")
@@ -67,7 +67,7 @@ def test_errors_of_damaged_files_are_the_same_with_a_filter(data_path: Path) -> 
     assert errors[0][0] is TruncatedFileError
 
 
-def test_filter_on_a_sample_cut_at_every_byte(data_path: Path) -> None:
+def test_filter_does_not_change_the_end_of_a_sample_cut_at_every_byte(data_path: Path) -> None:
     data = (data_path / "ethernet_vlan.pcap").read_bytes()[:1500]
     cuts = range(24, len(data))
     assert len(cuts) > 1000

@@ -119,7 +119,7 @@ def test_ip_only_on_raw_ip_matches_both_versions(ignore_vlans: bool, samples: ty
 
 
 @pytest.mark.parametrize("link_type", [0, 9, 12, 105, 113, 147, 276])
-def test_ip_only_is_none_for_other_link_types(link_type: int) -> None:
+def test_ip_only_returns_no_program_for_other_link_types(link_type: int) -> None:
     assert ip_only(link_type) is None
 
 

@@ -1,4 +1,4 @@
-"""Sound inputs that fuzz targets mutate."""
+"""Valid inputs that fuzz targets mutate."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def check(program: list[Instruction], data: bytes) -> bool:
     assert 0 <= answer < 1 << 32
     assert machine.run(data) == answer
     assert 0 <= machine.run(data, pkt_type=0) < 1 << 32
-    # libpcap's own machine would go round for ever, if told to.
+    # libpcap's own machine would loop forever.
     if not any(jumps_back(at, instruction) for at, instruction in enumerate(program)):
         assert answer == bpf_oracles.LibpcapMachine(tuple(program)).run(data)
     return True

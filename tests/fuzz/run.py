@@ -1,4 +1,4 @@
-"""Fuzz the decoders for minutes or hours: mutate sound inputs at random until something fails.
+"""Fuzz the decoders for minutes or hours: mutate valid inputs at random until something fails.
 
     python tests/fuzz/run.py                            # all targets, 10 minutes in all
     python tests/fuzz/run.py pcap headers --minutes 60
@@ -42,7 +42,7 @@ HERE = Path(__file__).resolve().parent
 TARGETS = sorted(path.stem.removeprefix("fuzz_") for path in HERE.glob("fuzz_*.py"))
 CURRENT = struct.Struct("=QQ")  # of the file with the current input: number of inputs before it, its length
 SLICE = 60.0  # seconds that a child runs at most
-MAX_SAME = 3  # saved inputs that fail at the same place
+MAX_SAME = 3  # saved inputs that fail in the same line of code
 POLL = 0.02  # seconds
 
 

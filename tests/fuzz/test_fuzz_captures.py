@@ -59,13 +59,13 @@ def test_mutate_repeats_with_the_same_seed() -> None:
 
 @scaled(1)
 @given(st.sampled_from(SEEDS), mutations, block_sizes, snaplens)
-def test_mutated_samples(name, changes, block_size, snaplen):
+def test_mutated_samples_raise_file_errors_only(name, changes, block_size, snaplen):
     fuzz_pcap.check(changed(FILES[name], changes), block_size, snaplen)
 
 
 @scaled(1)
 @given(st.sampled_from(PCAPNG_SEEDS), mutations, block_sizes, snaplens)
-def test_mutated_pcapng_samples(name, changes, block_size, snaplen):
+def test_mutated_pcapng_samples_raise_file_errors_only(name, changes, block_size, snaplen):
     fuzz_pcap.check(changed(FILES[name], changes), block_size, snaplen)
 
 
@@ -112,13 +112,13 @@ def lying(big_endian, blocks):
 
 @scaled(0.6)
 @given(st.booleans(), some_blocks, block_sizes)
-def test_pcapng_blocks_that_lie(big_endian, blocks, block_size):
+def test_pcapng_blocks_with_wrong_lengths_raise_file_errors_only(big_endian, blocks, block_size):
     assert fuzz_pcap.check(lying(big_endian, blocks), block_size) >= 1
 
 
 @scaled(0.3)
 @given(st.booleans(), some_blocks)
-def test_pcapng_blocks_that_lie_are_converted(big_endian, blocks):
+def test_pcapng_blocks_with_wrong_lengths_are_converted(big_endian, blocks):
     assert fuzz_convert.check(lying(big_endian, blocks)) >= 1
 
 
@@ -133,7 +133,9 @@ def test_pcapng_blocks_that_lie_are_converted(big_endian, blocks):
     ),
     block_sizes,
 )
-def test_records_that_lie(magic, big_endian, version, linktype, records, block_size):
+def test_records_with_wrong_lengths_raise_file_errors_only(
+    magic, big_endian, version, linktype, records, block_size
+):
     """A valid header, then packets of any bytes with any lengths."""
     data = make_samples.pcap_header(magic=magic, big_endian=big_endian, version=version, linktype=linktype)
     for payload, cap_len, orig_len in records:
@@ -145,7 +147,7 @@ def test_records_that_lie(magic, big_endian, version, linktype, records, block_s
 
 @scaled(1)
 @given(st.sampled_from(LINK_TYPES), st.lists(st.binary(min_size=1, max_size=60), min_size=1), block_sizes)
-def test_any_bytes_in_valid_records(linktype, payloads, block_size):
+def test_valid_records_of_any_bytes_are_delivered(linktype, payloads, block_size):
     data = make_samples.pcap_file(map(make_samples.Packet, payloads), linktype=linktype)
     assert fuzz_pcap.check(data, block_size) == len(payloads)
 
@@ -164,7 +166,7 @@ LEAD = st.sampled_from([bytes.fromhex(word) for word in re.findall(r"\b(?:[0-9a-
 
 @scaled(1)
 @given(st.sampled_from(LINK_TYPES), st.lists(LEAD, min_size=1, max_size=24), st.integers(0, 200))
-def test_link_layers_in_any_order_cut_anywhere(linktype, steps, cut):
+def test_link_layers_in_any_order_cut_anywhere_are_delivered(linktype, steps, cut):
     payload = b"".join(steps)
     payload = payload[: cut % (len(payload) + 1)]
     data = make_samples.pcap_file([make_samples.Packet(payload)], linktype=linktype)
@@ -173,7 +175,7 @@ def test_link_layers_in_any_order_cut_anywhere(linktype, steps, cut):
 
 @scaled(1)
 @given(st.binary(max_size=300), block_sizes)
-def test_any_bytes(data, block_size):
+def test_any_bytes_raise_file_errors_only(data, block_size):
     fuzz_pcap.check(data, block_size)
     fuzz_pcap.check(make_samples.pcap_header() + data, block_size)
     fuzz_pcap.check(make_samples.Ng().section() + data, block_size)
@@ -190,7 +192,7 @@ def test_any_bytes(data, block_size):
 
 @scaled(0.6)
 @given(st.sampled_from(list(PACKERS)), st.sampled_from(SEEDS), mutations, mutations, block_sizes)
-def test_mutated_compressed_samples(kind, name, inside, outside, block_size):
+def test_mutated_compressed_samples_raise_file_errors_only(kind, name, inside, outside, block_size):
     """Damage the capture, and the compressed stream that holds it."""
     fuzz_pcap.check(changed(PACKERS[kind](changed(FILES[name], inside)), outside), block_size)
 
@@ -211,14 +213,14 @@ def sweep(number: int, order: str, step: int) -> None:
 
 
 @pytest.mark.parametrize("number", CLAIMS)
-def test_every_field_of_a_file_as_any_claim(number):
+def test_any_value_of_every_field_raises_file_errors_only(number):
     sweep(number, "<", 4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("number", CLAIMS)
-def test_every_four_bytes_of_a_file_as_any_claim(order, number):
+def test_any_value_of_every_four_bytes_raises_file_errors_only(order, number):
     sweep(number, order, 1)
 
 

@@ -73,7 +73,7 @@ def test_other_planted_failures_are_found_saved_and_repeated(failure: str, tmp_p
     check_planted(failure, tmp_path)
 
 
-def test_target_without_failures(tmp_path: Path) -> None:
+def test_target_without_failures_succeeds(tmp_path: Path) -> None:
     done = run("rtnetlink", "--minutes", 0.01, "--jobs", 1, "--out", tmp_path / "out")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.match(r"seed \d+; ", done.stdout)

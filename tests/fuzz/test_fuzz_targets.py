@@ -59,7 +59,7 @@ changes = st.lists(
 
 
 @every_target
-def test_mutated_inputs(target, tmp_path):
+def test_mutated_inputs_break_no_target(target, tmp_path):
     seeds, rng = target.seeds(), random.Random(profile_seed())
     assert len(seeds) > 1
     for number in range(round(TARGETS[target] * settings.default.max_examples)):
@@ -97,7 +97,7 @@ instructions = st.tuples(
 
 @scaled(1)
 @given(st.lists(instructions, max_size=20), st.binary(max_size=100))
-def test_any_instructions(program, data):
+def test_any_instructions_are_run_as_by_libpcap_or_refused(program, data):
     fuzz_bpf.check([*program, (bpf.RET | bpf.A, 0, 0, 0)], data)
 
 
@@ -105,7 +105,7 @@ def test_any_instructions(program, data):
 @given(
     st.integers(0, 1 << 32), st.lists(st.tuples(st.integers(0, 40), instructions), max_size=3), st.binary()
 )
-def test_valid_programs_with_instructions_replaced(seed, others, data):
+def test_programs_with_replaced_instructions_are_run_as_by_libpcap_or_refused(seed, others, data):
     program = list(bpf_oracles.random_program(random.Random(seed)))
     for at, instruction in others:
         program[at % len(program)] = instruction
@@ -128,13 +128,13 @@ WORDS = r"""
 @given(
     st.lists(st.sampled_from(WORDS.split()), max_size=12).map(" ".join), LINK_TYPES, st.binary(max_size=100)
 )
-def test_expressions_of_any_words(text, linktype, data):
+def test_expressions_of_any_words_are_compiled_or_refused(text, linktype, data):
     fuzz_expression.check(text, linktype, data)
 
 
 @scaled(0.5)
 @given(st.text(st.characters(exclude_characters="."), max_size=20), LINK_TYPES)
-def test_expressions_of_any_characters(text, linktype):
+def test_expressions_of_any_characters_are_compiled_or_refused(text, linktype):
     fuzz_expression.check(text, linktype, b"")
 
 
@@ -162,7 +162,7 @@ LOST = 1 << 14  # bytes before damage that the libraries of xz and bzip2 do not 
 @pytest.mark.parametrize("kind", PACKERS)
 @scaled(0.25)
 @given(changes, st.integers(1, 5000))
-def test_damaged_streams(kind, changes, step):
+def test_damaged_streams_lose_little_before_the_damage(kind, changes, step):
     data = changed(PACKED[kind], changes)
     made, error = fuzz_streams.check(data, max(step, len(data) // 300))
     sound = next(
@@ -178,7 +178,7 @@ def test_damaged_streams(kind, changes, step):
 @pytest.mark.parametrize("kind", PACKERS)
 @scaled(0.4)
 @given(st.binary(max_size=200), st.integers(0, 40), st.integers(1, 50))
-def test_noise_after_the_beginning_of_a_stream(kind, noise, size, step):
+def test_noise_after_the_start_of_a_stream_raises_stream_errors_only(kind, noise, size, step):
     fuzz_streams.check(PACKED[kind][:size] + noise, step)
 
 
@@ -209,13 +209,13 @@ PAYLOADS = [packet.data for packet in packets()]
     st.lists(st.lists(LEAD, max_size=24).map(b"".join) | st.binary(max_size=90), min_size=1, max_size=8),
     st.integers(0, 100),
 )
-def test_headers_of_any_bytes(linktype, payloads, more):
+def test_headers_of_any_bytes_stay_within_the_packet(linktype, payloads, more):
     fuzz_headers.check(payloads, linktype, more)
 
 
 @scaled(0.6)
 @given(st.sampled_from(PAYLOADS), changes, LINK_TYPES | st.just(1), st.integers(0, 100))
-def test_headers_of_damaged_packets(payload, changes, linktype, more):
+def test_headers_of_damaged_packets_stay_within_the_packet(payload, changes, linktype, more):
     fuzz_headers.check([changed(payload, changes)], linktype, more)
 
 
@@ -251,11 +251,11 @@ ring_packets = st.just(SOUND) | st.tuples(
 
 @scaled(0.6)
 @given(st.lists(ring_packets, max_size=20), changes | st.just([]), st.sampled_from([1, 101, 113, 276]))
-def test_ring_blocks_that_lie(packets, changes, linktype):
+def test_ring_blocks_with_wrong_lengths_are_walked_in_bounds(packets, changes, linktype):
     fuzz_tpacket.check(changed(ring_block(packets), changes), linktype)
 
 
-def test_a_valid_ring_block():
+def test_a_valid_ring_block_is_walked_whole():
     assert fuzz_tpacket.check(ring_block([SOUND] * 20)) == 20
 
 
@@ -271,11 +271,11 @@ attributes = st.lists(
     st.lists(st.tuples(st.sampled_from([INTERFACE, ADDRESS, b""]), attributes), max_size=3),
     changes | st.just([]),
 )
-def test_netlink_messages(messages, changes):
+def test_damaged_netlink_messages_raise_link_errors_only(messages, changes):
     fuzz_rtnetlink.check(changed(b"".join(message(*one) for one in messages), changes))
 
 
-def test_valid_netlink_messages():
+def test_valid_netlink_messages_are_parsed():
     assert fuzz_rtnetlink.check(message(INTERFACE, ATTRIBUTES)) >= 2
     assert fuzz_rtnetlink.check(message(ADDRESS, [(1, b"\1\2\3\4")])) >= 1
 

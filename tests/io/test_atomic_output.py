@@ -57,7 +57,7 @@ def test_exception_leaves_the_older_file(writer_of, batch, tmp_path):
     assert path.read_bytes() == b"older"
 
 
-def test_discard(writer_of, batch, tmp_path):
+def test_discard_leaves_no_file(writer_of, batch, tmp_path):
     before = open_descriptors()
     for options in ({"atomic": True}, {"atomic": True, "compression": "gzip"}):
         writer = writer_of(tmp_path / "out", **options)
@@ -73,7 +73,7 @@ def test_discard(writer_of, batch, tmp_path):
     assert open_descriptors() == before
 
 
-def test_discard_of_a_file_that_is_not_atomic(writer_of, batch, tmp_path):
+def test_discard_writes_buffered_packets_of_a_file_that_is_not_atomic(writer_of, batch, tmp_path):
     writer = writer_of(tmp_path / "out")
     writer.write_batch(batch)
     writer.write_packet(batch[0])

@@ -36,7 +36,7 @@ def batch(data_path):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_compression_by_the_ending(writer_of, ending, batch, tmp_path):
+def test_path_suffix_chooses_the_compression(writer_of, ending, batch, tmp_path):
     path = tmp_path / f"out.pcap{ending.upper()}"
     with writer_of(path) as writer:
         writer.write_batch(batch)
@@ -50,7 +50,7 @@ def test_compression_by_the_ending(writer_of, ending, batch, tmp_path):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_programs_decompress_it(writer_of, ending, batch, tmp_path, need_tool):
+def test_compression_programs_decompress_the_file(writer_of, ending, batch, tmp_path, need_tool):
     path = tmp_path / f"out{ending}"
     with writer_of(path) as writer:
         writer.write_batch(batch)
@@ -59,7 +59,7 @@ def test_programs_decompress_it(writer_of, ending, batch, tmp_path, need_tool):
 
 
 @pytest.mark.parametrize("kind", ["gzip", "xz", "lz4", "bzip2", pytest.param("zstd", marks=pytest.mark.slow)])
-def test_lowest_and_highest_level(writer_of, kind, batch):
+def test_lowest_and_highest_level_are_accepted(writer_of, kind, batch):
     for level in LEVELS[kind]:
         file = io.BytesIO()
         with writer_of(file, compression=kind, level=level) as writer:
@@ -72,11 +72,11 @@ def test_lowest_and_highest_level(writer_of, kind, batch):
 @pytest.mark.parametrize("kind", LEVELS)
 def test_levels_out_of_range_raise(writer_of, kind):
     for level in (LEVELS[kind][0] - 1, LEVELS[kind][1] + 1):
-        with pytest.raises(ValueError, match=f"levels of {kind} are from"):
+        with pytest.raises(ValueError, match=f"level of {kind} must be"):
             writer_of(io.BytesIO(), compression=kind, level=level)
 
 
-def test_no_compression(writer_of, batch, tmp_path):
+def test_compression_none_and_file_objects_are_written_uncompressed(writer_of, batch, tmp_path):
     path = tmp_path / "out.gz"
     with writer_of(path, compression=None) as writer:
         writer.write_batch(batch)
@@ -87,9 +87,9 @@ def test_no_compression(writer_of, batch, tmp_path):
 
 
 def test_wrong_compressions_raise(writer_of, tmp_path):
-    with pytest.raises(ValueError, match="compression is one of gzip, zstd"):
+    with pytest.raises(ValueError, match="compression must be one of gzip, zstd"):
         writer_of(tmp_path / "out", compression="zip")
-    with pytest.raises(ValueError, match="level 3 of no compression"):
+    with pytest.raises(ValueError, match="level 3 was given, but no compression"):
         writer_of(tmp_path / "out", level=3)
     assert not (tmp_path / "out").exists()
 
@@ -122,7 +122,7 @@ def test_flushed_packets_can_be_read(writer_of, kind, batch):
 
 
 @pytest.mark.parametrize("kind", LEVELS)
-def test_failing_file_objects(writer_of, kind, batch):
+def test_failing_file_objects_lose_and_repeat_nothing(writer_of, kind, batch):
     """Nothing is lost or written twice."""
     whole = io.BytesIO()
     with writer_of(whole, compression=kind) as writer:
@@ -193,7 +193,7 @@ PACKETS = st.lists(
 
 
 @given(packets=PACKETS, writer_of=st.sampled_from(WRITERS), kind=st.sampled_from([None, *LEVELS]))
-def test_any_batch_comes_back(packets, writer_of, kind):
+def test_any_batch_is_read_back_unchanged(packets, writer_of, kind):
     records = np.zeros(len(packets), RECORD_DTYPE)
     for row, (timestamp, payload, cut, pkt_type) in zip(records, packets, strict=True):
         row["timestamp"], row["pkt_type"] = timestamp, pkt_type

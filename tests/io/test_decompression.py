@@ -42,7 +42,7 @@ def test_source_tells_format_and_compression(kind, opened):
         assert (source.format, source.compression) == ("pcap", kind.name)
 
 
-def test_compression_of_a_plain_file_is_none(opened):
+def test_plain_file_has_no_compression(opened):
     with PcapSource(opened(PLAIN)) as source:
         assert (source.format, source.compression) == ("pcap", None)
 
@@ -178,7 +178,7 @@ def test_two_streams_in_small_pieces_are_read_as_one(kind, at):
 
 
 @every_kind
-def test_stream_of_every_byte(kind):
+def test_streams_of_one_byte_are_joined(kind):
     packed = [kind.pack(bytes([value])) for value in range(256)]
     data = b"".join(packed[byte] for byte in PLAIN[:300]) + kind.pack(PLAIN[300:])
     assert outcome(data) == (FACTS, None)
@@ -194,7 +194,7 @@ def test_empty_streams_are_skipped(kind, step):
 
 @every_kind
 @pytest.mark.parametrize("count", [1, 5])
-def test_nothing_but_empty_streams_is_truncated(kind, opened, count):
+def test_file_of_empty_streams_raises_truncated_file_error(kind, opened, count):
     facts, error = outcome(opened(kind.pack(b"") * count))
     assert (facts, type(error), error.offset) == ([], TruncatedFileError, 0)
     assert "empty" in error.reason

@@ -193,7 +193,7 @@ every_wrong_answer = pytest.mark.parametrize(("method", "answer", "error"), WRON
 
 
 @every_wrong_answer
-def test_wrong_answer_raises_after_the_packets_before_it_and_reading_goes_on(method, answer, error):
+def test_wrong_answer_raises_after_the_packets_before_it_and_reading_continues(method, answer, error):
     file = Scripted(method, pcap_header() + RECORD, RECORD + RECORD[:30], answer, RECORD[30:] + RECORD)
     with PcapSource(file, block_size=4096) as source:
         assert source.next_payload()[0] == FRAME
@@ -217,7 +217,7 @@ def test_wrong_answer_raises_while_opening(method, answer, error, before):
 
 
 @every_wrong_answer
-def test_wrong_answer_in_a_compressed_file_raises_and_reading_goes_on(method, answer, error):
+def test_wrong_answer_in_a_compressed_file_raises_and_reading_continues(method, answer, error):
     data = make_samples.gzip_member(pcap_header() + RECORD * 3, 0)
     file = Scripted(method, data[:200], answer, data[200:])
     with PcapSource(file) as source:

@@ -142,7 +142,7 @@ def test_close_and_unblock_wake_a_waiting_read(stalled, background, signal, erro
     source.close()
 
 
-def test_read_times_out_and_goes_on_later(stalled):
+def test_read_times_out_and_continues_later(stalled):
     path, reader = stalled(pcap_record(b"one"), pcap_record(b"two"))
     with PcapSource(path) as source:
         with pytest.raises(TimeoutError):
@@ -223,8 +223,8 @@ class Endless:
 
 def test_amount_that_is_read_ahead_is_bounded():
     reader, closed = Endless(), threading.Event()
-    most = read_ahead.MOST_AHEAD // 100_000 + 2
-    pipe = read_ahead.Ahead(reader, closed.set)
+    most = read_ahead.MAX_QUEUED // 100_000 + 2
+    pipe = read_ahead.ReadAhead(reader, closed.set)
     wait_until(lambda: reader.count >= most - 1)
     [thread] = threads()
     wait_until(lambda: is_asleep(thread))
@@ -251,5 +251,5 @@ def test_many_sources_read_ahead_at_once(big):
     assert threads() == []
 
 
-def test_read_of_a_large_compressed_file(big):
+def test_large_compressed_file_is_read_whole(big):
     assert len(read(big)) == 20_000

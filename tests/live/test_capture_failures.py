@@ -73,7 +73,7 @@ def test_deleted_interface_ends_with_a_complete_file(
     code, out, err = running.end()
     assert (code, out) == (1, b"")
     assert err.endswith(
-        totals(100) + "slimcap: right: the interface is gone: open a new source when it is there again\n"
+        totals(100) + "slimcap: right: the interface was removed: open a new source once it exists again\n"
     )
     assert payloads_in(path) == sent
 
@@ -107,7 +107,7 @@ def test_unknown_interface_fails(veth: Veth, capture: StartCapture, tmp_path: Pa
     path = tmp_path / "out.pcap"
     running = capture("-w", path, link="nowhere")
     assert running.first == (
-        "slimcap: no interface 'nowhere' in this network namespace: `ip link` lists those there are\n"
+        "slimcap: no interface 'nowhere' in this network namespace: `ip link` lists all interfaces\n"
     )
     assert running.end() == (1, b"", "")
     assert not path.exists()
@@ -126,7 +126,7 @@ def test_invalid_expression_leaves_the_file_alone(capture: StartCapture, tmp_pat
 def test_missing_privilege_is_explained(capture: StartCapture, tmp_path: Path) -> None:
     path = tmp_path / "out.pcap"
     running = capture("-w", path, preexec_fn=drop_net_raw)
-    assert running.first.startswith("slimcap: right: socket: capturing needs CAP_NET_RAW: ")
+    assert running.first.startswith("slimcap: right: socket: capturing requires CAP_NET_RAW: ")
     assert "`sudo setcap cap_net_raw" in running.first
     assert running.end() == (1, b"", "")
     assert not path.exists()

@@ -121,9 +121,9 @@ def test_duration_ends_the_capture(veth: Veth, capture: StartCapture, tmp_path: 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["", "unbuffered"])
 def test_drops_are_counted_while_nobody_reads(veth: Veth, capture: StartCapture, unbuffered: str) -> None:
-    """Packets are dropped while nobody reads, and the drops are counted.
+    """Packets are dropped while no reader reads, and the drops are counted.
 
-    What was captured comes out holds_packets, though the signal comes in the middle of a write.
+    All captured packets are written, even if the signal comes in the middle of a write.
     """
     running = capture("--json", env=os.environ | {"PYTHONUNBUFFERED": unbuffered})
     for _ in range(40):

@@ -50,7 +50,7 @@ def test_links_without_privilege(veth: Veth) -> None:
     done = run_links(veth, preexec_fn=drop_net_raw)
     assert done.returncode == 0
     assert "right" in done.stdout
-    assert done.stderr.startswith("slimcap: socket: capturing needs CAP_NET_RAW: ")
+    assert done.stderr.startswith("slimcap: socket: capturing requires CAP_NET_RAW: ")
     shown = run_links(veth, "--json", preexec_fn=drop_net_raw)
     assert shown.stderr == ""
     assert {json.loads(line)["may_capture"] for line in shown.stdout.splitlines()} == {False}

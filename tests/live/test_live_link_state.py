@@ -102,7 +102,7 @@ def test_link_down_raise_raises(
     if when == "waiting":
         waiting.wait_until_blocked()
         set_link(veth, "down")
-    with pytest.raises(LinkDown, match=r"ip link set up.*right") as caught:
+    with pytest.raises(LinkDown, match=r"ip link set right up.*right") as caught:
         waiting.result(within=3)
     assert caught.value.errno == errno.ENETDOWN
     set_link(veth, "up")

@@ -107,7 +107,7 @@ def test_forked_process_leaves_the_capture_alone(veth: Veth, opened: OpenSource)
         nonlocal batch
         data = bytes(batch.payload(0))
         del batch
-        with pytest.raises(RuntimeError, match="forked"):
+        with pytest.raises(RuntimeError, match="parent process"):
             source.next_batch(timeout=1)
         source.unblock()
         source.close()

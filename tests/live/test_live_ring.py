@@ -142,7 +142,7 @@ def test_ring_exhausted_while_all_blocks_are_held(veth: Veth, opened: OpenRing) 
             while sum(map(len, held)) < sent:
                 held.append(source.next_batch(timeout=10))
 
-    message = r"4 of 4 blocks are on loan.*\d s: drop the views.*batch\.copy"
+    message = r"4 of 4 blocks are held by views.*\d s: delete the views.*batch\.copy"
     with pytest.raises(RingExhausted, match=message):
         read_and_hold()
     got = [bytes(batch.payload(i)) for batch in held for i in range(len(batch))]
@@ -155,7 +155,7 @@ def test_ring_exhausted_while_all_blocks_are_held(veth: Veth, opened: OpenRing) 
     end = time.monotonic() + 10
     while frames[sent + 4] not in got and time.monotonic() < end:
         got += payloads(collect(source, 1))
-    # In order, whether or not some were dropped for want of a block.
+    # In order, whether or not some were dropped because no block was free.
     assert got == [frame for frame in frames if frame in got]
     assert got[-5:] == frames[sent : sent + 5]
     assert len(got) == stats.packets_received - stats.packets_dropped
@@ -167,7 +167,7 @@ def test_ring_exhausted_by_one_view(veth: Veth, opened: OpenRing) -> None:
     view, _, _ = source.next_payload_zero_copy(timeout=10)
     veth.send(frames_of(1))
     assert len(collect(source, 1)) == 1
-    with pytest.raises(RingExhausted, match="1 of 2 blocks are on loan"):
+    with pytest.raises(RingExhausted, match="1 of 2 blocks are held by views"):
         source.next_packet(timeout=10)
     assert bytes(view) == frames_of(1)[0]
     del view

@@ -1,4 +1,4 @@
-"""Tables from a ring: consumers may keep them, and the capture goes on."""
+"""Tables from a ring: consumers may keep them, and the capture continues."""
 
 from __future__ import annotations
 

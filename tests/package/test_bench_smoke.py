@@ -55,7 +55,7 @@ def test_readme_says_how_to_run_every_benchmark_and_tool() -> None:
 
 
 def test_smoke_passes_scale_and_succeeds(tmp_path: Path) -> None:
-    helper = "raise AssertionError('a module without a main is no benchmark')"
+    helper = "raise AssertionError('a module without a main is not a benchmark')"
     done = smoke(tmp_path, {"works.py": WORKS, "two_cpus.py": f"CPUS = 2\n{WORKS}", "helper.py": helper})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "works.py" in done.stdout

@@ -143,7 +143,7 @@ def test_selected_rows_are_a_batch_over_the_same_memory(batch, kind):
     assert part.data.ctypes.data == batch.data.ctypes.data
 
 
-def test_selections_of_selections(batch):
+def test_selections_can_be_selected_from(batch):
     chance = random.Random(3)
     for _ in range(50):
         part, expected = batch, rows()
@@ -252,6 +252,6 @@ def test_ip_layer_starts_at_its_offset_or_is_empty(offset):
 
 
 @pytest.mark.parametrize("cap_len", [NO_IP - 1, NO_IP, NO_IP + 1, 70_000])
-def test_no_ip_is_no_offset_in_a_packet_that_is_longer(cap_len):
+def test_no_ip_is_not_used_as_an_offset_in_a_longer_packet(cap_len):
     batch = Batch(row(0, cap_len, ip_offset=NO_IP), b"\x45" * cap_len)
     assert (len(batch.ip_layer(0)), len(batch[0].ip_layer)) == (0, 0)

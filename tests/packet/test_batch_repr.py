@@ -28,7 +28,7 @@ def test_repr_shows_packets_bytes_and_duration():
     assert repr(batch) == "<Batch: 3 packets, 3,000 bytes, 1.500000 s from 2024-03-01T12:00:00.000000000>"
 
 
-def test_repr_of_many_bytes():
+def test_repr_shows_more_than_4_gib_of_bytes():
     batch = batch_at(*[NOON] * 1200, total_len=2**32 - 1)
     assert repr(batch).startswith("<Batch: 1,200 packets, 5,153,960,754,000 bytes, 0.000000 s from 2024")
 
@@ -36,7 +36,7 @@ def test_repr_of_many_bytes():
 @pytest.mark.parametrize(
     "times", [(-(2**63),), (-(2**63), 0, NOON), (2**63 - 1, -(2**63) + 1), (-(2**63), 2**63 - 1)], ids=str
 )
-def test_repr_of_any_times(times):
+def test_repr_accepts_any_times(times):
     # The lowest int64 is NaT in numpy; differences of times may need more than 63 bits.
     text = repr(batch_at(*times))
     assert text.startswith(f"<Batch: {len(times)} packets, ")

@@ -65,7 +65,7 @@ def test_vlan_numbers_have_12_bits(vlan):
 
 @pytest.mark.parametrize("offset", [0, 1, 185, 0x1000, 0x1FFF])
 @pytest.mark.parametrize("more", [False, True])
-def test_ipv4_fragment_fields(offset, more):
+def test_ipv4_fragment_fields_are_parsed(offset, more):
     row = headers_of(ethernet(IPV4, ipv4(udp(bytes(16)), fragment=offset | more << 13)))
     assert (row["frag_offset"], bool(row["more_fragments"]), row["ip_id"]) == (offset * 8, more, 0xBEEF)
     assert (row["status"] == slimcap.HeaderStatus.FRAGMENT) == (offset > 0)
@@ -73,7 +73,7 @@ def test_ipv4_fragment_fields(offset, more):
 
 @pytest.mark.parametrize("offset", [0, 1, 181, 0x1000, 0x1FFF])
 @pytest.mark.parametrize("more", [False, True])
-def test_ipv6_fragment_fields(offset, more):
+def test_ipv6_fragment_fields_are_parsed(offset, more):
     extension = struct.pack("!BBHI", UDP, 0, offset << 3 | more, 0xDEADBEEF)
     row = headers_of(ethernet(IPV6, ipv6(extension + udp(bytes(16)), FRAGMENT)))
     assert (row["frag_offset"], bool(row["more_fragments"]), row["ip_id"]) == (offset * 8, more, 0xDEADBEEF)
@@ -101,13 +101,13 @@ def test_ipv6_extension_headers_come_before_the_upper_layer(kind, units):
 
 
 @pytest.mark.parametrize("flags", [0, *(1 << bit for bit in range(12)), 0xFFF])
-def test_tcp_fields(flags):
+def test_tcp_fields_are_parsed(flags):
     row = headers_of(ethernet(IPV4, ipv4(tcp(flags), TCP)))
     assert row["tcp_flags"] == flags
     assert (row["tcp_seq"], row["tcp_ack"], row["tcp_window"]) == (0xFEDCBA98, 0x89ABCDEF, 0xF00D)
 
 
-def test_ipv6_flow_label_and_traffic_class():
+def test_ipv6_flow_label_and_traffic_class_are_parsed():
     row = headers_of(ethernet(IPV6, ipv6(udp(b""), traffic_class=0xB9, flow=0xABCDE)))
     assert (row["tos"], row["flow_label"], row["ttl"]) == (0xB9, 0xABCDE, 63)
 

@@ -77,7 +77,7 @@ def test_headers_of_small_batches_are_those_of_the_whole(data_path):
 ODD = [MALFORMED] * 4 + [OK] * 2 + [MALFORMED] * 3 + [OK] * 2 + [MALFORMED] * 3 + [OK] + [MALFORMED] * 4
 
 
-def test_statuses_of_odd_headers(data_path):
+def test_odd_headers_have_these_statuses(data_path):
     assert read(data_path / "odd_headers.pcap").headers()["status"].tolist() == [*ODD, NO_IP_STATUS]
 
 
@@ -203,9 +203,9 @@ def test_columns_are_in_the_requested_order_with_zeros_between(data_path):
 @pytest.mark.parametrize(
     ("columns", "error", "match"),
     [
-        (["src", "nope"], ValueError, "no header column 'nope': there are status, src_mac"),
+        (["src", "nope"], ValueError, "unknown header column 'nope': use any of status, src_mac"),
         ([], ValueError, "at least one"),
-        (["src", "src"], ValueError, "each once"),
+        (["src", "src"], ValueError, "each only once"),
         ("src", TypeError, r"\['src'\]"),
         (5, TypeError, "iterable"),
     ],

@@ -55,7 +55,7 @@ def of_link(protos: list[Protocol]) -> dict[str, Any]:
         found.setdefault("dst_mac", proto.raw("eth.dst"))
         found["ethertype"] = proto.last(ETHERTYPES) or found.get("ethertype", 0)
         if proto.name == "ieee8021ad":
-            found["ethertype"] = None  # tshark does not show what is behind the tag
+            found["ethertype"] = None  # tshark does not show what follows the tag
         tags += [int(show) for name, show, _ in proto.fields if name in {"vlan.id", "ieee8021ad.id"}]
         if proto.name == "arp" and proto.raw("arp.dst.proto_ipv4"):
             found["src"] = mapped(proto.raw("arp.src.proto_ipv4"))
@@ -165,7 +165,7 @@ def compared(row: np.void, theirs: dict[str, Any]) -> set[str]:
         columns -= {"l4_offset", "l7_offset", "l7_len"}
         if row["dst"] == NO_ADDRESS:  # the IP header itself is cut
             columns &= LINK
-        if row["status"] == HeaderStatus.TRUNCATED:  # tshark shows some fields only with those behind them
+        if row["status"] == HeaderStatus.TRUNCATED:  # tshark shows some fields only with those after them
             columns -= {name for name in TRANSPORT if not theirs.get(name)}
         if row["l4_offset"] == 0:  # and some of an extension header that is cut
             columns -= {"protocol", "ip_id", "frag_offset", "more_fragments"}

@@ -66,7 +66,7 @@ def test_a_lease_does_not_copy(memory):
     [b"", bytearray(), memoryview(b""), np.zeros(0), np.zeros((0, 4))],
     ids=["bytes", "bytearray", "memoryview", "numpy", "numpy_2d"],
 )
-def test_a_lease_of_empty_memory(empty):
+def test_empty_memory_can_be_leased(empty):
     lease = Lease(empty)
     assert (lease.nbytes, lease.released, bytes(lease)) == (0, False, b"")
 

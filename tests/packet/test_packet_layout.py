@@ -39,7 +39,7 @@ def test_ip_layer_offsets_above_254_become_255_in_the_layout(offset, byte):
 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("as_buffer", [bytes, bytearray, memoryview, np.array, Packet])
-def test_round_trip_through_bytes(length, as_buffer):
+def test_packets_survive_a_round_trip_through_bytes(length, as_buffer):
     data = struct.pack("=BBI", 1, 14, 99_999) + CONTENT[:length]
     packet = Packet(as_buffer(memoryview(data)))
     assert bytes(packet) == data
@@ -54,7 +54,7 @@ def test_a_packet_copies_its_bytes():
     made = [Packet(data), Packet.from_payload(memoryview(data)[6:])]
     data[:] = bytes(len(data))
     assert [bytes(packet.payload) for packet in made] == [CONTENT[:50]] * 2
-    data.clear()  # nobody holds on to it
+    data.clear()  # no other reference is left
 
 
 def test_the_buffer_is_read_only_bytes():
@@ -70,7 +70,7 @@ def test_the_buffer_is_read_only_bytes():
 # ---- from_payload
 
 
-def test_from_payload_defaults():
+def test_from_payload_has_these_defaults():
     packet = Packet.from_payload(CONTENT[:60])
     assert properties_of(packet) == (
         *(0, 60, 60, 60, PacketType.UNKNOWN, True, 14, 0, 0, 0, RecordFlag(0)),
@@ -172,7 +172,7 @@ def test_data_without_a_buffer_is_refused(data):
 
 @pytest.mark.parametrize("length", range(6))
 def test_data_shorter_than_the_header_is_refused(length):
-    with pytest.raises(ValueError, match=f"at least 6 bytes, not {length}"):
+    with pytest.raises(ValueError, match=f"at least 6 bytes, the packet header, not {length}"):
         Packet(bytes(length))
 
 

@@ -112,7 +112,7 @@ def test_init_again_may_move_a_small_packet_once():
     small, inside = packet.payload, memoryview(packet)
     packet.__init__(bytes(6) + CONTENT[:1000])
     assert packet.payload == CONTENT[:1000]
-    with pytest.raises(TypeError, match="made once"):
+    with pytest.raises(TypeError, match="initialised already"):
         packet.__init__(bytes(6) + CONTENT[:1001])
     assert packet.payload == CONTENT[:1000]
     del packet

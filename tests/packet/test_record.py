@@ -122,7 +122,7 @@ def test_every_byte_is_a_packet_type(as_int):
 
 
 @pytest.mark.parametrize("value", [-1, 256, 2**64, 1.5, "THIS_HOST", None])
-def test_values_that_are_no_byte_are_no_packet_type(value):
+def test_values_outside_a_byte_are_refused_as_packet_types(value):
     with pytest.raises(ValueError, match="is not a valid PacketType"):
         PacketType(value)
 

@@ -79,15 +79,15 @@ def test_columns_and_payload_types_can_be_chosen() -> None:
 
 def test_unknown_columns_are_refused() -> None:
     batch = uneven_batch()
-    with pytest.raises(ValueError, match=r"column 'x': there are .*timestamp, offset, .*payload"):
+    with pytest.raises(ValueError, match=r"column 'x': use any of .*timestamp, offset, .*payload"):
         batch.to_arrow(["x"])
-    with pytest.raises(ValueError, match="given twice: flags"):
+    with pytest.raises(ValueError, match="duplicate columns: flags"):
         batch.to_arrow(["flags", "payload", "flags"])
     with pytest.raises(ValueError, match="binary_view, large_binary, hex"):
         batch.to_arrow(payload="utf8")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="a list of names"):
         batch.to_arrow("flags")
-    with pytest.raises(ValueError, match="no column 'payload'"):
+    with pytest.raises(ValueError, match="unknown column 'payload'"):
         ArrowColumns(batch.records, ["payload"])
 
 
@@ -184,7 +184,7 @@ def test_byte_strings_can_be_exported_as_text() -> None:
     "kind", [">u4", "c8", "O", "U3", "m8[s]", "M8[D]", "f2", "V0", ("u2", 3), [("x", "u1")]]
 )
 def test_types_without_an_arrow_type_are_refused(kind: Any) -> None:
-    with pytest.raises(TypeError, match="the field 'a' is"):
+    with pytest.raises(TypeError, match=r"field 'a' of type .* has no Arrow type"):
         ArrowColumns(np.zeros(2, np.dtype({"names": ["a"], "formats": [kind]})))
 
 
@@ -195,6 +195,6 @@ def test_arrays_without_columns_are_refused() -> None:
         ArrowColumns(np.zeros((2, 2), RECORD_DTYPE))
     array = np.zeros(4, RECORD_DTYPE)
     exported = ArrowColumns(array)
-    array.shape = (2, 2)  # behind our back
-    with pytest.raises(ValueError, match=r"rows of .* are needed, not \(2, 2\)"):
+    array.shape = (2, 2)  # after ArrowColumns has checked it
+    with pytest.raises(ValueError, match=r"must have .* rows of .*, not \(2, 2\)"):
         exported.__arrow_c_array__()

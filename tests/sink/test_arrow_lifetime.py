@@ -216,7 +216,7 @@ def test_data_larger_than_a_view_offset_is_exported(tmp_path: Path) -> None:
         assert by_polars(batch)["payload"] == payloads_of(batch)
         del table, batch
         too_long = uneven_batch([1 << 31], memory, [0])
-        with pytest.raises(ValueError, match="too long for binary_view: ask for large_binary"):
+        with pytest.raises(ValueError, match="too long for binary_view: use large_binary"):
             too_long.__arrow_c_array__()
         del too_long
         gc.collect()

@@ -19,7 +19,7 @@ ENDINGS = {"": None, ".gz": "gzip", ".zst": "zstd", ".xz": "xz", ".lz4": "lz4", 
     ("name", "format"),
     [("a.pcap", "pcap"), ("a.pcapng", "pcapng"), ("a.NTAR", "pcapng"), ("a.cap", "pcap"), ("pcapng", "pcap")],
 )
-def test_format_and_compression_by_name(name, format, ending, tmp_path, data_path):
+def test_name_chooses_format_and_compression(name, format, ending, tmp_path, data_path):
     batch = read(data_path / "mixed_ns.pcap")
     path = tmp_path / (name + ending)
     with open_writer(path) as writer:
@@ -45,7 +45,7 @@ def test_arguments_take_precedence_over_the_name(tmp_path):
         assert isinstance(writer, PcapWriter)
 
 
-def test_bytes_as_a_path(tmp_path):
+def test_path_can_be_bytes(tmp_path):
     with open_writer(bytes(tmp_path / "a.pcapng.zst")) as writer:
         assert isinstance(writer, PcapNgWriter)
     assert (tmp_path / "a.pcapng.zst").read_bytes().startswith(b"\x28\xb5\x2f\xfd")
@@ -56,11 +56,11 @@ def test_unknown_formats_and_options_raise(tmp_path):
         open_writer(tmp_path / "a", format="erf")
     with pytest.raises(TypeError, match="comment"):
         open_writer(tmp_path / "a.pcap", comment="no place for it")
-    with pytest.raises(ValueError, match="compression is one of"):
+    with pytest.raises(ValueError, match="compression must be one of"):
         open_writer(tmp_path / "a.pcap", compression="zip")
     with pytest.raises(ValueError, match="level"):
         open_writer(tmp_path / "a.pcap", level=3)
-    with pytest.raises(ValueError, match="levels of gzip are from 0 to 9, not 10"):
+    with pytest.raises(ValueError, match="level of gzip must be 0 to 9, not 10"):
         open_writer(tmp_path / "a.pcap.gz", level=10)
     assert list(tmp_path.iterdir()) == []
 
@@ -70,7 +70,7 @@ def test_unknown_formats_and_options_raise(tmp_path):
     [(".gz", "gzip"), (".zst", "zstd"), (".xz", "xz"), (".lz4", "lz4"), (".bz2", "bzip2")],
 )
 @pytest.mark.parametrize("flushes", [0, 1, 3])
-def test_compression_programs_read_it(ending, tool, flushes, tmp_path, data_path, need_tool):
+def test_compression_programs_decompress_the_file(ending, tool, flushes, tmp_path, data_path, need_tool):
     """Decompressed, it is what is written without compression; also if it was flushed in between."""
     batch = read(data_path / "mixed_ns.pcap")
     paths = [tmp_path / name for name in ("a.pcapng", f"a.pcapng{ending}")]
@@ -112,8 +112,8 @@ def test_flushed_packets_can_be_read(format, ending, tmp_path, data_path):
         *(pytest.param(ending, marks=pytest.mark.slow) for ending in (".gz", ".xz", ".lz4", ".bz2")),
     ],
 )
-def test_samples_come_back(format, ending, tmp_path, data_path):
-    """What is written, read and written again is the same file, with the packets of the sample."""
+def test_samples_are_read_back_unchanged(format, ending, tmp_path, data_path):
+    """A file that is written, read and written again stays the same, with the packets of the sample."""
     found = 0
     for sample in sorted(Path(data_path).glob("*.pcap*")):
         batch = read(sample)

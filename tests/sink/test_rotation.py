@@ -26,7 +26,7 @@ def test_without_packets_there_is_no_file(tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("limit", [1, 2, 7, 99, 100, 101])
-def test_max_packets(format, limit, tmp_path):
+def test_max_packets_starts_a_new_file(format, limit, tmp_path):
     batch = paced_batch(100)
     files = rotated(tmp_path / f"a.{format}", batch[:33], batch[33:34], batch[34:], max_packets=limit)
     assert sizes_of(files) == [limit] * (100 // limit) + [100 % limit] * (100 % limit > 0)
@@ -35,7 +35,7 @@ def test_max_packets(format, limit, tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("limit", [1, 100, 2000, 2001, 2003, 5000, 30_000])
-def test_max_bytes(format, limit, tmp_path):
+def test_max_bytes_fills_each_file_as_far_as_possible(format, limit, tmp_path):
     """A file is as full as it can be: with one packet more it would be too large."""
     sizes = np.random.default_rng(limit).integers(0, 1500, 60)
     batch = paced_batch(60, size=sizes, interface=np.arange(60) % 5 % 3 if format == "pcapng" else 0)
@@ -103,19 +103,19 @@ def test_first_limit_that_is_reached_counts(tmp_path):
 
 
 @pytest.mark.parametrize("limit", ["max_packets", "max_bytes", "max_seconds", "max_files"])
-def test_limits_that_nothing_reaches(tmp_path, limit):
+def test_limits_that_are_not_reached_write_one_file(tmp_path, limit):
     files = rotated(tmp_path / "a.pcapng", paced_batch(20), paced_batch(20), **{limit: 10**30})
     assert sizes_of(files) == [40]
 
 
-def test_last_timestamp(tmp_path):
+def test_largest_timestamp_is_rotated_without_overflow(tmp_path):
     batch = paced_batch(3, timestamp=(1 << 63) - 1)
     files = rotated(tmp_path / "a.pcapng", batch, max_seconds=1)
     assert sum(sizes_of(files)) == 3
 
 
 @pytest.mark.slow
-def test_batch_in_1000_files(tmp_path):
+def test_one_batch_is_split_into_1000_files(tmp_path):
     batch = paced_batch(2000)
     files = rotated(tmp_path / "a.pcapng", batch, max_packets=2)
     assert sizes_of(files) == [2] * 1000

@@ -29,7 +29,7 @@ from support.rotation import LINKS, SECOND, names_of, paced_batch, packets_in, p
         ("{time.second}-{index}.pcap.xz", ["0-0.pcap.xz", "1-1.pcap.xz"]),
     ],
 )
-def test_file_names(template, names, tmp_path):
+def test_files_are_named_by_the_template(template, names, tmp_path):
     files = rotated(tmp_path / template, paced_batch(2), max_packets=1)
     assert names_of(files) == sorted(os.listdir(tmp_path)) == names
     assert sizes_of(files) == [1, 1]

@@ -116,7 +116,7 @@ def test_views_of_a_given_buffer_keep_it(file_of):
 @pytest.mark.parametrize(
     ("max_packets", "error"), [(0, ValueError), (-1, ValueError), ("x", TypeError), (1.5, TypeError)]
 )
-def test_max_packets_out_of_range(file_of, max_packets, error):
+def test_max_packets_out_of_range_raises(file_of, max_packets, error):
     with PcapSource(file_of(numbered(3))) as source:
         with pytest.raises(error):
             source.next_batch(max_packets)

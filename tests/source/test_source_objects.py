@@ -122,7 +122,7 @@ def test_new_packet_of_an_uninitialised_source_raises_or_is_empty():
         assert len(source.new_packet()) == 0
 
 
-def test_repr_of_an_uninitialised_source():
+def test_repr_of_an_uninitialised_source_names_the_class_or_raises():
     source = PcapSource.__new__(PcapSource)
     with contextlib.suppress(AttributeError, ValueError):
         assert "PcapSource" in repr(source)

@@ -55,7 +55,7 @@ def test_readers_in_turn_share_the_packets(background, sample_of):
     assert sorted(given) == sorted(sample.facts)
 
 
-def test_close_and_unblock_from_other_threads_at_any_time(background):
+def test_close_and_unblock_work_from_other_threads_at_any_time(background):
     """Closes 100 sources, each a little later than the one before."""
     data = pcap_header() + numbered(200)
     for turn in range(100):

@@ -10,7 +10,7 @@ from slimcap import PcapSource
 from support.builders.pcap import pcap_header
 
 SECONDS = 0.05
-TOO_LATE = 2.5  # on a busy machine, too; less than SECONDS taken for minutes
+TOO_LATE = 2.5  # on a busy machine, too; less than SECONDS as minutes
 
 
 @pytest.mark.parametrize("given_to", ["source", "call"])

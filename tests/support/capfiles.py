@@ -43,7 +43,7 @@ class Block(NamedTuple):
 
 
 def blocks_of(data: bytes) -> list[Block]:
-    """Return all blocks of a sound pcapng file."""
+    """Return all blocks of a valid pcapng file."""
     offset, order, found = 0, "<", []
     while offset < len(data):
         if data[offset : offset + 4] == b"\n\r\r\n":

@@ -119,7 +119,7 @@ every_framed = pytest.mark.parametrize("kind", [ZSTD, LZ4], ids=["zstd", "lz4"])
 
 
 class Decompressed(NamedTuple):
-    """What a decompressor gave, and how it ended: at the end of the data, or with an error."""
+    """Output of a decompressor, and its end: at the end of the data, or with an error."""
 
     data: bytes
     error: StreamError | None
@@ -141,7 +141,7 @@ def decompress(packed: bytes, step: int = 1 << 16) -> Decompressed:
 
 
 class Outcome(NamedTuple):
-    """What a source gave of a file: facts of its packets, and the error at which it ended."""
+    """Result of reading a file: facts of its packets, and the error at the end."""
 
     facts: list[tuple[int, int, bytes]]
     error: Exception | None

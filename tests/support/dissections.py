@@ -105,7 +105,7 @@ def dissect(tshark: str, mergecap: str, paths: Sequence[Path], folder: Path) -> 
 
 @functools.cache
 def dissect_samples(tshark: str, mergecap: str) -> dict[str, list[Dissected]]:
-    """Return the packets of all sound samples, by name."""
+    """Return the packets of all valid samples, by name."""
     with tempfile.TemporaryDirectory() as folder:
         return dissect(tshark, mergecap, [DATA / name for name in GOOD], Path(folder))
 

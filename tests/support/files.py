@@ -50,7 +50,7 @@ class Trickle(io.RawIOBase):
 
 
 class Growing:
-    """A file that is opened anew for each write to it."""
+    """A file that is opened again for each write to it."""
 
     def __init__(self, path: Path, data: bytes = b"") -> None:
         self.path = path

@@ -31,7 +31,7 @@ def hand_over(mock: Mock) -> None:
 
 
 def fill(mock: Mock) -> list[bytes]:
-    """Add numbered packets until there is no room; return their frames."""
+    """Add numbered packets until the mock is full; return their frames."""
     frames: list[bytes] = []
     while mock.can_add_packets:
         frames.append(ethernet(udp(len(frames))))

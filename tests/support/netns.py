@@ -58,7 +58,7 @@ def coming_back() -> Iterator[None]:
 
 
 class Namespace:
-    """A network namespace in which nothing is up and nobody speaks IPv6."""
+    """A network namespace in which nothing is up, and without IPv6."""
 
     def __init__(self) -> None:
         with coming_back():

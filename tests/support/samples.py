@@ -46,7 +46,7 @@ class Sample(NamedTuple):
 
     @property
     def starts(self) -> list[int]:
-        """Where each record starts, and the last ends."""
+        """Offsets of each record, and of the end of the last."""
         header = 24 if self.magic == MODIFIED else 16
         return [row.offset - header for row in self.rows] + [
             self.rows[-1].offset + len(self.rows[-1].data) if self.rows else FILE_HEADER

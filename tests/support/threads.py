@@ -48,7 +48,7 @@ class Background(threading.Thread):
         wait_until(is_blocked, within)
 
     def result(self, within: float = 10) -> Any:
-        """What the call gave or raised."""
+        """Return the result of the call, or raise its exception."""
         self.join(within)
         assert not self.is_alive(), f"did not end within {within} s"
         if self._error is not None:

@@ -202,9 +202,9 @@ def full_ring(ring: Ring) -> RingMock:
     source = RingMock("mock", snaplen=SNAPLEN, block_size=ring.block_size, num_blocks=ring.num_blocks)
     source.device.drop_when_full = True
     some = packets(0, AT_ONCE)
-    while source.device.has_room:
+    while source.device.has_space:
         source.device.add_batch(some)
-    source._keep()
+    source._repeat()
     return source
 
 

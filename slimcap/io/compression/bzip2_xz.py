@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import Any, Final
 
-from slimcap.io.compression.stream_reader import CHUNK, Read, StreamError
+from slimcap.io.compression.stream_reader import READ_SIZE, Read, StreamError
 
 BZIP2_MAGIC: Final = b"BZh"
 XZ_MAGIC: Final = b"\xfd7zXZ\0"
 
-_STEP = 1 << 14  # maximum output of one call, hence the maximum number of good bytes lost before damage
-_MOST_MEMORY = 1 << 28
+_MAX_OUTPUT = 1 << 14  # maximum output of one call, hence the maximum number of good bytes lost before damage
+_MAX_MEMORY = 1 << 28
 
 
 class StepReader:
@@ -56,16 +56,16 @@ class StepReader:
             if data:
                 return data
             if self._stream.needs_input and not self._stream.eof:
-                self._input = self._read(CHUNK)
+                self._input = self._read(READ_SIZE)
                 if not self._input:
-                    raise StreamError(f"the {self.name} stream is cut", cut=True)
+                    raise StreamError(f"the {self.name} stream is truncated", cut=True)
         return b""
 
     def _step(self) -> bytes:
         try:
-            data: bytes = self._stream.decompress(self._input, _STEP)
+            data: bytes = self._stream.decompress(self._input, _MAX_OUTPUT)
         except self._errors as error:
-            raise StreamError(f"the {self.name} stream is broken: {error}") from None
+            raise StreamError(f"the {self.name} stream is corrupt: {error}") from None
         # It keeps input that was not used yet, except for bytes after the end of the stream.
         self._input = self._stream.unused_data if self._stream.eof else b""
         return data
@@ -78,16 +78,16 @@ class StepReader:
             self._input = self._input.lstrip(self._padding) if self._padding else self._input
             if len(self._input) >= len(self._magic):
                 break
-            more = self._read(CHUNK)
+            more = self._read(READ_SIZE)
             if not more:
-                return not self._input or self._is_garbage()
+                return not self._input or self._ignore_trailing_data()
             self._input += more
         if not self._input.startswith(self._magic):
-            return self._is_garbage()
+            return self._ignore_trailing_data()
         self._stream = self._make()
         return False
 
-    def _is_garbage(self) -> bool:
+    def _ignore_trailing_data(self) -> bool:
         """Return True if trailing data after the last stream is to be ignored; else raise StreamError."""
         raise NotImplementedError
 
@@ -102,7 +102,7 @@ class Bzip2Reader(StepReader):
     name = "bzip2"
     _magic = BZIP2_MAGIC
 
-    def _is_garbage(self) -> bool:
+    def _ignore_trailing_data(self) -> bool:
         return True
 
     def _library(self) -> tuple[Any, Any]:
@@ -120,9 +120,9 @@ class XzReader(StepReader):
     _magic = XZ_MAGIC
     _padding = b"\0"
 
-    def _is_garbage(self) -> bool:
-        raise StreamError("what follows the xz stream is none")
+    def _ignore_trailing_data(self) -> bool:
+        raise StreamError("trailing data after the xz stream")
 
     def _library(self) -> tuple[Any, Any]:
         lzma = importlib.import_module("lzma")
-        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_MEMORY), lzma.LZMAError
+        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_MEMORY), lzma.LZMAError

@@ -49,16 +49,16 @@ class _Flushing:
         self._flush, self._finish = flush, finish
 
     def compress(self, data: memoryview, /) -> bytes:
-        made: bytes = self._stream.compress(data)
-        return made
+        data: bytes = self._stream.compress(data)
+        return data
 
     def flush(self) -> bytes:
-        made: bytes = self._stream.flush(self._flush)
-        return made
+        data: bytes = self._stream.flush(self._flush)
+        return data
 
     def finish(self) -> bytes:
-        made: bytes = self._stream.flush(self._finish)
-        return made
+        data: bytes = self._stream.flush(self._finish)
+        return data
 
 
 class _Concatenated:
@@ -77,15 +77,15 @@ class _Concatenated:
             self._stream = self._make()
             begin = getattr(self._stream, "begin", None)  # only lz4 has it
             head = begin() if begin is not None else b""
-        made: bytes = self._stream.compress(data)
-        return head + made
+        data: bytes = self._stream.compress(data)
+        return head + data
 
     def flush(self) -> bytes:
         if self._stream is None:
             return b""
         stream, self._stream = self._stream, None
-        made: bytes = stream.flush()
-        return made
+        data: bytes = stream.flush()
+        return data
 
     finish = flush
 
@@ -170,15 +170,15 @@ def encoder_for(file: object, compression: str | None, level: int | None) -> Enc
         compression = compression_of(file)
     if compression is None:
         if level is not None:
-            raise ValueError(f"level {level} of no compression")
+            raise ValueError(f"level {level} was given, but no compression: give both or neither")
         return None
     if compression not in _KINDS:
-        raise ValueError(f"compression is one of {', '.join(_KINDS)}, infer, or None; not {compression!r}")
+        raise ValueError(
+            f"compression must be one of {', '.join(_KINDS)}, infer or None, not {compression!r}"
+        )
     kind = _KINDS[compression]
     if level is None:
         level = kind.level
     if level not in kind.levels:
-        raise ValueError(
-            f"levels of {compression} are from {kind.levels[0]} to {kind.levels[-1]}, not {level}"
-        )
+        raise ValueError(f"level of {compression} must be {kind.levels[0]} to {kind.levels[-1]}, not {level}")
     return kind.make(level)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import zlib
 from typing import Any, Final
 
-from slimcap.io.compression.stream_reader import CHUNK, Read, StreamError
+from slimcap.io.compression.stream_reader import READ_SIZE, Read, StreamError
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 
-_MOST_OUT = 1 << 18  # maximum output of one call, which bounds the memory used by a decompression bomb
+_MAX_OUTPUT = 1 << 18  # maximum output of one call, which bounds the memory used by a decompression bomb
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
@@ -33,7 +33,7 @@ class GzipReader:
         self._read = read
         self._input = head
         self._member = self._zlib.decompressobj(wbits=_GZIP_WINDOW)
-        self._careful = False
+        self._by_bytes = False
 
     def read(self) -> bytes:
         """Return more decompressed data; b"" at the end.
@@ -45,13 +45,13 @@ class GzipReader:
         """
         while not self._at_end():
             # Call it even without input: the decompressor may hold back output that did not fit.
-            data = self._decompress(_MOST_OUT)
+            data = self._decompress(_MAX_OUTPUT)
             if data:
                 return data
             if not self._input and not self._member.eof:
-                self._input = self._read(CHUNK)
+                self._input = self._read(READ_SIZE)
                 if not self._input:
-                    raise StreamError("the gzip stream is cut", cut=True)
+                    raise StreamError("the gzip stream is truncated", cut=True)
         return b""
 
     def _at_end(self) -> bool:
@@ -59,7 +59,7 @@ class GzipReader:
         if not self._member.eof:
             return False
         while len(self._input) < len(GZIP_MAGIC):
-            more = self._read(CHUNK)
+            more = self._read(READ_SIZE)
             if not more:
                 return True
             self._input += more
@@ -68,31 +68,31 @@ class GzipReader:
         self._member = self._zlib.decompressobj(wbits=_GZIP_WINDOW)
         return False
 
-    def _decompress(self, most: int) -> bytes:
+    def _decompress(self, max_len: int) -> bytes:
         """Return some output.
 
         After an error, repeat the last step byte by byte, because zlib discards the output before the error.
         """
-        if self._careful:
-            return self._step_bytes(most)
-        spare = self._member.copy()
+        if self._by_bytes:
+            return self._step_bytes(max_len)
+        saved = self._member.copy()
         try:
-            data: bytes = self._member.decompress(self._input, most)
+            data: bytes = self._member.decompress(self._input, max_len)
         except self._errors:
-            self._member = spare
-            self._careful = True
-            return self._step_bytes(most)
+            self._member = saved
+            self._by_bytes = True
+            return self._step_bytes(max_len)
         self._input = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
         return data
 
-    def _step_bytes(self, most: int) -> bytes:
+    def _step_bytes(self, max_len: int) -> bytes:
         data = b""
         while not data and not self._member.eof:
             step = self._input[:1]
             try:
-                data = self._member.decompress(step, most)
+                data = self._member.decompress(step, max_len)
             except self._errors as error:
-                raise StreamError(f"the gzip stream is broken: {error}") from None
+                raise StreamError(f"the gzip stream is corrupt: {error}") from None
             self._input = self._member.unused_data + self._member.unconsumed_tail + self._input[1:]
             if not step:
                 break

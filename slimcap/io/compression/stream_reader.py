@@ -7,17 +7,17 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeAlias
 
-CHUNK: Final = 1 << 17
+READ_SIZE: Final = 1 << 17
 """Number of compressed bytes to read at a time."""
 
-KEPT: Final = 1 << 22
+VALID_BYTES: Final = 1 << 22
 """Data returned by a `Reader` stays valid until this number of bytes was returned after it."""
 
 Read: TypeAlias = Callable[[int], bytes]
 """`read(n)` returns up to n more compressed bytes; b"" at the end."""
 
-Piece: TypeAlias = bytes | memoryview
-"""A piece of decompressed data."""
+Chunk: TypeAlias = bytes | memoryview
+"""Decompressed data of any length."""
 
 
 def zstd_library() -> Any:
@@ -31,7 +31,7 @@ def zstd_library() -> Any:
     for name in ("zstandard", "compression.zstd"):
         with contextlib.suppress(ImportError):
             return importlib.import_module(name)
-    raise ImportError("zstd takes the package zstandard: pip install 'slimcap[zstd]'")
+    raise ImportError("zstd support requires the 'zstandard' package: pip install 'slimcap[zstd]'")
 
 
 def lz4_library() -> Any:
@@ -45,7 +45,7 @@ def lz4_library() -> Any:
     try:
         return importlib.import_module("lz4.frame")
     except ImportError:
-        raise ImportError("lz4 takes the package lz4: pip install 'slimcap[lz4]'") from None
+        raise ImportError("lz4 support requires the 'lz4' package: pip install 'slimcap[lz4]'") from None
 
 
 class StreamError(Exception):
@@ -65,8 +65,8 @@ class Reader(Protocol):
         """Name of the compression, as in `PcapSource.compression`."""
         ...
 
-    def read(self) -> Piece:
-        """Return more decompressed data; b"" at the end. It is valid until `KEPT` more bytes were returned.
+    def read(self) -> Chunk:
+        """Return more decompressed data; b"" at the end. It is valid for the next `VALID_BYTES` bytes.
 
         Raises StreamError, or an exception of reading the input.
         """

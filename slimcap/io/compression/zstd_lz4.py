@@ -13,9 +13,9 @@ import mmap
 from typing import Any, ClassVar, Final
 
 from slimcap.io.compression.stream_reader import (
-    CHUNK,
-    KEPT,
-    Piece,
+    READ_SIZE,
+    VALID_BYTES,
+    Chunk,
     Read,
     StreamError,
     lz4_library,
@@ -27,8 +27,8 @@ LZ4_MAGIC: Final = b"\x04\x22\x4d\x18"
 
 _MAGIC_LEN = 4
 _SKIPPABLE_HEADER = 8
-_MOST_HEADER = 19  # bytes that suffice to tell the size of a header or a block
-_MOST_ZSTD = 1 << 17  # maximum size of a block (RFC 8878, section 3.1.1.2.4)
+_MAX_HEADER = 19  # bytes that suffice to tell the size of a header or a block
+_MAX_ZSTD_BLOCK = 1 << 17  # maximum size of a block (RFC 8878, section 3.1.1.2.4)
 
 
 def is_skippable(head: bytes) -> bool:
@@ -41,33 +41,33 @@ class _Frame:
 
     name: ClassVar[str]
 
-    def __init__(self, room: _Room) -> None:
-        self._stream, self._errors = self._library(room)
+    def __init__(self, buffer: _OutputBuffer) -> None:
+        self._stream, self._errors = self._library(buffer)
         self._limit: tuple[int, ...] = ()
         self._flags = 0
-        self._place = self._header_size
+        self._next_size = self._header_size
         self.done = False
 
     def size(self, head: bytes) -> int:
-        """Return the size in bytes of the next piece, which starts with `head`.
+        """Return the size in bytes of the next chunk, which starts with `head`.
 
         If `head` is too short to tell, return a number larger than its length.
         """
-        return self._place(head)
+        return self._next_size(head)
 
-    def take(self, piece: Piece) -> Piece:
-        """Decompress the next piece, which must be complete."""
-        data = self.decompress(piece)
-        self._go_on(piece)
+    def process(self, chunk: Chunk) -> Chunk:
+        """Decompress the next chunk, which must be complete."""
+        data = self.decompress(chunk)
+        self._advance(chunk)
         return data
 
-    def decompress(self, data: Piece) -> Piece:
+    def decompress(self, data: Chunk) -> Chunk:
         """Pass bytes to the library and return its output."""
         try:
-            made: Piece = self._stream.decompress(data, *self._limit)
+            output: Chunk = self._stream.decompress(data, *self._limit)
         except self._errors as error:
-            raise StreamError(f"the {self.name} stream is broken: {error}") from None
-        return made
+            raise StreamError(f"the {self.name} stream is corrupt: {error}") from None
+        return output
 
     def _checksum_size(self, head: bytes) -> int:
         return 4
@@ -78,12 +78,12 @@ class _Frame:
     def _block_size(self, head: bytes) -> int:
         raise NotImplementedError
 
-    def _go_on(self, piece: Piece) -> None:
-        """Determine the kind of the piece after this one."""
+    def _advance(self, chunk: Chunk) -> None:
+        """Determine the kind of the chunk after this one."""
         raise NotImplementedError
 
-    def _library(self, room: _Room) -> tuple[Any, Any]:
-        """Return a decompressor and the exceptions that it raises. Its output may be in `room`."""
+    def _library(self, buffer: _OutputBuffer) -> tuple[Any, Any]:
+        """Return a decompressor and the exceptions that it raises. Its output may be in `buffer`."""
         raise NotImplementedError
 
 
@@ -107,19 +107,19 @@ class _ZstdFrame(_Frame):
         kind, size = head[0] >> 1 & 3, int.from_bytes(head[:3], "little") >> 3
         return 3 + (1 if kind == 1 else size)  # 1 (RLE): one byte, which is repeated `size` times
 
-    def _go_on(self, piece: Piece) -> None:
-        if self._place == self._header_size:
-            self._flags, self._place = piece[4], self._block_size
-        elif self._place == self._block_size and piece[0] & 1 and self._flags & 4:
-            self._place = self._checksum_size
+    def _advance(self, chunk: Chunk) -> None:
+        if self._next_size == self._header_size:
+            self._flags, self._next_size = chunk[4], self._block_size
+        elif self._next_size == self._block_size and chunk[0] & 1 and self._flags & 4:
+            self._next_size = self._checksum_size
         else:
-            self.done = self._place == self._checksum_size or bool(piece[0] & 1)
+            self.done = self._next_size == self._checksum_size or bool(chunk[0] & 1)
 
-    def _library(self, room: _Room) -> tuple[Any, Any]:
+    def _library(self, buffer: _OutputBuffer) -> tuple[Any, Any]:
         library = zstd_library()
         if library.__name__ != "zstandard":
             return library.ZstdDecompressor(), library.ZstdError
-        return _ZstdStream(library, room), library.ZstdError
+        return _ZstdStream(library, buffer), library.ZstdError
 
 
 class _ZstdStream:
@@ -128,58 +128,58 @@ class _ZstdStream:
     zstandard's other interfaces allocate memory for every block, which takes as long as the decompression.
     """
 
-    def __init__(self, zstandard: Any, room: _Room) -> None:
+    def __init__(self, zstandard: Any, buffer: _OutputBuffer) -> None:
         self._feed = _Feed()
         self._reader = zstandard.ZstdDecompressor().stream_reader(self._feed)
-        self._room = room
+        self._buffer = buffer
 
-    def decompress(self, piece: Piece) -> Piece:
-        self._feed.piece = piece
-        room = self._room.some()
+    def decompress(self, chunk: Chunk) -> Chunk:
+        self._feed.chunk = chunk
+        buffer = self._buffer.reserve()
         try:
-            size: int = self._reader.readinto1(room)
-        except _Hungry:  # a header, a checksum or an empty block has no output
+            size: int = self._reader.readinto1(buffer)
+        except _NeedInput:  # a header, a checksum or an empty block has no output
             return b""
-        self._room.use(size)
-        return room[:size]
+        self._buffer.commit(size)
+        return buffer[:size]
 
 
 class _Feed:
-    """Input of the stream reader: one piece at a time.
+    """Input of the stream reader: one chunk at a time.
 
-    If there is none, `read` raises _Hungry, because the stream reader takes b"" as the end of the stream.
+    If there is none, `read` raises _NeedInput, because b"" means the end of the stream to the stream reader.
     """
 
-    piece: Piece | None = None
+    chunk: Chunk | None = None
 
-    def read(self, size: int) -> Piece:
-        piece, self.piece = self.piece, None
-        if piece is None:
-            raise _Hungry
-        return piece
+    def read(self, size: int) -> Chunk:
+        chunk, self.chunk = self.chunk, None
+        if chunk is None:
+            raise _NeedInput
+        return chunk
 
 
-class _Hungry(Exception):
+class _NeedInput(Exception):
     """The stream reader needs more input."""
 
 
-class _Room:
+class _OutputBuffer:
     """A circular buffer for the output of frames."""
 
     def __init__(self) -> None:
-        # KEPT, plus the unused rest at the end and the block being written.
-        self._memory = memoryview(mmap.mmap(-1, KEPT + 2 * _MOST_ZSTD))
-        self._at = 0
+        # VALID_BYTES, plus the unused rest at the end and the block being written.
+        self._memory = memoryview(mmap.mmap(-1, VALID_BYTES + 2 * _MAX_ZSTD_BLOCK))
+        self._offset = 0
 
-    def some(self) -> memoryview:
+    def reserve(self) -> memoryview:
         """Return memory for a zstd block of any size."""
-        if len(self._memory) - self._at < _MOST_ZSTD:
-            self._at = 0
-        return self._memory[self._at : self._at + _MOST_ZSTD]
+        if len(self._memory) - self._offset < _MAX_ZSTD_BLOCK:
+            self._offset = 0
+        return self._memory[self._offset : self._offset + _MAX_ZSTD_BLOCK]
 
-    def use(self, size: int) -> None:
-        """Mark the first `size` bytes that `some` returned as used."""
-        self._at += size
+    def commit(self, size: int) -> None:
+        """Mark the first `size` bytes that `reserve` returned as used."""
+        self._offset += size
 
 
 class _Lz4Frame(_Frame):
@@ -205,20 +205,21 @@ class _Lz4Frame(_Frame):
         if size == 0:
             return 4
         if size > self._limit[0]:
-            most = self._limit[0]
-            raise StreamError(f"the lz4 stream is broken: a block of {size} bytes, where {most} are most")
+            raise StreamError(
+                f"the lz4 stream is corrupt: a block of {size} bytes exceeds the maximum, {self._limit[0]}"
+            )
         return 4 + size + (4 if self._flags & 0x10 else 0)
 
-    def _go_on(self, piece: Piece) -> None:
-        if self._place == self._header_size:
-            self._place = self._block_size
-        elif self._place == self._checksum_size:
+    def _advance(self, chunk: Chunk) -> None:
+        if self._next_size == self._header_size:
+            self._next_size = self._block_size
+        elif self._next_size == self._checksum_size:
             self.done = True
-        elif len(piece) == 4:  # the end mark
-            self._place = self._checksum_size
+        elif len(chunk) == 4:  # the end mark
+            self._next_size = self._checksum_size
             self.done = not self._flags & 4
 
-    def _library(self, room: _Room) -> tuple[Any, Any]:
+    def _library(self, buffer: _OutputBuffer) -> tuple[Any, Any]:
         return lz4_library().LZ4FrameDecompressor(), RuntimeError
 
 
@@ -244,15 +245,15 @@ class FrameReader:
 
     def __init__(self, head: bytes, read: Read) -> None:
         self._read = read
-        self._input, self._at = head, 0
+        self._input, self._offset = head, 0
         self._skip = 0
-        self._room = _Room()
+        self._buffer = _OutputBuffer()
         self._frame: _Frame | None = None
         if not is_skippable(head):
             self._next_frame()
 
-    def read(self) -> Piece:
-        """Return more decompressed data; b"" at the end. It is valid until `KEPT` more bytes were returned.
+    def read(self) -> Chunk:
+        """Return more decompressed data; b"" at the end. It is valid for the next `VALID_BYTES` bytes.
 
         Raises
         ------
@@ -260,81 +261,81 @@ class FrameReader:
             The stream is damaged or truncated.
         """
         while self._frame is not None or self._next_frame():
-            data = self._next_piece(self._frame) if self._frame is not None else b""
+            data = self._next_chunk(self._frame) if self._frame is not None else b""
             if data:
                 return data
         return b""
 
-    def _next_piece(self, frame: _Frame) -> Piece:
-        """Read and decompress the next piece of a frame."""
+    def _next_chunk(self, frame: _Frame) -> Chunk:
+        """Read and decompress the next chunk of a frame."""
         while True:
-            have = len(self._input) - self._at
-            size = frame.size(self._input[self._at : self._at + _MOST_HEADER])
-            if have >= size:
+            available = len(self._input) - self._offset
+            size = frame.size(self._input[self._offset : self._offset + _MAX_HEADER])
+            if available >= size:
                 break
-            if not self._read_more(size - have):
-                return self._last_piece(frame)
-        data = frame.take(memoryview(self._input)[self._at : self._at + size])
-        self._at += size
+            if not self._read_more(size - available):
+                return self._last_chunk(frame)
+        data = frame.process(memoryview(self._input)[self._offset : self._offset + size])
+        self._offset += size
         if frame.done:
             self._frame = None
         return data
 
-    def _last_piece(self, frame: _Frame) -> Piece:
-        """Return the output of a truncated piece; raise StreamError when there is none left."""
-        rest, self._input, self._at = self._input[self._at :], b"", 0
+    def _last_chunk(self, frame: _Frame) -> Chunk:
+        """Return the output of a truncated chunk; raise StreamError when there is none left."""
+        rest, self._input, self._offset = self._input[self._offset :], b"", 0
         data = frame.decompress(rest) if rest else b""
         if not data:
-            raise StreamError(f"the {frame.name} stream is cut", cut=True)
+            raise StreamError(f"the {frame.name} stream is truncated", cut=True)
         return data
 
     def _next_frame(self) -> bool:
         """Start the next frame after skippable ones; return False at the end."""
         while True:
-            if not self._skip_on():
-                raise StreamError("the compressed stream is cut in a skippable frame", cut=True)
-            if not self._have(_MAGIC_LEN):
+            if not self._skip_frame():
+                raise StreamError("the compressed stream is truncated in a skippable frame", cut=True)
+            if not self._ensure(_MAGIC_LEN):
                 break
-            head = self._input[self._at : self._at + _SKIPPABLE_HEADER]
+            head = self._input[self._offset : self._offset + _SKIPPABLE_HEADER]
             if not is_skippable(head):
-                self._frame = _new_frame(head, self._room)
+                self._frame = _new_frame(head, self._buffer)
                 self.name = self._frame.name
                 return True
-            if not self._have(_SKIPPABLE_HEADER):
-                raise StreamError("the compressed stream is cut in a skippable frame", cut=True)
-            head = self._input[self._at : self._at + _SKIPPABLE_HEADER]
+            if not self._ensure(_SKIPPABLE_HEADER):
+                raise StreamError("the compressed stream is truncated in a skippable frame", cut=True)
+            head = self._input[self._offset : self._offset + _SKIPPABLE_HEADER]
             self._skip = _SKIPPABLE_HEADER + int.from_bytes(head[_MAGIC_LEN:], "little")
-        if self._at < len(self._input):
-            raise StreamError("the compressed stream is cut", cut=True)
+        if self._offset < len(self._input):
+            raise StreamError("the compressed stream is truncated", cut=True)
         return False
 
-    def _skip_on(self) -> bool:
+    def _skip_frame(self) -> bool:
         """Skip the rest of a skippable frame; return False if the file ends in it."""
         while True:
-            step = min(self._skip, len(self._input) - self._at)
-            self._at += step
+            step = min(self._skip, len(self._input) - self._offset)
+            self._offset += step
             self._skip -= step
             if not self._skip:
                 return True
-            if not self._read_more(CHUNK):
+            if not self._read_more(READ_SIZE):
                 return False
 
-    def _have(self, size: int) -> bool:
+    def _ensure(self, size: int) -> bool:
         """Read until `size` bytes are buffered; return False if the file ends before."""
-        while len(self._input) - self._at < size:
+        while len(self._input) - self._offset < size:
             if not self._read_more(size):
                 return False
         return True
 
     def _read_more(self, size: int) -> bool:
-        more = self._read(max(CHUNK, size))
-        self._input, self._at = self._input[self._at :] + more, 0
+        more = self._read(max(READ_SIZE, size))
+        self._input, self._offset = self._input[self._offset :] + more, 0
         return bool(more)
 
 
-def _new_frame(head: bytes, room: _Room) -> _Frame:
+def _new_frame(head: bytes, buffer: _OutputBuffer) -> _Frame:
     if head.startswith(ZSTD_MAGIC):
-        return _ZstdFrame(room)
+        return _ZstdFrame(buffer)
     if head.startswith(LZ4_MAGIC):
-        return _Lz4Frame(room)
-    raise StreamError("what follows the compressed stream is none")
+        return _Lz4Frame(buffer)
+    raise StreamError("trailing data after the compressed stream")

@@ -29,9 +29,9 @@ cdef enum:
     UNKNOWN_LINK = 147      # USER0: its packets are not parsed
 
 cdef struct Column:
-    size_t at       # offset in a HeaderRow
+    size_t offset       # in a HeaderRow
     size_t size
-    size_t to       # offset in a row of the array
+    size_t out_offset   # in a row of the array
 
 cdef struct Job:
     const Record* rows
@@ -41,7 +41,7 @@ cdef struct Job:
     uint32_t interfaces
     uint32_t parts
     bint inner
-    size_t chunk_row    # size of a header in a chunk: a HeaderRow, without its Keys if no key is wanted
+    size_t chunk_stride  # size of a header in a chunk: a HeaderRow, without its Keys if no key is wanted
     Column columns[MAX_COLUMNS]
     int count
 
@@ -90,12 +90,12 @@ cdef dict _layout():
 
 cdef dict _COLUMNS = _layout()
 cdef list _KEYS = ["flow_hash", "flow_hash_symmetric", "community_id"]
-cdef list _OWN = [name for name in _COLUMNS if name not in _KEYS]
+cdef list _DEFAULT = [name for name in _COLUMNS if name not in _KEYS]
 
 HEADER_DTYPE = np.dtype({
-    "names": _OWN,
-    "formats": [_COLUMNS[name][0] for name in _OWN],
-    "offsets": [_COLUMNS[name][1] for name in _OWN],
+    "names": _DEFAULT,
+    "formats": [_COLUMNS[name][0] for name in _DEFAULT],
+    "offsets": [_COLUMNS[name][1] for name in _DEFAULT],
     "itemsize": sizeof(Header),
 })
 
@@ -103,7 +103,7 @@ if not (HEADER_DTYPE.itemsize == sizeof(Header) == 104 and len(_COLUMNS) <= MAX_
         and [int(status) for status in HeaderStatus]
         == [STATUS_OK, STATUS_NO_IP, STATUS_ARP, STATUS_FRAGMENT, STATUS_TRUNCATED, STATUS_MALFORMED]
         and sorted(HeaderStatus) == list(HeaderStatus)):
-    raise ImportError("slimcap was built for another layout of Header: build it again")
+    raise ImportError("the compiled layout of Header does not match the Python constants: rebuild slimcap")
 
 
 cdef inline void _fill(const Job* job, const Record* row, uint8_t* out) noexcept nogil:
@@ -151,43 +151,43 @@ cdef void _walk(const Job* job, Py_ssize_t count, uint8_t* out, size_t stride) n
     """
     cdef HeaderRow memory[CHUNK]
     cdef uint8_t* chunk
-    cdef Py_ssize_t first = 0, here, index, ahead
+    cdef Py_ssize_t first = 0, chunk_rows, index, ahead
     cdef int column
     while first < count:
-        here = min(count - first, CHUNK)
+        chunk_rows = min(count - first, CHUNK)
         chunk = <uint8_t*> memory if job.count else out
-        memset(chunk, 0, here * job.chunk_row)
-        for index in range(here):
+        memset(chunk, 0, chunk_rows * job.chunk_stride)
+        for index in range(chunk_rows):
             # A packet's headers may have left the cache since its row was made, and the hardware prefetcher
             # cannot predict their addresses. An invalid address does no harm: a prefetch does not fault.
             ahead = first + index + AHEAD if first + index + AHEAD < count else first + index
             prefetch(<const void*> (<size_t> job.data + job.rows[ahead].offset + job.rows[ahead].ip_offset))
-            _fill(job, &job.rows[first + index], chunk + index * job.chunk_row)
+            _fill(job, &job.rows[first + index], chunk + index * job.chunk_stride)
         for column in range(job.count):
             _copy(
-                chunk + job.columns[column].at, job.chunk_row,
-                out + job.columns[column].to, stride, here, job.columns[column].size)
-        out += here * stride
-        first += here
+                chunk + job.columns[column].offset, job.chunk_stride,
+                out + job.columns[column].out_offset, stride, chunk_rows, job.columns[column].size)
+        out += chunk_rows * stride
+        first += chunk_rows
 
 
-cdef object _selected(object columns, Job* job):
+cdef object _select(object columns, Job* job):
     """Return the dtype of the wanted columns, and enter them in the job."""
     if isinstance(columns, str):
-        raise TypeError(f"columns is a list of names: [{columns!r}]")
+        raise TypeError(f"columns must be a list of names, not a str: use [{columns!r}]")
     names = list(columns)
     for name in names:
         if name not in _COLUMNS:
-            raise ValueError(f"there is no header column {name!r}: there are {', '.join(_COLUMNS)}")
+            raise ValueError(f"unknown header column {name!r}: use any of {', '.join(_COLUMNS)}")
     if not names or len(set(names)) < len(names):
-        raise ValueError("columns names at least one column, and each once")
+        raise ValueError(f"columns must be at least one name, and each only once, not {names}")
     dtype = np.dtype([(name, _COLUMNS[name][0]) for name in names], align=True)
     job.count, job.parts = len(names), 0
     for index, name in enumerate(names):
         field, offset = dtype.fields[name][:2]
         job.columns[index] = Column(_COLUMNS[name][1], field.itemsize, offset)
         job.parts |= _COLUMNS[name][2]
-    job.chunk_row = sizeof(HeaderRow) if job.parts & (PART_HASH | PART_COMMUNITY_ID) else sizeof(Header)
+    job.chunk_stride = sizeof(HeaderRow) if job.parts & (PART_HASH | PART_COMMUNITY_ID) else sizeof(Header)
     return dtype
 
 
@@ -200,8 +200,8 @@ cdef object header_columns(
     job.rows, job.data, job.size = rows, data._ptr, data._len
     job.linktypes, job.interfaces = <const uint32_t*> cnp.PyArray_DATA(linktypes), len(linktypes)
     job.inner = inner
-    job.parts, job.chunk_row = PART_LINK | PART_NETWORK | PART_TRANSPORT, sizeof(Header)
-    dtype = HEADER_DTYPE if columns is None else _selected(columns, &job)
+    job.parts, job.chunk_stride = PART_LINK | PART_NETWORK | PART_TRANSPORT, sizeof(Header)
+    dtype = HEADER_DTYPE if columns is None else _select(columns, &job)
     # Zeroed for some columns, as their dtype may have padding bytes that nothing else writes.
     cdef cnp.ndarray out = np.empty(count, dtype) if columns is None else np.zeros(count, dtype)
     cdef uint8_t* p = <uint8_t*> cnp.PyArray_DATA(out)

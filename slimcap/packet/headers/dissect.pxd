@@ -1,9 +1,9 @@
 """Parses a packet's bytes into its `Header`, with the functions of `wire/`.
 
     payload [ link layer | IP header | upper layer ........ | padding ]
-              row          place.p     place.p + upper.offset
-                           |<----------- place.length ------>|
-                           |<-- place.n: captured -->|
+              row          packet.p    packet.p + upper.offset
+                           |<--------- packet.length ------->|
+                           |<-- packet.n: captured -->|
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -25,7 +25,7 @@ from slimcap.packet.headers.row cimport (
     PART_COMMUNITY_ID, PART_HASH, PART_LINK, PART_NETWORK, PART_TRANSPORT, STATUS_ARP, STATUS_FRAGMENT,
     STATUS_MALFORMED, STATUS_NO_IP, STATUS_OK, STATUS_TRUNCATED, Header, HeaderRow)
 from slimcap.packet.record cimport FLAG_VLAN_STRIPPED, Record, ip_start
-from slimcap.wire.upper cimport UPPER_BAD, UPPER_CUT, UPPER_FRAGMENT, UPPER_HERE, UpperLayer
+from slimcap.wire.upper cimport UPPER_FOUND, UPPER_FRAGMENT, UPPER_MALFORMED, UPPER_TRUNCATED, UpperLayer
 from slimcap.wire.vlan cimport VID_MASK
 from slimcap.wire.walk_link cimport destination_mac, source_mac, walk_link
 from slimcap.wire.walk_result cimport LinkInfo
@@ -34,7 +34,7 @@ from slimcap.wire.walk_tunnel cimport NO_INNER, inner_ip
 cdef enum:
     MAX_TUNNELS = 8  # maximum nesting depth, more than real packets have
 
-cdef struct Place:
+cdef struct IPPacket:
     const uint8_t* p    # start of an IP packet
     uint32_t n          # bytes of it that were captured
     uint32_t length     # bytes of it that were on the wire; at least n
@@ -42,60 +42,60 @@ cdef struct Place:
     UpperLayer upper
 
 
-cdef inline Place enter(const uint8_t* p, uint32_t n, uint32_t length) noexcept nogil:
+cdef inline IPPacket parse_ip(const uint8_t* p, uint32_t n, uint32_t length) noexcept nogil:
     """Find the end of the IP packet at `p`, without padding after it, and its upper layer."""
-    cdef Place place
-    cdef uint64_t said = 0
-    place.p = p
-    place.version = 0
+    cdef IPPacket packet
+    cdef uint64_t stated = 0
+    packet.p = p
+    packet.version = 0
     if ipv4.check(p, n):
-        place.version = 4
-        said = ipv4.length(p)
-        said = said if said >= ipv4.MIN_LEN else 0
+        packet.version = 4
+        stated = ipv4.length(p)
+        stated = stated if stated >= ipv4.MIN_LEN else 0
     elif ipv6.check(p, n):
-        place.version = 6
-        said = ipv6.length(p, n)
-    place.length = <uint32_t> said if said and said < length else length
-    place.n = min(n, place.length)
-    if place.version == 4:
-        place.upper = ipv4.upper_layer(p, place.n)
-    elif place.version == 6:
-        place.upper = ipv6.upper_layer(p, place.n)
+        packet.version = 6
+        stated = ipv6.length(p, n)
+    packet.length = <uint32_t> stated if stated and stated < length else length
+    packet.n = min(n, packet.length)
+    if packet.version == 4:
+        packet.upper = ipv4.upper_layer(p, packet.n)
+    elif packet.version == 6:
+        packet.upper = ipv6.upper_layer(p, packet.n)
     else:
-        place.upper = ip.cut_header(p, place.n)
-    return place
+        packet.upper = ip.truncated_header(p, packet.n)
+    return packet
 
 
 cdef inline uint32_t next_ip(
         const uint8_t* p, uint32_t n, uint32_t state, uint32_t protocol, uint32_t offset) noexcept nogil:
     """Return the offset in `p[:n]` of an inner IP packet with a complete fixed header; 0 if there is none.
     """
-    cdef uint32_t at
-    if state != UPPER_HERE:
+    cdef uint32_t inner
+    if state != UPPER_FOUND:
         return 0
-    at = inner_ip(protocol, p + offset, n - offset)
-    if at == NO_INNER:
+    inner = inner_ip(protocol, p + offset, n - offset)
+    if inner == NO_INNER:
         return 0
-    at += offset
-    return at if ipv4.check(p + at, n - at) or ipv6.check(p + at, n - at) else 0
+    inner += offset
+    return inner if ipv4.check(p + inner, n - inner) or ipv6.check(p + inner, n - inner) else 0
 
 
-cdef inline void fill_addresses(Header* header, const Place* place) noexcept nogil:
+cdef inline void fill_addresses(Header* header, const IPPacket* packet) noexcept nogil:
     """Fill in version and protocol, and the addresses if the fixed IP header is complete."""
-    header.protocol = <uint8_t> place.upper.protocol
-    header.ip_version = place.p[0] >> 4
-    if place.version == 4:
-        ipv4.put_mapped(header.src, place.p + ipv4.SRC)
-        ipv4.put_mapped(header.dst, place.p + ipv4.DST)
-    elif place.version == 6:
-        memcpy(header.src, place.p + ipv6.SRC, ipv6.ADDRESS_LEN)
-        memcpy(header.dst, place.p + ipv6.DST, ipv6.ADDRESS_LEN)
+    header.protocol = <uint8_t> packet.upper.protocol
+    header.ip_version = packet.p[0] >> 4
+    if packet.version == 4:
+        ipv4.put_mapped(header.src, packet.p + ipv4.SRC)
+        ipv4.put_mapped(header.dst, packet.p + ipv4.DST)
+    elif packet.version == 6:
+        memcpy(header.src, packet.p + ipv6.SRC, ipv6.ADDRESS_LEN)
+        memcpy(header.dst, packet.p + ipv6.DST, ipv6.ADDRESS_LEN)
 
 
-cdef inline void fill_network(Header* header, const Place* place) noexcept nogil:
+cdef inline void fill_network(Header* header, const IPPacket* packet) noexcept nogil:
     """Fill in the other fields of a complete fixed IP header."""
-    cdef const uint8_t* p = place.p
-    if place.version == 4:
+    cdef const uint8_t* p = packet.p
+    if packet.version == 4:
         header.tos = p[ipv4.TOS]
         header.ttl = p[ipv4.TTL]
         header.ip_len = ipv4.length(p)
@@ -103,13 +103,13 @@ cdef inline void fill_network(Header* header, const Place* place) noexcept nogil
         header.tos = ipv6.traffic_class(p)
         header.ttl = p[ipv6.HOP_LIMIT]
         header.flow_label = ipv6.flow_label(p)
-        header.ip_len = <uint32_t> min(ipv6.length(p, place.n), <uint64_t> 0xffffffff)
-    header.ip_id = place.upper.fragment_id
-    header.frag_offset = place.upper.fragment & 0xfff8
-    header.more_fragments = place.upper.fragment & 1
+        header.ip_len = <uint32_t> min(ipv6.length(p, packet.n), <uint64_t> 0xffffffff)
+    header.ip_id = packet.upper.fragment_id
+    header.frag_offset = packet.upper.fragment & 0xfff8
+    header.more_fragments = packet.upper.fragment & 1
 
 
-cdef inline uint32_t cut(uint32_t n, uint32_t length) noexcept nogil:
+cdef inline uint32_t truncation_status(uint32_t n, uint32_t length) noexcept nogil:
     """Return the status of a packet whose headers extend past byte `n` of `length`."""
     return STATUS_TRUNCATED if n < length else STATUS_MALFORMED
 
@@ -146,59 +146,60 @@ cdef inline uint32_t fill_transport(
         Header* header, const uint8_t* p, uint32_t n, uint32_t length, uint32_t parts) noexcept nogil:
     """Fill in the upper layer, of which `n` of `length` bytes were captured; return the packet's status."""
     cdef uint32_t protocol = header.protocol
-    cdef uint32_t least, own  # the transport header's minimum length, and the length that this one states
+    cdef uint32_t min_len, header_len  # minimum length of the transport header, and its own length field
     if protocol == transport.TCP:
         fill_ports(header, p, n)
         if parts & PART_TRANSPORT:
             fill_tcp(header, p, n)
-        least = tcp.MIN_LEN
-        own = tcp.header_len(p) if n >= least else least
+        min_len = tcp.MIN_LEN
+        header_len = tcp.header_len(p) if n >= min_len else min_len
     elif protocol == transport.UDP or protocol == transport.UDP_LITE:
         fill_ports(header, p, n)
-        least = own = udp.LEN
+        min_len = header_len = udp.LEN
     elif protocol == icmp.ICMP or protocol == icmp.ICMPV6:
         fill_icmp(header, p, n)
-        least = own = icmp.LEN
+        min_len = header_len = icmp.LEN
     elif protocol == transport.SCTP:
         fill_ports(header, p, n)
-        least = own = sctp.LEN
+        min_len = header_len = sctp.LEN
     elif protocol == transport.DCCP:
         fill_ports(header, p, n)
-        least = dccp.MIN_LEN
-        own = dccp.header_len(p) if n >= least else least
+        min_len = dccp.MIN_LEN
+        header_len = dccp.header_len(p) if n >= min_len else min_len
     else:
         return STATUS_OK
-    if rarely(own > n):
-        return cut(n, length)
-    if rarely(own < least):
+    if rarely(header_len > n):
+        return truncation_status(n, length)
+    if rarely(header_len < min_len):
         return STATUS_MALFORMED
-    header.l7_offset = header.l4_offset + own
-    header.l7_len = length - own
+    header.l7_offset = header.l4_offset + header_len
+    header.l7_len = length - header_len
     if protocol == transport.UDP:
         return fill_udp_len(header, udp.length(p), length)
     return STATUS_OK
 
 
-cdef inline uint32_t fill_udp_len(Header* header, uint32_t said, uint32_t length) noexcept nogil:
-    """Set `l7_len` by UDP's length field `said`; return the packet's status."""
-    if rarely(said < udp.LEN):
-        return STATUS_MALFORMED if said else STATUS_OK
-    header.l7_len = min(said, length) - udp.LEN
+cdef inline uint32_t fill_udp_len(Header* header, uint32_t stated, uint32_t length) noexcept nogil:
+    """Set `l7_len` by UDP's length field `stated`; return the packet's status."""
+    if rarely(stated < udp.LEN):
+        return STATUS_MALFORMED if stated else STATUS_OK
+    header.l7_len = min(stated, length) - udp.LEN
     return STATUS_OK
 
 
-cdef inline uint32_t fill_ip(Header* header, const Place* place, uint32_t at, uint32_t parts) noexcept nogil:
-    """Fill in the columns from the IP header on, which is at offset `at`; return the packet's status."""
-    cdef uint32_t offset = place.upper.offset
-    fill_addresses(header, place)
-    if place.version and parts & PART_NETWORK:
-        fill_network(header, place)
-    if place.upper.state == UPPER_HERE:
-        header.l4_offset = at + offset
-        return fill_transport(header, place.p + offset, place.n - offset, place.length - offset, parts)
-    if place.upper.state == UPPER_CUT:
-        return cut(place.n, place.length)
-    return STATUS_FRAGMENT if place.upper.state == UPPER_FRAGMENT else STATUS_MALFORMED
+cdef inline uint32_t fill_ip(
+        Header* header, const IPPacket* packet, uint32_t ip_offset, uint32_t parts) noexcept nogil:
+    """Fill in the columns from the IP header on, which is at `ip_offset`; return the packet's status."""
+    cdef uint32_t offset = packet.upper.offset
+    fill_addresses(header, packet)
+    if packet.version and parts & PART_NETWORK:
+        fill_network(header, packet)
+    if packet.upper.state == UPPER_FOUND:
+        header.l4_offset = ip_offset + offset
+        return fill_transport(header, packet.p + offset, packet.n - offset, packet.length - offset, parts)
+    if packet.upper.state == UPPER_TRUNCATED:
+        return truncation_status(packet.n, packet.length)
+    return STATUS_FRAGMENT if packet.upper.state == UPPER_FRAGMENT else STATUS_MALFORMED
 
 
 cdef inline void fill_ethernet(
@@ -245,24 +246,25 @@ cdef inline void fill_header(
         HeaderRow* out, const uint8_t* payload, const Record* row, uint32_t linktype, uint32_t parts,
         bint inner) noexcept nogil:
     """Fill in a zeroed header from a packet's payload, and its keys if they are among `parts`."""
-    # Only inlined functions take the address of `place`, so that its fields stay in registers.
-    cdef Place place
+    # Only inlined functions take the address of `packet`, so that its fields stay in registers.
+    cdef IPPacket packet
     cdef Header* header = &out.header
-    cdef uint32_t at = ip_start(row), n = row.cap_len - at, length = max(row.total_len, row.cap_len) - at
+    cdef uint32_t offset = ip_start(row), n = row.cap_len - offset
+    cdef uint32_t length = max(row.total_len, row.cap_len) - offset
     if rarely(parts & PART_LINK or n == 0):
         fill_link(header, payload, row, linktype, parts, n == 0)
         if n == 0:
             return
     while True:
-        place = enter(payload + at, n, length)
+        packet = parse_ip(payload + offset, n, length)
         if not rarely(inner) or header.tunnels == MAX_TUNNELS:
             break
-        n = next_ip(place.p, place.n, place.upper.state, place.upper.protocol, place.upper.offset)
+        n = next_ip(packet.p, packet.n, packet.upper.state, packet.upper.protocol, packet.upper.offset)
         if n == 0:
             break
-        at, n, length = at + n, place.n - n, place.length - n
+        offset, n, length = offset + n, packet.n - n, packet.length - n
         header.tunnels += 1
-    header.status = <uint8_t> fill_ip(header, &place, at, parts)
-    if rarely(parts & (PART_HASH | PART_COMMUNITY_ID)) and place.version:
-        at = place.upper.offset
-        fill_keys(out, place.n - at if place.upper.state == UPPER_HERE else -1, parts)
+    header.status = <uint8_t> fill_ip(header, &packet, offset, parts)
+    if rarely(parts & (PART_HASH | PART_COMMUNITY_ID)) and packet.version:
+        offset = packet.upper.offset
+        fill_keys(out, packet.n - offset if packet.upper.state == UPPER_FOUND else -1, parts)

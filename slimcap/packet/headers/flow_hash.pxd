@@ -24,7 +24,7 @@ from slimcap.packet.headers.xxh64 cimport xxh64
 cdef enum:
     KEY_LEN = 16 + 16 + 2 + 2 + 1
     PORTS_LEN = 4   # bytes of the upper layer needed for its ports, or its ICMP type and code
-    NO_ANSWER = -1
+    NO_REPLY = -1
 
 cdef struct Flow:
     const uint8_t* src
@@ -61,19 +61,19 @@ cdef inline uint64_t flow_hash(Flow flow) noexcept nogil:
     return xxh64(key, KEY_LEN)
 
 
-cdef inline int icmp_answer(uint32_t kind) noexcept nogil:
-    """Return the ICMP type that answers this type, or that it answers; NO_ANSWER if none does (RFC 792)."""
+cdef inline int icmp_reply(uint32_t kind) noexcept nogil:
+    """Return the ICMP type that answers this type, or that it answers; NO_REPLY if none does (RFC 792)."""
     if kind == 0 or kind == 8:          # echo
         return 8 - kind
     if kind == 9 or kind == 10:         # router advertisement, solicitation (RFC 1256)
         return 19 - kind
     if 13 <= kind <= 18:                # timestamp, information, address mask (RFC 950)
         return ((kind - 1) ^ 1) + 1
-    return NO_ANSWER
+    return NO_REPLY
 
 
-cdef inline int icmpv6_answer(uint32_t kind) noexcept nogil:
-    """Return the same as `icmp_answer`, for ICMPv6.
+cdef inline int icmpv6_reply(uint32_t kind) noexcept nogil:
+    """Return the same as `icmp_reply`, for ICMPv6.
 
     Echo (RFC 4443), multicast listeners (RFC 2710), routers and neighbours (RFC 4861), node information
     (RFC 4620), home agents (RFC 6275).
@@ -82,19 +82,19 @@ cdef inline int icmpv6_answer(uint32_t kind) noexcept nogil:
         return kind ^ 1
     if 133 <= kind <= 136 or kind == 139 or kind == 140:
         return ((kind - 1) ^ 1) + 1
-    return NO_ANSWER
+    return NO_REPLY
 
 
 cdef inline Flow community_flow(const Header* header) noexcept nogil:
     """Return the flow with the ports that Community ID uses, and in its order."""
     cdef Flow flow = flow_of(header)
-    cdef int answer
+    cdef int reply
     if flow.protocol == icmp.ICMP or flow.protocol == icmp.ICMPV6:
-        answer = (icmp_answer(header.icmp_type) if flow.protocol == icmp.ICMP
-                  else icmpv6_answer(header.icmp_type))
+        reply = (icmp_reply(header.icmp_type) if flow.protocol == icmp.ICMP
+                 else icmpv6_reply(header.icmp_type))
         flow.src_port = header.icmp_type
-        flow.dst_port = header.icmp_code if answer == NO_ANSWER else <uint16_t> answer
-        return flow if answer == NO_ANSWER else ordered(flow)
+        flow.dst_port = header.icmp_code if reply == NO_REPLY else <uint16_t> reply
+        return flow if reply == NO_REPLY else ordered(flow)
     if not community_ports(flow.protocol):
         flow.src_port = flow.dst_port = 0
     return ordered(flow)
@@ -108,36 +108,36 @@ cdef inline bint community_ports(uint32_t protocol) noexcept nogil:
 cdef inline uint32_t community_message(const Header* header, uint8_t* message) noexcept nogil:
     """Write the bytes that Community ID hashes; return their length."""
     cdef Flow flow = community_flow(header)
-    cdef uint32_t skip = ipv4.MAPPED_AT if header.ip_version == 4 else 0
-    cdef uint32_t at = 2, size = 16 - skip
+    cdef uint32_t skip = ipv4.MAPPED_OFFSET if header.ip_version == 4 else 0
+    cdef uint32_t offset = 2, size = 16 - skip
     put_be16(message, 0)
-    memcpy(message + at, flow.src + skip, size)
-    memcpy(message + at + size, flow.dst + skip, size)
-    at += 2 * size
-    message[at] = flow.protocol
-    message[at + 1] = 0
-    at += 2
+    memcpy(message + offset, flow.src + skip, size)
+    memcpy(message + offset + size, flow.dst + skip, size)
+    offset += 2 * size
+    message[offset] = flow.protocol
+    message[offset + 1] = 0
+    offset += 2
     if community_ports(flow.protocol):
-        put_be16(message + at, flow.src_port)
-        put_be16(message + at + 2, flow.dst_port)
-        at += 4
-    return at
+        put_be16(message + offset, flow.src_port)
+        put_be16(message + offset + 2, flow.dst_port)
+        offset += 4
+    return offset
 
 
 cdef inline void base64(const uint8_t* p, uint32_t n, uint8_t* out) noexcept nogil:
     """Write `p[:n]` in base64 with padding (RFC 4648 section 4)."""
     cdef const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    cdef uint32_t at = 0, bits, there
-    while at < n:
-        there = min(n - at, 3)
-        bits = <uint32_t> p[at] << 16
-        bits |= <uint32_t> p[at + 1] << 8 if there > 1 else 0
-        bits |= p[at + 2] if there > 2 else 0
+    cdef uint32_t offset = 0, bits, available
+    while offset < n:
+        available = min(n - offset, 3)
+        bits = <uint32_t> p[offset] << 16
+        bits |= <uint32_t> p[offset + 1] << 8 if available > 1 else 0
+        bits |= p[offset + 2] if available > 2 else 0
         out[0] = digits[bits >> 18]
         out[1] = digits[bits >> 12 & 63]
-        out[2] = digits[bits >> 6 & 63] if there > 1 else 61  # =
-        out[3] = digits[bits & 63] if there > 2 else 61
-        at += 3
+        out[2] = digits[bits >> 6 & 63] if available > 1 else 61  # =
+        out[3] = digits[bits & 63] if available > 2 else 61
+        offset += 3
         out += 4
 
 

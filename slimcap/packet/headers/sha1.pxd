@@ -7,7 +7,7 @@ from slimcap.abi.bytes cimport be32, put_be16, put_be32
 cdef enum:
     SHA1_LEN = 20
     SHA1_BLOCK = 64
-    SHA1_MOST = 55  # maximum message length: the block also holds the end bit and the length
+    SHA1_MAX_LEN = 55  # maximum message length: the block also holds the end bit and the length
 
 
 cdef inline uint32_t rotl32(uint32_t value, int count) noexcept nogil:
@@ -29,7 +29,7 @@ cdef inline void schedule(const uint8_t* message, uint32_t n, uint32_t* words) n
 
 
 cdef inline void sha1(const uint8_t* message, uint32_t n, uint8_t* digest) noexcept nogil:
-    """Write the digest of `message[:n]`; `n` must be at most SHA1_MOST."""
+    """Write the digest of `message[:n]`; `n` must be at most SHA1_MAX_LEN."""
     cdef uint32_t words[80]
     cdef uint32_t a = 0x67452301, b = 0xefcdab89, c = 0x98badcfe, d = 0x10325476, e = 0xc3d2e1f0
     cdef uint32_t t, f

@@ -148,7 +148,7 @@ cdef class RotatedSource(FilesSource):
 
     def __init__(self, files, *, snaplen=None, filter=None, Py_ssize_t block_size=1 << 20, timeout=None):
         self._set_up(snaplen, filter, block_size, timeout)
-        self._most = snaplen or MAX_CAPLEN
+        self._max_len = snaplen or MAX_CAPLEN
         cdef Rotation rotation = Rotation()
         rotation.queue, rotation.seen, rotation.done = [], {}, deque(maxlen=REMEMBERED)
         if isinstance(files, (str, bytes, os.PathLike)):

@@ -88,7 +88,7 @@ cdef class FilesSource(ZeroCopySource):
         part.name = part.reader.file.name
         part.numbers, part.known, part.seen = new_block(0), 0, {}
         self._open_parts.add(part)
-        self._most = max(self._most, <Py_ssize_t> part.reader.decoder.cut)
+        self._max_len = max(self._max_len, <Py_ssize_t> part.reader.decoder.cut)
         return self._number(part)
 
     cdef bint _read_part(self, Part part, int64_t deadline) except -1:
@@ -178,7 +178,7 @@ cdef class FilesSource(ZeroCopySource):
             self._close_part(part)
 
     cdef Py_ssize_t _snaplen(self) except -1:
-        return self._most
+        return self._max_len
 
     cdef object _totals(self):
         cdef Part part

@@ -13,6 +13,6 @@ cdef class BlockWalker:
     cdef void start_at(self, const uint8_t* block, uint64_t size) noexcept nogil
     cdef Py_ssize_t walk_at(
         self, const uint8_t* block, uint64_t size, uint64_t base,
-        Record* rows, Py_ssize_t room) noexcept nogil
+        Record* rows, Py_ssize_t capacity) noexcept nogil
 
-cdef void put_tags_back(uint8_t* block, uint64_t size, uint32_t snaplen) noexcept nogil
+cdef void reinsert_vlan_tags(uint8_t* block, uint64_t size, uint32_t snaplen) noexcept nogil

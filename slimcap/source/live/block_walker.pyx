@@ -93,32 +93,32 @@ cdef class BlockWalker:
 
     cdef Py_ssize_t walk_at(
             self, const uint8_t* block, uint64_t size, uint64_t base,
-            Record* rows, Py_ssize_t room) noexcept nogil:
+            Record* rows, Py_ssize_t capacity) noexcept nogil:
         cdef const uint8_t* p = block + self.position
-        cdef uint64_t left = size - self.position
-        cdef Py_ssize_t most = min(room, <Py_ssize_t> self.remaining)
+        cdef uint64_t remaining = size - self.position
+        cdef Py_ssize_t max_count = min(capacity, <Py_ssize_t> self.remaining)
         cdef Py_ssize_t count = 0
         cdef uint32_t linktype = self.linktype
         cdef uint64_t step, total_bytes = 0
         cdef const tpacket3_hdr* header
-        if most and not _may_start(self.position, size):
+        if max_count and not _may_start(self.position, size):
             self.bad = True
-            most = 0
-        while count < most:
+            max_count = 0
+        while count < max_count:
             header = <const tpacket3_hdr*> p
-            if not _fits(header, left):
+            if not _fits(header, remaining):
                 self.bad = True
                 break
             total_bytes += _packet(header, base + (p - block), linktype, &rows[count])
             count += 1
             step = header.tp_next_offset
             # No packet follows, or at an invalid offset; a step of 0 would lead to the same packet again.
-            # One comparison is enough: 0 - 1 wraps to more than any `left`.
-            if step - 1 >= left - PACKET_MIN or step % 8:
+            # One comparison is enough: 0 - 1 wraps to more than any `remaining`.
+            if step - 1 >= remaining - PACKET_MIN or step % 8:
                 self.bad = count < self.remaining
                 break
             p += step
-            left -= step
+            remaining -= step
         self.total_bytes = self.total_bytes + total_bytes
         self.remaining = 0 if self.bad else self.remaining - <uint32_t> count
         self.position = p - block if self.remaining else 0
@@ -140,26 +140,26 @@ def reinsert_tags(uint8_t[::1] block, uint32_t snaplen):
     """
     if block.shape[0]:
         with nogil:
-            put_tags_back(&block[0], block.shape[0], snaplen)
+            reinsert_vlan_tags(&block[0], block.shape[0], snaplen)
 
 
-cdef void put_tags_back(uint8_t* block, uint64_t size, uint32_t snaplen) noexcept nogil:
+cdef void reinsert_vlan_tags(uint8_t* block, uint64_t size, uint32_t snaplen) noexcept nogil:
     cdef const tpacket_block_desc* desc = <const tpacket_block_desc*> block
     cdef tpacket3_hdr* header
-    cdef uint64_t at
-    cdef uint32_t left
+    cdef uint64_t offset
+    cdef uint32_t remaining
     if size < sizeof(tpacket_block_desc):
         return
-    at, left = desc.hdr.bh1.offset_to_first_pkt, desc.hdr.bh1.num_pkts
-    while left and _in_block(block, size, at):
-        header = <tpacket3_hdr*> (block + at)
+    offset, remaining = desc.hdr.bh1.offset_to_first_pkt, desc.hdr.bh1.num_pkts
+    while remaining and _in_block(block, size, offset):
+        header = <tpacket3_hdr*> (block + offset)
         if (header.tp_status & TP_STATUS_VLAN_VALID and header.tp_mac >= PACKET_MIN + VLAN_LEN
                 and header.tp_snaplen >= VLAN_AT):
             _reinsert_tag(header, snaplen)
-        left -= 1
+        remaining -= 1
         if header.tp_next_offset == 0:
             break
-        at += header.tp_next_offset
+        offset += header.tp_next_offset
 
 
 cdef inline void _reinsert_tag(tpacket3_hdr* header, uint32_t snaplen) noexcept nogil:
@@ -171,22 +171,23 @@ cdef inline void _reinsert_tag(tpacket3_hdr* header, uint32_t snaplen) noexcept 
     header.tp_status &= ~(<uint32_t> TP_STATUS_VLAN_VALID)
 
 
-cdef inline bint _in_block(const uint8_t* block, uint64_t size, uint64_t at) noexcept nogil:
+cdef inline bint _in_block(const uint8_t* block, uint64_t size, uint64_t offset) noexcept nogil:
     """Return True if header, address and captured bytes of a packet are inside the block."""
-    return _may_start(at, size) and _fits(<const tpacket3_hdr*> (block + at), size - at)
+    return _may_start(offset, size) and _fits(<const tpacket3_hdr*> (block + offset), size - offset)
 
 
-cdef inline bint _may_start(uint64_t at, uint64_t size) noexcept nogil:
+cdef inline bint _may_start(uint64_t offset, uint64_t size) noexcept nogil:
     """Return True if a packet header can be at this offset.
 
     It must be 8-aligned, as the kernel aligns it; otherwise it could not be read in place.
     """
-    return sizeof(tpacket_block_desc) <= at and at % 8 == 0 and at <= size and size - at >= PACKET_MIN
+    return (sizeof(tpacket_block_desc) <= offset and offset % 8 == 0
+            and offset <= size and size - offset >= PACKET_MIN)
 
 
-cdef inline bint _fits(const tpacket3_hdr* header, uint64_t room) noexcept nogil:
-    """Return True if the captured bytes are after the header, and end within `room` bytes from its start."""
-    return header.tp_mac >= PACKET_MIN and <uint64_t> header.tp_mac + header.tp_snaplen <= room
+cdef inline bint _fits(const tpacket3_hdr* header, uint64_t size) noexcept nogil:
+    """Return True if the captured bytes are after the header, and end within `size` bytes from its start."""
+    return header.tp_mac >= PACKET_MIN and <uint64_t> header.tp_mac + header.tp_snaplen <= size
 
 
 cdef inline uint32_t _packet(

@@ -7,14 +7,14 @@ from slimcap.source.live.packet_socket cimport CaptureSocket
 cdef class LiveSource(ZeroCopySource):
     cdef CaptureSocket _socket
     cdef readonly bint reinsert_vlan
-    cdef Py_ssize_t _most       # maximum bytes captured of a packet
+    cdef Py_ssize_t _max_len    # maximum bytes captured of a packet
     cdef bint _raise_down       # the option link_down is "raise"
-    cdef bint _doubtful         # the link went down: check if it still exists
+    cdef bint _check_needed     # the link went down: check if it still exists
     cdef bint _gone             # the link no longer exists
     cdef bint _draining         # stop() was called, or the link is gone: no more packets arrive
     cdef int64_t _drained       # while draining: the last packet is available by then, monotonic ns
     cdef tuple _interfaces      # an InterfaceInfo of the link
-    cdef object _counted        # Stats: sum of the kernel's counters, which reset when read
+    cdef object _kernel_stats   # Stats: sum of the kernel's counters, which reset when read
     cdef object _drops          # counter of packets that the interface lost
 
     # Implemented by subclasses.

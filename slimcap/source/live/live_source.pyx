@@ -22,7 +22,7 @@ from slimcap.source.base import Stats
 from slimcap.source.live.rtnetlink import LinkDrops
 
 cdef enum:
-    LOOK_AGAIN = 100_000_000    # ns between two checks whether a link that went down still exists
+    LINK_CHECK_INTERVAL = 100_000_000    # ns between two checks whether a link that went down still exists
     NANOSECONDS = 1_000_000_000
 
 
@@ -50,7 +50,7 @@ cdef class LiveSource(ZeroCopySource):
         return PacketSocket(link)
 
     cdef int _set_up(self) except -1:
-        """Prepare the socket. `_most` and `_links` are known; the socket is bound afterwards."""
+        """Prepare the socket. `_max_len` and `_links` are known; the socket is bound afterwards."""
         raise NotImplementedError
 
     cdef Rows _next_rows(self):
@@ -66,23 +66,23 @@ cdef class LiveSource(ZeroCopySource):
     cdef int _open(self, link, dict options) except -1:
         """Open the socket with the options that all live sources have, and start capturing."""
         if self._socket is not None:
-            raise TypeError("a source is opened once")
+            raise TypeError("this source was opened already: make a new one")
         if options["link_down"] not in ("wait", "raise"):
-            raise ValueError(f'link_down is "wait" or "raise", not {options["link_down"]!r}')
+            raise ValueError(f'link_down must be "wait" or "raise", not {options["link_down"]!r}')
         link = self._look_up(link)
         deadline_after(options["timeout"])
         self._timeout = options["timeout"]
         self._raise_down = options["link_down"] == "raise"
         self.reinsert_vlan = options["reinsert_vlan"] and link.type == ETHERNET
-        self._counted = Stats(0, 0, 0)
-        self._most = resolve(options["snaplen"], link.type)
+        self._kernel_stats = Stats(0, 0, 0)
+        self._max_len = resolve(options["snaplen"], link.type)
         self._links = (link,)
         expression = options["filter"] if isinstance(options["filter"], str) else ""
-        self._interfaces = (InterfaceInfo(link, self._most, NANOSECONDS, filter=expression),)
+        self._interfaces = (InterfaceInfo(link, self._max_len, NANOSECONDS, filter=expression),)
         try:
             self._socket = self._new_socket(link)  # first, so that missing privileges are reported first
             program = self._socket.compile({
-                "filter": options["filter"], "snaplen": self._most, "auto_filter": options["auto_filter"],
+                "filter": options["filter"], "snaplen": self._max_len, "auto_filter": options["auto_filter"],
                 "ignore_vlans": options["ignore_vlans"], "direction": options["direction"]})
             self._socket.attach(pack(program))
             if options["direction"] == "in":
@@ -108,15 +108,15 @@ cdef class LiveSource(ZeroCopySource):
             if self._signal[0] & SIGNAL_END:
                 self._signal[0] &= ~SIGNAL_END
                 self._begin_draining()
-            late = self._draining and monotonic_ns() >= self._drained
+            expired = self._draining and monotonic_ns() >= self._drained
             rows = self._next_rows()
             if rows is not None:
                 rows.interfaces = self._interfaces
                 return rows
-            if self._draining and (late or self._is_drained()):
+            if self._draining and (expired or self._is_drained()):
                 if self._gone:
                     raise LinkGone(
-                        errno.ENODEV, "the interface is gone: open a new source when it is there again",
+                        errno.ENODEV, "the interface was removed: open a new source once it exists again",
                         self._socket.link.name)
                 return None
             self._wait(deadline)
@@ -124,7 +124,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef int _check_process(self) except -1:
         if not self._socket.is_ours():
             raise RuntimeError(
-                "this capture belongs to the process that this one was forked from: open a source here")
+                "this source was opened by the parent process: open a new one in the forked process")
         return 0
 
     cdef int _begin_draining(self) except -1:
@@ -137,23 +137,24 @@ cdef class LiveSource(ZeroCopySource):
         """Return True if every packet that the kernel accepted was returned. There must be no current rows.
         """
         self._count()
-        return <int64_t> self._earlier >= self._counted.packets_received - self._counted.packets_dropped
+        stats = self._kernel_stats
+        return <int64_t> self._earlier >= stats.packets_received - stats.packets_dropped
 
     cdef int _wait(self, int64_t deadline) except -1:
         """Wait for packets, but not longer than until the link or the end of draining must be checked."""
-        cdef int64_t until = deadline
+        cdef int64_t end = deadline
         cdef short events
-        if self._doubtful and not self._gone:
+        if self._check_needed and not self._gone:
             self._check_link()
             if self._gone:
                 return 0
-            until = _earlier(until, monotonic_ns() + LOOK_AGAIN)
+            end = _sooner(end, monotonic_ns() + LINK_CHECK_INTERVAL)
         if self._draining:
-            until = _earlier(until, self._drained)
+            end = _sooner(end, self._drained)
         try:
-            events = self._socket.wait(self._event, until)
+            events = self._socket.wait(self._event, end)
         except TimeoutError:
-            if until == deadline:
+            if end == deadline:
                 raise
             return 0
         if events & (POLLERR | POLLHUP):
@@ -164,7 +165,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef int _on_error(self, int pending) except -1:
         """Handle an error of the socket."""
         if pending == errno.ENETDOWN:
-            self._doubtful = True
+            self._check_needed = True
         elif pending:
             raise OSError(pending, f"capture: {os.strerror(pending)}", self._socket.link.name)
         return 0
@@ -178,11 +179,11 @@ cdef class LiveSource(ZeroCopySource):
                 self._gone = True
                 self._begin_draining()  # an open block may hold packets
         elif state == LINK_UP:
-            self._doubtful = False
+            self._check_needed = False
         elif self._raise_down:
+            name = self._socket.link.name
             raise LinkDown(
-                errno.ENETDOWN, "the interface is down: `ip link set up` brings it up",
-                self._socket.link.name)
+                errno.ENETDOWN, f"the interface is down: bring it up with `ip link set {name} up`", name)
         return 0
 
     # Stopping and closing.
@@ -212,12 +213,12 @@ cdef class LiveSource(ZeroCopySource):
         """Add the kernel's counters to ours; reading them resets them."""
         if self._socket is not None and self._socket.is_ours():
             found = self._socket.read_statistics()
-            self._counted = Stats(*(sum(pair) for pair in zip(self._counted, found, strict=True)))
+            self._kernel_stats = Stats(*(sum(pair) for pair in zip(self._kernel_stats, found, strict=True)))
         return 0
 
     cdef object _totals(self):
         self._count()
-        return self._counted
+        return self._kernel_stats
 
     @property
     def interfaces(self):
@@ -233,7 +234,7 @@ cdef class LiveSource(ZeroCopySource):
         return LinkDrops(0, 0, 0) if self._drops is None else self._drops.read()
 
     cdef Py_ssize_t _snaplen(self) except -1:
-        return self._most
+        return self._max_len
 
     def __repr__(self):
         name = type(self).__name__
@@ -242,5 +243,5 @@ cdef class LiveSource(ZeroCopySource):
         return f"<{name} {self.link.name!r}: {self.link.type_name}{', closed' if self.closed else ''}>"
 
 
-cdef int64_t _earlier(int64_t deadline, int64_t time) noexcept:
+cdef int64_t _sooner(int64_t deadline, int64_t time) noexcept:
     return time if deadline == NEVER else min(deadline, time)

@@ -1,7 +1,7 @@
 """Receive packets as messages with recvmmsg(), and decode the kernel's metadata to rows.
 
     data     | 4 | packet … | 4 | packet … |      a slot per packet; 4 bytes for a tag to be put back
-    envelope   sockaddr_ll: pkttype; control messages: PACKET_AUXDATA (lengths, tag, status), SCM_TIMESTAMPNS
+    metadata   sockaddr_ll: pkttype; control messages: PACKET_AUXDATA (lengths, tag, status), SCM_TIMESTAMPNS
 
 The kernel writes them in packet_recvmsg(), net/packet/af_packet.c. Rows are the same as the ring's walker
 writes.
@@ -67,15 +67,15 @@ cdef class MessageReader:
         if self.stride % PAGE == 0:
             self.stride += CACHE_LINE  # else the first lines of all packets would share a few cache sets
         self._messages = <mmsghdr*> PyMem_Calloc(count, sizeof(mmsghdr))
-        self._pieces = <iovec*> PyMem_Calloc(count, sizeof(iovec))
-        self._envelopes = <Envelope*> PyMem_Calloc(count, sizeof(Envelope))
-        if self._messages is NULL or self._pieces is NULL or self._envelopes is NULL:
+        self._iovecs = <iovec*> PyMem_Calloc(count, sizeof(iovec))
+        self._metadata = <MessageMetadata*> PyMem_Calloc(count, sizeof(MessageMetadata))
+        if self._messages is NULL or self._iovecs is NULL or self._metadata is NULL:
             raise MemoryError(f"cannot allocate {count} messages")
 
     def __dealloc__(self):
         PyMem_Free(self._messages)
-        PyMem_Free(self._pieces)
-        PyMem_Free(self._envelopes)
+        PyMem_Free(self._iovecs)
+        PyMem_Free(self._metadata)
 
     cdef Py_ssize_t read(self, CaptureSocket socket, uint8_t* data, Record* rows) except -1:
         """Receive the available packets into `count` slots of `stride` bytes, with a row for each.
@@ -85,7 +85,7 @@ cdef class MessageReader:
         cdef Py_ssize_t index
         cdef int received
         with nogil:
-            self._aim(data)
+            self._prepare_messages(data)
             received = socket.receive(self._messages, self.count)
             for index in range(received):
                 self._write(index, data, &rows[index])
@@ -95,7 +95,7 @@ cdef class MessageReader:
             return 0
         raise OSError(-received, f"recvmmsg: {os.strerror(-received)}", socket.link.name)
 
-    cdef void _aim(self, uint8_t* data) noexcept nogil:
+    cdef void _prepare_messages(self, uint8_t* data) noexcept nogil:
         """Point the messages to the slots.
 
         This is needed before each call, since the kernel overwrites the lengths.
@@ -103,43 +103,43 @@ cdef class MessageReader:
         cdef Py_ssize_t index
         cdef msghdr* message
         for index in range(self.count):
-            self._pieces[index].iov_base = data + index * self.stride + VLAN_LEN
-            self._pieces[index].iov_len = self.snaplen
+            self._iovecs[index].iov_base = data + index * self.stride + VLAN_LEN
+            self._iovecs[index].iov_len = self.snaplen
             message = &self._messages[index].msg_hdr
-            message.msg_name, message.msg_namelen = &self._envelopes[index].address, sizeof(sockaddr_ll)
-            message.msg_iov, message.msg_iovlen = &self._pieces[index], 1
-            message.msg_control, message.msg_controllen = self._envelopes[index].control, CONTROL_ROOM
+            message.msg_name, message.msg_namelen = &self._metadata[index].address, sizeof(sockaddr_ll)
+            message.msg_iov, message.msg_iovlen = &self._iovecs[index], 1
+            message.msg_control, message.msg_controllen = self._metadata[index].control, CONTROL_SIZE
 
     cdef void _write(self, Py_ssize_t index, uint8_t* data, Record* row) noexcept nogil:
         """Write the row of a message, and put back the packet's tag if requested."""
         cdef mmsghdr* message = &self._messages[index]
-        cdef tpacket_auxdata beside
+        cdef tpacket_auxdata aux
         cdef uint64_t offset = index * self.stride + VLAN_LEN
         cdef uint32_t cap_len = min(message.msg_len, self.snaplen)
         cdef uint32_t total_len
-        memset(&beside, 0, sizeof(beside))
+        memset(&aux, 0, sizeof(aux))
         row.timestamp = 0
-        _read_control(&message.msg_hdr, &beside, &row.timestamp)
-        total_len = max(beside.tp_len, cap_len)
-        if self.reinsert_vlan and beside.tp_status & TP_STATUS_VLAN_VALID and cap_len >= VLAN_AT:
-            put_tag(data + offset, stripped_tpid(beside.tp_status, beside.tp_vlan_tpid), beside.tp_vlan_tci)
-            beside.tp_status &= ~(<uint32_t> TP_STATUS_VLAN_VALID)
+        _read_control(&message.msg_hdr, &aux, &row.timestamp)
+        total_len = max(aux.tp_len, cap_len)
+        if self.reinsert_vlan and aux.tp_status & TP_STATUS_VLAN_VALID and cap_len >= VLAN_AT:
+            put_tag(data + offset, stripped_tpid(aux.tp_status, aux.tp_vlan_tpid), aux.tp_vlan_tci)
+            aux.tp_status &= ~(<uint32_t> TP_STATUS_VLAN_VALID)
             offset -= VLAN_LEN
             cap_len = min(cap_len + VLAN_LEN, self.snaplen)
             total_len = max(total_len, total_len + VLAN_LEN)
         row.offset, row.interface = offset, 0
         fill_row(row, self.linktype, data + offset, cap_len, total_len, cap_len)
-        set_pkt_type(row, self._envelopes[index].address.sll_pkttype)
-        add_status(row, beside.tp_status, beside.tp_vlan_tci, beside.tp_vlan_tpid)
+        set_pkt_type(row, self._metadata[index].address.sll_pkttype)
+        add_status(row, aux.tp_status, aux.tp_vlan_tci, aux.tp_vlan_tpid)
 
 
-cdef void _read_control(msghdr* message, tpacket_auxdata* beside, int64_t* timestamp) noexcept nogil:
+cdef void _read_control(msghdr* message, tpacket_auxdata* aux, int64_t* timestamp) noexcept nogil:
     cdef cmsghdr* control = CMSG_FIRSTHDR(message)
     cdef timespec time
     while control is not NULL:
         if (control.cmsg_level == SOL_PACKET and control.cmsg_type == PACKET_AUXDATA
                 and control.cmsg_len >= CMSG_LEN(sizeof(tpacket_auxdata))):
-            memcpy(beside, CMSG_DATA(control), sizeof(tpacket_auxdata))
+            memcpy(aux, CMSG_DATA(control), sizeof(tpacket_auxdata))
         elif (control.cmsg_level == SOL_SOCKET and control.cmsg_type == SCM_TIMESTAMPNS
                 and control.cmsg_len >= CMSG_LEN(sizeof(timespec))):
             memcpy(&time, CMSG_DATA(control), sizeof(timespec))

@@ -29,11 +29,11 @@ cdef class CaptureSocket:
 
 cdef class PacketSocket(CaptureSocket):
     cdef readonly int fd
-    cdef int _edges             # with a ring: an epoll that reports each block once; else -1
+    cdef int _epoll             # with a ring: an epoll that reports each block once; else -1
     cdef int _pid               # of the process that opened it
     cdef bint _promiscuous
     cdef packet_mreq _promiscuity(self) noexcept
-    cdef int _tell_edges(self) except -1
+    cdef int _open_epoll(self) except -1
     cdef int _option(self, int level, int option, const void* value, unsigned int size, str name) except -1
     cdef int _set_ring(
         self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms) except -1

@@ -82,8 +82,8 @@ cdef int _fail(str call, str interface) except -1:
     if errno == errors.EPERM:
         raise PermissionError(
             errno,
-            f"{call}: capturing needs CAP_NET_RAW: run as root (sudo), or grant it to the interpreter with "
-            f"`sudo setcap cap_net_raw,cap_net_admin=eip {sys.executable}`",
+            f"{call}: capturing requires CAP_NET_RAW: run as root (sudo), or grant it to the interpreter "
+            f"with `sudo setcap cap_net_raw,cap_net_admin=eip {sys.executable}`",
             interface)
     return raise_errno(call, interface)
 
@@ -161,7 +161,7 @@ cdef class PacketSocket(CaptureSocket):
 
     def __cinit__(self, link):
         self.link = link
-        self._edges = -1
+        self._epoll = -1
         self._pid = c_getpid()
         self.fd = c_socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)
         if self.fd < 0:
@@ -215,7 +215,7 @@ cdef class PacketSocket(CaptureSocket):
         except BaseException:
             self._set_ring(0, 0, 0)  # free it, or the socket could not have another
             raise
-        self._tell_edges()
+        self._open_epoll()
         return ring
 
     cdef int _set_ring(
@@ -257,25 +257,25 @@ cdef class PacketSocket(CaptureSocket):
         return 0
 
     cdef short wait(self, Event event, int64_t deadline) except -1:
-        cdef epoll_event told
-        if self._edges < 0:
+        cdef epoll_event reported
+        if self._epoll < 0:
             return event.wait(self.fd, POLLIN, deadline)
-        if event.wait(self._edges, POLLIN, deadline) and epoll_wait(self._edges, &told, 1, 0) > 0:
-            return <short> told.events
+        if event.wait(self._epoll, POLLIN, deadline) and epoll_wait(self._epoll, &reported, 1, 0) > 0:
+            return <short> reported.events
         return 0
 
-    cdef int _tell_edges(self) except -1:
+    cdef int _open_epoll(self) except -1:
         """Create an epoll that reports each block that is handed over, and each error, once.
 
         poll() reports the socket as readable as long as the block before the kernel's current one was not
         returned (packet_poll, packet_previous_rx_frame). While a caller waits for the next block it usually
         still has that one.
         """
-        cdef epoll_event wanted
-        memset(&wanted, 0, sizeof(wanted))
-        wanted.events = EPOLLIN | <uint32_t> EPOLLET
-        self._edges = epoll_create1(EPOLL_CLOEXEC)
-        if self._edges < 0 or epoll_ctl(self._edges, EPOLL_CTL_ADD, self.fd, &wanted) < 0:
+        cdef epoll_event interest
+        memset(&interest, 0, sizeof(interest))
+        interest.events = EPOLLIN | <uint32_t> EPOLLET
+        self._epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self._epoll < 0 or epoll_ctl(self._epoll, EPOLL_CTL_ADD, self.fd, &interest) < 0:
             _fail("epoll", self.link.name)
         return 0
 
@@ -301,7 +301,7 @@ cdef class PacketSocket(CaptureSocket):
     cdef LinkState link_state(self) noexcept:
         """Return the state of the interface.
 
-        It is asked of the socket, so the thread's network namespace does not matter.
+        The socket is queried, so the thread's network namespace does not matter.
         """
         cdef sockaddr_ll address
         cdef socklen_t size = sizeof(address)
@@ -341,9 +341,9 @@ cdef class PacketSocket(CaptureSocket):
                 request = self._promiscuity()
                 setsockopt(fd, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &request, sizeof(request))
         self.fd = -1
-        if self._edges >= 0:
-            c_close(self._edges)
-            self._edges = -1
+        if self._epoll >= 0:
+            c_close(self._epoll)
+            self._epoll = -1
         with nogil:
             c_close(fd)
 

@@ -8,16 +8,16 @@ cdef class Ring(Home):
     cdef int64_t* _lent         # when each block was lent, monotonic ns; 0 if it is not lent
     cdef readonly Py_ssize_t lent   # number of lent blocks
     cdef Py_ssize_t _mapped     # bytes
-    cdef int bell               # an eventfd that is written to when a block is returned, or -1
-    cdef bint _keeps            # returned blocks are ready again
-    cdef void forget(self) noexcept
-    cdef void keep(self, Py_ssize_t num_blocks) noexcept
+    cdef int wakeup_fd          # an eventfd that is written to when a block is returned, or -1
+    cdef bint _repeats          # returned blocks are ready again
+    cdef void discard_ready(self) noexcept
+    cdef void repeat_first(self, Py_ssize_t num_blocks) noexcept
     cdef int _pid               # of the process that opened the ring
     cdef int map_socket(self, int fd) except -1
     cdef int map(self, int flags, int fd) except -1
     cdef bint is_ready(self, Py_ssize_t index) noexcept nogil
     cdef bint is_lent(self, Py_ssize_t index) noexcept nogil
     cdef uint32_t* _status(self, Py_ssize_t index) noexcept nogil
-    cdef Py_ssize_t count_ready(self, Py_ssize_t index, Py_ssize_t most) noexcept nogil
+    cdef Py_ssize_t count_ready(self, Py_ssize_t index, Py_ssize_t max_count) noexcept nogil
     cdef Block lend(self, Py_ssize_t index, Py_ssize_t count)
     cdef double held_for(self, Py_ssize_t index) noexcept

@@ -35,11 +35,11 @@ cdef class Ring(Home):
         self.scarce = True
         self.block_size = block_size
         self.num_blocks = num_blocks
-        self.bell = -1
+        self.wakeup_fd = -1
         self._pid = c_getpid()
         self._lent = <int64_t*> PyMem_Calloc(num_blocks, sizeof(int64_t))
         if self._lent is NULL:
-            raise MemoryError(f"cannot keep the books of {num_blocks} blocks")
+            raise MemoryError(f"cannot allocate the state of {num_blocks} blocks")
 
     cdef int map_socket(self, int fd) except -1:
         """Map the ring that was set up on a socket."""
@@ -64,11 +64,11 @@ cdef class Ring(Home):
         """Return True if the block has not come back yet."""
         return self._lent[index] != 0
 
-    cdef Py_ssize_t count_ready(self, Py_ssize_t index, Py_ssize_t most) noexcept nogil:
-        """Return how many adjacent blocks from `index` on are ready, at most `most`."""
+    cdef Py_ssize_t count_ready(self, Py_ssize_t index, Py_ssize_t max_count) noexcept nogil:
+        """Return how many adjacent blocks from `index` on are ready, at most `max_count`."""
         cdef Py_ssize_t count = 0
-        most = min(most, self.num_blocks - index)
-        while count < most and self.is_ready(index + count):
+        max_count = min(max_count, self.num_blocks - index)
+        while count < max_count and self.is_ready(index + count):
             count += 1
         return count
 
@@ -92,23 +92,23 @@ cdef class Ring(Home):
         cdef bint forked = self._pid != c_getpid()  # the memory is shared: the parent still uses the block
         for index in range(first, first + count):
             self._lent[index] = 0
-            if not forked and not self._keeps:
+            if not forked and not self._repeats:
                 store_release(self._status(index), TP_STATUS_KERNEL)
         self.lent -= count
-        if not forked and not self._keeps and self.bell >= 0:
-            c_write(self.bell, &one, sizeof(one))
+        if not forked and not self._repeats and self.wakeup_fd >= 0:
+            c_write(self.wakeup_fd, &one, sizeof(one))
 
-    cdef void forget(self) noexcept:
+    cdef void discard_ready(self) noexcept:
         """Return all ready blocks to the kernel, unread."""
         cdef Py_ssize_t index
         for index in range(self.num_blocks):
             if self.is_ready(index):
                 store_release(self._status(index), TP_STATUS_KERNEL)
 
-    cdef void keep(self, Py_ssize_t num_blocks) noexcept:
+    cdef void repeat_first(self, Py_ssize_t num_blocks) noexcept:
         """Reduce the ring to its first blocks, which are ready again as soon as they are returned."""
         self.num_blocks = num_blocks
-        self._keeps = True
+        self._repeats = True
 
     cdef double held_for(self, Py_ssize_t index) noexcept:
         """Return the seconds since the block was lent."""
@@ -118,6 +118,6 @@ cdef class Ring(Home):
         if self.memory is not NULL:
             with nogil:  # for the last mapping of a closed socket the kernel waits for its other CPUs
                 c_munmap(self.memory, self._mapped)
-        if self.bell >= 0:
-            c_close(self.bell)
+        if self.wakeup_fd >= 0:
+            c_close(self.wakeup_fd)
         PyMem_Free(self._lent)

@@ -12,11 +12,11 @@ cdef class RingSource(LiveSource):
     cdef BlockWalker _walker
     cdef Pool _row_blocks
     cdef Py_ssize_t _index      # of the next block to read
-    cdef Py_ssize_t _blocks_a_batch     # maximum
+    cdef Py_ssize_t _blocks_per_batch   # maximum
     cdef int64_t _block_timeout         # ns
     cdef object _ring_options
-    cdef Rows _take(self, Py_ssize_t ready)
+    cdef Rows _read_blocks(self, Py_ssize_t ready)
     cdef Py_ssize_t _walk_blocks(
-        self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t room,
+        self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t capacity,
         int64_t* total_bytes) noexcept nogil
     cdef Ring _open_ring(self)

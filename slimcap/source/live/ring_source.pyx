@@ -5,7 +5,7 @@ from slimcap.abi.linux cimport TP_STATUS_LOSING
 from slimcap.packet.lease cimport Block
 from slimcap.packet.record cimport FLAG_LOSING, Record
 from slimcap.packet.rows cimport Rows, new_rows
-from slimcap.source.live.block_walker cimport put_tags_back
+from slimcap.source.live.block_walker cimport reinsert_vlan_tags
 
 import errno
 import os
@@ -14,9 +14,9 @@ from slimcap.errors import RingExhausted, SlimcapError
 
 cdef enum:
     NANOSECONDS = 1_000_000_000
-    BYTES_A_PACKET = 72         # minimum in a block: header, address, one byte, padding (BlockWalker)
-    BYTES_A_BATCH = 1 << 18     # target for small blocks: a batch costs as much as some hundred packets
-    PART_OF_RING = 8            # at most 1/8 of the ring, so that the kernel can fill the rest meanwhile
+    MIN_PACKET_SIZE = 72        # minimum in a block: header, address, one byte, padding (BlockWalker)
+    TARGET_BATCH_SIZE = 1 << 18     # target for small blocks: a batch costs as much as some hundred packets
+    RING_FRACTION = 8           # at most 1/8 of the ring, so that the kernel can fill the rest meanwhile
 
 
 cdef class RingSource(LiveSource):
@@ -101,10 +101,10 @@ cdef class RingSource(LiveSource):
     cdef int _set_up(self) except -1:
         self._ring = self._open_ring()
         self._walker = BlockWalker(self.link.type)
-        self._blocks_a_batch = max(
-            1, min(BYTES_A_BATCH // self._ring.block_size, self._ring.num_blocks // PART_OF_RING))
+        self._blocks_per_batch = max(
+            1, min(TARGET_BATCH_SIZE // self._ring.block_size, self._ring.num_blocks // RING_FRACTION))
         self._row_blocks = Pool(
-            self._blocks_a_batch * (self._ring.block_size // BYTES_A_PACKET + 1) * sizeof(Record))
+            self._blocks_per_batch * (self._ring.block_size // MIN_PACKET_SIZE + 1) * sizeof(Record))
         return 0
 
     cdef Ring _open_ring(self):
@@ -120,8 +120,9 @@ cdef class RingSource(LiveSource):
                 if not smaller or num_blocks == 1:
                     raise OSError(
                         errno.ENOMEM,
-                        f"no memory for a ring of {num_blocks} blocks of {block_size} bytes: give a smaller "
-                        "num_blocks or block_size, or smaller_ring=True", self.link.name) from error
+                        f"not enough memory for a ring of {num_blocks} blocks of {block_size} bytes: "
+                        "reduce num_blocks or block_size, or set smaller_ring=True",
+                        self.link.name) from error
             num_blocks = (num_blocks + 1) // 2
 
     @property
@@ -138,19 +139,19 @@ cdef class RingSource(LiveSource):
         cdef Rows rows
         cdef Py_ssize_t ready
         if self._walker.bad:
-            raise SlimcapError("the ring holds a block that makes no sense: close this source, open another")
-        while ready := self._ring.count_ready(self._index, self._blocks_a_batch):
-            rows = self._take(ready)
+            raise SlimcapError("the ring contains a malformed block: close this source and open a new one")
+        while ready := self._ring.count_ready(self._index, self._blocks_per_batch):
+            rows = self._read_blocks(ready)
             if rows is not None:
                 return rows
         if self._ring.is_lent(self._index) and not self._draining:
             raise RingExhausted(
-                f"{self._ring.lent} of {self._ring.num_blocks} blocks are on loan, the next one for "
-                f"{self._ring.held_for(self._index):.3f} s: drop the views of its packets, "
+                f"{self._ring.lent} of {self._ring.num_blocks} blocks are held by views, the next one for "
+                f"{self._ring.held_for(self._index):.3f} s: delete the views of its packets, "
                 "or keep batch.copy() instead")
         return None
 
-    cdef Rows _take(self, Py_ssize_t ready):
+    cdef Rows _read_blocks(self, Py_ssize_t ready):
         """Return the rows of the next `ready` blocks; None if these have no packets."""
         cdef Block records = self._row_blocks.take()
         cdef Block block = self._ring.lend(self._index, ready)
@@ -168,7 +169,7 @@ cdef class RingSource(LiveSource):
         return rows
 
     cdef Py_ssize_t _walk_blocks(
-            self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t room,
+            self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t capacity,
             int64_t* total_bytes) noexcept nogil:
         """Write the rows of `blocks` blocks, up to the first that is not valid; return their number.
 
@@ -176,15 +177,15 @@ cdef class RingSource(LiveSource):
         """
         # Pointers, not the memoryviews of `walk`, which cost more than walking a few hundred packets.
         cdef Py_ssize_t size = self._ring.block_size
-        cdef Py_ssize_t index, more, count = 0
+        cdef Py_ssize_t index, added, count = 0
         for index in range(blocks):
             if self.reinsert_vlan:
-                put_tags_back(p + index * size, size, self._most)
+                reinsert_vlan_tags(p + index * size, size, self._max_len)
             self._walker.start_at(p + index * size, size)
-            more = self._walker.walk_at(p + index * size, size, index * size, &rows[count], room - count)
-            if more and self._walker.status & TP_STATUS_LOSING:
+            added = self._walker.walk_at(p + index * size, size, index * size, &rows[count], capacity - count)
+            if added and self._walker.status & TP_STATUS_LOSING:
                 rows[count].flags |= FLAG_LOSING
-            count += more
+            count += added
             total_bytes[0] += <int64_t> self._walker.total_bytes
             if self._walker.bad:
                 break
@@ -203,9 +204,11 @@ cdef int _check_options(object block_size, object num_blocks, object block_timeo
     """Raise ValueError for invalid options, for which the kernel would only report EINVAL."""
     page = os.sysconf("SC_PAGESIZE")
     if block_size <= 0 or block_size % page or block_size >= 1 << 31:
-        raise ValueError(f"block_size is a multiple of the page size, {page}, below 2 GiB: not {block_size}")
+        raise ValueError(
+            f"block_size must be a multiple of the page size, {page}, below 2 GiB, not {block_size}")
     if num_blocks <= 0 or num_blocks * block_size > 1 << 40:
-        raise ValueError(f"num_blocks is from 1 on, and the ring below 1 TiB: not {num_blocks}")
+        raise ValueError(
+            f"num_blocks must be at least 1, and the ring at most 1 TiB, not {num_blocks} blocks")
     if not 0 < block_timeout <= 3600:
-        raise ValueError(f"block_timeout is from above 0 to 3600 seconds, not {block_timeout}")
+        raise ValueError(f"block_timeout must be more than 0 and at most 3600 seconds, not {block_timeout}")
     return 0

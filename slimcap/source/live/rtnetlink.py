@@ -106,18 +106,18 @@ class DropCounter:
         self._socket = _open()
         self._lock = threading.Lock()
         try:
-            self._first = self._last = _drops(self._ask())
+            self._first = self._last = _drops(self._request())
         except BaseException:
             self._socket.close()
             raise
 
-    def _ask(self) -> bytes:
-        return _ask(_RTM_GETLINK, struct.pack("=4xi8x", self._index), self._socket)[0]
+    def _request(self) -> bytes:
+        return _request(_RTM_GETLINK, struct.pack("=4xi8x", self._index), self._socket)[0]
 
     def read(self) -> LinkDrops:
         """Return the drops so far; those read last, if the interface is gone or the counter is closed."""
         with self._lock, contextlib.suppress(OSError):
-            self._last = _drops(self._ask())
+            self._last = _drops(self._request())
         return LinkDrops(*(now - then for now, then in zip(self._last, self._first, strict=True)))
 
     def close(self) -> None:
@@ -134,28 +134,28 @@ class DropCounter:
 def find(name: str) -> Interface:
     """Return the interface with this name; raise LinkNotFound if there is none."""
     if not isinstance(name, str):
-        raise TypeError(f"the name of an interface is a str, not {type(name).__name__}")
+        raise TypeError(f"an interface name must be a str, not {type(name).__name__}")
     try:
         encoded = name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         encoded = b""
     # No other name is valid (dev_valid_name); the kernel reads up to a NUL and could find another interface.
     if not 0 < len(encoded) < _IFNAMSIZ or b"\0" in encoded:
-        raise _explained(LinkError(errno.ENODEV, ""), repr(name))
+        raise _with_advice(LinkError(errno.ENODEV, ""), repr(name))
     size = _RTATTR.size + len(encoded) + 1
     attribute = _RTATTR.pack(size, _IFLA_IFNAME) + encoded
     try:
-        return _parse_interface(_ask(_RTM_GETLINK, bytes(16) + attribute.ljust(_aligned(size), b"\0"))[0])
+        return _parse_interface(_request(_RTM_GETLINK, bytes(16) + attribute.ljust(_aligned(size), b"\0"))[0])
     except LinkError as error:
-        raise _explained(error, repr(name)) from None
+        raise _with_advice(error, repr(name)) from None
 
 
 def by_index(index: int, name: str) -> Interface:
     """Return the interface with this index. `name` is only for error messages."""
     try:
-        return _parse_interface(_ask(_RTM_GETLINK, struct.pack("=4xi8x", index))[0])
+        return _parse_interface(_request(_RTM_GETLINK, struct.pack("=4xi8x", index))[0])
     except LinkError as error:
-        raise _explained(error, f"{name!r} (index {index})") from None
+        raise _with_advice(error, f"{name!r} (index {index})") from None
 
 
 def interfaces() -> list[Interface]:
@@ -169,19 +169,19 @@ def addresses(index: int) -> tuple[IPv4Interface | IPv6Interface, ...]:
     return tuple(address[1] for address in found if address is not None and address[0] == index)
 
 
-def _explained(error: LinkError, name: str) -> LinkError:
+def _with_advice(error: LinkError, name: str) -> LinkError:
     """Return the error with the interface's name and advice added."""
     if error.errno == errno.ENODEV:
         return LinkNotFound(
             errno.ENODEV,
-            f"no interface {name} in this network namespace: `ip link` lists those there are",
+            f"no interface {name} in this network namespace: `ip link` lists all interfaces",
         )
     return LinkError(error.errno, f"interface {name}: {error.strerror}")
 
 
 def _parse_interface(message: bytes) -> Interface:
     if len(message) < _IFINFOMSG.size:
-        raise _nonsense()
+        raise _malformed_reply()
     _, arphrd, index, flags, _ = _IFINFOMSG.unpack_from(message)
     attributes = _attributes(message[_IFINFOMSG.size :])
     info = _attributes(attributes.get(_IFLA_LINKINFO, b""))
@@ -201,7 +201,7 @@ def _drops(message: bytes) -> LinkDrops:
 def _parse_address(message: bytes) -> tuple[int, IPv4Interface | IPv6Interface] | None:
     """Return the index of the interface and one of its addresses; None if it is not an IP address."""
     if len(message) < _IFADDRMSG.size:
-        raise _nonsense()
+        raise _malformed_reply()
     family, prefix, _, _, index = _IFADDRMSG.unpack_from(message)
     attributes = _attributes(message[_IFADDRMSG.size :])
     # On a point-to-point link IFA_ADDRESS is the address of the other end.
@@ -219,7 +219,7 @@ def _attributes(data: bytes) -> dict[int, bytes]:
     while len(data) >= _RTATTR.size:
         size, kind = _RTATTR.unpack_from(data)
         if not _RTATTR.size <= size <= len(data):
-            raise _nonsense()
+            raise _malformed_reply()
         found[kind & 0x3FFF] = data[_RTATTR.size : size]  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
         data = data[_aligned(size) :]
     return found
@@ -229,10 +229,10 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Yield type, flags and body of each message of a datagram."""
     while data:
         if len(data) < _NLMSGHDR.size:
-            raise _nonsense()
+            raise _malformed_reply()
         size, kind, flags, _, _ = _NLMSGHDR.unpack_from(data)
         if not _NLMSGHDR.size <= size <= len(data):
-            raise _nonsense()
+            raise _malformed_reply()
         yield kind, flags, data[_NLMSGHDR.size : size]
         data = data[_aligned(size) :]
 
@@ -241,7 +241,7 @@ def _open() -> socket.socket:
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
 
 
-def _ask(request: int, body: bytes, netlink: socket.socket | None = None) -> list[bytes]:
+def _request(request: int, body: bytes, netlink: socket.socket | None = None) -> list[bytes]:
     """Return the kernel's answer to a request for one object, on an open socket if one is given."""
     if netlink is not None:
         return _exchange(netlink, request, _NLM_F_REQUEST, body)[0]
@@ -253,8 +253,8 @@ def _dump(request: int, body: bytes) -> list[bytes]:
     """Return the kernel's answer to a request for all objects."""
     for _ in range(10):
         with _open() as netlink:
-            answers, whole = _exchange(netlink, request, _NLM_F_REQUEST | _NLM_F_DUMP, body)
-        if whole:
+            answers, consistent = _exchange(netlink, request, _NLM_F_REQUEST | _NLM_F_DUMP, body)
+        if consistent:
             break
     return answers
 
@@ -262,33 +262,33 @@ def _dump(request: int, body: bytes) -> list[bytes]:
 def _exchange(netlink: socket.socket, request: int, flags: int, body: bytes) -> tuple[list[bytes], bool]:
     """Return the kernel's answer, and False if objects changed meanwhile, so that some may be missing."""
     answers: list[bytes] = []
-    whole = True
+    consistent = True
     try:
         netlink.send(_NLMSGHDR.pack(_NLMSGHDR.size + len(body), request, flags, 1, 0) + body)
         while True:
-            data, _, how, _ = netlink.recvmsg(1 << 16)
-            if not data or how & socket.MSG_TRUNC:
-                raise _nonsense()
+            data, _, message_flags, _ = netlink.recvmsg(1 << 16)
+            if not data or message_flags & socket.MSG_TRUNC:
+                raise _malformed_reply()
             for kind, answer_flags, message in _messages(data):
-                whole = whole and not answer_flags & _NLM_F_DUMP_INTR
+                consistent = consistent and not answer_flags & _NLM_F_DUMP_INTR
                 if kind in (_NLMSG_ERROR, _NLMSG_DONE):
                     code = -int.from_bytes(message[:4], sys.byteorder, signed=True)
                     if code > 0:
                         raise OSError(code, os.strerror(code))
                     if kind == _NLMSG_DONE:
-                        return answers, whole
-                    raise _nonsense()  # an acknowledgement, which was not requested
+                        return answers, consistent
+                    raise _malformed_reply()  # an acknowledgement, which was not requested
                 answers.append(message)
             if not flags & _NLM_F_DUMP:
-                return answers, whole
+                return answers, consistent
     except LinkError:
         raise
     except OSError as error:
         raise LinkError(error.errno, f"rtnetlink: {error.strerror}") from error
 
 
-def _nonsense() -> LinkError:
-    return LinkError(errno.EBADMSG, "rtnetlink: the kernel's answer is cut short or makes no sense")
+def _malformed_reply() -> LinkError:
+    return LinkError(errno.EBADMSG, "rtnetlink: the kernel's reply is truncated or malformed")
 
 
 def _aligned(size: int) -> int:

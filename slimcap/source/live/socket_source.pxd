@@ -9,5 +9,5 @@ cdef class SocketSource(LiveSource):
     cdef MessageReader _reader
     cdef Pool _data_blocks, _row_blocks
     cdef Py_ssize_t _batch_size, _buffer_size
-    cdef bint _short            # the last read emptied the queue
+    cdef bint _queue_empty      # the last read emptied the queue
     cdef Py_ssize_t _read(self, uint8_t* data, Record* rows) except -1

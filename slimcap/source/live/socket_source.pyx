@@ -8,14 +8,14 @@ from slimcap.packet.rows cimport Rows, new_rows
 import errno
 
 cdef enum:
-    MOST_MESSAGES = 1024            # UIO_MAXIOV, net/socket.c
-    MOST_BUFFER = (1 << 30) - 1     # the kernel doubles it, and that must fit in an int
+    MAX_MESSAGES = 1024             # UIO_MAXIOV, net/socket.c
+    MAX_BUFFER = (1 << 30) - 1      # the kernel doubles it, and that must fit in an int
 
 
 cdef class SocketSource(LiveSource):
     """Capture packets from a network interface as messages, which are copied and available at once.
 
-    A batch is the result of one system call. Its memory has room for `batch_size` packets of `snaplen` bytes;
+    A batch is the result of one system call. Its memory holds up to `batch_size` packets of `snaplen` bytes;
     only pages that packets are written to are used, at least one per packet unless `snaplen` is smaller. The
     memory is not the kernel's, so views may be kept without stopping the capture.
 
@@ -77,10 +77,10 @@ cdef class SocketSource(LiveSource):
             self, link, *, snaplen=262144, promiscuous=False, filter=None, auto_filter=True,
             ignore_vlans=False, reinsert_vlan=False, direction="both", buffer_size=1 << 22, batch_size=64,
             timeout=None, link_down="wait"):
-        if not 1 <= batch_size <= MOST_MESSAGES:
-            raise ValueError(f"batch_size is 1 to {MOST_MESSAGES} packets, not {batch_size}")
-        if not 1 <= buffer_size <= MOST_BUFFER:
-            raise ValueError(f"buffer_size is 1 to {MOST_BUFFER} bytes, not {buffer_size}")
+        if not 1 <= batch_size <= MAX_MESSAGES:
+            raise ValueError(f"batch_size must be 1 to {MAX_MESSAGES} packets, not {batch_size}")
+        if not 1 <= buffer_size <= MAX_BUFFER:
+            raise ValueError(f"buffer_size must be 1 to {MAX_BUFFER} bytes, not {buffer_size}")
         self._batch_size, self._buffer_size = batch_size, buffer_size
         self._open(link, {
             "snaplen": snaplen, "promiscuous": promiscuous, "filter": filter, "auto_filter": auto_filter,
@@ -89,7 +89,7 @@ cdef class SocketSource(LiveSource):
 
     cdef int _set_up(self) except -1:
         self._socket.set_messages(self._buffer_size)
-        self._reader = MessageReader(self._batch_size, self.link.type, self._most, self.reinsert_vlan)
+        self._reader = MessageReader(self._batch_size, self.link.type, self._max_len, self.reinsert_vlan)
         self._data_blocks = Pool(self._batch_size * self._reader.stride)
         self._row_blocks = Pool(self._batch_size * sizeof(Record))
         return 0
@@ -97,14 +97,14 @@ cdef class SocketSource(LiveSource):
     cdef Rows _next_rows(self):
         cdef Block data, rows
         cdef Py_ssize_t count
-        if self._short and not self._draining:
-            self._short = False  # usually no packet arrived since: go straight to poll()
+        if self._queue_empty and not self._draining:
+            self._queue_empty = False  # usually no packet arrived since: go straight to poll()
             return None
         data, rows = self._data_blocks.take(), self._row_blocks.take()
         count = self._read(data.ptr, <Record*> rows.ptr)
         if count == 0:
             return None
-        self._short = count < self._batch_size
+        self._queue_empty = count < self._batch_size
         return new_rows(rows, count, data, data.size, self._links)
 
     cdef Py_ssize_t _read(self, uint8_t* data, Record* rows) except -1:

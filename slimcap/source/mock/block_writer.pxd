@@ -30,12 +30,12 @@ cdef class BlockWriter:
     cdef bint frozen                    # there was no free block
     cdef int64_t opened_at              # monotonic ns
     cdef uint64_t _sequence
-    cdef uint32_t _at                   # offset in the block of the next packet's header
-    cdef int64_t _longest               # maximum bytes of a packet so far
+    cdef uint32_t _offset               # offset in the block of the next packet's header
+    cdef int64_t _max_size              # maximum bytes of a packet so far
     cdef tpacket3_hdr* _last            # the previous packet in the block, or NULL
     cdef tpacket_block_desc* _block(self) noexcept nogil
     cdef tpacket_block_desc* _block_at(self, Py_ssize_t index) noexcept nogil
-    cdef bint has_room(self) noexcept nogil
+    cdef bint has_space(self) noexcept nogil
     cdef bint _is_free(self, Py_ssize_t index) noexcept nogil
     cdef bint add(self, const Arrival* packet, int ifindex, uint16_t hatype, bint losing) noexcept nogil
     cdef bint _open_block(self) noexcept nogil

@@ -23,7 +23,7 @@ from slimcap.io.event cimport monotonic_ns
 
 cdef enum:
     NANOSECONDS = 1_000_000_000
-    FIRST = 48          # BLK_PLUS_PRIV(0)
+    FIRST_OFFSET = 48   # BLK_PLUS_PRIV(0)
     HEADER_LEN = 48     # TPACKET_ALIGN(sizeof(struct tpacket3_hdr))
     NETWORK = 96        # TPACKET_ALIGN(HEADER_LEN + sizeof(struct sockaddr_ll) + 16)
 
@@ -48,11 +48,11 @@ cdef class BlockWriter:
     cdef tpacket_block_desc* _block_at(self, Py_ssize_t index) noexcept nogil:
         return <tpacket_block_desc*> (self.ring.memory + index * self.ring.block_size)
 
-    cdef bint has_room(self) noexcept nogil:
+    cdef bint has_space(self) noexcept nogil:
         """Return True if a packet that is no longer than those before would be accepted."""
         if not self.open:
             return self._is_free(self.index)
-        if self._at + self._longest < self.ring.block_size:
+        if self._offset + self._max_size < self.ring.block_size:
             return True
         return self.ring.num_blocks > 1 and self._is_free((self.index + 1) % self.ring.num_blocks)
 
@@ -61,11 +61,11 @@ cdef class BlockWriter:
 
     cdef bint add(self, const Arrival* packet, int ifindex, uint16_t hatype, bint losing) noexcept nogil:
         """Write a packet; return False if every block is full."""
-        cdef int64_t most = self.ring.block_size - FIRST - (NETWORK - packet.maclen)
-        cdef uint32_t snaplen = <uint32_t> min(<int64_t> packet.cap_len, max(most, <int64_t> 0))
+        cdef int64_t max_len = self.ring.block_size - FIRST_OFFSET - (NETWORK - packet.maclen)
+        cdef uint32_t snaplen = <uint32_t> min(<int64_t> packet.cap_len, max(max_len, <int64_t> 0))
         cdef int64_t size = _aligned(NETWORK - packet.maclen + <int64_t> snaplen)
-        self._longest = max(self._longest, size)
-        if self.open and self._at + size >= self.ring.block_size:
+        self._max_size = max(self._max_size, size)
+        if self.open and self._offset + size >= self.ring.block_size:
             self.retire(losing)
         if not self.open and not self._open_block():
             return False
@@ -81,14 +81,14 @@ cdef class BlockWriter:
             return False
         self._sequence += 1
         block.version = TPACKET_V3
-        block.offset_to_priv = FIRST
+        block.offset_to_priv = FIRST_OFFSET
         block.hdr.bh1.num_pkts = 0
-        block.hdr.bh1.offset_to_first_pkt = FIRST
-        block.hdr.bh1.blk_len = FIRST
+        block.hdr.bh1.offset_to_first_pkt = FIRST_OFFSET
+        block.hdr.bh1.blk_len = FIRST_OFFSET
         block.hdr.bh1.seq_num = self._sequence
         self.opened_at = monotonic_ns()
         self.open, self.frozen = True, False
-        self._at = FIRST
+        self._offset = FIRST_OFFSET
         self._last = NULL
         return True
 
@@ -123,24 +123,24 @@ cdef class BlockWriter:
     cdef void _write(
             self, const Arrival* packet, uint32_t snaplen, int ifindex, uint16_t hatype) noexcept nogil:
         cdef tpacket_block_desc* block = self._block()
-        cdef uint8_t* at = <uint8_t*> block + self._at
-        cdef tpacket3_hdr* header = <tpacket3_hdr*> at
+        cdef uint8_t* p = <uint8_t*> block + self._offset
+        cdef tpacket3_hdr* header = <tpacket3_hdr*> p
         cdef uint32_t mac = NETWORK - packet.maclen
-        memset(at, 0, mac)
+        memset(p, 0, mac)
         header.tp_sec = <uint32_t> (packet.timestamp // NANOSECONDS)
         header.tp_nsec = <uint32_t> (packet.timestamp % NANOSECONDS)
         header.tp_snaplen, header.tp_len = snaplen, packet.total_len
         header.tp_status = TP_STATUS_USER | packet.status
         header.tp_mac, header.tp_net = <uint16_t> mac, NETWORK
         header.hv1.tp_vlan_tci, header.hv1.tp_vlan_tpid = packet.vlan_tci, packet.vlan_tpid
-        write_address(<sockaddr_ll*> (at + HEADER_LEN), packet, ifindex, hatype)
-        memcpy(at + mac, packet.data, snaplen)
+        write_address(<sockaddr_ll*> (p + HEADER_LEN), packet, ifindex, hatype)
+        memcpy(p + mac, packet.data, snaplen)
         if self._last is not NULL:
-            self._last.tp_next_offset = <uint32_t> (at - <uint8_t*> self._last)
+            self._last.tp_next_offset = <uint32_t> (p - <uint8_t*> self._last)
         self._last = header
-        self._at += <uint32_t> _aligned(mac + <int64_t> snaplen)
+        self._offset += <uint32_t> _aligned(mac + <int64_t> snaplen)
         block.hdr.bh1.num_pkts += 1
-        block.hdr.bh1.blk_len = self._at
+        block.hdr.bh1.blk_len = self._offset
 
 
 cdef inline int64_t _aligned(int64_t size) noexcept nogil:

@@ -47,7 +47,7 @@ cdef class MessageQueue:
     """
 
     def __cinit__(self, uint64_t buffer_size):
-        self.room = 2 * buffer_size
+        self.capacity = 2 * buffer_size
 
     def __dealloc__(self):
         cdef Message* message
@@ -59,17 +59,17 @@ cdef class MessageQueue:
     cdef bint is_empty(self) noexcept nogil:
         return self._first is NULL
 
-    cdef bint has_room(self) noexcept nogil:
+    cdef bint has_space(self) noexcept nogil:
         """Return True if another packet of any size would be accepted.
 
         As in sock_queue_rcv_skb, the last packet may exceed the maximum.
         """
-        return self.charged < self.room
+        return self.charged < self.capacity
 
     cdef bint add(self, const Arrival* packet) noexcept nogil:
-        """Append a copy of a packet; return False if there is no room."""
+        """Append a copy of a packet; return False if the queue is full."""
         cdef Message* message
-        if not self.has_room():
+        if not self.has_space():
             return False
         message = <Message*> PyMem_RawMalloc(sizeof(Message) + packet.cap_len)
         if message is NULL:
@@ -95,10 +95,10 @@ cdef class MessageQueue:
         cdef Message* message
         while taken < count and self._first is not NULL:
             message = self._first
-            _answer(&message.packet, &messages[taken], ifindex, hatype)
+            _fill_message(&message.packet, &messages[taken], ifindex, hatype)
             self._first = message.next
             taken += 1
-            if self.keeps:
+            if self.repeats:
                 self._append(message)
             else:
                 self.charged -= OVERHEAD + message.packet.cap_len
@@ -106,30 +106,30 @@ cdef class MessageQueue:
         return <int> taken if taken else -EAGAIN
 
 
-cdef void _answer(const Arrival* packet, mmsghdr* answer, int ifindex, uint16_t hatype) noexcept nogil:
+cdef void _fill_message(const Arrival* packet, mmsghdr* out, int ifindex, uint16_t hatype) noexcept nogil:
     """Write what recvmmsg() returns for a packet."""
-    cdef msghdr* message = &answer.msg_hdr
+    cdef msghdr* message = &out.msg_hdr
     cdef uint32_t size = min(packet.cap_len, <uint32_t> message.msg_iov[0].iov_len)
     memcpy(message.msg_iov[0].iov_base, packet.data, size)
-    answer.msg_len = size
+    out.msg_len = size
     message.msg_flags = MSG_TRUNC if size < packet.cap_len else 0
     if message.msg_namelen >= sizeof(sockaddr_ll):
         memset(message.msg_name, 0, sizeof(sockaddr_ll))
         write_address(<sockaddr_ll*> message.msg_name, packet, ifindex, hatype)
     if message.msg_controllen >= CMSG_SPACE(sizeof(timespec)) + CMSG_SPACE(sizeof(tpacket_auxdata)):
-        _answer_control(packet, message)
+        _fill_control(packet, message)
     else:
         message.msg_controllen = 0
 
 
-cdef void _answer_control(const Arrival* packet, msghdr* message) noexcept nogil:
-    cdef tpacket_auxdata beside
+cdef void _fill_control(const Arrival* packet, msghdr* message) noexcept nogil:
+    cdef tpacket_auxdata aux
     cdef timespec time
     cdef cmsghdr* control
-    memset(&beside, 0, sizeof(beside))
-    beside.tp_status = TP_STATUS_USER | packet.status
-    beside.tp_len, beside.tp_snaplen, beside.tp_net = packet.total_len, packet.cap_len, packet.maclen
-    beside.tp_vlan_tci, beside.tp_vlan_tpid = packet.vlan_tci, packet.vlan_tpid
+    memset(&aux, 0, sizeof(aux))
+    aux.tp_status = TP_STATUS_USER | packet.status
+    aux.tp_len, aux.tp_snaplen, aux.tp_net = packet.total_len, packet.cap_len, packet.maclen
+    aux.tp_vlan_tci, aux.tp_vlan_tpid = packet.vlan_tci, packet.vlan_tpid
     time.tv_sec = packet.timestamp // NANOSECONDS
     time.tv_nsec = packet.timestamp % NANOSECONDS
     memset(message.msg_control, 0, message.msg_controllen)
@@ -139,6 +139,6 @@ cdef void _answer_control(const Arrival* packet, msghdr* message) noexcept nogil
     memcpy(CMSG_DATA(control), &time, sizeof(time))
     control = CMSG_NXTHDR(message, control)
     control.cmsg_level, control.cmsg_type = SOL_PACKET, PACKET_AUXDATA
-    control.cmsg_len = CMSG_LEN(sizeof(beside))
-    memcpy(CMSG_DATA(control), &beside, sizeof(beside))
-    message.msg_controllen = CMSG_SPACE(sizeof(time)) + CMSG_SPACE(sizeof(beside))
+    control.cmsg_len = CMSG_LEN(sizeof(aux))
+    memcpy(CMSG_DATA(control), &aux, sizeof(aux))
+    message.msg_controllen = CMSG_SPACE(sizeof(time)) + CMSG_SPACE(sizeof(aux))

@@ -11,21 +11,21 @@ from slimcap.source.live.socket_source cimport SocketSource
 from slimcap.source.mock.block_writer cimport Arrival, BlockWriter
 from slimcap.source.mock.message_queue cimport MessageQueue
 
-cdef class Pace:
+cdef class Schedule:
     cdef readonly object speed, rate
     cdef readonly uint64_t packets
     cdef bint _by_rate
     cdef double _scale          # ns to wait per ns of the capture, or per packet
     cdef int64_t _began, _first
-    cdef readonly int64_t latest, late
+    cdef readonly int64_t max_delay, total_delay
     cdef int64_t due(self, const Record* row) noexcept nogil
-    cdef void note(self, int64_t late) noexcept nogil
+    cdef void record(self, int64_t delay) noexcept nogil
 
 cdef struct Progress:
-    # How far adding rows came, and why it stopped there.
+    # Result of adding rows: how many were added, and why it stopped.
     Py_ssize_t index, added
-    bint stopped                # before a packet that is not due yet, or that has no room
-    int64_t due                 # when that packet is due; NEVER if it has no room
+    bint stopped                # before a packet that is not due yet, or for which there is no space
+    int64_t due                 # when that packet is due; NEVER if there is no space
 
 cdef class MockSocket(CaptureSocket):
     cdef PyThread_type_lock _lock   # for all state that both the producer and the reader write to
@@ -35,8 +35,8 @@ cdef class MockSocket(CaptureSocket):
     cdef MessageQueue _messages     # without
     cdef int64_t _block_timeout
     cdef bint _timer                # open blocks are handed over when they time out
-    cdef int _bell                  # an eventfd that wakes the reader
-    cdef int _room                  # an eventfd that wakes the producer: space was freed
+    cdef int _reader_fd             # an eventfd that wakes the reader
+    cdef int _producer_fd           # an eventfd that wakes the producer: space was freed
     cdef int _pid
     cdef Event _producer            # stops or unblocks a waiting producer
     cdef Block _scratch, _wire      # for a packet without its tag, and with the tag put back
@@ -47,27 +47,27 @@ cdef class MockSocket(CaptureSocket):
     cdef int _error
     cdef LinkState _state
     cdef bint _frozen               # every packet is dropped
-    cdef bint _keeps                # the packets that were added are returned again and again
+    cdef bint _repeats              # the packets that were added are returned again and again
     cdef readonly object added      # callback for each added packet, or None
     cdef public bint drop_when_full
     cdef void _acquire(self) noexcept nogil
-    cdef int _enter(self) except -1
-    cdef int _ring_bell(self) noexcept nogil
-    cdef int _tell_producer(self) noexcept nogil
-    cdef bint _has_room(self) noexcept nogil
+    cdef int _lock_state(self) except -1
+    cdef int _wake_reader(self) noexcept nogil
+    cdef int _wake_producer(self) noexcept nogil
+    cdef bint _has_space(self) noexcept nogil
     cdef int64_t _retire_at(self) noexcept nogil
     cdef bint _retire(self) noexcept nogil
     cdef int _arrive(self, const Record* row, const uint8_t* payload, bint restamp) noexcept nogil
-    cdef bint _take_in(self, const Arrival* packet, bint losing) noexcept nogil
+    cdef bint _enqueue(self, const Arrival* packet, bint losing) noexcept nogil
     cdef void _describe(self, const Record* row, Arrival* packet) noexcept nogil
-    cdef void _take_tag(self, Arrival* packet) noexcept nogil
+    cdef void _strip_tag(self, Arrival* packet) noexcept nogil
     cdef uint32_t _filter(self, const Arrival* packet) noexcept nogil
-    cdef const uint8_t* _put_tag(self, const Arrival* packet) noexcept nogil
+    cdef const uint8_t* _reinsert_tag(self, const Arrival* packet) noexcept nogil
     cdef int _add(
-        self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size, Pace pace,
+        self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size, Schedule schedule,
         bint restamp, int64_t deadline, Progress* progress) except -1
-    cdef void _add_some(
-        self, const Record* rows, Py_ssize_t stop, const uint8_t* data, uint64_t size, Pace pace,
+    cdef void _add_chunk(
+        self, const Record* rows, Py_ssize_t stop, const uint8_t* data, uint64_t size, Schedule schedule,
         bint restamp, Progress* progress) noexcept nogil
     cdef int _wait_for_reader(self, int64_t due, int64_t deadline) except -1
 

@@ -82,51 +82,52 @@ from slimcap.source.live.rtnetlink import LinkDrops
 
 cdef enum:
     NANOSECONDS = 1_000_000_000
-    SOME = 1024             # packets to add before releasing the lock
+    ROWS_PER_LOCK = 1024    # packets to add before releasing the lock
     MAX_SNAPLEN = 262144    # maximum length of a packet on Linux
     OUTGOING = 4
     IP = 0x0800
     IPV6 = 0x86dd
     # Results of adding a packet.
-    PASSED_OVER = 0
-    CAME_IN = 1
-    NO_ROOM = 2
+    IGNORED = 0
+    ADDED = 1
+    NO_SPACE = 2
 
-cdef str FORKED = "this mock belongs to the process that this one was forked from: make one here"
+cdef str FORKED = "this mock was made by the parent process: make a new one in the forked process"
 
 if bpf.MAX_SNAPLEN != MAX_SNAPLEN or PacketType.OUTGOING != OUTGOING:
-    raise ImportError("slimcap was built for another snaplen: build it again")
+    raise ImportError("the compiled constants do not match the Python constants: rebuild slimcap")
 
 
 @cython.final
 @cython.no_gc
-cdef class Pace:
+cdef class Schedule:
     """Computes when each packet of a replay is due, and records delays.
 
     Parameters
     ----------
     speed : float, optional
-        Factor by which to replay faster than the packets' timestamps.
+        Factor by which to replay faster than the packets' timestamps. Default: `rate` is given.
     rate : float, optional
-        Packets per second. Exactly one of `speed` and `rate` must be given, from 1e-9 to 1e12.
+        Packets per second. Default: `speed` is given. Exactly one of the two must be given; both are from
+        1e-9 to 1e12.
 
     Attributes
     ----------
     packets : int
         Number of packets so far.
-    late : int
+    total_delay : int
         Sum of their delays in nanoseconds.
-    latest : int
+    max_delay : int
         Maximum delay in nanoseconds.
     """
 
     def __cinit__(self, speed=None, rate=None):
         if (speed is None) == (rate is None):
-            raise ValueError("a pace is a speed or a rate")
+            raise ValueError("exactly one of speed and rate must be given")
         self.speed, self.rate = speed, rate
-        given = rate if speed is None else speed
-        if not 1e-9 <= given <= 1e12:
-            raise ValueError(f"a pace is from 1e-9 to 1e12, not {given}")
+        name, value = ("rate", rate) if speed is None else ("speed", speed)
+        if not 1e-9 <= value <= 1e12:
+            raise ValueError(f"{name} must be 1e-9 to 1e12, not {value}")
         self._by_rate = rate is not None
         self._scale = NANOSECONDS / rate if self._by_rate else 1 / speed
 
@@ -141,10 +142,10 @@ cdef class Pace:
             after = (<double> row.timestamp - <double> self._first) * self._scale
         return self._began + <int64_t> min(max(after, 0.0), 9e18 - self._began)
 
-    cdef void note(self, int64_t late) noexcept nogil:
+    cdef void record(self, int64_t delay) noexcept nogil:
         self.packets += 1
-        self.late += late
-        self.latest = max(self.latest, late)
+        self.total_delay += delay
+        self.max_delay = max(self.max_delay, delay)
 
 
 @cython.final
@@ -152,13 +153,13 @@ cdef class MockSocket(CaptureSocket):
     """The socket that a mock source reads from, and a producer writes to."""
 
     def __cinit__(self, link):
-        self._bell = self._room = -1
+        self._reader_fd = self._producer_fd = -1
         self.link = link
         self._pid = c_getpid()
         self._lock = PyThread_allocate_lock()
         if self._lock is NULL:
-            raise MemoryError("no lock can be had")
-        self._bell, self._room = _eventfd(), _eventfd()
+            raise MemoryError("cannot allocate a lock")
+        self._reader_fd, self._producer_fd = _eventfd(), _eventfd()
         self._producer = Event()
         self._scratch, self._wire = new_block(VLAN_LEN + MAX_SNAPLEN), new_block(VLAN_LEN + MAX_SNAPLEN)
         self._ifindex = link.index
@@ -168,32 +169,33 @@ cdef class MockSocket(CaptureSocket):
         self._machine = Machine(bpf.DROP)
 
     def __dealloc__(self):
-        if self._bell >= 0:
-            c_close(self._bell)
-        if self._room >= 0:
-            c_close(self._room)
+        if self._reader_fd >= 0:
+            c_close(self._reader_fd)
+        if self._producer_fd >= 0:
+            c_close(self._producer_fd)
         if self._lock is not NULL:
             PyThread_free_lock(self._lock)
 
     cdef void _acquire(self) noexcept nogil:
         PyThread_acquire_lock(self._lock, WAIT_LOCK)
 
-    cdef int _enter(self) except -1:
-        """Take the lock; raise RuntimeError in a forked process, where it may be locked for ever."""
+    cdef int _lock_state(self) except -1:
+        """Take the lock; raise RuntimeError in a forked process, where it may be locked forever."""
         if not self.is_ours():
             raise RuntimeError(FORKED)
         with nogil:
             self._acquire()
         return 0
 
-    cdef int _ring_bell(self) noexcept nogil:
+    cdef int _wake_reader(self) noexcept nogil:
         cdef uint64_t one = 1
-        return c_write(self._bell, &one, sizeof(one)) < 0  # if the counter is full, it is readable anyway
+        # If the counter is full, the descriptor is readable anyway.
+        return c_write(self._reader_fd, &one, sizeof(one)) < 0
 
-    cdef int _tell_producer(self) noexcept nogil:
+    cdef int _wake_producer(self) noexcept nogil:
         """Wake the producer, since space was freed."""
         cdef uint64_t one = 1
-        return c_write(self._room, &one, sizeof(one)) < 0
+        return c_write(self._producer_fd, &one, sizeof(one)) < 0
 
     # The reader's side, in place of the kernel.
 
@@ -216,7 +218,7 @@ cdef class MockSocket(CaptureSocket):
 
     cdef int attach(self, bytes program) except -1:
         cdef Machine machine = Machine(struct.iter_unpack("=HBBI", program))
-        self._enter()
+        self._lock_state()
         self._machine = machine
         PyThread_release_lock(self._lock)
         return 0
@@ -227,8 +229,8 @@ cdef class MockSocket(CaptureSocket):
     cdef Ring open_ring(self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms):
         cdef Ring ring = Ring(block_size, num_blocks)
         ring.map(MAP_SHARED | MAP_ANONYMOUS, -1)
-        ring.bell = fcntl(self._room, F_DUPFD_CLOEXEC, 3)
-        if ring.bell < 0:
+        ring.wakeup_fd = fcntl(self._producer_fd, F_DUPFD_CLOEXEC, 3)
+        if ring.wakeup_fd < 0:
             raise_errno("fcntl", None)
         self._blocks = BlockWriter(ring)
         self._block_timeout = <int64_t> timeout_ms * 1_000_000
@@ -254,17 +256,17 @@ cdef class MockSocket(CaptureSocket):
                 return POLLIN
             until = retire_at if deadline == NEVER or 0 <= retire_at < deadline else deadline
             try:
-                events = event.wait(self._bell, POLLIN, until)
+                events = event.wait(self._reader_fd, POLLIN, until)
             except TimeoutError:
                 if until == deadline:
                     raise
                 continue
             if events:
-                c_read(self._bell, &count, sizeof(count))
+                c_read(self._reader_fd, &count, sizeof(count))
             return events
 
     cdef object read_statistics(self):
-        self._enter()
+        self._lock_state()
         found = self._packets, self._drops, self._blocks.freezes if self._blocks is not None else 0
         self._packets = self._drops = 0
         if self._blocks is not None:
@@ -284,7 +286,7 @@ cdef class MockSocket(CaptureSocket):
             self._acquire()
             received = self._messages.take(messages, count, self._ifindex, self._hatype)
             PyThread_release_lock(self._lock)
-            self._tell_producer()
+            self._wake_producer()
         return received
 
     cdef LinkState link_state(self) noexcept:
@@ -298,10 +300,10 @@ cdef class MockSocket(CaptureSocket):
 
     # The producer's side.
 
-    cdef bint _has_room(self) noexcept nogil:
+    cdef bint _has_space(self) noexcept nogil:
         if self._messages is not None:
-            return self._messages.has_room()
-        return self._blocks is not None and self._blocks.has_room()
+            return self._messages.has_space()
+        return self._blocks is not None and self._blocks.has_space()
 
     cdef int64_t _retire_at(self) noexcept nogil:
         """Return when the open block times out, monotonic ns; NEVER if there is no open block or no timer."""
@@ -318,16 +320,16 @@ cdef class MockSocket(CaptureSocket):
             self._blocks.retire(self._drops > 0)
             PyThread_release_lock(self._lock)
         if retired:
-            self._ring_bell()
+            self._wake_reader()
         return retired
 
     cdef int _arrive(self, const Record* row, const uint8_t* payload, bint restamp) noexcept nogil:
-        """Process an arriving packet as the kernel does; return CAME_IN, PASSED_OVER or NO_ROOM."""
+        """Process an arriving packet as the kernel does; return ADDED, IGNORED or NO_SPACE."""
         cdef Arrival packet
         cdef timespec now
         cdef bint losing = self._drops > 0
         if self._state != LINK_UP:
-            return PASSED_OVER
+            return IGNORED
         packet.data = payload
         packet.cap_len = min(row.cap_len, <uint32_t> MAX_SNAPLEN)
         packet.total_len = max(row.total_len, row.cap_len)
@@ -339,15 +341,15 @@ cdef class MockSocket(CaptureSocket):
         self._describe(row, &packet)
         packet.cap_len = min(packet.cap_len, self._filter(&packet))
         if packet.cap_len == 0:
-            return PASSED_OVER
-        if self._frozen or not self._take_in(&packet, losing):
+            return IGNORED
+        if self._frozen or not self._enqueue(&packet, losing):
             if not (self._frozen or self.drop_when_full):
-                return NO_ROOM
+                return NO_SPACE
             self._drops += 1
         self._packets += 1
-        return CAME_IN
+        return ADDED
 
-    cdef bint _take_in(self, const Arrival* packet, bint losing) noexcept nogil:
+    cdef bint _enqueue(self, const Arrival* packet, bint losing) noexcept nogil:
         if self._messages is None:
             return self._blocks.add(packet, self._ifindex, self._hatype, losing)
         return self._messages.add(packet)
@@ -375,9 +377,9 @@ cdef class MockSocket(CaptureSocket):
             packet.maclen, packet.protocol = ETHERNET_LEN, be16(packet.data + ETHERNET_TYPE)
             if not flags & FLAG_VLAN_STRIPPED and (
                     packet.protocol == TPID_CUSTOMER or packet.protocol == TPID_SERVICE):
-                self._take_tag(packet)
+                self._strip_tag(packet)
 
-    cdef void _take_tag(self, Arrival* packet) noexcept nogil:
+    cdef void _strip_tag(self, Arrival* packet) noexcept nogil:
         """Remove the VLAN tag as skb_vlan_untag() does, which requires two bytes after it.
 
         An outgoing packet keeps its tag and has a longer link-layer header instead.
@@ -407,14 +409,14 @@ cdef class MockSocket(CaptureSocket):
         if self.on_wire:
             if stripped and packet.cap_len >= VLAN_AT:
                 return self._machine._run(
-                    self._put_tag(packet), packet.cap_len + VLAN_LEN, packet.total_len + VLAN_LEN, NULL)
+                    self._reinsert_tag(packet), packet.cap_len + VLAN_LEN, packet.total_len + VLAN_LEN, NULL)
             return self._machine._run(packet.data, packet.cap_len, packet.total_len, NULL)
         meta.ifindex, meta.network, meta.protocol = self._ifindex, packet.maclen, packet.protocol
         meta.hatype, meta.pkt_type = self._hatype, packet.pkt_type
         meta.vlan_tci, meta.vlan_tpid, meta.vlan_present = packet.vlan_tci, packet.vlan_tpid, stripped
         return self._machine._run(packet.data, packet.cap_len, packet.total_len, &meta)
 
-    cdef const uint8_t* _put_tag(self, const Arrival* packet) noexcept nogil:
+    cdef const uint8_t* _reinsert_tag(self, const Arrival* packet) noexcept nogil:
         """Copy the packet with its tag put back, as it was on the wire, and return the copy.
 
         A packet in the scratch memory is not changed.
@@ -425,26 +427,27 @@ cdef class MockSocket(CaptureSocket):
         return to - VLAN_LEN
 
     cdef int _add(
-            self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size, Pace pace,
+            self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size, Schedule schedule,
             bint restamp, int64_t deadline, Progress* progress) except -1:
         """Add rows from `progress.index` on, waiting if necessary."""
         if not self.is_ours():
             raise RuntimeError(FORKED)
-        if self._keeps:
-            raise ValueError("what this mock holds is read again and again: nothing can be added any more")
+        if self._repeats:
+            raise ValueError("packets cannot be added after run(drain=False)")
         while progress.index < count:
             self._producer.check()
             with nogil:
-                self._add_some(rows, min(count, progress.index + SOME), data, size, pace, restamp, progress)
+                self._add_chunk(
+                    rows, min(count, progress.index + ROWS_PER_LOCK), data, size, schedule, restamp, progress)
             if progress.stopped:
                 self._wait_for_reader(progress.due, deadline)
         return 0
 
-    cdef void _add_some(
-            self, const Record* rows, Py_ssize_t stop, const uint8_t* data, uint64_t size, Pace pace,
+    cdef void _add_chunk(
+            self, const Record* rows, Py_ssize_t stop, const uint8_t* data, uint64_t size, Schedule schedule,
             bint restamp, Progress* progress) noexcept nogil:
         cdef Record row
-        cdef int became
+        cdef int result
         cdef int64_t now = 0
         cdef Py_ssize_t index = progress.index
         progress.due, progress.stopped = NEVER, False
@@ -453,22 +456,22 @@ cdef class MockSocket(CaptureSocket):
             row = rows[index]
             if not in_bounds(&row, size):
                 row.offset = row.cap_len = 0
-            if pace is not None:
-                progress.due, now = pace.due(&row), monotonic_ns()
+            if schedule is not None:
+                progress.due, now = schedule.due(&row), monotonic_ns()
                 if progress.due > now:
                     progress.stopped = True
                     break
-            became = self._arrive(&row, data + row.offset, restamp)
-            if became == NO_ROOM:
+            result = self._arrive(&row, data + row.offset, restamp)
+            if result == NO_SPACE:
                 progress.due, progress.stopped = NEVER, True
                 break
-            progress.added += became == CAME_IN
+            progress.added += result == ADDED
             index += 1
-            if pace is not None:
-                pace.note(now - progress.due)
+            if schedule is not None:
+                schedule.record(now - progress.due)
         PyThread_release_lock(self._lock)
         if index > progress.index:
-            self._ring_bell()
+            self._wake_reader()
         progress.index = index
 
     cdef int _wait_for_reader(self, int64_t due, int64_t deadline) except -1:
@@ -476,15 +479,15 @@ cdef class MockSocket(CaptureSocket):
         cdef uint64_t count
         cdef int64_t until = due if due != NEVER else deadline
         try:
-            if self._producer.wait(self._room if due == NEVER else -1, POLLIN, until):
-                c_read(self._room, &count, sizeof(count))
+            if self._producer.wait(self._producer_fd if due == NEVER else -1, POLLIN, until):
+                c_read(self._producer_fd, &count, sizeof(count))
         except TimeoutError:
             if due == NEVER:
                 raise TimeoutError(
-                    "there was no room in time: nobody reads, or what was read is still held") from None
+                    "no space was freed within the timeout: read packets, and delete their views") from None
         return 0
 
-    def add_batch(self, Batch batch not None, Pace pace=None, bint restamp=False, timeout=None):
+    def add_batch(self, Batch batch not None, Schedule schedule=None, bint restamp=False, timeout=None):
         """Add a batch's packets; return the number that passed the filter.
 
         Raises CaptureStopped, CaptureUnblocked, TimeoutError, or the exception of a signal handler.
@@ -500,7 +503,7 @@ cdef class MockSocket(CaptureSocket):
         memset(&progress, 0, sizeof(progress))
         while progress.index < count:
             before = progress.added
-            self._add(rows, progress.index + step, data, size, pace, restamp, deadline, &progress)
+            self._add(rows, progress.index + step, data, size, schedule, restamp, deadline, &progress)
             if progress.added > before and self.added is not None:
                 self.added(batch[progress.index - 1])
         return progress.added
@@ -517,19 +520,19 @@ cdef class MockSocket(CaptureSocket):
         return bool(progress.added)
 
     @property
-    def has_room(self):
+    def has_space(self):
         """True if a packet could be added without waiting."""
-        self._enter()
-        room = not self._keeps and self._has_room()
+        self._lock_state()
+        space = not self._repeats and self._has_space()
         PyThread_release_lock(self._lock)
-        return room
+        return space
 
     # Controls for tests.
 
     def start(self):
         """Start the block timer: open blocks are handed over when they time out."""
         self._timer = True
-        self._ring_bell()
+        self._wake_reader()
 
     def finalize(self):
         """Hand over the open block; return False if there is none."""
@@ -538,26 +541,26 @@ cdef class MockSocket(CaptureSocket):
         return self._retire()
 
     def add_empty_block(self):
-        """Hand over the open block, then a block without packets; return False if there is no room for that.
+        """Hand over the open block, then a block without packets; return False if all blocks are full.
         """
         if self._blocks is None:
-            raise TypeError("there are no blocks without a ring")
-        self._enter()
+            raise TypeError("add_empty_block() requires a ring: use MockRingSource")
+        self._lock_state()
         done = self._blocks.add_empty()
         PyThread_release_lock(self._lock)
-        self._ring_bell()
+        self._wake_reader()
         return done
 
     def drop(self, uint64_t count):
         """Count packets as received and dropped."""
-        self._enter()
+        self._lock_state()
         self._packets += count
         self._drops += count
         PyThread_release_lock(self._lock)
 
     def freeze(self, bint frozen):
         """Start or end dropping all packets as if the buffer was full."""
-        self._enter()
+        self._lock_state()
         if frozen and not self._frozen and self._blocks is not None:
             self._blocks.freezes += 1
         self._frozen = frozen
@@ -567,11 +570,11 @@ cdef class MockSocket(CaptureSocket):
         """Set the state of the interface: "up", "down" or "gone"."""
         states = {"up": LINK_UP, "down": LINK_DOWN, "gone": LINK_GONE}
         if state not in states:
-            raise ValueError(f'an interface is "up", "down" or "gone", not {state!r}')
+            raise ValueError(f'state must be "up", "down" or "gone", not {state!r}')
         if states[state] != LINK_UP and self._state == LINK_UP:
             self._error = errno.ENETDOWN
         self._state = states[state]
-        self._ring_bell()
+        self._wake_reader()
 
     def set_added(self, fn):
         """Set the callback for each packet that was added; None removes it."""
@@ -613,14 +616,14 @@ cdef class RingMock(RingSource):
         cdef MockSocket device = self.device
         if self._ring is None:
             return  # closed
-        device._enter()
-        self._ring.forget()
+        device._lock_state()
+        self._ring.discard_ready()
         device._blocks.open = False
         device._blocks.index = self._index
         PyThread_release_lock(device._lock)
-        device._tell_producer()
+        device._wake_producer()
 
-    def _keep(self):
+    def _repeat(self):
         """From now on return the same filled blocks again and again."""
         cdef MockSocket device = self.device
         cdef Py_ssize_t filled = 0
@@ -629,10 +632,9 @@ cdef class RingMock(RingSource):
             device.finalize()
             filled = device._blocks.filled()
         if filled == 0:
-            raise ValueError(
-                "a ring that is read again and again is filled before it is read: no block with a packet was")
-        self._ring.keep(filled)
-        device._keeps = True
+            raise ValueError("run(drain=False) requires that packets were added, and none was read")
+        self._ring.repeat_first(filled)
+        device._repeats = True
 
 
 cdef class SocketMock(SocketSource):
@@ -645,14 +647,14 @@ cdef class SocketMock(SocketSource):
         self.device = MockSocket(link)
         return self.device
 
-    def _keep(self):
+    def _repeat(self):
         """From now on return the same messages again and again."""
         cdef MockSocket device = self.device
         self._check_open()
         if device is None or device._messages is None or device._messages.is_empty():
-            raise ValueError("there is nothing to be read again and again: add packets before")
-        device._enter()
-        device._messages.keeps = device._keeps = True
+            raise ValueError("run(drain=False) requires packets: add them first")
+        device._lock_state()
+        device._messages.repeats = device._repeats = True
         PyThread_release_lock(device._lock)
 
 

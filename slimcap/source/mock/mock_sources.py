@@ -16,7 +16,7 @@ from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet
 from slimcap.source.base import Source
 from slimcap.source.live.open_live import RingOptions, SocketOptions
-from slimcap.source.mock.mock_socket import MockSocket, Pace, RingMock, SocketMock
+from slimcap.source.mock.mock_socket import MockSocket, RingMock, Schedule, SocketMock
 from slimcap.source.mock.replay import Replay
 
 WhenFull = Literal["wait", "drop"]
@@ -29,7 +29,7 @@ class _Compiled(Protocol):
     def device(self) -> MockSocket: ...
     def stop(self) -> None: ...
     def done(self) -> None: ...
-    def _keep(self) -> None: ...
+    def _repeat(self) -> None: ...
 
 
 class _Mock:
@@ -37,7 +37,7 @@ class _Mock:
 
     def _begin(self: _Compiled, when_full: WhenFull) -> None:
         if when_full not in ("wait", "drop"):
-            raise ValueError(f'when_full is "wait" or "drop", not {when_full!r}')
+            raise ValueError(f'when_full must be "wait" or "drop", not {when_full!r}')
         self.device.drop_when_full = when_full == "drop"
 
     def add_packet(self: _Compiled, packet: Packet, timeout: float | None = None) -> bool:
@@ -109,7 +109,7 @@ class _Mock:
     @property
     def can_add_packets(self: _Compiled) -> bool:
         """True if the next packet has space at once, provided it is no longer than those before it."""
-        return self.device.has_room
+        return self.device.has_space
 
     def on_packet_added(self: _Compiled, fn: Callable[[Packet], object] | None) -> None:
         """Set the callback for added packets.
@@ -139,7 +139,7 @@ class _Mock:
         if drain:
             self.device.start()
         else:
-            self._keep()
+            self._repeat()
 
     def pipe(
         self: _Compiled,
@@ -161,7 +161,7 @@ class _Mock:
             Replay the intervals between the packets' timestamps, this many times faster: 1 keeps them, 2
             halves them. Default: as fast as possible, unless `rate` is given.
         rate : float, optional
-            Packets per second; not together with `speed`.
+            Packets per second; not together with `speed`. Default: as fast as possible.
         restamp : bool, default False
             Replace the packets' timestamps by the times at which they are added.
 
@@ -175,9 +175,9 @@ class _Mock:
         ValueError
             Both `speed` and `rate` are given, or they are out of range.
         """
-        pace = None if speed is None and rate is None else Pace(speed, rate)
+        schedule = None if speed is None and rate is None else Schedule(speed, rate)
         self.device.start()
-        return Replay(source, self.device, pace, self.done, restamp=restamp)
+        return Replay(source, self.device, schedule, self.done, restamp=restamp)
 
     def done(self: _Compiled) -> None:
         """End the input: the capture ends once everything was read."""

@@ -1,4 +1,4 @@
-"""Replay the packets of a source into a mock, at a given pace."""
+"""Replay the packets of a source into a mock, as fast as possible or at a given speed or rate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from slimcap.errors import CaptureStopped, CaptureUnblocked
-from slimcap.source.mock.mock_socket import MockSocket, Pace
+from slimcap.source.mock.mock_socket import MockSocket, Schedule
 
 if TYPE_CHECKING:
     from slimcap.packet.batch import Batch
@@ -22,17 +22,17 @@ class Jitter(NamedTuple):
     ----------
     mean : float
         Mean delay.
-    most : float
+    max : float
         Maximum delay. No packet is ever early.
 
     Examples
     --------
-    >>> slimcap.Jitter(0.0, 0.0).most
+    >>> slimcap.Jitter(0.0, 0.0).max
     0.0
     """
 
     mean: float
-    most: float
+    max: float
 
 
 class Replay:
@@ -40,6 +40,19 @@ class Replay:
 
     The thread ends when the source ends, after `stop()`, or when the mock is closed. Then the mock ends, too,
     once everything was read.
+
+    Parameters
+    ----------
+    source : Source
+        The source to read.
+    device : MockSocket
+        The socket of the mock that the packets are added to.
+    schedule : Schedule or None
+        Times of the packets. None: as fast as possible.
+    done : callable
+        Called once, when the thread ends.
+    restamp : bool
+        Replace the packets' timestamps by the times at which they are added.
 
     Examples
     --------
@@ -54,14 +67,14 @@ class Replay:
         self,
         source: Source,
         device: MockSocket,
-        pace: Pace | None,
+        schedule: Schedule | None,
         done: Callable[[], None],
         *,
         restamp: bool,
     ) -> None:
         self._source = source
         self._device = device
-        self._pace = pace
+        self._schedule = schedule
         self._done = done
         self._restamp = restamp
         self._packets = 0
@@ -76,7 +89,7 @@ class Replay:
     def _run(self) -> None:
         try:
             while (batch := self._next_batch()) is not None:
-                self._packets += self._device.add_batch(batch, self._pace, self._restamp)
+                self._packets += self._device.add_batch(batch, self._schedule, self._restamp)
                 del batch  # return a ring's block before waiting for the next one
         except (CaptureStopped, CaptureUnblocked):
             pass
@@ -120,10 +133,11 @@ class Replay:
 
     @property
     def jitter(self) -> Jitter:
-        """Delay of the packets, a Jitter; zeros for a replay without a pace."""
-        if self._pace is None or not self._pace.packets:
+        """Delay of the packets, a Jitter; zeros for a replay without `speed` and `rate`."""
+        schedule = self._schedule
+        if schedule is None or not schedule.packets:
             return Jitter(0.0, 0.0)
-        return Jitter(self._pace.late / self._pace.packets / 1e9, self._pace.latest / 1e9)
+        return Jitter(schedule.total_delay / schedule.packets / 1e9, schedule.max_delay / 1e9)
 
     @property
     def running(self) -> bool:
@@ -165,7 +179,7 @@ class Replay:
         """
         self._thread.join(timeout)
         if self._thread.is_alive():
-            raise TimeoutError("the replay goes on")
+            raise TimeoutError("the replay is still running: wait longer, or call stop()")
         if self._error is not None:
             raise self._error
         return self._packets

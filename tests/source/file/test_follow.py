@@ -50,7 +50,7 @@ def test_file_can_be_written_in_pieces_of_any_size(growing, background, data_pat
 @pytest.mark.parametrize("step", [1, 1000])
 @pytest.mark.parametrize("held", [False, True])
 def test_packet_arrives_soon_after_it_is_written(growing, background, step, held):
-    """Whether the writer keeps the file open, or opens it for each piece."""
+    """The writer keeps the file open, or opens it for each packet."""
     file = growing(capture())
     with open_file(file.path, follow=True) as source, file.path.open("ab", buffering=0) as opened:
         write = opened.write if held else file.write
@@ -143,7 +143,7 @@ def test_stop_ends_a_wait(growing, there):
 @pytest.mark.parametrize("half", [b"", b"half"])
 @pytest.mark.parametrize("held", [False, True])
 def test_removed_file_is_read_to_its_end(growing, half, held):
-    """Whether a writer still has it open or not."""
+    """The file may still be open in a writer, or not."""
     file = growing(capture(1))
     writer = file.path.open("ab") if held else contextlib.nullcontext()
     with open_file(file.path, follow=True) as source, writer:
@@ -188,7 +188,7 @@ def test_file_that_gets_shorter_is_an_error(growing, background, size, waiting):
             calls[0] = lambda: wait.result(2)
         os.truncate(file.path, size)
         for call in calls:
-            with pytest.raises(FileFormatError, match="cut to") as raised:
+            with pytest.raises(FileFormatError, match="truncated to") as raised:
                 call()
             assert raised.value.path == str(file.path)
             assert raised.value.packet_index == 3

@@ -13,7 +13,7 @@ PACKET = 6
 
 
 def positions_of_packets(data: bytes) -> list[int]:
-    """Where the packet blocks of a little-endian file start."""
+    """Return the offsets of the packet blocks of a little-endian file."""
     found, at = [], 0
     while at < len(data):
         kind, length = struct.unpack_from("<II", data, at)

@@ -102,14 +102,14 @@ def test_ip_offset_depends_on_the_link_type(linktype, data, at):
     assert walker.linktype == linktype
 
 
-def test_timestamps_after_2038():
+def test_timestamps_after_2038_are_decoded():
     rows, _ = walked(
         block_of([Sent(seconds=0xFFFFFFFF, nanoseconds=999_999_999), Sent(seconds=0, nanoseconds=0)])
     )
     assert rows["timestamp"].tolist() == [0xFFFFFFFF * 10**9 + 999_999_999, 0]
 
 
-def test_a_packet_longer_than_64_kilobytes():
+def test_a_packet_longer_than_64_kilobytes_is_decoded():
     data = IPV4 + bytes(198_000)
     rows, _ = walked(block_of([Sent(data, total=400_000)], size=1 << 18))
     assert (rows["cap_len"].tolist(), rows["total_len"].tolist()) == ([len(data)], [400_000])
@@ -120,12 +120,12 @@ def test_a_total_len_below_cap_len_is_raised_to_it():
     assert (rows["total_len"].tolist(), rows["flags"].tolist()) == ([len(IPV4)], [0])
 
 
-def test_a_packet_without_captured_bytes():
+def test_a_packet_without_captured_bytes_has_no_ip_offset():
     rows, walker = walked(block_of([Sent(b"", total=60)]))
     assert (rows["cap_len"].tolist(), rows["ip_offset"].tolist(), walker.bad) == ([0], [NO_IP], False)
 
 
-def test_an_empty_block():
+def test_an_empty_block_has_no_rows():
     rows, walker = walked(block_of([], status=USER | LOSING))
     assert (len(rows), walker.bad, walker.remaining, walker.status) == (0, False, 0, USER | LOSING)
 

@@ -45,7 +45,7 @@ def packets_of(block):
         at += header[0]
 
 
-def test_headers_and_addresses_of_a_block(mock):
+def test_headers_and_addresses_are_those_the_kernel_writes(mock):
     frames = [ethernet(udp(1, 5)), tagged(ethernet(udp(2)), 7, 0x88A8), ethernet(udp6(), 0x86DD), b"\1"]
     times = [1_700_000_000_999_999_999, 1, 2**32 * 10**9 - 1, 10**9]
     for i, frame in enumerate(frames):

@@ -16,7 +16,7 @@ from slimcap.source.live.interfaces import links
 from support.samples import GOOD
 
 
-def test_link_of_the_loopback_interface():
+def test_loopback_link_has_the_properties_of_the_interface():
     lo = Link("lo")
     assert (lo.name, lo.index, lo.type, lo.arphrd) == ("lo", socket.if_nametoindex("lo"), 1, 772)
     assert (lo.type_name, lo.ip_offset, lo.is_vlan) == ("ETHERNET", 14, False)
@@ -75,12 +75,12 @@ def test_a_link_with_index_and_type_is_not_looked_up():
 @pytest.mark.parametrize("name", ["is_up", "is_vlan", "addresses"])
 def test_the_state_of_a_link_of_a_file_raises_link_not_found(name):
     link = Link("lo", 1, 1)
-    with pytest.raises(LinkNotFound, match="'lo' is in a capture file") as caught:
+    with pytest.raises(LinkNotFound, match="'lo' is an interface of a capture file") as caught:
         getattr(link, name)
     assert caught.value.errno == errno.ENODEV
 
 
-def test_ip_offset_of_every_link_type():
+def test_ip_offset_is_known_for_these_link_types_only():
     there = {1: 14, 101: 0, 228: 0, 229: 0, 12: 0, 14: 0, 0: 4, 108: 4, 113: 16, 276: 20}
     for linktype in range(300):
         assert Link("x", 0, linktype).ip_offset == there.get(linktype, NO_IP)

@@ -81,7 +81,7 @@ def test_is_vlan_is_read_from_the_link_info(kernel):
     assert not link.is_vlan
 
 
-def test_an_interface_without_a_name_and_of_an_unknown_type(kernel):
+def test_an_interface_without_a_name_and_of_an_unknown_type_is_accepted(kernel):
     kernel(message(16, interface(arphrd=4711)))
     link = Link("eth0")
     assert (link.name, link.type, link.arphrd, link.ip_offset) == ("", module.UNKNOWN, 4711, NO_IP)
@@ -118,7 +118,7 @@ def test_invalid_addresses_are_skipped(kernel):
     kernel(there, b"".join(odd) + address(socket.AF_INET, 24, b"\x0a\0\0\1"), DONE)
     assert [str(found) for found in link.addresses] == ["10.0.0.1/24"]
     kernel(there, message(20, bytes(7)), DONE)
-    with pytest.raises(LinkError, match="makes no sense"):
+    with pytest.raises(LinkError, match="malformed"):
         _ = link.addresses
 
 
@@ -143,7 +143,7 @@ def test_an_answer_truncated_at_any_byte_raises_link_error(kernel):
     whole = message(16, VLAN)
     for cut in range(len(whole)):
         kernel(whole[:cut])
-        with pytest.raises(LinkError, match=r"'eth0\.5'.*makes no sense"):
+        with pytest.raises(LinkError, match=r"'eth0\.5'.*malformed"):
             Link("eth0.5")
 
 
@@ -164,27 +164,27 @@ def test_a_message_truncated_within_its_attributes_raises_link_error(kernel):
 @pytest.mark.parametrize("size", [0, 1, 3, 9, 255, 65535])
 def test_an_invalid_attribute_size_raises_link_error(kernel, size):
     kernel(message(16, interface(struct.pack("=HH", size, 3) + b"abcd")))
-    with pytest.raises(LinkError, match="makes no sense"):
+    with pytest.raises(LinkError, match="malformed"):
         Link("eth0")
 
 
 @pytest.mark.parametrize("size", [0, 15, 1 << 16, (1 << 32) - 1])
 def test_an_invalid_message_size_raises_link_error(kernel, size):
     kernel(struct.pack("=IHHII", size, 16, 0, 1, 0) + VLAN)
-    with pytest.raises(LinkError, match="makes no sense"):
+    with pytest.raises(LinkError, match="malformed"):
         links()
 
 
 def test_an_empty_or_truncated_datagram_raises_link_error(kernel):
     for datagram in (bytes(1 << 17), b""):
         kernel(datagram)
-        with pytest.raises(LinkError, match="makes no sense"):
+        with pytest.raises(LinkError, match="malformed"):
             links()
 
 
 def test_an_acknowledgement_instead_of_an_answer_raises_link_error(kernel):
     kernel(message(2, bytes(20)))
-    with pytest.raises(LinkError, match="makes no sense"):
+    with pytest.raises(LinkError, match="malformed"):
         Link("eth0")
 
 

@@ -39,7 +39,7 @@ def test_a_producers_wait_ends_with_its_timeout(full):
         lambda: mock.add_batch(batch_of(frames[:9]), timeout=0.05),
     ):
         began = time.monotonic()
-        with pytest.raises(TimeoutError, match="no room"):
+        with pytest.raises(TimeoutError, match="no space was freed"):
             add()
         assert 0.05 <= time.monotonic() - began < 1
     with pytest.raises(ValueError, match="timeout"):

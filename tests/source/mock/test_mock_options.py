@@ -11,7 +11,7 @@ from support.mocks import hand_over, packet
 from support.traffic import arp, collect, ethernet, frames_of, payloads, tagged, udp, udp6
 
 
-def test_link_and_repr_of_a_new_mock(kind, opened):
+def test_a_new_mock_has_an_ethernet_link_of_its_name(kind, opened):
     mock = opened()
     assert isinstance(mock, RingSource if kind is MockRingSource else SocketSource)
     assert mock.link == Link("mock", 1, 1, 1)
@@ -70,7 +70,7 @@ def test_direction_selects_packets_by_type(opened, direction):
 
 
 @pytest.mark.parametrize("with_type", [True, False])
-def test_a_link_without_a_link_layer(opened, with_type):
+def test_packets_of_a_raw_link_start_with_the_ip_header(opened, with_type):
     link = Link("tun0", 7, 101, 65534) if with_type else Link("tun0", 1, 101)
     mock = opened(link)
     packets = [udp(1), udp6(2), tagged(ethernet(udp(1)), 5)]
@@ -111,6 +111,6 @@ def test_invalid_options_raise_value_error(opened, options, message):
 
 def test_init_a_second_time_raises_type_error(opened):
     mock = opened()
-    with pytest.raises(TypeError, match="once"):
+    with pytest.raises(TypeError, match="opened already"):
         mock.__init__()
     mock.add_packet(packet(frames_of(1)[0]))

@@ -46,7 +46,7 @@ def test_the_buffer_size_limits_the_bytes_of_a_socket():
 def test_a_mock_socket_without_a_source_drops_packets():
     """It behaves as a socket that is not bound."""
     device = MockSocket(Link("mock", 1, 1))
-    assert not device.has_room
+    assert not device.has_space
     assert not device.add_packet(packet(frames_of(1)[0]))
     assert device.add_batch(batch_of(frames_of(3))) == 0
     assert not device.finalize()

@@ -174,7 +174,7 @@ def test_can_add_packets_until_the_buffer_is_full(kind):
         assert len(list(mock)) == added > 100
 
 
-def test_force_block_release_frees_all_blocks_but_those_on_loan(kind):
+def test_force_block_release_frees_all_blocks_but_those_held_by_views(kind):
     """Upstream's returns every block to the kernel. Ours leaves a view's block alone."""
     if kind is not MockRingSource:
         assert not hasattr(kind, "force_block_release")

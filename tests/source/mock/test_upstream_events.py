@@ -48,7 +48,7 @@ def test_close_ends_the_wait_of_a_reader_at_once(kind, background):
 def test_close_ends_a_filled_mock_without_drain(kind):
     """It must be filled before."""
     mock = open_mock(kind)
-    with pytest.raises(ValueError, match="again and again"):
+    with pytest.raises(ValueError, match="drain=False"):
         mock.run(drain=False)
     added = 0
     while mock.can_add_packets:

@@ -140,7 +140,7 @@ def program_of(link_type, snaplen, *, ignore_vlans=False):
 # ---- links
 
 
-def test_ip_offsets_of_links_and_an_unknown_name():
+def test_links_have_ip_offsets_and_an_unknown_name_raises():
     assert Link("lo").ip_offset == 14
     assert Link("tun0", 1, 101).ip_offset == 0
     with pytest.raises(LinkNotFound):

@@ -75,7 +75,7 @@ def named_member(data: bytes) -> bytes:
 
 
 def damaged(damage: Callable[[bytes], bytes], count: int = 3) -> Capture:
-    """Describe a capture of a few sound packets whose bytes are then damaged."""
+    """Describe a capture of a few valid packets whose bytes are then damaged."""
     return capture(mixed()[:count], finish=damage)
 
 

@@ -1,4 +1,4 @@
-"""Build gzip members (RFC 1952), sound and damaged, and read them."""
+"""Build gzip members (RFC 1952), valid and damaged, and read them."""
 
 from __future__ import annotations
 
