@@ -200,7 +200,7 @@ def _reason_invalid(instruction: Instruction, remaining: int) -> str:
     if code in (ALU | DIV | K, ALU | MOD | K) and k == 0:
         return "division by zero"
     if code in (ALU | LSH | K, ALU | RSH | K) and k >= 32:
-        return "shift by 32 bits or more"
+        return "shift by 32 or more bits"
     if code in _STORES | _MEMORY_LOADS and k >= MEMORY_WORDS:
         return f"scratch memory has only {MEMORY_WORDS} words"
     if code == JMP | JA and k >= remaining:

@@ -70,7 +70,13 @@ cdef struct Strided:        # a column to copy out of the rows
 
 @cython.final
 cdef class Field:
-    """A column: its name, its type, and the location of its value in a row."""
+    """A column: its name, its type, and the location of its value in a row.
+
+    Attributes
+    ----------
+    name : str
+        Name of the column.
+    """
 
     def __init__(self, never):
         raise TypeError("Field cannot be instantiated: a Layout makes its fields")
@@ -97,6 +103,11 @@ cdef class Layout:
         Type of the additional column "payload". Default: there is no such column.
     text : collection of str, default ()
         Fields of bytes to convert to text: addresses of 16 (IP) and 6 bytes (MAC), and ASCII (`S30`).
+
+    Attributes
+    ----------
+    fields : tuple of Field
+        The columns, in order.
 
     Raises
     ------

@@ -598,7 +598,13 @@ cdef object _mock_link(link):
 
 
 cdef class RingMock(RingSource):
-    """Compiled base class of MockRingSource."""
+    """Compiled base class of MockRingSource.
+
+    Attributes
+    ----------
+    device : MockSocket
+        The socket that the producer writes to.
+    """
 
     cdef object _look_up(self, link):
         return _mock_link(link)
@@ -638,7 +644,13 @@ cdef class RingMock(RingSource):
 
 
 cdef class SocketMock(SocketSource):
-    """Compiled base class of MockSocketSource."""
+    """Compiled base class of MockSocketSource.
+
+    Attributes
+    ----------
+    device : MockSocket
+        The socket that the producer writes to.
+    """
 
     cdef object _look_up(self, link):
         return _mock_link(link)
