@@ -9,13 +9,13 @@ privileges are needed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol, Unpack
+from typing import Literal, Protocol
 
+from slimcap.filter import Direction, Filter, Strategy
 from slimcap.packet.batch import Batch
 from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet
 from slimcap.source.base import Source
-from slimcap.source.live.open_live import RingOptions, SocketOptions
 from slimcap.source.mock.mock_socket import MockSocket, Pace, RingMock, SocketMock
 from slimcap.source.mock.replay import Replay
 
@@ -237,8 +237,12 @@ class MockRingSource(RingMock, _Mock):
         The simulated interface; a name stands for an Ethernet interface.
     when_full : {"wait", "drop"}, default "wait"
         What happens to a packet when all blocks are full: the producer waits, or it is dropped and counted.
-    **options
-        As for `RingSource`.
+    snaplen, promiscuous, filter, auto_filter, ignore_vlans, reinsert_vlan, direction
+        The packets to capture, and how many bytes of each: as for `RingSource`.
+    block_size, num_blocks, block_timeout, smaller_ring
+        The ring: as for `RingSource`.
+    timeout, link_down
+        Waiting: as for `RingSource`.
 
     Raises
     ------
@@ -256,9 +260,41 @@ class MockRingSource(RingMock, _Mock):
     """
 
     def __init__(
-        self, link: str | Link = "mock", *, when_full: WhenFull = "wait", **options: Unpack[RingOptions]
+        self,
+        link: str | Link = "mock",
+        *,
+        when_full: WhenFull = "wait",
+        snaplen: int | Strategy = 262144,
+        promiscuous: bool = False,
+        filter: Filter | None = None,
+        auto_filter: bool = True,
+        ignore_vlans: bool = False,
+        reinsert_vlan: bool = False,
+        direction: Direction = "both",
+        block_size: int = 1048576,
+        num_blocks: int = 16,
+        block_timeout: float = 0.01,
+        smaller_ring: bool = False,
+        timeout: float | None = None,
+        link_down: Literal["wait", "raise"] = "wait",
     ) -> None:
-        RingMock.__init__(self, link, **options)
+        RingMock.__init__(
+            self,
+            link,
+            snaplen=snaplen,
+            promiscuous=promiscuous,
+            filter=filter,
+            auto_filter=auto_filter,
+            ignore_vlans=ignore_vlans,
+            reinsert_vlan=reinsert_vlan,
+            direction=direction,
+            block_size=block_size,
+            num_blocks=num_blocks,
+            block_timeout=block_timeout,
+            smaller_ring=smaller_ring,
+            timeout=timeout,
+            link_down=link_down,
+        )
         self._begin(when_full)
 
     def finalize_block(self) -> bool:
@@ -295,8 +331,13 @@ class MockSocketSource(SocketMock, _Mock):
         The simulated interface; a name stands for an Ethernet interface.
     when_full : {"wait", "drop"}, default "wait"
         What happens to a packet when the buffer is full: the producer waits, or it is dropped and counted.
-    **options
-        As for `SocketSource`. For filter expressions with `vlan` see `MockRingSource`.
+    snaplen, promiscuous, filter, auto_filter, ignore_vlans, reinsert_vlan, direction
+        The packets to capture, and how many bytes of each: as for `SocketSource`. For filter expressions with
+        `vlan` see `MockRingSource`.
+    buffer_size, batch_size
+        The socket: as for `SocketSource`.
+    timeout, link_down
+        Waiting: as for `SocketSource`.
 
     Raises
     ------
@@ -314,7 +355,35 @@ class MockSocketSource(SocketMock, _Mock):
     """
 
     def __init__(
-        self, link: str | Link = "mock", *, when_full: WhenFull = "wait", **options: Unpack[SocketOptions]
+        self,
+        link: str | Link = "mock",
+        *,
+        when_full: WhenFull = "wait",
+        snaplen: int | Strategy = 262144,
+        promiscuous: bool = False,
+        filter: Filter | None = None,
+        auto_filter: bool = True,
+        ignore_vlans: bool = False,
+        reinsert_vlan: bool = False,
+        direction: Direction = "both",
+        buffer_size: int = 4194304,
+        batch_size: int = 64,
+        timeout: float | None = None,
+        link_down: Literal["wait", "raise"] = "wait",
     ) -> None:
-        SocketMock.__init__(self, link, **options)
+        SocketMock.__init__(
+            self,
+            link,
+            snaplen=snaplen,
+            promiscuous=promiscuous,
+            filter=filter,
+            auto_filter=auto_filter,
+            ignore_vlans=ignore_vlans,
+            reinsert_vlan=reinsert_vlan,
+            direction=direction,
+            buffer_size=buffer_size,
+            batch_size=batch_size,
+            timeout=timeout,
+            link_down=link_down,
+        )
         self._begin(when_full)
