@@ -38,9 +38,9 @@ SIGNATURE_END = "\n--\n\n"
 class ConstructorSignatures(AutoDocTransforms.EmbedSignature):  # type: ignore[misc]
     """Start the docstring of each extension type with the signature of its constructor.
 
-    CPython takes the `__text_signature__` of a type from there, as `inspect.signature` and `help` do. Cython's own
-    transform writes such signatures for functions only, and our functions have one already (`binding`).
-    Defaults have to be literals: the name of a C constant means nothing to Python.
+    CPython makes the type's `__text_signature__` of it, which `inspect.signature` and `help` show. Cython's
+    own transform writes such signatures for functions only; ours have one anyway, by the directive `binding`.
+    Defaults must be literals: Python cannot look up the name of a C constant.
     """
 
     def visit_DefNode(self, node: DefNode) -> DefNode:
@@ -53,7 +53,6 @@ class ConstructorSignatures(AutoDocTransforms.EmbedSignature):  # type: ignore[m
 
     def signature(self, node: DefNode) -> str:
         self._setup_format()
-        keyword_only = node.num_kwonly_args
         arguments = self._fmt_arglist(node.args, nkargs=node.num_kwonly_args, hide_self=True)
         return f"{self.class_name}({', '.join(arguments)})"
 

@@ -21,7 +21,6 @@ from slimcap.io.compression.stream_reader import StreamError
 from slimcap.source.base import Stats
 
 cdef enum:
-    BLOCK_SIZE = 1 << 20
     MIN_BLOCK_SIZE = 64
     MAX_BLOCK_SIZE = 1 << 30
     MAGIC_LEN = 4
@@ -91,7 +90,7 @@ cdef class PcapSource(ZeroCopySource):
     """
 
     def __init__(
-            self, file, *, follow=False, snaplen=None, filter=None, Py_ssize_t block_size=BLOCK_SIZE,
+            self, file, *, follow=False, snaplen=None, filter=None, Py_ssize_t block_size=1 << 20,
             timeout=None):
         if self._file is not None:
             raise TypeError("a source is opened once")
