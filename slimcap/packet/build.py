@@ -14,8 +14,8 @@ _ETHERNET_LEN = 14
 def build_packet(
     src: str | IPv4Address | IPv6Address,
     dst: str | IPv4Address | IPv6Address,
-    sport: int = 0,
-    dport: int = 0,
+    src_port: int = 0,
+    dst_port: int = 0,
     protocol: int = 0,
     payload: bytes = b"",
     pkt_type: PacketType | int = PacketType.UNKNOWN,
@@ -31,7 +31,7 @@ def build_packet(
     ----------
     src, dst : str, IPv4Address or IPv6Address
         Source and destination address, of the same IP version. An IPv4-mapped IPv6 address counts as IPv4.
-    sport, dport : int, default 0
+    src_port, dst_port : int, default 0
         Source and destination port; written only if both are greater than 0.
     protocol : int, default 0
         IANA number of the upper-layer protocol.
@@ -61,7 +61,7 @@ def build_packet(
     10.0.0.1:1234 => 10.0.0.2:53 (proto: 17)
     """
     src, dst = _plain(src), _plain(dst)
-    ports = struct.pack(">HH", sport, dport) if sport > 0 and dport > 0 else b""
+    ports = struct.pack(">HH", src_port, dst_port) if src_port > 0 and dst_port > 0 else b""
     wire_len = total_len & 0xFFFF
     if isinstance(src, IPv4Address) and isinstance(dst, IPv4Address):
         header = struct.pack(">BBHHHBBH", 4 << 4, 0, wire_len, 0, 0, 0, protocol, 0)

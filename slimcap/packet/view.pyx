@@ -135,7 +135,7 @@ cdef class IPLayer(View):
 
     Examples
     --------
-    >>> slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17).ip_layer.dport
+    >>> slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17).ip_layer.dst_port
     53
     """
 
@@ -168,12 +168,12 @@ cdef class IPLayer(View):
         return text.decode("ascii")
 
     @property
-    def sport(self):
+    def src_port(self):
         """Source port (TCP, UDP, UDP-Lite, SCTP, DCCP); 0 if there is none or it is truncated."""
         return _ports(self, _upper(self)).source
 
     @property
-    def dport(self):
+    def dst_port(self):
         """Destination port (TCP, UDP, UDP-Lite, SCTP, DCCP); 0 if there is none or it is truncated."""
         return _ports(self, _upper(self)).destination
 

@@ -55,8 +55,8 @@ def test_build_packet_writes_these_bytes(name):
 
 @pytest.mark.parametrize(("src", "dst"), [(A4, B4), (A6, B6)])
 def test_a_built_packet_reads_as_it_was_built(src, dst):
-    layer = build_packet(src, dst, sport=1, dport=65535, protocol=17, payload=bytes(20)).ip_layer
-    assert (layer.src, layer.sport, layer.dst, layer.dport, layer.protocol) == (src, 1, dst, 65535, 17)
+    layer = build_packet(src, dst, src_port=1, dst_port=65535, protocol=17, payload=bytes(20)).ip_layer
+    assert (layer.src, layer.src_port, layer.dst, layer.dst_port, layer.protocol) == (src, 1, dst, 65535, 17)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_built_packet_reads_as_it_was_built(src, dst):
         (ValueError, {"dst": "1.2.3"}),
         (ValueError, {"src": A6}),
         (ValueError, {"dst": A6}),
-        (struct.error, {"sport": 65536, "dport": 1}),
+        (struct.error, {"src_port": 65536, "dst_port": 1}),
         (struct.error, {"protocol": 256}),
         (struct.error, {"protocol": -1}),
         (OverflowError, {"total_len": 2**32}),

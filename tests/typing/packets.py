@@ -69,8 +69,8 @@ def check_ip_layer(layer: IPLayer) -> None:
     assert_type(layer.protocol, int)
     assert_type(layer.src, str)
     assert_type(layer.dst, str)
-    assert_type(layer.sport, int)
-    assert_type(layer.dport, int)
+    assert_type(layer.src_port, int)
+    assert_type(layer.dst_port, int)
     assert_type(str(layer), str)
 
 
