@@ -13,6 +13,7 @@ from typing import Final
 
 from slimcap.errors import FilterError
 from slimcap.filter.program import MAX_SNAPLEN, Program, check_snaplen
+from slimcap.packet.enums import LinkType
 
 _LIBRARIES: Final = ("libpcap.so.0.8", "libpcap.so.1")  # Debian's name, and that of other distributions
 _NETMASK_UNKNOWN: Final = 0xFFFFFFFF
@@ -21,7 +22,8 @@ _FILE_MAGIC: Final = 0xA1B2C3D4
 
 # libpcap's DLT_ numbers equal the LINKTYPE_ numbers, with few exceptions (pcap-common.c). An interface can
 # have the first of these two; the second is OpenBSD's and known only there. Both are DLT_RAW.
-_DLT_OF_LINKTYPE: Final = {101: 12, 14: 12}
+_DLT_RAW: Final = 12
+_DLT_OF_LINKTYPE: Final = {LinkType.RAW: _DLT_RAW, LinkType.RAW_OPENBSD: _DLT_RAW}
 
 # Up to version 1.7, libpcap's pcap_compile() kept its state in global variables.
 _lock: Final = threading.Lock()

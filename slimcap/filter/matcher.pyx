@@ -22,12 +22,13 @@ import functools
 
 from slimcap.errors import FilterError
 from slimcap.filter.libpcap import compile_expression
+from slimcap.packet.enums import LinkType
 
 cdef enum:
     MOST_FAMILY = 0xffff    # a larger address family is in the other byte order
 
 # Link types whose packets start with an address family, in the byte order of the machine that wrote it.
-_EITHER_ORDER = frozenset((0, 109))  # LINKTYPE_NULL, LINKTYPE_ENC
+_EITHER_ORDER = frozenset((LinkType.NULL, LinkType.ENC))
 
 
 @functools.lru_cache(maxsize=64)

@@ -17,12 +17,12 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from slimcap.errors import FilterError
-from slimcap.filter.presets import LINKTYPE_ETHERNET, LINKTYPE_RAW
 from slimcap.filter.program import check_snaplen
+from slimcap.packet.enums import LinkType
 
 Strategy: TypeAlias = Callable[[int], int]
 
-_LINK_HEADERS: Final = {LINKTYPE_ETHERNET: 14 + 2 * 4 + 8, LINKTYPE_RAW: 0}
+_LINK_HEADERS: Final = {LinkType.ETHERNET: 14 + 2 * 4 + 8, LinkType.RAW: 0}
 _IPV4, _IPV4_LONGEST, _IPV6 = 20, 60, 40
 _UP_TO_TCP_FLAGS = 14
 

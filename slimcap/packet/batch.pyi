@@ -8,6 +8,7 @@ import pyarrow
 from numpy.typing import ArrayLike, NDArray
 
 from slimcap.packet.lease import _Buffer
+from slimcap.packet.link import Link
 from slimcap.packet.packet import PacketView
 from slimcap.packet.view import IPLayer, View
 
@@ -15,7 +16,7 @@ _Payload: TypeAlias = bool | Literal["binary_view", "large_binary", "hex"]
 
 @final
 class Batch:
-    def __init__(self, records: ArrayLike, data: _Buffer, links: Iterable[Any] = ()) -> None: ...
+    def __init__(self, records: ArrayLike, data: _Buffer, links: Iterable[Link] = ()) -> None: ...
     @property
     def records(self) -> NDArray[np.void]: ...
     @property
@@ -23,7 +24,7 @@ class Batch:
     @property
     def data(self) -> NDArray[np.uint8]: ...
     @property
-    def links(self) -> tuple[Any, ...]: ...
+    def links(self) -> tuple[Link, ...]: ...
     @property
     def timestamps(self) -> NDArray[np.datetime64]: ...
     @property

@@ -9,6 +9,7 @@ from slimcap.packet.enums import PacketType
 from slimcap.packet.packet import Packet
 
 _ETHERNET_LEN = 14
+_IPV4_FIRST_BYTE = 4 << 4 | 5  # version, and header length in words of 4 bytes
 
 
 def build_packet(
@@ -21,11 +22,12 @@ def build_packet(
     pkt_type: PacketType | int = PacketType.UNKNOWN,
     total_len: int = 0,
 ) -> Packet:
-    """Build an Ethernet packet with an IP header, with the same bytes as the Go library's BuildPacket.
+    """Build an Ethernet packet with an IP header, as the Go library's BuildPacket does.
 
-    All other fields are zero: the link-layer header, and the IP header except version, length, protocol and
-    addresses. The ports, if both are given, come right after the IP header, and `payload` after them.
-    Without ports, an IPv6 packet ends with four zero bytes after `payload`.
+    All other fields are zero: the link-layer header, and the IP header except version, lengths, protocol and
+    addresses. The bytes are those of the Go library, except that the header length of IPv4 is valid. The
+    ports, if both are given, come right after the IP header, and `payload` after them. Without ports, an IPv6
+    packet ends with four zero bytes after `payload`.
 
     Parameters
     ----------
@@ -56,7 +58,7 @@ def build_packet(
 
     Examples
     --------
-    >>> packet = slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
+    >>> packet = slimcap.mock.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
     >>> print(packet.ip_layer)
     10.0.0.1:1234 => 10.0.0.2:53 (proto: 17)
     """
@@ -64,7 +66,7 @@ def build_packet(
     ports = struct.pack(">HH", src_port, dst_port) if src_port > 0 and dst_port > 0 else b""
     wire_len = total_len & 0xFFFF
     if isinstance(src, IPv4Address) and isinstance(dst, IPv4Address):
-        header = struct.pack(">BBHHHBBH", 4 << 4, 0, wire_len, 0, 0, 0, protocol, 0)
+        header = struct.pack(">BBHHHBBH", _IPV4_FIRST_BYTE, 0, wire_len, 0, 0, 0, protocol, 0)
         body = ports + payload
     elif isinstance(src, IPv6Address) and isinstance(dst, IPv6Address):
         header = struct.pack(">IHBB", 6 << 28, wire_len, protocol, 0)

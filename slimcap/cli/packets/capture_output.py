@@ -17,14 +17,14 @@ from slimcap.cli.terminal.streams import OutputError, complain, printable, writi
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.io.compression.encoders import Compression, encoder_for
 from slimcap.packet.batch import Batch
+from slimcap.packet.enums import LinkType
 from slimcap.packet.interface import InterfaceInfo
-from slimcap.packet.link import ETHERNET, Link
+from slimcap.packet.link import Link
 from slimcap.sink.open_writer import Format, open_writer, writer_class
 from slimcap.sink.rotate import RotatingWriter
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.pcap_source import PcapSource
 
-DBUS: Final = 231
 MOST_SNAPLEN: Final = 128 << 20  # maximum that readers accept; only D-Bus packets may be as long
 
 _MOST: Final = (1 << 64) - 1  # maximum of a counter
@@ -140,7 +140,7 @@ def _open(args: argparse.Namespace, source: CapturedFiles) -> _Writer:
         "max_bytes": args.split_bytes,
         "max_seconds": args.split_seconds,
     }
-    link_type = source.link.type if source.link is not None else ETHERNET
+    link_type = source.link.type if source.link is not None else LinkType.ETHERNET
     options: dict[str, Any] = {
         "compression": None if args.compression == "none" else args.compression,
         "level": args.level,
@@ -149,7 +149,7 @@ def _open(args: argparse.Namespace, source: CapturedFiles) -> _Writer:
     if writer_class(args.out, args.format) is PcapNgWriter:
         options |= {"snaplen": args.snaplen or MOST_SNAPLEN, **_about(source)}
     else:
-        options["snaplen"] = args.snaplen or (MOST_SNAPLEN if link_type == DBUS else MAX_SNAPLEN)
+        options["snaplen"] = args.snaplen or (MOST_SNAPLEN if link_type == LinkType.DBUS else MAX_SNAPLEN)
     if not any(split.values()):
         return open_writer(args.out, link_type, format=args.format, atomic=args.out != "-", **options)
     if args.out == "-":

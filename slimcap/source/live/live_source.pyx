@@ -16,7 +16,8 @@ from functools import partial
 
 from slimcap.errors import LinkDown, LinkGone
 from slimcap.filter import DROP, build_program, pack, resolve
-from slimcap.packet.link import ETHERNET, Link
+from slimcap.packet.enums import LinkType
+from slimcap.packet.link import Link
 from slimcap.source.base import Stats
 from slimcap.source.live.rtnetlink import LinkDrops
 
@@ -71,7 +72,7 @@ cdef class LiveSource(ZeroCopySource):
         deadline_after(options["timeout"])
         self._timeout = options["timeout"]
         self._raise_down = options["link_down"] == "raise"
-        self.reinsert_vlan = options["reinsert_vlan"] and link.type == ETHERNET
+        self.reinsert_vlan = options["reinsert_vlan"] and link.type == LinkType.ETHERNET
         self._counted = Stats(0, 0, 0)
         self._most = resolve(options["snaplen"], link.type)
         self._links = (link,)
