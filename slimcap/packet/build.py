@@ -58,7 +58,7 @@ def build_packet(
 
     Examples
     --------
-    >>> packet = slimcap.mock.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
+    >>> packet = build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
     >>> print(packet.ip_layer)
     10.0.0.1:1234 => 10.0.0.2:53 (proto: 17)
     """

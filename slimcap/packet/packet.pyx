@@ -64,7 +64,8 @@ cdef class Packet:
 
     Examples
     --------
-    >>> packet = slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
+    >>> from slimcap.mock import build_packet
+    >>> packet = build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
     >>> slimcap.Packet(bytes(packet)).ip_layer.src
     '10.0.0.1'
     """

@@ -45,7 +45,8 @@ cdef class View:
 
     Examples
     --------
-    >>> packet = slimcap.build_packet("10.0.0.1", "10.0.0.2")
+    >>> from slimcap.mock import build_packet
+    >>> packet = build_packet("10.0.0.1", "10.0.0.2")
     >>> packet.payload[26:30].hex(".")
     '0a.00.00.01'
     """
@@ -135,7 +136,8 @@ cdef class IPLayer(View):
 
     Examples
     --------
-    >>> slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17).ip_layer.dst_port
+    >>> from slimcap.mock import build_packet
+    >>> build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17).ip_layer.dst_port
     53
     """
 

@@ -93,8 +93,9 @@ cdef class ArrowColumns:
 
     Examples
     --------
+    >>> from slimcap.sink.arrow import ArrowColumns
     >>> headers = batch.headers(["src", "dst", "dst_port"])
-    >>> frame = polars.DataFrame(slimcap.ArrowColumns(headers, text=["src", "dst"]))
+    >>> frame = polars.DataFrame(ArrowColumns(headers, text=["src", "dst"]))
     """
 
     cdef object _array
@@ -154,8 +155,9 @@ cdef class ArrowStream:
 
     Examples
     --------
+    >>> from slimcap.sink.arrow import ArrowStream
     >>> with slimcap.open_file("trace.pcap") as source:
-    ...     stream = slimcap.ArrowStream(source.batches(), ["timestamp", "src", "dst"], text=True)
+    ...     stream = ArrowStream(source.batches(), ["timestamp", "src", "dst"], text=True)
     ...     table = pyarrow.table(stream)
     """
 

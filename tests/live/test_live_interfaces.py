@@ -12,15 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from slimcap import (
-    NO_IP,
-    Link,
-    LinkDrops,
-    LinkNotFound,
-    PacketType,
-    RecordFlag,
-    Stats,
-)
+from slimcap import NO_IP, Link, LinkNotFound, PacketType, RecordFlag, Stats
+from slimcap.source.live.rtnetlink import LinkDrops
 from support.traffic import (
     ALL,
     collect,

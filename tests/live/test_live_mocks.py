@@ -11,17 +11,9 @@ import time
 
 import pytest
 
-from slimcap import (
-    RECORD_DTYPE,
-    MockRingSource,
-    MockSocketSource,
-    Packet,
-    PacketType,
-    RingSource,
-    SocketSource,
-    Stats,
-)
+from slimcap import RECORD_DTYPE, Packet, PacketType, RingSource, SocketSource, Stats
 from slimcap.filter import accept, minimal_ipv4_transport
+from slimcap.mock import MockRingSource, MockSocketSource
 from support.traffic import (
     ALL,
     GROUP,

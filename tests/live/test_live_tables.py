@@ -10,8 +10,9 @@ from typing import Any, Self
 
 import pytest
 
-from slimcap import ArrowStream, Batch, RingSource
+from slimcap import Batch, RingSource
 from slimcap.sink import parquet
+from slimcap.sink.arrow import ArrowStream
 
 pa = pytest.importorskip("pyarrow")
 

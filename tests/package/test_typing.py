@@ -22,6 +22,8 @@ import numpy as np
 import pytest
 
 import slimcap
+from slimcap.packet.lease import Lease
+from slimcap.sink.rotate import RotatingWriter
 
 ROOT = Path(__file__).parents[2]
 TYPED = sorted((ROOT / "tests" / "typing").glob("*.py"))
@@ -173,10 +175,10 @@ def test_values_have_the_stated_types(checks: dict[str, Callable[..., None]]) ->
         slimcap.Stats,
         slimcap.Link,
         slimcap.Batch,
-        slimcap.Lease,
+        Lease,
         slimcap.PcapWriter,
         slimcap.PcapNgWriter,
-        slimcap.RotatingWriter,
+        RotatingWriter,
         slimcap.ReadTask,
         slimcap.InterfaceInfo,
         slimcap.SectionInfo,

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from slimcap import build_packet
+from slimcap.mock import build_packet
 
 
 def ethernet_ipv4(src, dst, protocol, behind, total_len=0):

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from slimcap import RECORD_DTYPE, Batch, IPLayer, View, build_packet
+from slimcap import RECORD_DTYPE, Batch, IPLayer, View
+from slimcap.mock import build_packet
 from support.packets import ip_layer_of
 
 # ---- packets, and what is known of them

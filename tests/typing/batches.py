@@ -9,20 +9,10 @@ import pyarrow
 from numpy.typing import NDArray
 
 import slimcap
-from slimcap import (
-    HEADER_DTYPE,
-    RECORD_DTYPE,
-    ArrowColumns,
-    ArrowStream,
-    Batch,
-    HeaderStatus,
-    IPLayer,
-    Lease,
-    Link,
-    PacketView,
-    View,
-)
+from slimcap import HEADER_DTYPE, RECORD_DTYPE, Batch, HeaderStatus, IPLayer, Link, PacketView, View
 from slimcap.filter import Machine, accept
+from slimcap.packet.lease import Lease
+from slimcap.sink.arrow import ArrowColumns, ArrowStream
 
 
 def check_making(batch: Batch) -> None:

@@ -253,8 +253,9 @@ class MockRingSource(RingMock, _Mock):
 
     Examples
     --------
-    >>> packet = slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
-    >>> with slimcap.MockRingSource(auto_filter=False) as source:
+    >>> from slimcap.mock import MockRingSource, build_packet
+    >>> packet = build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
+    >>> with MockRingSource(auto_filter=False) as source:
     ...     print(source.add_packet(packet), source.finalize_block(), source.next_packet().total_len)
     True True 60
     """
@@ -348,8 +349,9 @@ class MockSocketSource(SocketMock, _Mock):
 
     Examples
     --------
-    >>> packet = slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
-    >>> with slimcap.MockSocketSource(auto_filter=False) as source:
+    >>> from slimcap.mock import MockSocketSource, build_packet
+    >>> packet = build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
+    >>> with MockSocketSource(auto_filter=False) as source:
     ...     print(source.add_packet(packet), source.next_packet().total_len)
     True 60
     """
