@@ -82,7 +82,7 @@ cdef class View:
         """Return a copy of the bytes."""
         return PyBytes_FromStringAndSize(<const char*> self._ptr, self._len)
 
-    def hex(self, *args, **kwargs):
+    def hex(self, sep=None, bytes_per_sep=1):
         """Return the bytes in hexadecimal, as `bytes.hex` does.
 
         Parameters
@@ -97,7 +97,7 @@ cdef class View:
         str
             Two digits per byte.
         """
-        return bytes(self).hex(*args, **kwargs)
+        return bytes(self).hex() if sep is None else bytes(self).hex(sep, bytes_per_sep)
 
     def __richcmp__(self, other, int op):
         if op != Py_EQ and op != Py_NE:
