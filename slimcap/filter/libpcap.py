@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from slimcap.errors import FilterError
+from slimcap.errors import FilterError, in_range, wrong_type
 from slimcap.filter.program import MAX_SNAPLEN, Program, check_snaplen
 from slimcap.packet.enums import LinkType
 
@@ -19,6 +19,7 @@ _LIBRARIES: Final = ("libpcap.so.0.8", "libpcap.so.1")  # Debian's name, and tha
 _NETMASK_UNKNOWN: Final = 0xFFFFFFFF
 _ERRBUF_SIZE: Final = 256
 _FILE_MAGIC: Final = 0xA1B2C3D4
+_MAX_LINK_TYPE: Final = 0xFFFF
 
 # libpcap's DLT_ numbers equal the LINKTYPE_ numbers, with few exceptions (pcap-common.c). An interface can
 # have the first of these two; the second is OpenBSD's and known only there. Both are DLT_RAW.
@@ -135,6 +136,10 @@ def compile_expression(
     ((6, 0, 0, 64),)
     """
     check_snaplen(snaplen)
+    link_type = in_range("link_type", link_type, 0, _MAX_LINK_TYPE)
+    for name, text in (("expression", expression), ("live_interface", live_interface or "")):
+        if not isinstance(text, str):
+            raise wrong_type(name, "a str", text)
     if "\0" in expression:
         raise FilterError(f"filter {expression!r}: a NUL character")
     library = _libpcap()

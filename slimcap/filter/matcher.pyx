@@ -22,6 +22,7 @@ import functools
 
 from slimcap.errors import FilterError
 from slimcap.filter.libpcap import compile_expression
+from slimcap.filter.program import check_filter_type
 from slimcap.packet.enums import LinkType
 
 cdef enum:
@@ -58,6 +59,8 @@ cdef class Matcher:
         self._filter = filter
         if not isinstance(filter, str):
             self._any_interface = True
+            if not isinstance(filter, Machine):
+                check_filter_type(filter)
             self._add(filter if isinstance(filter, Machine) else Machine(filter), None)
 
     cdef int learn(self, tuple links) except -1:

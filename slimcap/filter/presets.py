@@ -100,6 +100,7 @@ def ip_only(link_type: int, *, snaplen: int = bpf.MAX_SNAPLEN) -> Program | None
     262144
     """
     bpf.check_snaplen(snaplen)
+    link_type = LinkType.of(link_type)
     if link_type == LinkType.ETHERNET:
         return _ip_on_ethernet(snaplen)
     if link_type == LinkType.RAW:
@@ -135,8 +136,8 @@ def without_vlans(program: Program, link_type: int) -> Program:
     >>> slimcap.filter.Machine(program).run(bytes(60), vlan_tci=7)
     0
     """
-    in_line = _no_tag_in_line() if link_type == LinkType.ETHERNET else ()
-    return bpf.check(_no_stripped_tag() + in_line + program)
+    in_line = _no_tag_in_line() if LinkType.of(link_type) == LinkType.ETHERNET else ()
+    return bpf.check((*_no_stripped_tag(), *in_line, *bpf.instructions_of(program)))
 
 
 def with_direction(program: Program, direction: Direction) -> Program:
@@ -167,6 +168,7 @@ def with_direction(program: Program, direction: Direction) -> Program:
     """
     if direction not in ("both", "in", "out"):
         raise FilterError(f'a direction is "both", "in" or "out", not {direction!r}')
+    bpf.instructions_of(program)
     if direction == "both":
         return program
     drop_if_out, drop_if_in = (0, 1) if direction == "in" else (1, 0)

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
-from slimcap.errors import FilterError
+from slimcap.errors import FilterError, integer, wrong_type
 
 Instruction: TypeAlias = tuple[int, int, int, int]
 Program: TypeAlias = tuple[Instruction, ...]
@@ -107,7 +107,7 @@ def check_snaplen(snaplen: int) -> int:
     FilterError
         `snaplen` is not in the range 1 to 262144.
     """
-    snaplen = operator.index(snaplen)
+    snaplen = integer("snaplen", snaplen)
     if not 1 <= snaplen <= MAX_SNAPLEN:
         raise FilterError(f"a snaplen is 1 to {MAX_SNAPLEN} bytes, not {snaplen}")
     return snaplen
@@ -138,7 +138,7 @@ def check(program: Iterable[Sequence[int]], *, loops: bool = False) -> Program:
     >>> slimcap.filter.check([[6, 0, 0, 64]])
     ((6, 0, 0, 64),)
     """
-    checked = tuple(_instruction(at, fields) for at, fields in enumerate(program))
+    checked = tuple(_instruction(at, fields) for at, fields in enumerate(instructions_of(program)))
     if not 1 <= len(checked) <= MAX_LENGTH:
         raise FilterError(f"a program has 1 to {MAX_LENGTH} instructions, not {len(checked)}")
     for at, instruction in enumerate(checked):
@@ -170,6 +170,20 @@ def jumps_back(at: int, instruction: Instruction) -> bool:
     """
     code, _, _, k = instruction
     return code == JMP | JA and -(at + 1) <= k - (1 << 32) < 0
+
+
+def instructions_of(program: Iterable[Sequence[int]]) -> Iterable[Sequence[int]]:
+    """Return a program; raise TypeError if it is not iterable, or is a str."""
+    if isinstance(program, (str, bytes)) or not isinstance(program, Iterable):
+        raise wrong_type("program", "a sequence of instructions (code, jt, jf, k)", program)
+    return program
+
+
+def check_filter_type(filter: object) -> None:
+    """Raise TypeError for a filter that is neither an expression nor a sequence of instructions."""
+    if isinstance(filter, bytes) or not isinstance(filter, Iterable):
+        accepted = "an expression (str) or a sequence of instructions (code, jt, jf, k)"
+        raise wrong_type("filter", accepted, filter)
 
 
 def _instruction(at: int, fields: Sequence[int]) -> Instruction:
@@ -286,7 +300,7 @@ def with_snaplen(program: Program, snaplen: int) -> Program:
     ((6, 0, 0, 64),)
     """
     check_snaplen(snaplen)
-    for at, instruction in enumerate(program):
+    for at, instruction in enumerate(instructions_of(program)):
         if instruction[0] == RET | A:
             raise _refused(at, instruction, "returns what it computed: there is no telling how to limit that")
     return tuple(

@@ -29,7 +29,7 @@ _UP_TO_TCP_FLAGS = 14
 
 def _link_header(link_type: int) -> int:
     try:
-        return _LINK_HEADERS[link_type]
+        return _LINK_HEADERS[LinkType.of(link_type)]
     except KeyError:
         raise FilterError(
             f"no minimal snaplen is known for link type {link_type}: give a number of bytes"

@@ -200,6 +200,10 @@ cdef Input open_input(object source, Event event, Watch watch=None):
 cdef Input _open_path(str path, Watch watch):
     cdef _Descriptor opened = _Descriptor()
     cdef c_stat status
+    if "\0" in path:
+        raise ValueError(
+            "file must be a path, which has no NUL bytes, or a binary file object: to read a capture file "
+            "in memory, wrap its bytes in io.BytesIO")
     opened.name = path
     if path == "-":
         opened.name = "<stdin>"
@@ -236,7 +240,8 @@ cdef Input _open_object(object source):
     opened._readinto = getattr(source, "readinto1", None) or getattr(source, "readinto", None)
     opened._read = getattr(source, "read1", None) or getattr(source, "read", None)
     if opened._readinto is None and opened._read is None:
-        raise TypeError(f"a path or a binary file object is needed, not {type(source).__name__}")
+        hint = ": wrap it in io.BytesIO" if isinstance(source, (bytearray, memoryview)) else ""
+        raise TypeError(f"file must be a path or a binary file object, not {type(source).__name__}{hint}")
     return opened
 
 

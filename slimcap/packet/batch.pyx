@@ -12,8 +12,13 @@ from slimcap.packet.packet cimport new_packet_view
 from slimcap.packet.record cimport Record, in_bounds, ip_start
 from slimcap.packet.view cimport View, new_ip_layer, new_view
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from slimcap.errors import wrong_type
+from slimcap.packet.headers.columns import HEADER_DTYPE
+from slimcap.packet.link import Link
 from slimcap.packet.record import RECORD_DTYPE
 
 cnp.import_array()
@@ -122,6 +127,16 @@ cdef class _Packer:
         return new_batch(
             <const Record*> self.rows.ptr, self.count,
             lease_block(self.rows, self.rows.size).hold, lease_block(self.data, self.data.size), links)
+
+
+cdef tuple _checked_links(object links):
+    if not isinstance(links, Iterable):
+        raise wrong_type("links", "an iterable of Link", links)
+    links = tuple(links)
+    for link in links:
+        if not isinstance(link, Link):
+            raise wrong_type("each of links", "a Link", link)
+    return links
 
 
 cdef int _grow(Block block, Py_ssize_t needed) except -1:
@@ -249,7 +264,7 @@ cdef class Batch:
         self.release()
         self._take(rows)
         self._lease = lease
-        self._links = tuple(links)
+        self._links = _checked_links(links)
 
     cdef int _take(self, object rows) except -1:
         """Use the rows of a contiguous array that owns them.
@@ -547,7 +562,7 @@ cdef class Batch:
 
     def __getitem__(self, key):
         if isinstance(key, str):
-            return self.records[key]
+            return self._column(key)
         if PyIndex_Check(key) and not isinstance(key, (bool, np.ndarray)):
             return self._packet(PyNumber_AsSsize_t(key, IndexError))
         rows = self.records[key]
@@ -559,6 +574,15 @@ cdef class Batch:
         batch._lease.scarce = self._lease.scarce
         batch._take(np.ascontiguousarray(rows))
         return batch
+
+    cdef object _column(self, str name):
+        if name in RECORD_DTYPE.names:
+            return self.records[name]
+        if name in HEADER_DTYPE.names:
+            raise ValueError(f"{name} is a header column: use batch.headers([{name!r}])[{name!r}]")
+        raise ValueError(
+            f"unknown column {name!r}: a batch has {', '.join(RECORD_DTYPE.names)}; header columns are in "
+            "batch.headers()")
 
     cdef object _packet(self, Py_ssize_t index):
         cdef const Record* row = self._row(index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from slimcap.errors import in_range, wrong_type
 from slimcap.packet.enums import PacketType
 from slimcap.packet.packet import Packet
 
@@ -52,9 +53,9 @@ def build_packet(
     Raises
     ------
     ValueError
-        An address is not valid, or the two are of different IP versions.
-    OverflowError, struct.error
-        A number does not fit in its field.
+        An address is not valid, the two are of different IP versions, or a number does not fit in its field.
+    TypeError
+        An argument has the wrong type.
 
     Examples
     --------
@@ -62,8 +63,16 @@ def build_packet(
     >>> print(packet.ip_layer)
     10.0.0.1:1234 => 10.0.0.2:53 (proto: 17)
     """
-    src, dst = _plain(src), _plain(dst)
-    ports = struct.pack(">HH", src_port, dst_port) if src_port > 0 and dst_port > 0 else b""
+    src, dst = _plain("src", src), _plain("dst", dst)
+    src_port, dst_port = in_range("src_port", src_port, 0, 65535), in_range("dst_port", dst_port, 0, 65535)
+    protocol = in_range("protocol", protocol, 0, 255)
+    total_len = in_range("total_len", total_len, 0, 0xFFFFFFFF)
+    pkt_type = in_range("pkt_type", pkt_type, 0, 255)
+    try:
+        payload = bytes(memoryview(payload))
+    except TypeError:
+        raise wrong_type("payload", "bytes", payload) from None
+    ports = struct.pack(">HH", src_port, dst_port) if src_port and dst_port else b""
     wire_len = total_len & 0xFFFF
     if isinstance(src, IPv4Address) and isinstance(dst, IPv4Address):
         header = struct.pack(">BBHHHBBH", _IPV4_FIRST_BYTE, 0, wire_len, 0, 0, 0, protocol, 0)
@@ -77,7 +86,12 @@ def build_packet(
     return Packet.from_payload(packet, pkt_type, total_len, _ETHERNET_LEN)
 
 
-def _plain(address: str | IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Parse an address; return an IPv4-mapped one as IPv4."""
-    address = ip_address(address)
+def _plain(name: str, address: str | IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Parse the address given as argument `name`; return an IPv4-mapped one as IPv4."""
+    if not isinstance(address, (str, IPv4Address, IPv6Address)):
+        raise wrong_type(name, "an IP address: str, IPv4Address or IPv6Address", address)
+    try:
+        address = ip_address(address)
+    except ValueError:
+        raise ValueError(f"{name} must be an IP address, not {address!r}") from None
     return getattr(address, "ipv4_mapped", None) or address

@@ -6,6 +6,8 @@ import enum
 from operator import index
 from typing import Final, SupportsIndex
 
+from slimcap.errors import integer
+
 NO_IP: Final = 65535
 """Value of `ip_offset` if no IP header was found in the packet."""
 
@@ -73,7 +75,7 @@ class LinkType(enum.IntEnum):
     LINUX_SLL2 = 276
 
     @classmethod
-    def of(cls, number: int) -> int:
+    def of(cls, number: SupportsIndex) -> int:
         """Return the member with a number, or the number itself if it has no name.
 
         Parameters
@@ -84,11 +86,15 @@ class LinkType(enum.IntEnum):
         Returns
         -------
         LinkType or int
+            The same number.
+
+        Raises
+        ------
+        TypeError
+            `number` is not an integer.
         """
-        try:
-            return cls(number)
-        except ValueError:
-            return number
+        value = integer("link_type", number)
+        return cls(value) if value in cls._value2member_map_ else value
 
 
 class HeaderStatus(enum.IntEnum):

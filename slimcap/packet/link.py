@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import TYPE_CHECKING, Final, overload
 
-from slimcap.errors import LinkNotFound
+from slimcap.errors import LinkNotFound, in_range, wrong_type
 from slimcap.packet.enums import NO_IP, LinkType
 
 if TYPE_CHECKING:
@@ -43,6 +43,11 @@ _IP_OFFSETS: Final = {
     LinkType.IPV6: 0,
     LinkType.LINUX_SLL2: 20,
 }
+
+
+_MAX_INDEX: Final = 0xFFFFFFFF
+_MAX_TYPE: Final = 0xFFFFFFFF
+_MAX_ARPHRD: Final = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -128,13 +133,21 @@ class Link:
     ) -> None:
         if (index is None) != (type is None):
             raise TypeError("Link() takes a name, or a name, an index and a type")
+        if not isinstance(name, str):
+            raise wrong_type("name", "a str", name)
         if index is None or type is None:
             from slimcap.source.live import rtnetlink
 
             found = rtnetlink.find(name)
             name, index, arphrd = found.name, found.ifindex, found.arphrd
             type = link_type_of(found.arphrd)
-        values = (name, index, LinkType.of(type), arphrd, description, named)
+        if not isinstance(description, str):
+            raise wrong_type("description", "a str", description)
+        if arphrd is not None:
+            arphrd = in_range("arphrd", arphrd, 0, _MAX_ARPHRD)
+        index = in_range("index", index, 0, _MAX_INDEX)
+        type = LinkType.of(in_range("type", type, 0, _MAX_TYPE))
+        values = (name, index, type, arphrd, description, named)
         for attribute, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, attribute, value)
 

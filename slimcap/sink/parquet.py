@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from slimcap.errors import wrong_type
 from slimcap.packet.batch import Batch
 from slimcap.sink.table_file import Compression, TableFile, format_of
 
@@ -88,4 +89,6 @@ def write(
 def _batches_of(packets: Source | Batch | Iterable[Batch]) -> Iterator[Batch]:
     if isinstance(packets, Batch):
         return iter((packets,))
+    if not isinstance(packets, Iterable):
+        raise wrong_type("packets", "a Source, a Batch or an iterable of batches", packets)
     return packets.batches() if hasattr(packets, "batches") else iter(packets)

@@ -20,8 +20,11 @@ from slimcap.wire.walk_link cimport (
     LINKTYPE_LINUX_SLL2, LINKTYPE_LOOP, LINKTYPE_NULL, LINKTYPE_PPP, LINKTYPE_PPP_ETHER, LINKTYPE_PPP_HDLC,
     LINKTYPE_RAW, LINKTYPE_RAW_BSD, LINKTYPE_RAW_OPENBSD, LINKTYPE_USER0)
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from slimcap.errors import wrong_type
 from slimcap.packet.enums import HeaderStatus, LinkType
 
 cnp.import_array()
@@ -188,6 +191,8 @@ cdef object _selected(object columns, Job* job):
     """Return the dtype of the wanted columns, and enter them in the job."""
     if isinstance(columns, str):
         raise TypeError(f"columns is a list of names: [{columns!r}]")
+    if not isinstance(columns, Iterable):
+        raise wrong_type("columns", "a list of names", columns)
     names = list(columns)
     for name in names:
         if name not in _COLUMNS:

@@ -14,7 +14,7 @@ import errno
 import os
 from functools import partial
 
-from slimcap.errors import LinkDown, LinkGone
+from slimcap.errors import LinkDown, LinkGone, wrong_type
 from slimcap.filter import DROP, build_program, pack, resolve
 from slimcap.packet.enums import LinkType
 from slimcap.packet.link import Link
@@ -68,6 +68,8 @@ cdef class LiveSource(ZeroCopySource):
             raise TypeError("a source is opened once")
         if options["link_down"] not in ("wait", "raise"):
             raise ValueError(f'link_down is "wait" or "raise", not {options["link_down"]!r}')
+        if not isinstance(link, (str, Link)):
+            raise wrong_type("link", "a str or a Link", link)
         link = self._look_up(link)
         deadline_after(options["timeout"])
         self._timeout = options["timeout"]

@@ -9,7 +9,7 @@ from slimcap.source.live.block_walker cimport put_tags_back
 import errno
 import os
 
-from slimcap.errors import RingExhausted, SlimcapError
+from slimcap.errors import RingExhausted, SlimcapError, integer, number
 
 cdef enum:
     NANOSECONDS = 1_000_000_000
@@ -198,6 +198,9 @@ cdef class RingSource(LiveSource):
 cdef int _check_options(object block_size, object num_blocks, object block_timeout) except -1:
     """Raise ValueError for invalid options, for which the kernel would only report EINVAL."""
     page = os.sysconf("SC_PAGESIZE")
+    integer("block_size", block_size)
+    integer("num_blocks", num_blocks)
+    number("block_timeout", block_timeout)
     if block_size <= 0 or block_size % page or block_size >= 1 << 31:
         raise ValueError(f"block_size is a multiple of the page size, {page}, below 2 GiB: not {block_size}")
     if num_blocks <= 0 or num_blocks * block_size > 1 << 40:

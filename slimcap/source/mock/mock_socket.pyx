@@ -73,7 +73,7 @@ from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET
 import errno
 import struct
 
-from slimcap.errors import FilterError
+from slimcap.errors import FilterError, number, wrong_type
 import slimcap.filter.program as bpf
 from slimcap.packet.enums import PacketType
 from slimcap.packet.link import Link
@@ -123,7 +123,7 @@ cdef class Pace:
         if (speed is None) == (rate is None):
             raise ValueError("a pace is a speed or a rate")
         self.speed, self.rate = speed, rate
-        given = rate if speed is None else speed
+        given = number("rate", rate) if speed is None else number("speed", speed)
         if not 1e-9 <= given <= 1e12:
             raise ValueError(f"a pace is from 1e-9 to 1e12, not {given}")
         self._by_rate = rate is not None
@@ -574,6 +574,8 @@ cdef class MockSocket(CaptureSocket):
 
     def set_added(self, fn):
         """Set the callback for each packet that was added; None removes it."""
+        if fn is not None and not callable(fn):
+            raise wrong_type("fn", "callable or None", fn)
         self.added = fn
 
     def unblock(self):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, Protocol
 
+from slimcap.errors import wrong_type
 from slimcap.filter import Direction, Filter, Strategy
 from slimcap.packet.batch import Batch
 from slimcap.packet.link import Link
@@ -104,6 +105,7 @@ class _Mock:
         bool
             True if the packet passed the filter.
         """
+        _check_source(source)
         return self.device.add_batch(source.next_batch(1, timeout), timeout=timeout) == 1
 
     @property
@@ -175,6 +177,7 @@ class _Mock:
         ValueError
             Both `speed` and `rate` are given, or they are out of range.
         """
+        _check_source(source)
         pace = None if speed is None and rate is None else Pace(speed, rate)
         self.device.start()
         return Replay(source, self.device, pace, self.done, restamp=restamp)
@@ -218,6 +221,11 @@ class _Mock:
             `state` is not one of these.
         """
         self.device.set_link(state)
+
+
+def _check_source(source: object) -> None:
+    if not isinstance(source, Source):
+        raise wrong_type("source", "a Source", source)
 
 
 class MockRingSource(RingMock, _Mock):
