@@ -72,7 +72,7 @@ def check_filtering(batch: Batch) -> None:
 def check_contents(batch: Batch) -> None:
     assert_type(batch.records, NDArray[np.void])
     assert_type(batch.data, NDArray[np.uint8])
-    assert_type(batch.links, tuple[Any, ...])
+    assert_type(batch.links, tuple[Link, ...])
     assert_type(batch.total_bytes, int)
     assert_type(batch.timestamps, NDArray[np.datetime64])
     assert_type(batch.payload(0), View)
