@@ -91,5 +91,5 @@ def test_a_member_is_its_number_in_text_and_json():
 def test_a_link_type_is_an_integer(number):
     with pytest.raises(TypeError, match="link_type must be an integer"):
         LinkType.of(number)
-    with pytest.raises(TypeError, match="type must be an integer|an index and a type"):
+    with pytest.raises(TypeError, match=r"type must be an integer|an index and a type"):
         Link("eth0", 0, number)
