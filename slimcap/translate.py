@@ -53,7 +53,10 @@ class ConstructorSignatures(AutoDocTransforms.EmbedSignature):  # type: ignore[m
 
     def signature(self, node: DefNode) -> str:
         self._setup_format()
-        arguments = self._fmt_arglist(node.args, nkargs=node.num_kwonly_args, hide_self=True)
+        positional = len(node.args) - node.num_kwonly_args - 1  # without `self`
+        arguments = self._fmt_arglist(
+            node.args, npargs=positional, nkargs=node.num_kwonly_args, hide_self=True
+        )
         return f"{self.class_name}({', '.join(arguments)})"
 
 
