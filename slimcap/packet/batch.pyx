@@ -129,6 +129,14 @@ cdef class _Packer:
             lease_block(self.rows, self.rows.size).hold, lease_block(self.data, self.data.size), links)
 
 
+cdef object _rows_from(object records):
+    """Return a copy of records as an array of at least one dimension."""
+    try:
+        return np.atleast_1d(np.asarray(records, RECORD_DTYPE)).copy()
+    except TypeError as error:
+        raise TypeError(f"records must be an array of RECORD_DTYPE: {error}") from None
+
+
 cdef tuple _checked_links(object links):
     if not isinstance(links, Iterable):
         raise wrong_type("links", "an iterable of Link", links)
@@ -137,6 +145,16 @@ cdef tuple _checked_links(object links):
         if not isinstance(link, Link):
             raise wrong_type("each of links", "a Link", link)
     return links
+
+
+cdef int _check_column(str name) except -1:
+    if name in RECORD_DTYPE.names:
+        return 0
+    if name in HEADER_DTYPE.names:
+        raise ValueError(f"{name} is a header column: use batch.headers([{name!r}])[{name!r}]")
+    raise ValueError(
+        f"unknown column {name!r}: a batch has {', '.join(RECORD_DTYPE.names)}; header columns are in "
+        "batch.headers()")
 
 
 cdef int _grow(Block block, Py_ssize_t needed) except -1:
@@ -250,7 +268,7 @@ cdef class Batch:
 
     def __init__(self, records, data, links=()):
         cdef Lease lease = lease_buffer(data)
-        cdef cnp.ndarray rows = np.atleast_1d(np.asarray(records, RECORD_DTYPE)).copy()
+        cdef cnp.ndarray rows = _rows_from(records)
         cdef const Record* p = <const Record*> cnp.PyArray_DATA(rows)
         cdef Py_ssize_t index, count = rows.shape[0]
         if rows.ndim != 1:
@@ -562,7 +580,8 @@ cdef class Batch:
 
     def __getitem__(self, key):
         if isinstance(key, str):
-            return self._column(key)
+            _check_column(key)
+            return self.records[key]
         if PyIndex_Check(key) and not isinstance(key, (bool, np.ndarray)):
             return self._packet(PyNumber_AsSsize_t(key, IndexError))
         rows = self.records[key]
@@ -574,15 +593,6 @@ cdef class Batch:
         batch._lease.scarce = self._lease.scarce
         batch._take(np.ascontiguousarray(rows))
         return batch
-
-    cdef object _column(self, str name):
-        if name in RECORD_DTYPE.names:
-            return self.records[name]
-        if name in HEADER_DTYPE.names:
-            raise ValueError(f"{name} is a header column: use batch.headers([{name!r}])[{name!r}]")
-        raise ValueError(
-            f"unknown column {name!r}: a batch has {', '.join(RECORD_DTYPE.names)}; header columns are in "
-            "batch.headers()")
 
     cdef object _packet(self, Py_ssize_t index):
         cdef const Record* row = self._row(index)

@@ -81,7 +81,7 @@ def build_packet(
         header = struct.pack(">IHBB", 6 << 28, wire_len, protocol, 0)
         body = ports + payload if ports else payload + bytes(4)
     else:
-        raise ValueError(f"{src} and {dst} are addresses of two IP versions")
+        raise ValueError(f"src and dst must have the same IP version, not {src} and {dst}")
     packet = bytes(_ETHERNET_LEN) + header + src.packed + dst.packed + body
     return Packet.from_payload(packet, pkt_type, total_len, _ETHERNET_LEN)
 

@@ -111,7 +111,7 @@ cdef class ArrowColumns:
     def __init__(self, array, columns=None, *, text=()):
         array = np.asarray(array)
         if array.ndim != 1:
-            raise ValueError(f"rows have one dimension, not {array.ndim}")
+            raise ValueError(f"array must have one dimension, not {array.ndim}")
         columns = None if columns is None else _names_of("columns", columns)
         self._layout = Layout((array.dtype,), columns, text=_names_of("text", text))
         self._array = array

@@ -71,7 +71,7 @@ cdef struct Strided:        # a column to copy out of the rows
 cdef class Field:
     """A column: its name, its type, and the location of its value in a row."""
 
-    def __init__(self, never):
+    def __init__(self):
         raise TypeError("fields are made by layouts")
 
 

@@ -87,7 +87,7 @@ def test_all_of_a_public_module_exists_and_is_documented(module: ModuleType) -> 
     assert len(module.__all__) > 3
     for name in module.__all__:
         value = getattr(module, name)
-        assert documented(value) or not callable(value) or not hasattr(value, "__name__"), name
+        assert documented(value) or not (inspect.isclass(value) or inspect.isroutine(value)), name
     assert documented(module)
 
 
@@ -131,7 +131,6 @@ def test_every_public_method_has_a_docstring() -> None:
         "Packet",
         "IPLayer",
         "View",
-        "Lease",
         "Link",
     } <= {owner.__name__ for owner, _, _ in looked_at}
     assert len(looked_at) > 60

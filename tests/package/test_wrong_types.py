@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,7 +95,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "accept": {"snaplen": 64},
     "build_packet": {"src": "10.0.0.1", "dst": "10.0.0.2", "src_port": 1, "dst_port": 2, "protocol": 17}
     | {"payload": b"", "pkt_type": 0, "total_len": 60},
-    "build_program": {"link_type": 1, "filter": None, "snaplen": 64, "direction": "both", "interface": None}
+    "build_program": {"link_type": 1, "filter": "ip", "snaplen": 64, "direction": "both", "interface": None}
     | {"auto_filter": True, "ignore_vlans": False},
     "check": {"program": DROP},
     "compile_expression": {"expression": "ip", "link_type": 1, "snaplen": 64, "live_interface": None},
@@ -131,7 +132,40 @@ OTHERS = {
     "open_writer": {"link_type", "snaplen"},
 }
 # The message names these by another word.
-WORDS = {"column": "addresses", "texts": "addresses", "array": "structured"}
+WORDS = {
+    "column": "addresses",
+    "texts": "addresses",
+    "interface": "live_interface",
+    "data": "data|bytes-like",
+    "payload": "payload|bytes-like",
+}
+
+
+UNTRIED = {
+    # They require privileges; the mocks run the same checks.
+    *("RingSource", "SocketSource", "open_live"),
+    # Capture files.
+    *("PcapNgWriter", "PcapNgWriter.add_interface", "PcapNgWriter.write_batch", "PcapNgWriter.write_packet"),
+    *("PcapNgWriter.write_statistics", "PcapWriter", "PcapWriter.write_batch", "PcapWriter.write_packet"),
+    *("ReadTask.batches", "ReadTask.open", "ReadTask.read", "open_files", "plan"),
+    # A flag, and what only `pipe()` and `threading` see.
+    *("Replay", "Replay.wait", "_Mock.run"),
+}
+
+
+def named_values() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield the functions with parameters; those of slimcap.sink are tried by choice."""
+    for name, one in ALL.items():
+        parameters = set(inspect.signature(one.value).parameters) - {"self", "cls"}
+        if parameters and not one.value.__module__.startswith("slimcap.sink."):
+            yield name, one.value
+
+
+def is_plain(value: object) -> bool:
+    """Return True for a class that only stores what it is given."""
+    return inspect.isclass(value) and (
+        issubclass(value, (tuple, Enum, Exception)) or value is slimcap.ReadTask
+    )
 
 
 def bound(name: str) -> Callable[..., Any]:
@@ -151,22 +185,22 @@ def bound(name: str) -> Callable[..., Any]:
     return function
 
 
-def call(name: str, **arguments: Any) -> None:
+def call(name: str, /, **arguments: Any) -> None:
     given = {key: value.make() if isinstance(value, Fresh) else value for key, value in arguments.items()}
     bound(name)(**given)
 
 
 def is_clear(message: str, argument: str, is_only_one: bool) -> bool:
     """Return True if a message names the argument, or at least the wrong type of the only argument."""
-    named = re.search(rf"\b{WORDS.get(argument, argument)}\b", message) is not None
-    return named or (is_only_one and re.search("Wrong|bytes-like object", message) is not None)
+    named = re.search(rf"\b({WORDS.get(argument, argument)})\b", message) is not None
+    return named or (is_only_one and "Wrong" in message)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_an_argument_of_a_wrong_type_is_named(name: str) -> None:
     valid = FUNCTIONS[name]
     call(name, **valid)
-    for argument in valid:
+    for argument in valid.keys() - FLAGS:
         with pytest.raises((TypeError, ValueError)) as caught:
             call(name, **valid | {argument: Wrong()})
         assert is_clear(str(caught.value), argument, len(valid) == 1), f"{argument}: {caught.value}"
@@ -179,9 +213,9 @@ def test_every_argument_is_tried(name: str) -> None:
 
 
 def test_every_public_function_is_tried() -> None:
-    untried = {name for name, one in ALL.items() if inspect.signature(one.value).parameters} - set(FUNCTIONS)
-    print(untried)
-    assert len(FUNCTIONS) > 50
+    checking = {name for name, value in named_values() if not is_plain(value)}
+    assert len(checking) > 60
+    assert sorted(checking - set(FUNCTIONS) - UNTRIED) == []
 
 
 # ---- what is accepted

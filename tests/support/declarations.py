@@ -167,7 +167,9 @@ def all_named() -> dict[str, Named]:
         for name in names:
             value = getattr(module, name)
             if inspect.isclass(value):
-                found[name] = Named(name, value, constructor_of(value))
+                constructor = constructor_of(value)
+                if constructor is not None or not issubclass(value, BaseException):
+                    found[name] = Named(name, value, constructor)
                 for base, method, function in methods_of(value):
                     declared = declared_in(class_node(base).body, method)
                     path = f"{base.__name__}.{method}"

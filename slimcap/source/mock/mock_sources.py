@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from slimcap.errors import wrong_type
+from slimcap.errors import integer, wrong_type
 from slimcap.filter import Direction, Filter, Strategy
 from slimcap.packet.batch import Batch
 from slimcap.packet.link import Link
@@ -197,7 +197,7 @@ class _Mock:
         count : int
             Number of packets.
         """
-        self.device.drop(count)
+        self.device.drop(integer("count", count))
 
     def freeze(self: _Compiled) -> None:
         """Simulate a full buffer from now on: packets are dropped, and a ring counts a freeze."""
