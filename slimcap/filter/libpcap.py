@@ -24,7 +24,7 @@ _MAX_LINK_TYPE: Final = 0xFFFF
 # libpcap's DLT_ numbers equal the LINKTYPE_ numbers, with few exceptions (pcap-common.c). An interface can
 # have the first of these two; the second is OpenBSD's and known only there. Both are DLT_RAW.
 _DLT_RAW: Final = 12
-_DLT_OF_LINKTYPE: Final = {LinkType.RAW: _DLT_RAW, LinkType.RAW_OPENBSD: _DLT_RAW}
+_DLT_OF_LINKTYPE: Final[dict[int, int]] = {LinkType.RAW: _DLT_RAW, LinkType.RAW_OPENBSD: _DLT_RAW}
 
 # Up to version 1.7, libpcap's pcap_compile() kept its state in global variables.
 _lock: Final = threading.Lock()
@@ -137,9 +137,9 @@ def compile_expression(
     """
     check_snaplen(snaplen)
     link_type = in_range("link_type", link_type, 0, _MAX_LINK_TYPE)
-    for name, text in (("expression", expression), ("live_interface", live_interface or "")):
-        if not isinstance(text, str):
-            raise wrong_type(name, "a str", text)
+    for name, value in (("expression", expression), ("live_interface", live_interface or "")):
+        if not isinstance(value, str):
+            raise wrong_type(name, "a str", value)
     if "\0" in expression:
         raise FilterError(f"filter {expression!r}: a NUL character")
     library = _libpcap()

@@ -13,12 +13,13 @@ from __future__ import annotations
 import operator
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from slimcap.errors import FilterError, integer, wrong_type
 
 Instruction: TypeAlias = tuple[int, int, int, int]
 Program: TypeAlias = tuple[Instruction, ...]
+_Instructions = TypeVar("_Instructions", bound=Iterable[Sequence[int]])
 
 LD, LDX, ST, STX, ALU, JMP, RET, MISC = range(8)
 W, H, B = 0x00, 0x08, 0x10
@@ -172,7 +173,7 @@ def jumps_back(at: int, instruction: Instruction) -> bool:
     return code == JMP | JA and -(at + 1) <= k - (1 << 32) < 0
 
 
-def instructions_of(program: Iterable[Sequence[int]]) -> Iterable[Sequence[int]]:
+def instructions_of(program: _Instructions) -> _Instructions:
     """Return a program; raise TypeError if it is not iterable, or is a str."""
     if isinstance(program, (str, bytes)) or not isinstance(program, Iterable):
         raise wrong_type("program", "a sequence of instructions (code, jt, jf, k)", program)

@@ -22,7 +22,7 @@ from slimcap.packet.enums import LinkType
 
 Strategy: TypeAlias = Callable[[int], int]
 
-_LINK_HEADERS: Final = {LinkType.ETHERNET: 14 + 2 * 4 + 8, LinkType.RAW: 0}
+_LINK_HEADERS: Final[dict[int, int]] = {LinkType.ETHERNET: 14 + 2 * 4 + 8, LinkType.RAW: 0}
 _IPV4, _IPV4_LONGEST, _IPV6 = 20, 60, 40
 _UP_TO_TCP_FLAGS = 14
 

@@ -31,7 +31,7 @@ _TYPE_OF_ARPHRD: Final = {
     65534: LinkType.RAW,  # NONE: tun, wireguard
 }
 
-_IP_OFFSETS: Final = {
+_IP_OFFSETS: Final[dict[int, int]] = {
     LinkType.NULL: 4,
     LinkType.ETHERNET: 14,
     LinkType.RAW_BSD: 0,

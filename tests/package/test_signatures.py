@@ -13,6 +13,7 @@ import pytest
 import slimcap
 import slimcap.filter
 import slimcap.mock
+from slimcap.source.file.open_files import PcapOptions
 from support.declarations import UNSTATED, Declared, all_named, parameters_of
 
 # The options of the writer of the format, and those that replace the options of the task.
@@ -109,3 +110,8 @@ def test_factories_accept_the_options_of_their_class(factory: Callable[..., Any]
     options = {one[0]: one for one in shown(cls) if one[1] is Parameter.KEYWORD_ONLY}
     assert len(options) > 4
     assert {name: ours.get(name) for name in options} == options
+
+
+def test_typed_options_are_those_of_pcap_source() -> None:
+    options = {name for name, kind, _ in shown(slimcap.PcapSource) if kind is Parameter.KEYWORD_ONLY}
+    assert options == PcapOptions.__optional_keys__

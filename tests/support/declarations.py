@@ -77,7 +77,7 @@ def parameters_of(node: ast.FunctionDef) -> list[Declared]:
     positional = [*a.posonlyargs, *a.args]
     defaults = [None] * (len(positional) - len(a.defaults)) + a.defaults
     kinds = [Parameter.POSITIONAL_ONLY] * len(a.posonlyargs) + [Parameter.POSITIONAL_OR_KEYWORD] * len(a.args)
-    found = [
+    found: list[Declared] = [
         (one.arg, kind, default_of(default))
         for one, kind, default in zip(positional, kinds, defaults, strict=True)
     ]

@@ -34,7 +34,6 @@ def check_link_of_a_file(link: Link) -> None:
 def check_link_type() -> None:
     assert_type(LinkType(1), LinkType)
     assert_type(LinkType.of(5000), int)
-    assert_type(LinkType.ETHERNET.name, str)
     assert_type(Link("eth0", 0, LinkType.RAW), Link)
 
 
