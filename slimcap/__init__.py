@@ -1,4 +1,23 @@
-"""slimcap: read packets from network interfaces and capture files into numpy arrays, a batch at a time."""
+"""Read packets from network interfaces and capture files into numpy arrays, a batch at a time.
+
+Sources
+    `open_live` captures from an interface; `open_file`, `open_files` and `read` read capture files; `plan`
+    splits them into parts to be read in parallel.
+Packets
+    A source is read in batches (`for batch in source.batches()`) or packet by packet (`for packet in
+    source`). The columns of a `Batch` are those of RECORD_DTYPE: `help(slimcap.Batch)`. `Batch.headers`
+    parses the packets' headers into the columns of HEADER_DTYPE: `help(slimcap.Batch.headers)`.
+Outputs
+    `open_writer` writes capture files; `Batch.to_arrow`, `to_pandas` and `to_polars` convert batches.
+
+Modules
+    slimcap.filter
+        Build, check and run filters (BPF programs).
+    slimcap.sink.arrow, slimcap.sink.parquet, slimcap.sink.rotate
+        `ArrowStream`, `ArrowColumns`; Parquet files; `RotatingWriter`.
+    slimcap.mock
+        Sources without an interface, and packets for tests.
+"""
 
 import importlib
 
@@ -29,43 +48,30 @@ from slimcap.errors import (
 )
 from slimcap.packet.address import in_network, ip_from_str, ip_to_str
 from slimcap.packet.batch import Batch, concat
-from slimcap.packet.build import build_packet
-from slimcap.packet.enums import NO_IP, PACKET_HDR_OFFSET, HeaderStatus, PacketType, RecordFlag
+from slimcap.packet.enums import NO_IP, HeaderStatus, LinkType, PacketType, RecordFlag
 from slimcap.packet.headers.columns import HEADER_DTYPE
-from slimcap.packet.interface import InterfaceInfo, SectionInfo
-from slimcap.packet.lease import Lease
+from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet, PacketView
 from slimcap.packet.record import RECORD_DTYPE
 from slimcap.packet.view import IPLayer, View
-from slimcap.sink.arrow import ArrowColumns, ArrowStream
 from slimcap.sink.open_writer import open_writer
-from slimcap.sink.rotate import RotatingWriter
 from slimcap.sink.write import write
-from slimcap.source.base import Source, Stats, ZeroCopySource
-from slimcap.source.file.followed import RotatedSource
-from slimcap.source.file.merged import MergedSource
+from slimcap.source.base import Source, Stats
 from slimcap.source.file.open_files import open_file, open_files, read
 from slimcap.source.file.pcap_source import PcapSource
 from slimcap.source.file.plan import ReadTask, plan
 from slimcap.source.live.interfaces import links
-from slimcap.source.live.live_source import LiveSource
 from slimcap.source.live.open_live import open_live
 from slimcap.source.live.ring_source import RingSource
-from slimcap.source.live.rtnetlink import LinkDrops
 from slimcap.source.live.socket_source import SocketSource
-from slimcap.source.mock.mock_sources import MockRingSource, MockSocketSource
-from slimcap.source.mock.replay import Jitter, Replay
 
 __version__ = "0.1.0"
 
 __all__ = [
     "HEADER_DTYPE",
     "NO_IP",
-    "PACKET_HDR_OFFSET",
     "RECORD_DTYPE",
-    "ArrowColumns",
-    "ArrowStream",
     "Batch",
     "CaptureStopped",
     "CaptureUnblocked",
@@ -74,18 +80,12 @@ __all__ = [
     "HeaderStatus",
     "IPLayer",
     "InterfaceInfo",
-    "Jitter",
-    "Lease",
     "Link",
     "LinkDown",
-    "LinkDrops",
     "LinkError",
     "LinkGone",
     "LinkNotFound",
-    "LiveSource",
-    "MergedSource",
-    "MockRingSource",
-    "MockSocketSource",
+    "LinkType",
     "Packet",
     "PacketType",
     "PacketView",
@@ -94,20 +94,14 @@ __all__ = [
     "PcapWriter",
     "ReadTask",
     "RecordFlag",
-    "Replay",
     "RingExhausted",
     "RingSource",
-    "RotatedSource",
-    "RotatingWriter",
-    "SectionInfo",
     "SlimcapError",
     "SocketSource",
     "Source",
     "Stats",
     "TruncatedFileError",
     "View",
-    "ZeroCopySource",
-    "build_packet",
     "concat",
     "in_network",
     "ip_from_str",

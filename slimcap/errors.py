@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
+import operator
+from typing import SupportsIndex
+
 
 class SlimcapError(Exception):
     """Base class of all exceptions of this package."""
@@ -79,3 +83,31 @@ class FileFormatError(SlimcapError, ValueError):
 
 class TruncatedFileError(FileFormatError):
     """A capture file ends within a header or packet: it was truncated, or is still being written."""
+
+
+def wrong_type(name: str, accepted: str, value: object) -> TypeError:
+    """Return the exception for an argument of a type that is not accepted."""
+    return TypeError(f"{name} must be {accepted}, not {type(value).__name__}")
+
+
+def integer(name: str, value: SupportsIndex) -> int:
+    """Return an argument as an int; raise TypeError if it is not an integer."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise wrong_type(name, "an integer", value) from None
+
+
+def number(name: str, value: float) -> float:
+    """Return an argument; raise TypeError if it is not a real number."""
+    if not isinstance(value, numbers.Real):
+        raise wrong_type(name, "a number", value)
+    return value
+
+
+def in_range(name: str, value: SupportsIndex, low: int, high: int) -> int:
+    """Return an argument as an int; raise TypeError if it is not an integer, ValueError if out of range."""
+    found = integer(name, value)
+    if not low <= found <= high:
+        raise ValueError(f"{name} must be {low} to {high}, not {found}")
+    return found

@@ -14,7 +14,10 @@ import sys
 from pathlib import Path
 
 from Cython.Build.Dependencies import create_dependency_tree
+from Cython.Compiler import AutoDocTransforms
 from Cython.Compiler.Main import CompilationOptions, compile_single
+from Cython.Compiler.Nodes import CClassDefNode, DefNode
+from Cython.Compiler.StringEncoding import EncodedString
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = "slimcap._cyutility"  # holds Cython's utility code (memoryviews …) for all modules
@@ -26,8 +29,38 @@ DIRECTIVES = {  # without freethreading_compatible: not tested on a free-threade
     "initializedcheck": False,
     "nonecheck": True,
     "embedsignature": False,
+    "embedsignature.format": "clinic",  # for ConstructorSignatures
     "auto_pickle": False,
 }
+SIGNATURE_END = "\n--\n\n"
+
+
+class ConstructorSignatures(AutoDocTransforms.EmbedSignature):  # type: ignore[misc]
+    """Start the docstring of each extension type with the signature of its constructor.
+
+    CPython makes the type's `__text_signature__` of it, which `inspect.signature` and `help` show. Cython's
+    own transform writes such signatures for functions only; ours have one anyway, by the directive `binding`.
+    Defaults must be literals: Python cannot look up the name of a C constant.
+    """
+
+    def visit_DefNode(self, node: DefNode) -> DefNode:
+        constructor = node.name in ("__cinit__", "__init__") and isinstance(self.class_node, CClassDefNode)
+        if constructor and not node.starstar_arg and not node.star_arg:
+            scope = self.class_node.entry.type.scope
+            doc = (scope.doc or "").rpartition(SIGNATURE_END)[2]  # `__init__` after `__cinit__`
+            scope.doc = EncodedString(self.signature(node) + SIGNATURE_END + doc)
+        return node
+
+    def signature(self, node: DefNode) -> str:
+        self._setup_format()
+        positional = len(node.args) - node.num_kwonly_args - 1  # without `self`
+        arguments = self._fmt_arglist(
+            node.args, npargs=positional, nkargs=node.num_kwonly_args, hide_self=True
+        )
+        return f"{self.class_name}({', '.join(arguments)})"
+
+
+AutoDocTransforms.EmbedSignature = ConstructorSignatures
 
 
 def main(depfile: str, *pairs: str) -> int:

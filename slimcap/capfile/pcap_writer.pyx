@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.abi.pcap_format cimport PCAP_NANO, PcapFileHeader, PcapRecordHeader
-from slimcap.capfile.writer cimport SNAPLEN, Frame, Writer, check_link_type, frame_of, put_frame
+from slimcap.capfile.writer cimport Frame, Writer, check_link_type, frame_of, put_frame
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.packet cimport Packet
 from slimcap.packet.record cimport Record
@@ -70,8 +70,9 @@ cdef class PcapWriter(Writer):
     cdef object _links          # the links of the last batch, and
     cdef bytes _wrong           # for each, 1 if its link type differs from the file's; None if none does
 
+    # The default snaplen is libpcap's MAXIMUM_SNAPLEN: readers reject longer packets.
     def __init__(
-            self, file, link_type=1, *, snaplen=SNAPLEN, compression="infer", level=None, atomic=False):
+            self, file, link_type=1, *, snaplen=262144, compression="infer", level=None, atomic=False):
         check_link_type(link_type)
         self._open(file, snaplen, compression, level, atomic)
         self._link_type = link_type

@@ -48,7 +48,6 @@ from slimcap.abi.pcap_format cimport (
 from slimcap.capfile.writer cimport (
     MAX_LINK_TYPE,
     MAX_SNAPLEN,
-    SNAPLEN,
     Frame,
     Writer,
     check_link_type,
@@ -157,8 +156,9 @@ cdef class PcapNgWriter(Writer):
     cdef Block _texts           # a Text for each row of the batch being written, or None
     cdef object _encoded        # keeps the texts alive
 
+    # The default snaplen is libpcap's MAXIMUM_SNAPLEN: readers reject longer packets.
     def __init__(
-            self, file, link_type=1, *, snaplen=SNAPLEN, compression="infer", level=None, atomic=False,
+            self, file, link_type=1, *, snaplen=262144, compression="infer", level=None, atomic=False,
             comment=None, hardware=None, os=None, application=None):
         cdef bytes head = _section(comment, hardware, os, application)
         check_link_type(link_type)

@@ -8,7 +8,6 @@ from slimcap.packet.record cimport FLAG_VLAN_STRIPPED, Record, in_bounds
 from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
 
 cdef enum:
-    SNAPLEN = 262144                # libpcap's MAXIMUM_SNAPLEN: readers reject longer packets
     TAGGED = VLAN_AT + VLAN_LEN     # bytes from the frame's start to the end of the tag
     MAX_LINK_TYPE = 0xffff          # the bits above are FCS length and reserved
     MAX_LEN = 0xffffffff

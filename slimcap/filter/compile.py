@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from slimcap.filter.libpcap import compile_expression
 from slimcap.filter.presets import Direction, ip_only, with_direction, without_vlans
-from slimcap.filter.program import Instruction, Program, accept, check, with_snaplen
+from slimcap.filter.program import Instruction, Program, accept, check, check_filter_type, with_snaplen
+from slimcap.packet.enums import LinkType
 
 Filter = str | Sequence[Instruction]
 """A tcpdump expression, or a classic BPF program."""
@@ -60,9 +61,11 @@ def build_program(
     ((6, 0, 0, 64),)
     """
     program = accept(snaplen)
+    link_type = LinkType.of(link_type)
     if isinstance(filter, str):
         program = compile_expression(filter, link_type, snaplen=snaplen, live_interface=interface)
     elif filter is not None:
+        check_filter_type(filter)
         program = with_snaplen(check(filter), snaplen)
     elif auto_filter:
         program = ip_only(link_type, snaplen=snaplen) or program

@@ -11,17 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from slimcap.errors import FilterError
+from slimcap.errors import FilterError, in_range, wrong_type
 from slimcap.filter.program import MAX_SNAPLEN, Program, check_snaplen
+from slimcap.packet.enums import LinkType
 
 _LIBRARIES: Final = ("libpcap.so.0.8", "libpcap.so.1")  # Debian's name, and that of other distributions
 _NETMASK_UNKNOWN: Final = 0xFFFFFFFF
 _ERRBUF_SIZE: Final = 256
 _FILE_MAGIC: Final = 0xA1B2C3D4
+_MAX_LINK_TYPE: Final = 0xFFFF
 
 # libpcap's DLT_ numbers equal the LINKTYPE_ numbers, with few exceptions (pcap-common.c). An interface can
 # have the first of these two; the second is OpenBSD's and known only there. Both are DLT_RAW.
-_DLT_OF_LINKTYPE: Final = {101: 12, 14: 12}
+_DLT_RAW: Final = 12
+_DLT_OF_LINKTYPE: Final[dict[int, int]] = {LinkType.RAW: _DLT_RAW, LinkType.RAW_OPENBSD: _DLT_RAW}
 
 # Up to version 1.7, libpcap's pcap_compile() kept its state in global variables.
 _lock: Final = threading.Lock()
@@ -133,6 +136,10 @@ def compile_expression(
     ((6, 0, 0, 64),)
     """
     check_snaplen(snaplen)
+    link_type = in_range("link_type", link_type, 0, _MAX_LINK_TYPE)
+    for name, value in (("expression", expression), ("live_interface", live_interface or "")):
+        if not isinstance(value, str):
+            raise wrong_type(name, "a str", value)
     if "\0" in expression:
         raise FilterError(f"filter {expression!r} contains a NUL character: remove it")
     library = _libpcap()

@@ -24,12 +24,14 @@ import numpy as np
 
 from slimcap.errors import FilterError
 from slimcap.filter.libpcap import compile_expression
+from slimcap.filter.program import check_filter_type
+from slimcap.packet.enums import LinkType
 
 cdef enum:
     MAX_FAMILY = 0xffff     # a larger address family is in the other byte order
 
 # Link types whose packets start with an address family, in the byte order of the machine that wrote it.
-_EITHER_ORDER = frozenset((0, 109))  # LINKTYPE_NULL, LINKTYPE_ENC
+_EITHER_ORDER = frozenset((LinkType.NULL, LinkType.ENC))
 
 
 @functools.lru_cache(maxsize=64)
@@ -59,6 +61,8 @@ cdef class Matcher:
         self._filter = filter
         if not isinstance(filter, str):
             self._any_interface = True
+            if not isinstance(filter, Machine):
+                check_filter_type(filter)
             self._add(filter if isinstance(filter, Machine) else Machine(filter), None)
 
     cdef int learn(self, tuple links) except -1:

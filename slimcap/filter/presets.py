@@ -6,17 +6,14 @@ packets, but is still in sent ones.
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal
 
 from slimcap.errors import FilterError
 from slimcap.filter import program as bpf
 from slimcap.filter.program import Program
-from slimcap.packet.enums import PacketType
+from slimcap.packet.enums import LinkType, PacketType
 
 Direction = Literal["both", "in", "out"]
-
-LINKTYPE_ETHERNET: Final = 1
-LINKTYPE_RAW: Final = 101
 
 _TYPE, _DATA = 12, 14  # offsets in an untagged Ethernet frame
 _VLAN_LEN = 4
@@ -103,9 +100,10 @@ def ip_only(link_type: int, *, snaplen: int = bpf.MAX_SNAPLEN) -> Program | None
     262144
     """
     bpf.check_snaplen(snaplen)
-    if link_type == LINKTYPE_ETHERNET:
+    link_type = LinkType.of(link_type)
+    if link_type == LinkType.ETHERNET:
         return _ip_on_ethernet(snaplen)
-    if link_type == LINKTYPE_RAW:
+    if link_type == LinkType.RAW:
         return _ip_on_raw(snaplen)
     return None
 
@@ -138,8 +136,8 @@ def without_vlans(program: Program, link_type: int) -> Program:
     >>> slimcap.filter.Machine(program).run(bytes(60), vlan_tci=7)
     0
     """
-    in_line = _no_tag_in_line() if link_type == LINKTYPE_ETHERNET else ()
-    return bpf.check(_no_stripped_tag() + in_line + program)
+    in_line = _no_tag_in_line() if LinkType.of(link_type) == LinkType.ETHERNET else ()
+    return bpf.check((*_no_stripped_tag(), *in_line, *bpf.instructions_of(program)))
 
 
 def with_direction(program: Program, direction: Direction) -> Program:
@@ -170,6 +168,7 @@ def with_direction(program: Program, direction: Direction) -> Program:
     """
     if direction not in ("both", "in", "out"):
         raise FilterError(f'direction must be "both", "in" or "out", not {direction!r}')
+    bpf.instructions_of(program)
     if direction == "both":
         return program
     drop_if_out, drop_if_in = (0, 1) if direction == "in" else (1, 0)

@@ -13,12 +13,13 @@ from __future__ import annotations
 import operator
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
-from slimcap.errors import FilterError
+from slimcap.errors import FilterError, integer, wrong_type
 
 Instruction: TypeAlias = tuple[int, int, int, int]
 Program: TypeAlias = tuple[Instruction, ...]
+_Instructions = TypeVar("_Instructions", bound=Iterable[Sequence[int]])
 
 LD, LDX, ST, STX, ALU, JMP, RET, MISC = range(8)
 W, H, B = 0x00, 0x08, 0x10
@@ -107,7 +108,7 @@ def check_snaplen(snaplen: int) -> int:
     FilterError
         `snaplen` is not in the range 1 to 262144.
     """
-    snaplen = operator.index(snaplen)
+    snaplen = integer("snaplen", snaplen)
     if not 1 <= snaplen <= MAX_SNAPLEN:
         raise FilterError(f"snaplen must be 1 to {MAX_SNAPLEN} bytes, not {snaplen}")
     return snaplen
@@ -138,7 +139,7 @@ def check(program: Iterable[Sequence[int]], *, loops: bool = False) -> Program:
     >>> slimcap.filter.check([[6, 0, 0, 64]])
     ((6, 0, 0, 64),)
     """
-    checked = tuple(_instruction(index, fields) for index, fields in enumerate(program))
+    checked = tuple(_instruction(index, fields) for index, fields in enumerate(instructions_of(program)))
     if not 1 <= len(checked) <= MAX_LENGTH:
         raise FilterError(f"a program must have 1 to {MAX_LENGTH} instructions, not {len(checked)}")
     for index, instruction in enumerate(checked):
@@ -172,6 +173,20 @@ def jumps_back(index: int, instruction: Instruction) -> bool:
     """
     code, _, _, k = instruction
     return code == JMP | JA and -(index + 1) <= k - (1 << 32) < 0
+
+
+def instructions_of(program: _Instructions) -> _Instructions:
+    """Return a program; raise TypeError if it is not iterable, or is a str."""
+    if isinstance(program, (str, bytes)) or not isinstance(program, Iterable):
+        raise wrong_type("program", "a sequence of instructions (code, jt, jf, k)", program)
+    return program
+
+
+def check_filter_type(filter: object) -> None:
+    """Raise TypeError for a filter that is neither an expression nor a sequence of instructions."""
+    if isinstance(filter, bytes) or not isinstance(filter, Iterable):
+        accepted = "an expression (str) or a sequence of instructions (code, jt, jf, k)"
+        raise wrong_type("filter", accepted, filter)
 
 
 def _instruction(index: int, fields: Sequence[int]) -> Instruction:
@@ -299,7 +314,7 @@ def with_snaplen(program: Program, snaplen: int) -> Program:
     ((6, 0, 0, 64),)
     """
     check_snaplen(snaplen)
-    for index, instruction in enumerate(program):
+    for index, instruction in enumerate(instructions_of(program)):
         if instruction[0] == RET | A:
             raise _invalid(
                 index, instruction, "a computed return value cannot be limited to a snaplen: use RET | K"

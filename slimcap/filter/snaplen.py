@@ -17,19 +17,19 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from slimcap.errors import FilterError
-from slimcap.filter.presets import LINKTYPE_ETHERNET, LINKTYPE_RAW
 from slimcap.filter.program import check_snaplen
+from slimcap.packet.enums import LinkType
 
 Strategy: TypeAlias = Callable[[int], int]
 
-_LINK_HEADERS: Final = {LINKTYPE_ETHERNET: 14 + 2 * 4 + 8, LINKTYPE_RAW: 0}
+_LINK_HEADERS: Final[dict[int, int]] = {LinkType.ETHERNET: 14 + 2 * 4 + 8, LinkType.RAW: 0}
 _IPV4, _IPV4_LONGEST, _IPV6 = 20, 60, 40
 _UP_TO_TCP_FLAGS = 14
 
 
 def _link_header(link_type: int) -> int:
     try:
-        return _LINK_HEADERS[link_type]
+        return _LINK_HEADERS[LinkType.of(link_type)]
     except KeyError:
         raise FilterError(
             f"no minimal snaplen is known for link type {link_type}: give a number of bytes"

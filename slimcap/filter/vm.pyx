@@ -81,7 +81,7 @@ from slimcap.abi.branch cimport predicted
 from slimcap.abi.bytes cimport be16, be32
 from slimcap.abi.linux cimport sock_filter
 
-from slimcap.errors import FilterError
+from slimcap.errors import FilterError, integer
 from slimcap.filter.program import pack
 
 cdef enum:
@@ -201,7 +201,7 @@ cdef class Machine:
         """
         cdef const uint8_t* p = &data[0] if data.shape[0] else NULL
         cdef uint32_t cap_len = data.shape[0]
-        cdef uint32_t length = cap_len if wire_len is None else wire_len
+        cdef uint32_t length = cap_len if wire_len is None else integer("wire_len", wire_len)
         cdef PacketMeta meta
         if data.shape[0] > <Py_ssize_t> 0xffffffff or length < cap_len:
             raise ValueError(
@@ -209,20 +209,25 @@ cdef class Machine:
         known = pkt_type, protocol, ifindex, hatype, vlan_tci, vlan_tpid, network
         if all(value is None for value in known):
             return self._run(p, cap_len, length, NULL)
-        meta.pkt_type = pkt_type or 0
-        meta.protocol = protocol or 0
-        meta.ifindex = ifindex or 0
-        meta.hatype = ARPHRD_ETHER if hatype is None else hatype
+        meta.pkt_type = _index("pkt_type", pkt_type, 0)
+        meta.protocol = _index("protocol", protocol, 0)
+        meta.ifindex = _index("ifindex", ifindex, 0)
+        meta.hatype = _index("hatype", hatype, ARPHRD_ETHER)
         meta.vlan_present = vlan_tci is not None
-        meta.vlan_tci = vlan_tci or 0
-        meta.vlan_tpid = 0 if vlan_tci is None else TPID_CUSTOMER if vlan_tpid is None else vlan_tpid
-        meta.network = ETHERNET_LEN if network is None else network
+        meta.vlan_tci = _index("vlan_tci", vlan_tci, 0)
+        meta.vlan_tpid = 0 if vlan_tci is None else _index("vlan_tpid", vlan_tpid, TPID_CUSTOMER)
+        meta.network = _index("network", network, ETHERNET_LEN)
         return self._run(p, cap_len, length, &meta)
 
     cdef uint32_t _run(
             self, const uint8_t* data, uint32_t cap_len, uint32_t wire_len,
             const PacketMeta* meta) noexcept nogil:
         return execute(self._steps, data, cap_len, wire_len, meta)
+
+
+cdef object _index(str name, object value, object default):
+    """Return an argument that must be an integer, or the default for None."""
+    return default if value is None else integer(name, value)
 
 
 cdef int _make_ancillary(sock_filter* step, Py_ssize_t index) except -1:

@@ -24,7 +24,7 @@ from slimcap.abi.linux cimport (
 
 import os
 
-from slimcap.errors import CaptureStopped, CaptureUnblocked
+from slimcap.errors import CaptureStopped, CaptureUnblocked, wrong_type
 
 cdef enum:
     NANOSECOND = 1_000_000_000
@@ -58,7 +58,10 @@ cdef int64_t deadline_after(object timeout) except? -2:
     cdef double seconds
     if timeout is None:
         return NEVER
-    seconds = timeout
+    try:
+        seconds = timeout
+    except TypeError:
+        raise wrong_type("timeout", "a number of seconds or None", timeout) from None
     if not seconds >= 0:
         raise ValueError(f"timeout must be at least 0 seconds, or None, not {timeout}")
     # 2^33 seconds are 272 years; in nanoseconds they fit in 63 bits.

@@ -201,6 +201,10 @@ cdef Input open_input(object source, Event event, EndPolicy end=None):
 cdef Input _open_path(str path, EndPolicy end):
     cdef _Descriptor opened = _Descriptor()
     cdef c_stat status
+    if "\0" in path:
+        raise ValueError(
+            "file must be a path, which has no NUL bytes, or a binary file object: to read a capture file "
+            "in memory, wrap its bytes in io.BytesIO")
     opened.name = path
     if path == "-":
         opened.name = "<stdin>"
@@ -237,7 +241,8 @@ cdef Input _open_object(object source):
     opened._readinto = getattr(source, "readinto1", None) or getattr(source, "readinto", None)
     opened._read = getattr(source, "read1", None) or getattr(source, "read", None)
     if opened._readinto is None and opened._read is None:
-        raise TypeError(f"a file must be a path or a binary file object, not {type(source).__name__}")
+        hint = ": wrap it in io.BytesIO" if isinstance(source, (bytearray, memoryview)) else ""
+        raise TypeError(f"file must be a path or a binary file object, not {type(source).__name__}{hint}")
     return opened
 
 

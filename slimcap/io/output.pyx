@@ -91,12 +91,14 @@ cdef class PlainOutput(Output):
             return
         self._write = getattr(file, "write", None)
         if self._write is None:
-            raise TypeError(f"a file must be a path or a binary file object, not {type(file).__name__}")
+            raise TypeError(f"file must be a path or a binary file object, not {type(file).__name__}")
         self._file = file
 
     cdef int _open(self, bint atomic) except -1:
         cdef int flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         path = self.name
+        if "\0" in path:
+            raise ValueError(f"file must be a path, which has no NUL bytes, not {path!r}")
         if path == "-":
             self.name = "<stdout>"
             self._fd = duplicate(STDOUT, self.name)

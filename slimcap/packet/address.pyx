@@ -9,9 +9,11 @@ from libc.string cimport memset
 from slimcap.abi.inet cimport AF_INET, AF_INET6, inet_ntop, inet_pton
 from slimcap.wire.ipv4 cimport MAPPED_OFFSET, is_mapped, put_mapped
 
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import numpy as np
+
+from slimcap.errors import wrong_type
 
 cnp.import_array()
 
@@ -223,6 +225,8 @@ def in_network(column, network):
     >>> slimcap.in_network(addresses, "10.0.0.0/8").tolist()
     [True, False]
     """
+    if not isinstance(network, (str, IPv4Network, IPv6Network)):
+        raise wrong_type("network", "a str, IPv4Network or IPv6Network", network)
     net = ip_network(network)
     cdef bint mapped = net.version == 4
     before = b"\0" * 10 + b"\xff\xff" if mapped else b""

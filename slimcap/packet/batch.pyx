@@ -12,9 +12,14 @@ from slimcap.packet.packet cimport PacketView, new_packet_view
 from slimcap.packet.record cimport Record, in_bounds, ip_start
 from slimcap.packet.view cimport View, new_ip_layer, new_view
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from slimcap.errors import wrong_type
+from slimcap.packet.headers.columns import HEADER_DTYPE
 from slimcap.packet.interface import InterfaceInfo
+from slimcap.packet.link import Link
 from slimcap.packet.options import comments_of, slice_options, take_options, with_comments
 from slimcap.packet.record import RECORD_DTYPE
 
@@ -147,6 +152,35 @@ cdef class _Packer:
         return batch
 
 
+cdef object _rows_from(object records):
+    """Return a copy of records as an array of at least one dimension."""
+    try:
+        return np.atleast_1d(np.asarray(records, RECORD_DTYPE)).copy()
+    except TypeError as error:
+        raise TypeError(f"records must be an array of RECORD_DTYPE: {error}") from None
+
+
+cdef tuple _checked(object items, str name, type kind):
+    """Return the items of an argument as a tuple; raise TypeError if they are not of this type."""
+    if not isinstance(items, Iterable):
+        raise wrong_type(name, f"an iterable of {kind.__name__}", items)
+    items = tuple(items)
+    for item in items:
+        if not isinstance(item, kind):
+            raise wrong_type(f"each of {name}", f"a {kind.__name__}", item)
+    return items
+
+
+cdef int _check_column(str name) except -1:
+    if name in RECORD_DTYPE.names:
+        return 0
+    if name in HEADER_DTYPE.names:
+        raise ValueError(f"{name} is a header column: use batch.headers([{name!r}])[{name!r}]")
+    raise ValueError(
+        f"unknown column {name!r}: a batch has {', '.join(RECORD_DTYPE.names)}; header columns are in "
+        "batch.headers()")
+
+
 cdef int _grow(Block block, Py_ssize_t needed) except -1:
     if needed > block.size:
         block.resize(max(needed, block.size + block.size // 2))
@@ -206,6 +240,21 @@ cdef class Batch:
     ``batch.comments``           comments on packets, by row
     ============================ ==============================================================
 
+    The columns (RECORD_DTYPE, 40 bytes per packet) are the same for all sources:
+
+    ============ ==== =========================================================================
+    timestamp    i8   nanoseconds since the Unix epoch
+    offset       u8   offset of the payload in ``batch.data``, in bytes
+    total_len    u4   length on the wire in bytes, link-layer header included
+    cap_len      u4   number of bytes captured
+    ip_offset    u2   offset of the IP header in the payload; ``NO_IP`` if there is none
+    interface    u2   index into ``batch.links``
+    vlan_tci     u2   TCI of the outermost VLAN tag; valid if ``flags`` has ``VLAN``
+    vlan_tpid    u2   TPID of the outermost VLAN tag; valid if ``flags`` has ``VLAN``
+    pkt_type     u1   a `PacketType`
+    flags        u4   `RecordFlag` bits
+    ============ ==== =========================================================================
+
     Columns, packets, payload views and batches of some rows are read-only. Packets, payload views, batches of
     some rows, and arrays from `data` share the packets' bytes and keep them alive. `copy()` copies
     the packets into memory of their own, `release()` returns the bytes early. A batch is a context manager
@@ -246,7 +295,7 @@ cdef class Batch:
 
     def __init__(self, records, data, links=(), *, interfaces=None, comments=None):
         cdef Lease lease = lease_buffer(data)
-        cdef cnp.ndarray rows = np.atleast_1d(np.asarray(records, RECORD_DTYPE)).copy()
+        cdef cnp.ndarray rows = _rows_from(records)
         cdef const Record* p = <const Record*> cnp.PyArray_DATA(rows)
         cdef Py_ssize_t index, count = rows.shape[0]
         if rows.ndim != 1:
@@ -257,11 +306,11 @@ cdef class Batch:
             raise ValueError(
                 f"record {index} points outside the {lease._size} bytes of data "
                 f"(offset {p[index].offset}, cap_len {p[index].cap_len})")
-        links = tuple(links)
+        links = _checked(links, "links", Link)
         if interfaces is not None:
             if links:
                 raise ValueError("give links or interfaces, not both: an interface has its link")
-            interfaces = tuple(interfaces)
+            interfaces = _checked(interfaces, "interfaces", InterfaceInfo)
             links = tuple([info.link for info in interfaces])
         options = with_comments((), comments, count) if comments else ()
         self.release()
@@ -507,6 +556,39 @@ cdef class Batch:
 
         A bad packet does not raise: its `status` column, a `HeaderStatus`, tells which columns are known.
 
+        The columns (HEADER_DTYPE, 104 bytes per packet):
+
+        =================== ==== =========================================================================
+        status              u1   a `HeaderStatus`
+        src_mac, dst_mac    V6   MAC addresses: both for Ethernet, only the source for Linux cooked captures
+        ethertype           u2   EtherType after all VLAN tags; 0 if the link layer has none
+        vlan_id             u2   VLAN ID of the outermost tag
+        inner_vlan_id       u2   VLAN ID of the second tag
+        ip_version          u1   the first four bits of the IP header
+        src, dst            V16  addresses; IPv4 as IPv4-mapped IPv6 addresses, ``::ffff:192.0.2.1``
+        protocol            u1   IANA number of the upper layer, for IPv6 that after the extension headers
+        ttl                 u1   time to live (IPv4) or hop limit (IPv6)
+        tos                 u1   type of service (IPv4) or traffic class (IPv6)
+        flow_label          u4   IPv6 flow label
+        ip_len              u4   length of the IP packet by its header, header included (0: not segmented yet)
+        ip_id               u4   identification, for IPv6 that of the fragment header
+        frag_offset         u2   offset of this fragment in the data of the original packet
+        more_fragments      bool True if more fragments follow this one
+        src_port, dst_port  u2   ports of TCP, UDP, UDP-Lite, SCTP and DCCP
+        tcp_flags           u2   FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128, AE 256
+        tcp_seq, tcp_ack    u4   sequence and acknowledgement number
+        tcp_window          u2   window field, not scaled
+        icmp_type           u1   type of an ICMP or ICMPv6 message
+        icmp_code           u1   code of an ICMP or ICMPv6 message
+        l4_offset           u4   offset of the upper-layer header; 0 if it is not in the payload
+        l7_offset           u4   offset of the upper layer's data
+        l7_len              u4   length of that data on the wire; fewer bytes may have been captured
+        tunnels             u1   number of tunnels entered, with ``inner=True``
+        =================== ==== =========================================================================
+
+        Fields that a packet does not have, or that are not known, are zero. Offsets and lengths are in bytes;
+        `l4_offset` and `l7_offset` count from the start of the payload, where the link-layer header is.
+
         Parameters
         ----------
         columns : iterable of str, optional
@@ -587,6 +669,7 @@ cdef class Batch:
 
     def __getitem__(self, key):
         if isinstance(key, str):
+            _check_column(key)
             return self.records[key]
         if PyIndex_Check(key) and not isinstance(key, (bool, np.ndarray)):
             return self._packet(PyNumber_AsSsize_t(key, IndexError))

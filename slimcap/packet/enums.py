@@ -1,10 +1,12 @@
-"""Constants and enumerations of packets: type, flags, header status."""
+"""Constants and enumerations of packets: type, link type, flags, header status."""
 
 from __future__ import annotations
 
 import enum
 from operator import index
 from typing import Final, SupportsIndex
+
+from slimcap.errors import integer
 
 NO_IP: Final = 65535
 """Value of `ip_offset` if no IP header was found in the packet."""
@@ -35,6 +37,64 @@ class PacketType(enum.IntEnum):
     def _missing_(cls, value: object) -> PacketType | None:
         """Map all other byte values, which the kernel or a file may contain, to UNKNOWN."""
         return cls.UNKNOWN if isinstance(value, SupportsIndex) and 0 <= index(value) <= 255 else None
+
+
+class LinkType(enum.IntEnum):
+    """Link types by name: LINKTYPE_ numbers (draft-ietf-opsawg-pcaplinktype).
+
+    `Link.type` is a member, or an int for the link types without a name here.
+
+    Examples
+    --------
+    >>> slimcap.LinkType(113).name
+    'LINUX_SLL'
+    >>> slimcap.LinkType.ETHERNET == 1
+    True
+    """
+
+    NULL = 0
+    ETHERNET = 1
+    PPP = 9
+    RAW_BSD = 12
+    RAW_OPENBSD = 14
+    PPP_HDLC = 50
+    PPP_ETHER = 51
+    RAW = 101
+    C_HDLC = 104
+    IEEE802_11 = 105
+    LOOP = 108
+    ENC = 109
+    LINUX_SLL = 113
+    IEEE802_11_RADIOTAP = 127
+    USER0 = 147
+    """For interfaces of this host whose link type is not supported."""
+    IPV4 = 228
+    IPV6 = 229
+    DBUS = 231
+    NETLINK = 253
+    LINUX_SLL2 = 276
+
+    @classmethod
+    def of(cls, number: SupportsIndex) -> int:
+        """Return the member with a number, or the number itself if it has no name.
+
+        Parameters
+        ----------
+        number : int
+            LINKTYPE_ number.
+
+        Returns
+        -------
+        LinkType or int
+            The same number.
+
+        Raises
+        ------
+        TypeError
+            `number` is not an integer.
+        """
+        value = integer("link_type", number)
+        return cls(value) if value in cls._value2member_map_ else value
 
 
 class HeaderStatus(enum.IntEnum):

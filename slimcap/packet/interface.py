@@ -74,7 +74,8 @@ class SectionInfo(NamedTuple):
 
     Examples
     --------
-    >>> slimcap.SectionInfo("little", (1, 0)).first_interface
+    >>> from slimcap.packet.interface import SectionInfo
+    >>> SectionInfo("little", (1, 0)).first_interface
     0
     """
 

@@ -179,7 +179,7 @@ cdef class Lease:
 
     Examples
     --------
-    >>> lease = slimcap.Lease(b"abc")
+    >>> lease = Lease(b"abc")
     >>> view = memoryview(lease)
     >>> lease.exports
     1

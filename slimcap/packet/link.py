@@ -7,56 +7,47 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import TYPE_CHECKING, Final, overload
 
-from slimcap.errors import LinkNotFound
-from slimcap.packet.enums import NO_IP
+from slimcap.errors import LinkNotFound, in_range, wrong_type
+from slimcap.packet.enums import NO_IP, LinkType
 
 if TYPE_CHECKING:
     from slimcap.source.live import rtnetlink
 
-ETHERNET: Final = 1
-RAW: Final = 101
-UNKNOWN: Final = 147  # USER0
-
-_TYPE_NAMES: Final = {
-    0: "NULL",
-    ETHERNET: "ETHERNET",
-    9: "PPP",
-    12: "RAW",
-    14: "RAW",
-    50: "PPP_HDLC",
-    51: "PPP_ETHER",
-    RAW: "RAW",
-    104: "C_HDLC",
-    105: "IEEE802_11",
-    108: "LOOP",
-    113: "LINUX_SLL",
-    127: "IEEE802_11_RADIOTAP",
-    228: "IPV4",
-    229: "IPV6",
-    231: "DBUS",
-    253: "NETLINK",
-    276: "LINUX_SLL2",
-}
-
 # ARPHRD_ numbers (linux/if_arp.h), the kernel's link types. Packets of tunnels start with the IP header. On a
 # packet socket so do those of PPP, because the kernel removes its header first (ppp_receive_nonmp_frame).
 _TYPE_OF_ARPHRD: Final = {
-    1: ETHERNET,  # ETHER
-    512: RAW,  # PPP
-    519: RAW,  # RAWIP
-    768: RAW,  # TUNNEL
-    769: RAW,  # TUNNEL6
-    772: ETHERNET,  # LOOPBACK: its addresses are zero
-    776: RAW,  # SIT
-    778: RAW,  # IPGRE
-    801: 105,  # IEEE80211
-    803: 127,  # IEEE80211_RADIOTAP
-    823: RAW,  # IP6GRE
-    824: 253,  # NETLINK
-    65534: RAW,  # NONE: tun, wireguard
+    1: LinkType.ETHERNET,  # ETHER
+    512: LinkType.RAW,  # PPP
+    519: LinkType.RAW,  # RAWIP
+    768: LinkType.RAW,  # TUNNEL
+    769: LinkType.RAW,  # TUNNEL6
+    772: LinkType.ETHERNET,  # LOOPBACK: its addresses are zero
+    776: LinkType.RAW,  # SIT
+    778: LinkType.RAW,  # IPGRE
+    801: LinkType.IEEE802_11,
+    803: LinkType.IEEE802_11_RADIOTAP,
+    823: LinkType.RAW,  # IP6GRE
+    824: LinkType.NETLINK,
+    65534: LinkType.RAW,  # NONE: tun, wireguard
 }
 
-_IP_OFFSETS: Final = {0: 4, ETHERNET: 14, 12: 0, 14: 0, RAW: 0, 108: 4, 113: 16, 228: 0, 229: 0, 276: 20}
+_IP_OFFSETS: Final[dict[int, int]] = {
+    LinkType.NULL: 4,
+    LinkType.ETHERNET: 14,
+    LinkType.RAW_BSD: 0,
+    LinkType.RAW_OPENBSD: 0,
+    LinkType.RAW: 0,
+    LinkType.LOOP: 4,
+    LinkType.LINUX_SLL: 16,
+    LinkType.IPV4: 0,
+    LinkType.IPV6: 0,
+    LinkType.LINUX_SLL2: 20,
+}
+
+
+_MAX_INDEX: Final = 0xFFFFFFFF
+_MAX_TYPE: Final = 0xFFFFFFFF
+_MAX_ARPHRD: Final = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -88,9 +79,9 @@ class Link:
         Name of the interface, when it was looked up or as given in the capture file.
     index : int
         The kernel's interface index; for an interface of a capture file, its number in column `interface`.
-    type : int
-        Link type, the LINKTYPE_ number (draft-ietf-opsawg-pcaplinktype). It is 147 (USER0) if the kernel's
-        link type is not supported: no IP header is searched for in such packets.
+    type : LinkType or int
+        Link type; an int if the LINKTYPE_ number has no name in `LinkType`. It is USER0 if the kernel's link
+        type is not supported: no IP header is searched for in such packets.
     arphrd : int or None
         The kernel's link type (ARPHRD_ in linux/if_arp.h); None for an interface of a capture file.
     description : str
@@ -142,12 +133,20 @@ class Link:
     ) -> None:
         if (index is None) != (type is None):
             raise TypeError("Link() requires a name, or a name, an index and a type")
+        if not isinstance(name, str):
+            raise wrong_type("name", "a str", name)
         if index is None or type is None:
             from slimcap.source.live import rtnetlink
 
             found = rtnetlink.find(name)
             name, index, arphrd = found.name, found.ifindex, found.arphrd
             type = link_type_of(found.arphrd)
+        if not isinstance(description, str):
+            raise wrong_type("description", "a str", description)
+        if arphrd is not None:
+            arphrd = in_range("arphrd", arphrd, 0, _MAX_ARPHRD)
+        index = in_range("index", index, 0, _MAX_INDEX)
+        type = LinkType.of(in_range("type", type, 0, _MAX_TYPE))
         values = (name, index, type, arphrd, description, named)
         for attribute, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, attribute, value)
@@ -155,7 +154,7 @@ class Link:
     @property
     def type_name(self) -> str:
         """Name of the link type without LINKTYPE_, such as "ETHERNET"; its number as text if not known."""
-        return _TYPE_NAMES.get(self.type, str(self.type))
+        return self.type.name if isinstance(self.type, LinkType) else str(self.type)
 
     @property
     def ip_offset(self) -> int:
@@ -192,6 +191,6 @@ class Link:
         return rtnetlink.by_index(self.index, self.name)
 
 
-def link_type_of(arphrd: int) -> int:
-    """Return the LINKTYPE_ number for an ARPHRD_ number; 147 (USER0) if it is not supported."""
-    return _TYPE_OF_ARPHRD.get(arphrd, UNKNOWN)
+def link_type_of(arphrd: int) -> LinkType:
+    """Return the link type for an ARPHRD_ number; USER0 if it is not supported."""
+    return _TYPE_OF_ARPHRD.get(arphrd, LinkType.USER0)

@@ -14,8 +14,7 @@ from slimcap.packet.lease cimport Lease, export_bytes, lease_buffer
 from slimcap.packet.record cimport FLAG_TRUNCATED, NO_IP_OFFSET, Record, ip_start
 from slimcap.packet.view cimport new_ip_layer, new_view
 
-from operator import index
-
+from slimcap.errors import integer, wrong_type
 from slimcap.packet.enums import PACKET_HDR_OFFSET, PacketType, RecordFlag
 
 cdef enum:
@@ -69,7 +68,8 @@ cdef class Packet:
 
     Examples
     --------
-    >>> packet = slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
+    >>> from slimcap.mock import build_packet
+    >>> packet = build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
     >>> slimcap.Packet(bytes(packet)).ip_layer.src
     '10.0.0.1'
     """
@@ -131,14 +131,17 @@ cdef class Packet:
         64
         """
         cdef Lease source = lease_buffer(payload)
-        cdef Packet packet = buf
+        cdef Packet packet
         cdef Record row
+        if buf is not None and not isinstance(buf, Packet):
+            raise wrong_type("buf", "a Packet", buf)
+        packet = buf
         _check_size(source._size)
         _init_row(&row, source._size)
-        row.pkt_type = index(pkt_type)
-        row.total_len = source._size if total_len is None else index(total_len)
-        row.ip_offset = index(ip_layer_offset)
-        row.timestamp = index(timestamp)
+        row.pkt_type = integer("pkt_type", pkt_type)
+        row.total_len = source._size if total_len is None else integer("total_len", total_len)
+        row.ip_offset = integer("ip_layer_offset", ip_layer_offset)
+        row.timestamp = integer("timestamp", timestamp)
         _flag_truncated(&row)
         if packet is None:
             packet = empty_packet(row.cap_len)

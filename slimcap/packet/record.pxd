@@ -15,7 +15,7 @@ cdef struct Record:
     uint32_t flags
 
 cdef enum:
-    # RecordFlag in C; record.pyx compares the first three with it at import.
+    # RecordFlag in C; record.pyx compares them at import.
     FLAG_VLAN = 1
     FLAG_VLAN_STRIPPED = 2
     FLAG_TRUNCATED = 4

@@ -31,6 +31,7 @@ cdef dict _layout():
 RECORD_DTYPE = np.dtype(_layout())
 
 if not (RECORD_DTYPE.itemsize == sizeof(Record) == 40 and NO_IP == NO_IP_OFFSET
-        and (RecordFlag.VLAN, RecordFlag.VLAN_STRIPPED, RecordFlag.TRUNCATED)
-        == (FLAG_VLAN, FLAG_VLAN_STRIPPED, FLAG_TRUNCATED)):
+        and [int(flag) for flag in RecordFlag]
+        == [FLAG_VLAN, FLAG_VLAN_STRIPPED, FLAG_TRUNCATED, FLAG_CHECKSUM_VALID, FLAG_CHECKSUM_NOT_READY,
+            FLAG_LOSING, FLAG_GSO]):
     raise ImportError("the compiled layout of Record does not match the Python constants: rebuild slimcap")

@@ -45,7 +45,8 @@ cdef class View:
 
     Examples
     --------
-    >>> packet = slimcap.build_packet("10.0.0.1", "10.0.0.2")
+    >>> from slimcap.mock import build_packet
+    >>> packet = build_packet("10.0.0.1", "10.0.0.2")
     >>> packet.payload[26:30].hex(".")
     '0a.00.00.01'
     """
@@ -82,7 +83,7 @@ cdef class View:
         """Return a copy of the bytes."""
         return PyBytes_FromStringAndSize(<const char*> self._ptr, self._len)
 
-    def hex(self, *args, **kwargs):
+    def hex(self, sep=None, bytes_per_sep=1):
         """Return the bytes in hexadecimal, as `bytes.hex` does.
 
         Parameters
@@ -97,7 +98,7 @@ cdef class View:
         str
             Two digits per byte.
         """
-        return bytes(self).hex(*args, **kwargs)
+        return bytes(self).hex() if sep is None else bytes(self).hex(sep, bytes_per_sep)
 
     def __richcmp__(self, other, int op):
         if op != Py_EQ and op != Py_NE:
@@ -137,7 +138,8 @@ cdef class IPLayer(View):
 
     Examples
     --------
-    >>> slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17).ip_layer.dport
+    >>> from slimcap.mock import build_packet
+    >>> build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17).ip_layer.dst_port
     53
     """
 
@@ -170,12 +172,12 @@ cdef class IPLayer(View):
         return text.decode("ascii")
 
     @property
-    def sport(self):
+    def src_port(self):
         """Source port (TCP, UDP, UDP-Lite, SCTP, DCCP); 0 if there is none or it is truncated."""
         return _ports(self, _upper(self)).source
 
     @property
-    def dport(self):
+    def dst_port(self):
         """Destination port (TCP, UDP, UDP-Lite, SCTP, DCCP); 0 if there is none or it is truncated."""
         return _ports(self, _upper(self)).destination
 

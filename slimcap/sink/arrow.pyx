@@ -30,9 +30,11 @@ from slimcap.packet.view cimport View
 from slimcap.sink.arrow_columns cimport Layout
 
 import signal
+from collections.abc import Iterable
 
 import numpy as np
 
+from slimcap.errors import wrong_type
 from slimcap.packet.record import RECORD_DTYPE
 
 cnp.import_array()
@@ -51,13 +53,18 @@ def batch_layout(columns=None, payload=True, text=False):
     """Return the Layout of batches; the parameters are those of `ArrowStream`."""
     if columns is None:
         columns = DEFAULT_COLUMNS + ("payload",) if payload else DEFAULT_COLUMNS
-    elif isinstance(columns, str):
-        raise TypeError(f"columns must be a list of names, not a str: use [{columns!r}]")
-    columns = tuple(columns)
+    columns = _names_of("columns", columns)
     headers = [name for name in columns if name != "payload" and name not in RECORD_DTYPE.names]
     dtypes = (RECORD_DTYPE, _header_dtype(list(dict.fromkeys(headers)))) if headers else (RECORD_DTYPE,)
     texts = {"community_id"} | (ADDRESSES if text else set())
     return Layout(dtypes, columns, "binary_view" if isinstance(payload, bool) else payload, texts)
+
+
+cdef tuple _names_of(str argument, object names):
+    """Return an argument that must be a list of column names as a tuple."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise wrong_type(argument, "a list of names", names)
+    return tuple(names)
 
 
 cdef object _header_dtype(list names):
@@ -93,8 +100,9 @@ cdef class ArrowColumns:
 
     Examples
     --------
+    >>> from slimcap.sink.arrow import ArrowColumns
     >>> headers = batch.headers(["src", "dst", "dst_port"])
-    >>> frame = polars.DataFrame(slimcap.ArrowColumns(headers, text=["src", "dst"]))
+    >>> frame = polars.DataFrame(ArrowColumns(headers, text=["src", "dst"]))
     """
 
     cdef object _array
@@ -104,7 +112,8 @@ cdef class ArrowColumns:
         array = np.asarray(array)
         if array.ndim != 1:
             raise ValueError(f"array must have one dimension, not {array.ndim}")
-        self._layout = Layout((array.dtype,), columns, text=text)
+        columns = None if columns is None else _names_of("columns", columns)
+        self._layout = Layout((array.dtype,), columns, text=_names_of("text", text))
         self._array = array
 
     def __arrow_c_schema__(self):
@@ -154,8 +163,9 @@ cdef class ArrowStream:
 
     Examples
     --------
+    >>> from slimcap.sink.arrow import ArrowStream
     >>> with slimcap.open_file("trace.pcap") as source:
-    ...     stream = slimcap.ArrowStream(source.batches(), ["timestamp", "src", "dst"], text=True)
+    ...     stream = ArrowStream(source.batches(), ["timestamp", "src", "dst"], text=True)
     ...     table = pyarrow.table(stream)
     """
 
@@ -164,7 +174,9 @@ cdef class ArrowStream:
     cdef Layout _layout
 
     def __init__(self, batches, columns=None, *, payload=True, text=False):
-        self._columns = columns if columns is None or isinstance(columns, str) else tuple(columns)
+        if not isinstance(batches, Iterable):
+            raise wrong_type("batches", "a Batch or an iterable of batches", batches)
+        self._columns = None if columns is None else _names_of("columns", columns)
         self._layout = batch_layout(self._columns, payload, text)
         self._payload, self._text = payload, text
         self._batches = (batches,) if isinstance(batches, Batch) else batches

@@ -78,7 +78,7 @@ cdef class Field:
         Name of the column.
     """
 
-    def __init__(self, never):
+    def __init__(self):
         raise TypeError("Field cannot be instantiated: a Layout makes its fields")
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from slimcap.capfile.pcap_writer import PcapWriter
 from slimcap.capfile.pcapng_writer import PcapNgWriter
-from slimcap.io.compression.encoders import compression_of
+from slimcap.io.compression.encoders import Compression, compression_of
 from slimcap.io.target import Target
 
 Format = Literal["pcap", "pcapng"]
@@ -22,7 +22,18 @@ _WRITERS: Final[dict[str, type[PcapWriter | PcapNgWriter]]] = {
 
 
 def open_writer(
-    file: Target, link_type: int = 1, *, format: Format | None = None, **options: Any
+    file: Target,
+    link_type: int = 1,
+    *,
+    format: Format | None = None,
+    snaplen: int = 262144,
+    compression: Compression | Literal["infer"] | None = "infer",
+    level: int | None = None,
+    atomic: bool = False,
+    comment: str | None = None,
+    hardware: str | None = None,
+    os: str | None = None,
+    application: str | None = None,
 ) -> PcapWriter | PcapNgWriter:
     """Open a capture file for writing.
 
@@ -36,15 +47,16 @@ def open_writer(
     format : {"pcap", "pcapng"}, optional
         Default: from the suffix of the path, before that of a compression: .pcapng and .ntar are pcapng,
         everything else is pcap.
-    **options
-        Options of `PcapWriter` and `PcapNgWriter`:
-
-        - snaplen : int, default 262144. Maximum number of bytes to write of a packet.
-        - compression : {"infer", "gzip", "zstd", "xz", "lz4", "bzip2"} or None, default "infer". "infer" uses
-          the suffix of the path.
-        - level : int, optional. Compression level. Default: that of the command of the same name.
-        - atomic : bool, default False. Write to a temporary file that `close()` renames.
-        - comment, hardware, os, application : str, optional. Description of the file; pcapng only.
+    snaplen : int, default 262144
+        Maximum number of bytes to write of a packet.
+    compression : {"infer", "gzip", "zstd", "xz", "lz4", "bzip2"} or None, default "infer"
+        "infer" uses the suffix of the path.
+    level : int, optional
+        Compression level. Default: that of the command of the same name.
+    atomic : bool, default False
+        Write to a temporary file that `close()` renames.
+    comment, hardware, os, application : str, optional
+        Description of the file; pcapng only. Default: none.
 
     Returns
     -------
@@ -64,6 +76,14 @@ def open_writer(
     ...     for batch in source.batches():
     ...         writer.write_batch(batch)
     """
+    options: dict[str, Any] = {
+        "snaplen": snaplen,
+        "compression": compression,
+        "level": level,
+        "atomic": atomic,
+    }
+    description = {"comment": comment, "hardware": hardware, "os": os, "application": application}
+    options |= {name: text for name, text in description.items() if text is not None}
     return writer_class(file, format)(file, link_type, **options)
 
 

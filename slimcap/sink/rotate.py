@@ -77,7 +77,8 @@ class RotatingWriter(Finished):
 
     Examples
     --------
-    >>> with slimcap.RotatingWriter("eth0-{index}.pcap", max_bytes=10**9, max_files=10) as writer:
+    >>> from slimcap.sink.rotate import RotatingWriter
+    >>> with RotatingWriter("eth0-{index}.pcap", max_bytes=10**9, max_files=10) as writer:
     ...     for batch in slimcap.open_live("eth0").batches():
     ...         writer.write_batch(batch)
     """

@@ -27,7 +27,7 @@ from slimcap.packet.view cimport View, new_ip_layer, new_view
 import sys
 from typing import NamedTuple
 
-from slimcap.errors import CaptureStopped
+from slimcap.errors import CaptureStopped, integer, wrong_type
 from slimcap.packet.interface import InterfaceInfo
 
 cdef Py_ssize_t ALL = sys.maxsize
@@ -349,9 +349,12 @@ cdef class Source:
         EOFError, CaptureStopped, CaptureUnblocked, TimeoutError, RuntimeError, ValueError
             See `Source`.
         """
-        cdef const Record* row = self._begin(timeout)
+        cdef const Record* row
         cdef uint32_t total_len
         cdef uint16_t ip_offset
+        if not callable(fn):
+            raise wrong_type("fn", "callable", fn)
+        row = self._begin(timeout)
         try:
             payload = new_view(self._data + row.offset, row.cap_len, self._current.lend())
             total_len = row.total_len
@@ -369,7 +372,7 @@ cdef class Source:
         for each packet.
         """
         if buf is not self._given:
-            self._target = borrow(buf, True)
+            self._target = _borrowed(buf)
             self._given = buf
         cdef Borrowed target = self._target
         n = min(n, target.buffer.len)
@@ -423,9 +426,7 @@ cdef class Source:
         return self._next_batch(max_packets, timeout)
 
     cdef Batch _next_batch(self, object max_packets, object timeout):
-        cdef Py_ssize_t most = ALL if max_packets is None else max_packets
-        if most < 1:
-            raise ValueError(f"max_packets must be at least 1, not {most}")
+        cdef Py_ssize_t most = _most_packets(max_packets)
         self._begin(timeout)
         try:
             most = min(most, self._end - self._next)
@@ -457,7 +458,11 @@ cdef class Source:
         ------
         CaptureStopped
             The source is closed already.
+        ValueError
+            `max_packets` is less than 1, or `timeout` is negative.
         """
+        _most_packets(max_packets)
+        deadline_after(timeout)
         self._check_open()
         cdef _Batches batches = _Batches.__new__(_Batches)
         batches.source, batches.max_packets, batches.timeout = self, max_packets, timeout
@@ -551,6 +556,21 @@ cdef class Source:
 
     def __reduce__(self):
         raise TypeError("a source cannot be pickled: open it in the process that reads it")
+
+
+cdef Py_ssize_t _most_packets(object max_packets) except -1:
+    """Return the maximum number of packets of a batch."""
+    cdef Py_ssize_t most = ALL if max_packets is None else integer("max_packets", max_packets)
+    if most < 1:
+        raise ValueError(f"max_packets must be at least 1, not {most}")
+    return most
+
+
+cdef Borrowed _borrowed(object buf):
+    try:
+        return borrow(buf, True)
+    except TypeError:
+        raise wrong_type("buf", "a writable buffer", buf) from None
 
 
 @cython.final

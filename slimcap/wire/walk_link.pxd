@@ -10,6 +10,7 @@ from slimcap.wire.walk_ethertype cimport walk_ethertype
 from slimcap.wire.walk_result cimport LinkInfo, clear, set_ip, set_ip_by_version
 
 cdef enum LinkType:
+    # slimcap.packet.enums.LinkType in C; headers/columns.pyx compares them at import.
     LINKTYPE_NULL = 0
     LINKTYPE_ETHERNET = 1
     LINKTYPE_PPP = 9
@@ -21,6 +22,7 @@ cdef enum LinkType:
     LINKTYPE_C_HDLC = 104
     LINKTYPE_LOOP = 108
     LINKTYPE_LINUX_SLL = 113
+    LINKTYPE_USER0 = 147
     LINKTYPE_IPV4 = 228
     LINKTYPE_IPV6 = 229
     LINKTYPE_DBUS = 231

@@ -247,7 +247,7 @@ def test_snaplen_out_of_range_raises(snaplen, tmp_path):
 
 def test_other_types_than_paths_and_binary_files_raise(tmp_path):
     for file in (None, 1, object(), []):
-        with pytest.raises(TypeError, match="must be a path or a binary file object"):
+        with pytest.raises(TypeError, match="file must be a path or a binary file object"):
             PcapWriter(file)
     with pytest.raises(TypeError):
         PcapWriter(io.StringIO())

@@ -15,6 +15,7 @@ from slimcap.cli import main as main_module
 from slimcap.cli.commands import capture
 from slimcap.cli.main import main
 from slimcap.cli.render.lines import JSON_KEYS
+from slimcap.source.live.rtnetlink import LinkDrops
 from support.cli import run_slimcap, sample_path
 
 
@@ -108,7 +109,7 @@ def test_capture_from_an_unknown_interface_fails(capsys: pytest.CaptureFixture[s
 
 
 def test_totals_of_a_capture_are_singular_for_one_packet() -> None:
-    source = SimpleNamespace(total_stats=slimcap.Stats(5, 1, 0), link_drops=slimcap.LinkDrops(9, 2, 1))
+    source = SimpleNamespace(total_stats=slimcap.Stats(5, 1, 0), link_drops=LinkDrops(9, 2, 1))
     assert capture._totals(source, 4) == (
         "4 packets captured\n5 packets received by filter\n"
         "1 packet dropped by kernel\n3 packets dropped by interface\n"

@@ -163,8 +163,8 @@ def test_json_shows_the_attributes_of_packets(name: str, capsys: pytest.CaptureF
             "protocol": ip.protocol or None,
             "src": ip.src or None,
             "dst": ip.dst or None,
-            "sport": ip.sport or None,
-            "dport": ip.dport or None,
+            "sport": ip.src_port or None,
+            "dport": ip.dst_port or None,
         }
 
 

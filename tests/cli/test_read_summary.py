@@ -92,7 +92,7 @@ def test_summary_of_several_files(capsys: pytest.CaptureFixture[str]) -> None:
         sample_path("unknown.pcap"),
     )
     assert report["packets"] == 195 + 7 + 4
-    assert report["link_types"] == ["ETHERNET", "RAW", "147"]
+    assert report["link_types"] == ["ETHERNET", "RAW", "USER0"]
     assert (
         summary(capsys, "-n", "200", sample_path("mixed.pcap"), sample_path("raw101.pcap"))["packets"] == 200
     )

@@ -13,15 +13,8 @@ from typing import Any
 
 import pytest
 
-from slimcap import (
-    NO_IP,
-    Link,
-    LinkDrops,
-    LinkNotFound,
-    PacketType,
-    RecordFlag,
-    Stats,
-)
+from slimcap import NO_IP, Link, LinkNotFound, PacketType, RecordFlag, Stats
+from slimcap.source.live.rtnetlink import LinkDrops
 from support.netns import Namespace, Veth
 from support.traffic import (
     ALL,

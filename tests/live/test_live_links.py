@@ -122,9 +122,9 @@ def test_hundreds_of_addresses(veth: Veth, tmp_path: Path) -> None:
         (801, 105, "IEEE802_11", NO_IP),
         (803, 127, "IEEE802_11_RADIOTAP", NO_IP),
         (824, 253, "NETLINK", NO_IP),
-        (280, 147, "147", NO_IP),  # CAN
-        (65535, 147, "147", NO_IP),  # VOID
-        (0, 147, "147", NO_IP),
+        (280, 147, "USER0", NO_IP),  # CAN
+        (65535, 147, "USER0", NO_IP),  # VOID
+        (0, 147, "USER0", NO_IP),
     ],
 )
 def test_link_types_by_hardware_type(

@@ -13,18 +13,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from slimcap import (
-    RECORD_DTYPE,
-    Batch,
-    MockRingSource,
-    MockSocketSource,
-    Packet,
-    PacketType,
-    RingSource,
-    SocketSource,
-    Stats,
-)
+from slimcap import RECORD_DTYPE, Batch, Packet, PacketType, RingSource, SocketSource, Stats
 from slimcap.filter import accept, minimal_ipv4_transport
+from slimcap.mock import MockRingSource, MockSocketSource
 from support.netns import Namespace, Veth
 from support.traffic import (
     ALL,

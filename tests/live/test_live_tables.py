@@ -10,7 +10,8 @@ from typing import Any, Self
 
 import pytest
 
-from slimcap import ArrowStream, Batch, RingSource, write
+from slimcap import Batch, RingSource, write
+from slimcap.sink.arrow import ArrowStream
 
 pa = pytest.importorskip("pyarrow")
 

@@ -22,6 +22,9 @@ import numpy as np
 import pytest
 
 import slimcap
+from slimcap.packet.interface import SectionInfo
+from slimcap.packet.lease import Lease
+from slimcap.sink.rotate import RotatingWriter
 
 ROOT = Path(__file__).parents[2]
 TYPED = sorted((ROOT / "tests" / "typing").glob("*.py"))
@@ -173,13 +176,13 @@ def test_values_have_the_stated_types(checks: dict[str, Callable[..., None]]) ->
         slimcap.Stats,
         slimcap.Link,
         slimcap.Batch,
-        slimcap.Lease,
+        Lease,
         slimcap.PcapWriter,
         slimcap.PcapNgWriter,
-        slimcap.RotatingWriter,
+        RotatingWriter,
         slimcap.ReadTask,
         slimcap.InterfaceInfo,
-        slimcap.SectionInfo,
+        SectionInfo,
         slimcap.PacketView,
         slimcap.IPLayer,
     ],

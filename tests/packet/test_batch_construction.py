@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimcap import RECORD_DTYPE, Batch, Lease, Link
+from slimcap import RECORD_DTYPE, Batch, Link
+from slimcap.packet.lease import Lease
 from support.batches import is_locked, payloads_of
 from support.rows import CONTENT, LENGTHS, NAMES, SIZE, payload_of, payloads_in, row, rows
 

@@ -10,7 +10,8 @@ import threading
 import numpy as np
 import pytest
 
-from slimcap import Batch, Lease, concat
+from slimcap import Batch, concat
+from slimcap.packet.lease import Lease
 from support.batches import is_locked, payloads_of
 from support.rows import LENGTHS, MASK, payload_of, payloads_in, row, rows
 

@@ -8,11 +8,13 @@ from ipaddress import ip_address
 
 import pytest
 
-from slimcap import build_packet
+from slimcap import HeaderStatus, Link, LinkType
+from slimcap.mock import build_packet
+from support.batches import batch_of
 
 
 def ethernet_ipv4(src, dst, protocol, behind, total_len=0):
-    head = struct.pack(">14xBxHxxxxxBxx", 0x40, total_len & 0xFFFF, protocol)
+    head = struct.pack(">14xBxHxxxxxBxx", 0x45, total_len & 0xFFFF, protocol)
     return head + socket.inet_aton(src) + socket.inet_aton(dst) + behind
 
 
@@ -55,8 +57,18 @@ def test_build_packet_writes_these_bytes(name):
 
 @pytest.mark.parametrize(("src", "dst"), [(A4, B4), (A6, B6)])
 def test_a_built_packet_reads_as_it_was_built(src, dst):
-    layer = build_packet(src, dst, sport=1, dport=65535, protocol=17, payload=bytes(20)).ip_layer
-    assert (layer.src, layer.sport, layer.dst, layer.dport, layer.protocol) == (src, 1, dst, 65535, 17)
+    layer = build_packet(src, dst, src_port=1, dst_port=65535, protocol=17, payload=bytes(20)).ip_layer
+    assert (layer.src, layer.src_port, layer.dst, layer.dst_port, layer.protocol) == (src, 1, dst, 65535, 17)
+
+
+@pytest.mark.parametrize(("src", "dst", "version"), [(A4, B4, 4), (A6, B6, 6)])
+def test_the_headers_of_a_built_packet_are_valid(src, dst, version):
+    layer = build_packet(
+        src, dst, 1, 65535, 17, payload=bytes(4), total_len=28 if version == 4 else 48
+    ).ip_layer
+    batch = batch_of([bytes(layer)], links=[Link("lo", 0, LinkType.RAW)])
+    (row,) = batch.headers(["status", "ip_version", "src_port", "dst_port", "l4_offset"])
+    assert row.tolist() == (HeaderStatus.OK, version, 1, 65535, len(layer) - 8)
 
 
 @pytest.mark.parametrize(
@@ -66,17 +78,21 @@ def test_a_built_packet_reads_as_it_was_built(src, dst):
         (ValueError, {"dst": "1.2.3"}),
         (ValueError, {"src": A6}),
         (ValueError, {"dst": A6}),
-        (struct.error, {"sport": 65536, "dport": 1}),
-        (struct.error, {"protocol": 256}),
-        (struct.error, {"protocol": -1}),
-        (OverflowError, {"total_len": 2**32}),
-        (OverflowError, {"total_len": -1}),
-        (OverflowError, {"pkt_type": 256}),
+        (ValueError, {"src_port": 65536, "dst_port": 1}),
+        (ValueError, {"src_port": 1, "dst_port": -1}),
+        (ValueError, {"protocol": 256}),
+        (ValueError, {"protocol": -1}),
+        (ValueError, {"total_len": 2**32}),
+        (ValueError, {"total_len": -1}),
+        (ValueError, {"pkt_type": 256}),
+        (TypeError, {"src": 1}),
+        (TypeError, {"dst": A4.encode()}),
         (TypeError, {"payload": "text"}),
+        (TypeError, {"payload": 5}),
         (TypeError, {"pkt_type": "HOST"}),
     ],
     ids=str,
 )
 def test_build_packet_refuses_wrong_arguments(error, arguments):
-    with pytest.raises(error):
+    with pytest.raises(error, match="|".join(arguments)):
         build_packet(**{"src": A4, "dst": B4, **arguments})

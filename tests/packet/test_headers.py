@@ -38,7 +38,7 @@ def assert_agrees(batch):
     known = rows["status"] != MALFORMED
     assert known.any() or not len(batch)
     for row, layer in zip(rows[known], itertools.compress(layers, known), strict=True):
-        assert (row["src_port"], row["dst_port"]) == (layer.sport, layer.dport)
+        assert (row["src_port"], row["dst_port"]) == (layer.src_port, layer.dst_port)
         if row["status"] != ARP and layer.src:
             assert bytes(row["src"])[-4:] == ip_address(layer.src).packed[-4:]
             assert str(slimcap.ip_to_str(row["dst"])) == layer.dst

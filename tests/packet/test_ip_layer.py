@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from slimcap import RECORD_DTYPE, Batch, IPLayer, View, build_packet
+from slimcap import RECORD_DTYPE, Batch, IPLayer, View
+from slimcap.mock import build_packet
 from support.packets import ip_layer_of
 
 # ---- packets, and what is known of them
@@ -43,16 +44,16 @@ class Known(NamedTuple):
         # The first byte of an extension header names the next; it is read if eight bytes were captured.
         protocol, start = next((link for link in self.chain[:-1] if length < link[1] + 8), self.chain[-1])
         reached = self.has_ports and (protocol, start) == self.chain[-1]
-        sport, dport = (
+        src_port, dst_port = (
             port if reached and length >= start + end else 0 for port, end in zip(PORTS, (2, 4), strict=True)
         )
         src, dst = addresses
-        text = f"{src}:{sport} => {dst}:{dport} (proto: {protocol})"
-        return version, protocol, src, dst, sport, dport, text
+        text = f"{src}:{src_port} => {dst}:{dst_port} (proto: {protocol})"
+        return version, protocol, src, dst, src_port, dst_port, text
 
 
 def facts_of(layer):
-    return layer.type, layer.protocol, layer.src, layer.dst, layer.sport, layer.dport, str(layer)
+    return layer.type, layer.protocol, layer.src, layer.dst, layer.src_port, layer.dst_port, str(layer)
 
 
 def ipv4(protocol, *, options=b"", header_words=None, fragment=0, body=ANY):
@@ -151,26 +152,26 @@ def test_ip_layer_reads_no_byte_after_a_cut(name):
 def test_known_packets_have_addresses_and_ports(name):
     """Otherwise the table above would compare zeros."""
     known = KNOWN[name]
-    version, protocol, src, dst, sport, dport, text = known.facts_at(len(known.data))
+    version, protocol, src, dst, src_port, dst_port, text = known.facts_at(len(known.data))
     assert (version, protocol) == (int(name[3]), known.chain[-1][0])
-    assert (sport, dport) == (PORTS if known.has_ports and not name.endswith("bare") else (0, 0))
-    assert text.startswith(f"{src}:{sport} => {dst}")
+    assert (src_port, dst_port) == (PORTS if known.has_ports and not name.endswith("bare") else (0, 0))
+    assert text.startswith(f"{src}:{src_port} => {dst}")
 
 
 def test_too_many_extension_headers_are_not_followed():
     known = ipv6(6, [extension(DESTINATION)] * 100)
     layer = ip_layer_of(known.data)
-    assert (layer.protocol, layer.sport, layer.dport) == (DESTINATION, 0, 0)
+    assert (layer.protocol, layer.src_port, layer.dst_port) == (DESTINATION, 0, 0)
 
 
 def test_an_extension_header_longer_than_the_packet_hides_the_ports():
     layer = ip_layer_of(ipv6(6, [(ROUTING, bytes([0xEE, 255]) + bytes(6))]).data)
-    assert (layer.protocol, layer.sport, layer.dport) == (6, 0, 0)
+    assert (layer.protocol, layer.src_port, layer.dst_port) == (6, 0, 0)
 
 
 def test_options_longer_than_the_packet_hide_the_ports():
     layer = ip_layer_of(ipv4(6, header_words=15, body=bytes(39)).data)
-    assert (layer.protocol, layer.src, layer.sport) == (6, SRC4, 0)
+    assert (layer.protocol, layer.src, layer.src_port) == (6, SRC4, 0)
 
 
 def test_str_is_that_of_the_go_library():
@@ -214,14 +215,14 @@ def test_random_bytes_give_values_that_are_in_them():
     seen_ports = 0
     for _ in range(3000):
         content = noise(chance)
-        version, protocol, src, dst, sport, dport, text = facts_of(ip_layer_of(content))
+        version, protocol, src, dst, src_port, dst_port, text = facts_of(ip_layer_of(content))
         assert version == content[0] >> 4
         assert protocol in content or protocol == 0
-        assert all(port == 0 or struct.pack(">H", port) in content for port in (sport, dport))
+        assert all(port == 0 or struct.pack(">H", port) in content for port in (src_port, dst_port))
         assert bool(src) == bool(dst) == (len(content) >= {4: 20, 6: 40}[version])
-        known = f"{src}:{sport} => {dst}:{dport} (proto: {protocol})"
+        known = f"{src}:{src_port} => {dst}:{dst_port} (proto: {protocol})"
         assert text == (known if src else f"unknown IP layer type ({version})")
-        seen_ports += bool(dport)
+        seen_ports += bool(dst_port)
     assert seen_ports > 100
 
 

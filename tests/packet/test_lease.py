@@ -10,7 +10,8 @@ import pickle
 import numpy as np
 import pytest
 
-from slimcap import RECORD_DTYPE, Batch, Lease, read
+from slimcap import RECORD_DTYPE, Batch, read
+from slimcap.packet.lease import Lease
 from support.batches import is_locked
 
 CONTENT = bytes(range(64)) * 64

@@ -9,7 +9,8 @@ import struct
 import numpy as np
 import pytest
 
-from slimcap import NO_IP, PACKET_HDR_OFFSET, Packet, PacketType, RecordFlag
+from slimcap import NO_IP, Packet, PacketType, RecordFlag
+from slimcap.packet.enums import PACKET_HDR_OFFSET
 from support.packets import INLINE, properties_of
 
 LENGTHS = (0, 1, 14, INLINE - 1, INLINE, INLINE + 1, 1514, 70_000)

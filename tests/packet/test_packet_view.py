@@ -10,18 +10,8 @@ import struct
 import numpy as np
 import pytest
 
-from slimcap import (
-    NO_IP,
-    RECORD_DTYPE,
-    Batch,
-    Packet,
-    PacketType,
-    PacketView,
-    RecordFlag,
-    build_packet,
-    open_file,
-    read,
-)
+from slimcap import NO_IP, RECORD_DTYPE, Batch, Packet, PacketType, PacketView, RecordFlag, open_file, read
+from slimcap.mock import build_packet
 from support.batches import batch_of
 from support.packets import GAP, INLINE, churn, properties_of
 

@@ -7,7 +7,8 @@ import struct
 import numpy as np
 import pytest
 
-from slimcap import NO_IP, PACKET_HDR_OFFSET, RECORD_DTYPE, Batch, PacketType, RecordFlag, read
+from slimcap import NO_IP, RECORD_DTYPE, Batch, PacketType, RecordFlag, read
+from slimcap.packet.enums import PACKET_HDR_OFFSET
 
 FIELDS = [
     # name, kind, offset

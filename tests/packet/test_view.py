@@ -17,7 +17,8 @@ import sys
 import numpy as np
 import pytest
 
-from slimcap import IPLayer, Lease, View
+from slimcap import IPLayer, View
+from slimcap.packet.lease import Lease
 from support.batches import batch_of
 from support.packets import ip_layer_of, view_of
 

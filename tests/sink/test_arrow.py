@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slimcap import RECORD_DTYPE, ArrowColumns, ArrowStream, Batch, ip_to_str, open_file, read
+from slimcap import RECORD_DTYPE, Batch, ip_to_str, open_file, read
+from slimcap.sink.arrow import ArrowColumns, ArrowStream
 from support.batches import payloads_of
 from support.tables import RECORD_COLUMNS, by_pyarrow, expected_columns, uneven_batch
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slimcap import ArrowStream, Batch, concat, open_file, read
+from slimcap import Batch, concat, open_file, read
+from slimcap.sink.arrow import ArrowStream
 from support.batches import payloads_of
 from support.tables import RECORD_COLUMNS, by_polars, by_pyarrow, expected_columns, uneven_batch
 

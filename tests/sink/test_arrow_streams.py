@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slimcap import ArrowStream, Batch, open_file
+from slimcap import Batch, open_file
+from slimcap.sink.arrow import ArrowStream
 from support.tables import by_pyarrow, expected_columns, uneven_batch
 
 pa = pytest.importorskip("pyarrow")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from slimcap import ArrowStream, Batch, open_file
+from slimcap import Batch, open_file
+from slimcap.sink.arrow import ArrowStream
 from support.batches import payloads_of
 from support.tables import RECORD_COLUMNS, by_polars, by_pyarrow, expected_columns, uneven_batch
 

@@ -8,7 +8,8 @@ import os
 import numpy as np
 import pytest
 
-from slimcap import RecordFlag, RotatingWriter, open_writer, read
+from slimcap import RecordFlag, open_writer, read
+from slimcap.sink.rotate import RotatingWriter
 from support.rotation import LINKS, SECOND, names_of, paced_batch, packets_in, packets_of, rotated, sizes_of
 
 FORMATS = ["pcap", "pcapng"]

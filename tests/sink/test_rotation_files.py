@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from slimcap import Packet, PacketType, RotatingWriter, open_file, read
+from slimcap import Packet, PacketType, open_file, read
+from slimcap.sink.rotate import RotatingWriter
 from support.batches import numbered_comments
 from support.rotation import LINKS, SECOND, names_of, paced_batch, packets_in, packets_of, rotated, sizes_of
 

@@ -11,7 +11,8 @@ import weakref
 
 import pytest
 
-from slimcap import CaptureStopped, FileFormatError, PcapSource, Source, Stats, ZeroCopySource
+from slimcap import CaptureStopped, FileFormatError, PcapSource, Source, Stats
+from slimcap.source.base import ZeroCopySource
 from support.numbered import number_of, numbered, rest_of
 from support.readers import READERS
 

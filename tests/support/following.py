@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import make_samples
 from make_samples import pcap_header, pcap_record
-from slimcap import PcapSource, RotatedSource, Source, View
+from slimcap import PcapSource, Source, View
+from slimcap.source.file.followed import RotatedSource
 from support.threads import Background, wait_until
 
 FRAME = make_samples.ethernet(make_samples.packet4())

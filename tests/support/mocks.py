@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from slimcap import MockRingSource, MockSocketSource, Packet
+from slimcap import Packet
+from slimcap.mock import MockRingSource, MockSocketSource
 from support.batches import START, payloads_of
 from support.traffic import PAGE, ethernet, udp
 

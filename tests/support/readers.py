@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from slimcap import IPLayer, Packet, PacketType, Source, View, ZeroCopySource
+from slimcap import IPLayer, Packet, PacketType, Source, View
+from slimcap.source.base import ZeroCopySource
 
 BUFFER_SIZE = 2000  # bytes of a buffer that a reader makes by itself
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from slimcap import Batch, Link, RotatingWriter, read
+from slimcap import Batch, Link, read
+from slimcap.sink.rotate import RotatingWriter
 from support.batches import batch_of, payloads_of
 
 SECOND = 10**9

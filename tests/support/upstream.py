@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from slimcap import Packet, build_packet
+from slimcap import Packet
+from slimcap.mock import build_packet
 from support.mocks import Mock
 
 COUNT = 10_000

@@ -12,18 +12,17 @@ import slimcap
 from slimcap import (
     HEADER_DTYPE,
     RECORD_DTYPE,
-    ArrowColumns,
-    ArrowStream,
     Batch,
     HeaderStatus,
     InterfaceInfo,
     IPLayer,
-    Lease,
     Link,
     PacketView,
     View,
 )
 from slimcap.filter import Machine, accept
+from slimcap.packet.lease import Lease
+from slimcap.sink.arrow import ArrowColumns, ArrowStream
 
 
 def check_making(batch: Batch) -> None:

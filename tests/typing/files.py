@@ -15,9 +15,9 @@ from slimcap import (
     PcapSource,
     PcapWriter,
     ReadTask,
-    RotatingWriter,
-    SectionInfo,
 )
+from slimcap.packet.interface import SectionInfo
+from slimcap.sink.rotate import RotatingWriter
 
 
 def check_writing_pcap(batch: Batch, packet: Packet) -> None:

@@ -3,7 +3,7 @@
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import assert_type
 
-from slimcap import Link
+from slimcap import Link, LinkType
 from slimcap.source.live.interfaces import links
 
 
@@ -29,6 +29,12 @@ def check_link_of_a_file(link: Link) -> None:
     assert_type(link.ip_offset, int)
     assert_type(Link(link.name, link.index, link.type), Link)
     assert_type(Link(link.name, link.index, link.type, link.arphrd), Link)
+
+
+def check_link_type() -> None:
+    assert_type(LinkType(1), LinkType)
+    assert_type(LinkType.of(5000), int)
+    assert_type(Link("eth0", 0, LinkType.RAW), Link)
 
 
 def refused(link: Link) -> None:

@@ -4,14 +4,14 @@ from ipaddress import IPv4Address
 from typing import Literal, assert_type
 
 import slimcap
-from slimcap import NO_IP, PACKET_HDR_OFFSET, IPLayer, Packet, PacketType, PacketView, RecordFlag, View
+from slimcap import NO_IP, IPLayer, Packet, PacketType, PacketView, RecordFlag, View
+from slimcap.mock import build_packet
+from slimcap.packet.enums import PACKET_HDR_OFFSET
 
 
 def check_making(packet: Packet) -> None:
-    assert_type(slimcap.build_packet("192.0.2.1", IPv4Address("192.0.2.2")), Packet)
-    assert_type(
-        slimcap.build_packet("::1", "::2", 1, 2, 6, b"payload", PacketType.OUTGOING, total_len=60), Packet
-    )
+    assert_type(build_packet("192.0.2.1", IPv4Address("192.0.2.2")), Packet)
+    assert_type(build_packet("::1", "::2", 1, 2, 6, b"payload", PacketType.OUTGOING, total_len=60), Packet)
     assert_type(Packet(bytes(packet)), Packet)
     assert_type(Packet.from_payload(packet.payload), Packet)
     assert_type(Packet.from_payload(b"", 0, None, NO_IP, 1, buf=packet), Packet)
@@ -69,8 +69,8 @@ def check_ip_layer(layer: IPLayer) -> None:
     assert_type(layer.protocol, int)
     assert_type(layer.src, str)
     assert_type(layer.dst, str)
-    assert_type(layer.sport, int)
-    assert_type(layer.dport, int)
+    assert_type(layer.src_port, int)
+    assert_type(layer.dst_port, int)
     assert_type(str(layer), str)
 
 
@@ -95,7 +95,7 @@ def refused(packet: Packet, view: View) -> None:
     IPLayer()  # type: ignore[call-arg]
     Packet("text")  # type: ignore[arg-type]
     Packet.from_payload(b"", buffer=packet)  # type: ignore[call-arg]
-    slimcap.build_packet(1, 2)  # type: ignore[arg-type]
+    build_packet(1, 2)  # type: ignore[arg-type]
     packet.total_len = 9  # type: ignore[misc]
     _ = packet.payload.src  # type: ignore[attr-defined]
     view[0] = 1  # type: ignore[index]

@@ -12,21 +12,21 @@ from slimcap import (
     InterfaceInfo,
     IPLayer,
     Link,
-    LinkDrops,
-    MergedSource,
     Packet,
     PacketType,
     PcapSource,
     RingSource,
-    RotatedSource,
-    SectionInfo,
     SocketSource,
     Source,
     Stats,
     View,
-    ZeroCopySource,
 )
 from slimcap.filter import Machine, accept
+from slimcap.packet.interface import SectionInfo
+from slimcap.source.base import ZeroCopySource
+from slimcap.source.file.followed import RotatedSource
+from slimcap.source.file.merged import MergedSource
+from slimcap.source.live.rtnetlink import LinkDrops
 
 
 def check_opening(path: str) -> None:

@@ -15,10 +15,17 @@ from slimcap.packet.headers.row cimport (
     STATUS_MALFORMED, STATUS_NO_IP, STATUS_OK, STATUS_TRUNCATED, Header, HeaderRow)
 from slimcap.packet.record cimport Record, in_bounds
 from slimcap.packet.view cimport View
+from slimcap.wire.walk_link cimport (
+    LINKTYPE_C_HDLC, LINKTYPE_DBUS, LINKTYPE_ETHERNET, LINKTYPE_IPV4, LINKTYPE_IPV6, LINKTYPE_LINUX_SLL,
+    LINKTYPE_LINUX_SLL2, LINKTYPE_LOOP, LINKTYPE_NULL, LINKTYPE_PPP, LINKTYPE_PPP_ETHER, LINKTYPE_PPP_HDLC,
+    LINKTYPE_RAW, LINKTYPE_RAW_BSD, LINKTYPE_RAW_OPENBSD, LINKTYPE_USER0)
+
+from collections.abc import Iterable
 
 import numpy as np
 
-from slimcap.packet.enums import HeaderStatus
+from slimcap.errors import wrong_type
+from slimcap.packet.enums import HeaderStatus, LinkType
 
 cnp.import_array()
 
@@ -26,7 +33,6 @@ cdef enum:
     AHEAD = 8               # how many packets ahead headers are prefetched
     CHUNK = 64              # headers per chunk, which must stay in the L1 cache
     MAX_COLUMNS = 64
-    UNKNOWN_LINK = 147      # USER0: its packets are not parsed
 
 cdef struct Column:
     size_t offset       # in a HeaderRow
@@ -105,10 +111,20 @@ if not (HEADER_DTYPE.itemsize == sizeof(Header) == 104 and len(_COLUMNS) <= MAX_
         and sorted(HeaderStatus) == list(HeaderStatus)):
     raise ImportError("the compiled layout of Header does not match the Python constants: rebuild slimcap")
 
+if not (LinkType.NULL == LINKTYPE_NULL and LinkType.ETHERNET == LINKTYPE_ETHERNET
+        and LinkType.PPP == LINKTYPE_PPP and LinkType.RAW_BSD == LINKTYPE_RAW_BSD
+        and LinkType.RAW_OPENBSD == LINKTYPE_RAW_OPENBSD and LinkType.PPP_HDLC == LINKTYPE_PPP_HDLC
+        and LinkType.PPP_ETHER == LINKTYPE_PPP_ETHER and LinkType.RAW == LINKTYPE_RAW
+        and LinkType.C_HDLC == LINKTYPE_C_HDLC and LinkType.LOOP == LINKTYPE_LOOP
+        and LinkType.LINUX_SLL == LINKTYPE_LINUX_SLL and LinkType.USER0 == LINKTYPE_USER0
+        and LinkType.IPV4 == LINKTYPE_IPV4 and LinkType.IPV6 == LINKTYPE_IPV6
+        and LinkType.DBUS == LINKTYPE_DBUS and LinkType.LINUX_SLL2 == LINKTYPE_LINUX_SLL2):
+    raise ImportError("slimcap was built for other link types: build it again")
+
 
 cdef inline void _fill(const Job* job, const Record* row, uint8_t* out) noexcept nogil:
     """Fill in one packet's Header, and the Keys after it if they are wanted, in zeroed memory."""
-    cdef uint32_t linktype = UNKNOWN_LINK
+    cdef uint32_t linktype = LINKTYPE_USER0  # its packets are not parsed
     if rarely(not in_bounds(row, job.size)):
         (<Header*> out).status = STATUS_NO_IP
         return
@@ -175,6 +191,8 @@ cdef object _select(object columns, Job* job):
     """Return the dtype of the wanted columns, and enter them in the job."""
     if isinstance(columns, str):
         raise TypeError(f"columns must be a list of names, not a str: use [{columns!r}]")
+    if not isinstance(columns, Iterable):
+        raise wrong_type("columns", "a list of names", columns)
     names = list(columns)
     for name in names:
         if name not in _COLUMNS:

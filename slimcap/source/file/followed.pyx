@@ -141,7 +141,7 @@ cdef class RotatedSource(FilesSource):
 
     Examples
     --------
-    >>> with slimcap.RotatedSource("/var/log/capture-*.pcap") as source:
+    >>> with RotatedSource("/var/log/capture-*.pcap") as source:
     ...     for batch in source.batches():
     ...         print(len(batch), batch.comments)
     """

@@ -72,7 +72,7 @@ cdef class MergedSource(FilesSource):
 
     Examples
     --------
-    >>> with slimcap.MergedSource(["eth0.pcap", "eth1.pcap"]) as source:
+    >>> with MergedSource(["eth0.pcap", "eth1.pcap"]) as source:
     ...     for batch in source.batches():
     ...         print(len(batch))
     """

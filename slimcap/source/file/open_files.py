@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict, overload
 
 from slimcap.filter import Filter, Machine
 from slimcap.packet.batch import Batch, concat
@@ -47,15 +47,23 @@ class PcapOptions(FilesOptions, total=False):
     follow: bool
 
 
-def open_file(file: File, **options: Unpack[PcapOptions]) -> PcapSource:
+def open_file(
+    file: File,
+    *,
+    follow: bool = False,
+    snaplen: int | None = None,
+    filter: Filter | Machine | None = None,
+    block_size: int = 1048576,
+    timeout: float | None = None,
+) -> PcapSource:
     """Open a capture file: pcap or pcapng, also compressed.
 
     Parameters
     ----------
     file : str, bytes, os.PathLike or binary file object
         A path, "-" for standard input, or an object with `readinto` or `read`; it need not be seekable.
-    **options
-        `follow`, `snaplen`, `filter`, `block_size` and `timeout` as for `PcapSource`.
+    follow, snaplen, filter, block_size, timeout
+        As for `PcapSource`.
 
     Returns
     -------
@@ -73,7 +81,9 @@ def open_file(file: File, **options: Unpack[PcapOptions]) -> PcapSource:
     ...     for batch in source.batches():
     ...         print(len(batch))
     """
-    return PcapSource(file, **options)
+    return PcapSource(
+        file, follow=follow, snaplen=snaplen, filter=filter, block_size=block_size, timeout=timeout
+    )
 
 
 Files: TypeAlias = str | os.PathLike[str] | Sequence[File]
@@ -82,12 +92,32 @@ Files: TypeAlias = str | os.PathLike[str] | Sequence[File]
 
 @overload
 def open_files(
-    files: Files, *, follow: Literal[False] = False, **options: Unpack[FilesOptions]
+    files: Files,
+    *,
+    follow: Literal[False] = False,
+    snaplen: int | None = None,
+    filter: Filter | Machine | None = None,
+    block_size: int = 1048576,
+    timeout: float | None = None,
 ) -> MergedSource: ...
 @overload
-def open_files(files: Files, *, follow: Literal[True], **options: Unpack[FilesOptions]) -> RotatedSource: ...
 def open_files(
-    files: Files, *, follow: bool = False, **options: Unpack[FilesOptions]
+    files: Files,
+    *,
+    follow: Literal[True],
+    snaplen: int | None = None,
+    filter: Filter | Machine | None = None,
+    block_size: int = 1048576,
+    timeout: float | None = None,
+) -> RotatedSource: ...
+def open_files(
+    files: Files,
+    *,
+    follow: bool = False,
+    snaplen: int | None = None,
+    filter: Filter | Machine | None = None,
+    block_size: int = 1048576,
+    timeout: float | None = None,
 ) -> MergedSource | RotatedSource:
     """Open several capture files as one source.
 
@@ -99,8 +129,8 @@ def open_files(
         False: merge the packets in order of time, even if the files overlap. True: read one file after the
         other in the order in which they were written; at the end of the last one wait for more data, and for
         newer files that match the pattern.
-    **options
-        `snaplen`, `filter`, `block_size` and `timeout` as for `PcapSource`.
+    snaplen, filter, block_size, timeout
+        As for `PcapSource`.
 
     Returns
     -------
@@ -118,10 +148,18 @@ def open_files(
     ...     for batch in source.batches():
     ...         print(batch.timestamps[0], len(batch))
     """
-    return RotatedSource(files, **options) if follow else MergedSource(files, **options)
+    kind = RotatedSource if follow else MergedSource
+    return kind(files, snaplen=snaplen, filter=filter, block_size=block_size, timeout=timeout)
 
 
-def read(file: File, **options: Unpack[FilesOptions]) -> Batch:
+def read(
+    file: File,
+    *,
+    snaplen: int | None = None,
+    filter: Filter | Machine | None = None,
+    block_size: int = 1048576,
+    timeout: float | None = None,
+) -> Batch:
     """Read a whole capture file into memory.
 
     The batch needs 40 bytes per packet plus the captured bytes. For files that do not fit in memory use
@@ -131,8 +169,8 @@ def read(file: File, **options: Unpack[FilesOptions]) -> Batch:
     ----------
     file : str, bytes, os.PathLike or binary file object
         As for `open_file`.
-    **options
-        `snaplen`, `filter`, `block_size` and `timeout` as for `PcapSource`.
+    snaplen, filter, block_size, timeout
+        As for `PcapSource`.
 
     Returns
     -------
@@ -149,7 +187,7 @@ def read(file: File, **options: Unpack[FilesOptions]) -> Batch:
     --------
     >>> batch = slimcap.read("trace.pcap", filter="udp")
     """
-    with PcapSource(file, **options) as source:
+    with PcapSource(file, snaplen=snaplen, filter=filter, block_size=block_size, timeout=timeout) as source:
         return read_all(source)
 
 

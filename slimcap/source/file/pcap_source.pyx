@@ -2,7 +2,7 @@
 cimport cython
 from libc.stdint cimport int64_t
 
-from slimcap.capfile.file_reader cimport BLOCK_SIZE, FileReader, open_reader, reader_options
+from slimcap.capfile.file_reader cimport FileReader, open_reader, reader_options
 from slimcap.capfile.pcapng_decoder cimport PcapngDecoder
 from slimcap.io.event cimport SIGNAL_END, deadline_after
 from slimcap.io.watch cimport EndPolicy
@@ -76,7 +76,7 @@ cdef class PcapSource(ZeroCopySource):
     """
 
     def __init__(
-            self, file, *, follow=False, snaplen=None, filter=None, Py_ssize_t block_size=BLOCK_SIZE,
+            self, file, *, follow=False, snaplen=None, filter=None, Py_ssize_t block_size=1 << 20,
             timeout=None):
         if self._reader is not None:
             raise TypeError("a source is opened once")

@@ -14,10 +14,11 @@ from slimcap.source.live.packet_socket cimport LINK_GONE, LINK_UP, PacketSocket
 import errno
 import os
 
-from slimcap.errors import LinkDown, LinkGone
+from slimcap.errors import LinkDown, LinkGone, wrong_type
 from slimcap.filter import DROP, pack, resolve
+from slimcap.packet.enums import LinkType
 from slimcap.packet.interface import InterfaceInfo
-from slimcap.packet.link import ETHERNET, Link
+from slimcap.packet.link import Link
 from slimcap.source.base import Stats
 from slimcap.source.live.rtnetlink import LinkDrops
 
@@ -69,11 +70,13 @@ cdef class LiveSource(ZeroCopySource):
             raise TypeError("this source was opened already: make a new one")
         if options["link_down"] not in ("wait", "raise"):
             raise ValueError(f'link_down must be "wait" or "raise", not {options["link_down"]!r}')
+        if not isinstance(link, (str, Link)):
+            raise wrong_type("link", "a str or a Link", link)
         link = self._look_up(link)
         deadline_after(options["timeout"])
         self._timeout = options["timeout"]
         self._raise_down = options["link_down"] == "raise"
-        self.reinsert_vlan = options["reinsert_vlan"] and link.type == ETHERNET
+        self.reinsert_vlan = options["reinsert_vlan"] and link.type == LinkType.ETHERNET
         self._kernel_stats = Stats(0, 0, 0)
         self._max_len = resolve(options["snaplen"], link.type)
         self._links = (link,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal
 
 from slimcap.source.live.ring_source import RingSource
 
@@ -11,47 +11,35 @@ if TYPE_CHECKING:
     from slimcap.packet.link import Link
 
 
-class LiveOptions(TypedDict, total=False):
-    """Keyword options of every live source."""
-
-    snaplen: int | Strategy
-    promiscuous: bool
-    filter: Filter | None
-    auto_filter: bool
-    ignore_vlans: bool
-    reinsert_vlan: bool
-    direction: Direction
-    timeout: float | None
-    link_down: Literal["wait", "raise"]
-
-
-class RingOptions(LiveOptions, total=False):
-    """Keyword options of `RingSource`."""
-
-    block_size: int
-    num_blocks: int
-    block_timeout: float
-    smaller_ring: bool
-
-
-class SocketOptions(LiveOptions, total=False):
-    """Keyword options of `SocketSource`."""
-
-    buffer_size: int
-    batch_size: int
-
-
-def open_live(link: str | Link, **options: Unpack[RingOptions]) -> RingSource:
+def open_live(
+    link: str | Link,
+    *,
+    snaplen: int | Strategy = 262144,
+    promiscuous: bool = False,
+    filter: Filter | None = None,
+    auto_filter: bool = True,
+    ignore_vlans: bool = False,
+    reinsert_vlan: bool = False,
+    direction: Direction = "both",
+    block_size: int = 1048576,
+    num_blocks: int = 16,
+    block_timeout: float = 0.01,
+    smaller_ring: bool = False,
+    timeout: float | None = None,
+    link_down: Literal["wait", "raise"] = "wait",
+) -> RingSource:
     """Capture from a network interface of this host.
 
     Parameters
     ----------
     link : str or Link
         The interface: its name, as listed by `ip link`, or a Link.
-    **options
-        As for `RingSource`: `snaplen`, `promiscuous`, `filter`, `auto_filter`, `ignore_vlans`,
-        `reinsert_vlan`, `direction`, `block_size`, `num_blocks`, `block_timeout`, `smaller_ring`, `timeout`
-        and `link_down`.
+    snaplen, promiscuous, filter, auto_filter, ignore_vlans, reinsert_vlan, direction
+        The packets to capture, and how many bytes of each: as for `RingSource`.
+    block_size, num_blocks, block_timeout, smaller_ring
+        The ring: as for `RingSource`.
+    timeout, link_down
+        Waiting: as for `RingSource`.
 
     Returns
     -------
@@ -69,4 +57,19 @@ def open_live(link: str | Link, **options: Unpack[RingOptions]) -> RingSource:
     ...     for batch in source.batches():
     ...         print(len(batch), source.stats())
     """
-    return RingSource(link, **options)
+    return RingSource(
+        link,
+        snaplen=snaplen,
+        promiscuous=promiscuous,
+        filter=filter,
+        auto_filter=auto_filter,
+        ignore_vlans=ignore_vlans,
+        reinsert_vlan=reinsert_vlan,
+        direction=direction,
+        block_size=block_size,
+        num_blocks=num_blocks,
+        block_timeout=block_timeout,
+        smaller_ring=smaller_ring,
+        timeout=timeout,
+        link_down=link_down,
+    )

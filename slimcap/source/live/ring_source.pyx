@@ -10,7 +10,7 @@ from slimcap.source.live.block_walker cimport reinsert_vlan_tags
 import errno
 import os
 
-from slimcap.errors import RingExhausted, SlimcapError
+from slimcap.errors import RingExhausted, SlimcapError, integer, number
 
 cdef enum:
     NANOSECONDS = 1_000_000_000
@@ -203,6 +203,9 @@ cdef class RingSource(LiveSource):
 cdef int _check_options(object block_size, object num_blocks, object block_timeout) except -1:
     """Raise ValueError for invalid options, for which the kernel would only report EINVAL."""
     page = os.sysconf("SC_PAGESIZE")
+    integer("block_size", block_size)
+    integer("num_blocks", num_blocks)
+    number("block_timeout", block_timeout)
     if block_size <= 0 or block_size % page or block_size >= 1 << 31:
         raise ValueError(
             f"block_size must be a multiple of the page size, {page}, below 2 GiB, not {block_size}")

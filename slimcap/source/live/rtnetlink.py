@@ -76,7 +76,7 @@ class LinkDrops(NamedTuple):
 
     Examples
     --------
-    >>> slimcap.LinkDrops(1, 0, 2).rx_missed_errors
+    >>> LinkDrops(1, 0, 2).rx_missed_errors
     2
     """
 

@@ -7,6 +7,8 @@ from slimcap.packet.rows cimport Rows, new_rows
 
 import errno
 
+from slimcap.errors import integer
+
 cdef enum:
     MAX_MESSAGES = 1024             # UIO_MAXIOV, net/socket.c
     MAX_BUFFER = (1 << 30) - 1      # the kernel doubles it, and that must fit in an int
@@ -77,6 +79,8 @@ cdef class SocketSource(LiveSource):
             self, link, *, snaplen=262144, promiscuous=False, filter=None, auto_filter=True,
             ignore_vlans=False, reinsert_vlan=False, direction="both", buffer_size=1 << 22, batch_size=64,
             timeout=None, link_down="wait"):
+        integer("batch_size", batch_size)
+        integer("buffer_size", buffer_size)
         if not 1 <= batch_size <= MAX_MESSAGES:
             raise ValueError(f"batch_size must be 1 to {MAX_MESSAGES} packets, not {batch_size}")
         if not 1 <= buffer_size <= MAX_BUFFER:

@@ -73,7 +73,7 @@ from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET
 import errno
 import struct
 
-from slimcap.errors import FilterError
+from slimcap.errors import FilterError, number, wrong_type
 import slimcap.filter.program as bpf
 from slimcap.filter.compile import build_program
 from slimcap.packet.enums import PacketType
@@ -126,7 +126,7 @@ cdef class Schedule:
             raise ValueError("exactly one of speed and rate must be given")
         self.speed, self.rate = speed, rate
         name, value = ("rate", rate) if speed is None else ("speed", speed)
-        if not 1e-9 <= value <= 1e12:
+        if not 1e-9 <= number(name, value) <= 1e12:
             raise ValueError(f"{name} must be 1e-9 to 1e12, not {value}")
         self._by_rate = rate is not None
         self._scale = NANOSECONDS / rate if self._by_rate else 1 / speed
@@ -578,6 +578,8 @@ cdef class MockSocket(CaptureSocket):
 
     def set_added(self, fn):
         """Set the callback for each packet that was added; None removes it."""
+        if fn is not None and not callable(fn):
+            raise wrong_type("fn", "callable or None", fn)
         self.added = fn
 
     def unblock(self):

@@ -9,13 +9,14 @@ privileges are needed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol, Unpack
+from typing import Literal, Protocol
 
+from slimcap.errors import integer, wrong_type
+from slimcap.filter import Direction, Filter, Strategy
 from slimcap.packet.batch import Batch
 from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet
 from slimcap.source.base import Source
-from slimcap.source.live.open_live import RingOptions, SocketOptions
 from slimcap.source.mock.mock_socket import MockSocket, RingMock, Schedule, SocketMock
 from slimcap.source.mock.replay import Replay
 
@@ -104,6 +105,7 @@ class _Mock:
         bool
             True if the packet passed the filter.
         """
+        _check_source(source)
         return self.device.add_batch(source.next_batch(1, timeout), timeout=timeout) == 1
 
     @property
@@ -175,6 +177,7 @@ class _Mock:
         ValueError
             Both `speed` and `rate` are given, or they are out of range.
         """
+        _check_source(source)
         schedule = None if speed is None and rate is None else Schedule(speed, rate)
         self.device.start()
         return Replay(source, self.device, schedule, self.done, restamp=restamp)
@@ -194,7 +197,7 @@ class _Mock:
         count : int
             Number of packets.
         """
-        self.device.drop(count)
+        self.device.drop(integer("count", count))
 
     def freeze(self: _Compiled) -> None:
         """Simulate a full buffer from now on: packets are dropped, and a ring counts a freeze."""
@@ -220,6 +223,11 @@ class _Mock:
         self.device.set_link(state)
 
 
+def _check_source(source: object) -> None:
+    if not isinstance(source, Source):
+        raise wrong_type("source", "a Source", source)
+
+
 class MockRingSource(RingMock, _Mock):
     """A RingSource without an interface: a producer in this process fills the ring.
 
@@ -237,8 +245,12 @@ class MockRingSource(RingMock, _Mock):
         The simulated interface; a name stands for an Ethernet interface.
     when_full : {"wait", "drop"}, default "wait"
         What happens to a packet when all blocks are full: the producer waits, or it is dropped and counted.
-    **options
-        As for `RingSource`.
+    snaplen, promiscuous, filter, auto_filter, ignore_vlans, reinsert_vlan, direction
+        The packets to capture, and how many bytes of each: as for `RingSource`.
+    block_size, num_blocks, block_timeout, smaller_ring
+        The ring: as for `RingSource`.
+    timeout, link_down
+        Waiting: as for `RingSource`.
 
     Raises
     ------
@@ -249,16 +261,49 @@ class MockRingSource(RingMock, _Mock):
 
     Examples
     --------
-    >>> packet = slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
-    >>> with slimcap.MockRingSource(auto_filter=False) as source:
+    >>> from slimcap.mock import MockRingSource, build_packet
+    >>> packet = build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
+    >>> with MockRingSource(auto_filter=False) as source:
     ...     print(source.add_packet(packet), source.finalize_block(), source.next_packet().total_len)
     True True 60
     """
 
     def __init__(
-        self, link: str | Link = "mock", *, when_full: WhenFull = "wait", **options: Unpack[RingOptions]
+        self,
+        link: str | Link = "mock",
+        *,
+        when_full: WhenFull = "wait",
+        snaplen: int | Strategy = 262144,
+        promiscuous: bool = False,
+        filter: Filter | None = None,
+        auto_filter: bool = True,
+        ignore_vlans: bool = False,
+        reinsert_vlan: bool = False,
+        direction: Direction = "both",
+        block_size: int = 1048576,
+        num_blocks: int = 16,
+        block_timeout: float = 0.01,
+        smaller_ring: bool = False,
+        timeout: float | None = None,
+        link_down: Literal["wait", "raise"] = "wait",
     ) -> None:
-        RingMock.__init__(self, link, **options)
+        RingMock.__init__(
+            self,
+            link,
+            snaplen=snaplen,
+            promiscuous=promiscuous,
+            filter=filter,
+            auto_filter=auto_filter,
+            ignore_vlans=ignore_vlans,
+            reinsert_vlan=reinsert_vlan,
+            direction=direction,
+            block_size=block_size,
+            num_blocks=num_blocks,
+            block_timeout=block_timeout,
+            smaller_ring=smaller_ring,
+            timeout=timeout,
+            link_down=link_down,
+        )
         self._begin(when_full)
 
     def finalize_block(self) -> bool:
@@ -295,8 +340,13 @@ class MockSocketSource(SocketMock, _Mock):
         The simulated interface; a name stands for an Ethernet interface.
     when_full : {"wait", "drop"}, default "wait"
         What happens to a packet when the buffer is full: the producer waits, or it is dropped and counted.
-    **options
-        As for `SocketSource`. For filter expressions with `vlan` see `MockRingSource`.
+    snaplen, promiscuous, filter, auto_filter, ignore_vlans, reinsert_vlan, direction
+        The packets to capture, and how many bytes of each: as for `SocketSource`. For filter expressions with
+        `vlan` see `MockRingSource`.
+    buffer_size, batch_size
+        The socket: as for `SocketSource`.
+    timeout, link_down
+        Waiting: as for `SocketSource`.
 
     Raises
     ------
@@ -307,14 +357,43 @@ class MockSocketSource(SocketMock, _Mock):
 
     Examples
     --------
-    >>> packet = slimcap.build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
-    >>> with slimcap.MockSocketSource(auto_filter=False) as source:
+    >>> from slimcap.mock import MockSocketSource, build_packet
+    >>> packet = build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
+    >>> with MockSocketSource(auto_filter=False) as source:
     ...     print(source.add_packet(packet), source.next_packet().total_len)
     True 60
     """
 
     def __init__(
-        self, link: str | Link = "mock", *, when_full: WhenFull = "wait", **options: Unpack[SocketOptions]
+        self,
+        link: str | Link = "mock",
+        *,
+        when_full: WhenFull = "wait",
+        snaplen: int | Strategy = 262144,
+        promiscuous: bool = False,
+        filter: Filter | None = None,
+        auto_filter: bool = True,
+        ignore_vlans: bool = False,
+        reinsert_vlan: bool = False,
+        direction: Direction = "both",
+        buffer_size: int = 4194304,
+        batch_size: int = 64,
+        timeout: float | None = None,
+        link_down: Literal["wait", "raise"] = "wait",
     ) -> None:
-        SocketMock.__init__(self, link, **options)
+        SocketMock.__init__(
+            self,
+            link,
+            snaplen=snaplen,
+            promiscuous=promiscuous,
+            filter=filter,
+            auto_filter=auto_filter,
+            ignore_vlans=ignore_vlans,
+            reinsert_vlan=reinsert_vlan,
+            direction=direction,
+            buffer_size=buffer_size,
+            batch_size=batch_size,
+            timeout=timeout,
+            link_down=link_down,
+        )
         self._begin(when_full)

@@ -27,7 +27,8 @@ class Jitter(NamedTuple):
 
     Examples
     --------
-    >>> slimcap.Jitter(0.0, 0.0).max
+    >>> from slimcap.mock import Jitter
+    >>> Jitter(0.0, 0.0).max
     0.0
     """
 
@@ -56,7 +57,8 @@ class Replay:
 
     Examples
     --------
-    >>> with slimcap.open_file("trace.pcap") as file, slimcap.MockRingSource() as source:
+    >>> from slimcap.mock import MockRingSource
+    >>> with slimcap.open_file("trace.pcap") as file, MockRingSource() as source:
     ...     replay = source.pipe(file, speed=10)
     ...     for batch in source.batches():
     ...         print(len(batch))

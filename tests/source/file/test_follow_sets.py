@@ -9,13 +9,8 @@ import os
 
 import pytest
 
-from slimcap import (
-    CaptureStopped,
-    CaptureUnblocked,
-    RotatedSource,
-    TruncatedFileError,
-    open_files,
-)
+from slimcap import CaptureStopped, CaptureUnblocked, TruncatedFileError, open_files
+from slimcap.source.file.followed import RotatedSource
 from support.files import next_tick
 from support.following import FollowingReader, capture, next_number, numbers, records
 from support.peers import run_peer

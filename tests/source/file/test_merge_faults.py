@@ -10,13 +10,8 @@ import sys
 import pytest
 
 import slimcap
-from slimcap import (
-    CaptureStopped,
-    FileFormatError,
-    MergedSource,
-    TruncatedFileError,
-    open_files,
-)
+from slimcap import CaptureStopped, FileFormatError, TruncatedFileError, open_files
+from slimcap.source.file.merged import MergedSource
 from support.compression import near
 from support.merging import (
     capture,

@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from slimcap import Link, MockRingSource, Packet
+from slimcap import Link, Packet
+from slimcap.mock import MockRingSource
 from support.blocks import (
     ADDRESS,
     BLOCK_HEADER,

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import slimcap
-from slimcap import Batch, MockRingSource, RecordFlag, RingExhausted, SlimcapError
+from slimcap import Batch, RecordFlag, RingExhausted, SlimcapError
+from slimcap.mock import MockRingSource
 from support.batches import payloads_of
 
 BLOCK = 4096

@@ -9,10 +9,10 @@ import struct
 
 import pytest
 
-from slimcap import NO_IP, Link, LinkDrops, LinkError, LinkNotFound
+from slimcap import NO_IP, Link, LinkError, LinkNotFound
 from slimcap.packet import link as module
 from slimcap.source.live.interfaces import links
-from slimcap.source.live.rtnetlink import DropCounter
+from slimcap.source.live.rtnetlink import DropCounter, LinkDrops
 
 
 def attribute(kind, value):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from slimcap import MockRingSource
+from slimcap.mock import MockRingSource
 from support.mocks import KINDS, SMALL, Mock, fill
 from support.threads import Background
 from support.upstream import packets

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from slimcap import LinkDown, LinkGone, MockRingSource, Stats
+from slimcap import LinkDown, LinkGone, Stats
+from slimcap.mock import MockRingSource
 from support.batches import batch_of
 from support.mocks import drained, hand_over, packet
 from support.traffic import arp, collect, ethernet, frames_of, payloads, udp

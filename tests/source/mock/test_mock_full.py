@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from slimcap import CaptureStopped, MockRingSource
+from slimcap import CaptureStopped
+from slimcap.mock import MockRingSource
 from support.batches import batch_of
 from support.mocks import SMALL, drained, hand_over, packet
 from support.traffic import collect, ethernet, frames_of, payloads, udp

@@ -6,7 +6,8 @@ import errno
 
 import pytest
 
-from slimcap import LinkDown, LinkGone, MockRingSource
+from slimcap import LinkDown, LinkGone
+from slimcap.mock import MockRingSource
 from support.batches import batch_of
 from support.mocks import fill, hand_over
 from support.traffic import collect, ethernet, payloads, tagged, udp

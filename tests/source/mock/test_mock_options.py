@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from slimcap import FilterError, Link, LinkDrops, MockRingSource, RecordFlag, RingSource, SocketSource, Stats
+from slimcap import FilterError, Link, RecordFlag, RingSource, SocketSource, Stats
 from slimcap.filter import accept, minimal_ipv4_transport
+from slimcap.mock import MockRingSource
+from slimcap.source.live.rtnetlink import LinkDrops
 from support.batches import batch_of
 from support.mocks import hand_over, packet
 from support.traffic import arp, collect, ethernet, frames_of, payloads, tagged, udp, udp6

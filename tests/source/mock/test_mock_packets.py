@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from slimcap import NO_IP, Batch, CaptureStopped, PacketType, RecordFlag, Stats, build_packet, open_file
+from slimcap import NO_IP, Batch, CaptureStopped, PacketType, RecordFlag, Stats, open_file
+from slimcap.mock import build_packet
 from support.batches import START, batch_of
 from support.mocks import drained, hand_over, packet
 from support.traffic import (

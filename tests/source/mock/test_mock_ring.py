@@ -6,7 +6,8 @@ import contextlib
 
 import pytest
 
-from slimcap import MockRingSource, RecordFlag, RingExhausted
+from slimcap import RecordFlag, RingExhausted
+from slimcap.mock import MockRingSource
 from support.batches import batch_of
 from support.mocks import TWO_PAGES, drained, fill, packet
 from support.traffic import PAGE, arp, collect, ethernet, frames_of, payloads, udp

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from slimcap import CaptureStopped, CaptureUnblocked, MockRingSource, Stats
+from slimcap import CaptureStopped, CaptureUnblocked, Stats
+from slimcap.mock import MockRingSource
 from support.batches import batch_of
 from support.mocks import drained, hand_over, packet
 from support.threads import in_child, wait_until

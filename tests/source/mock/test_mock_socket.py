@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from slimcap import Link, MockSocketSource
+from slimcap import Link
+from slimcap.mock import MockSocketSource
 from slimcap.source.mock.mock_socket import MockSocket
 from support.batches import batch_of
 from support.mocks import fill, packet

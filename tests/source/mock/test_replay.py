@@ -9,7 +9,8 @@ from itertools import pairwise
 import pytest
 
 from make_samples import SAMPLES, pcap_header, pcap_record
-from slimcap import Jitter, MockRingSource, MockSocketSource, Packet, TruncatedFileError, open_file
+from slimcap import Packet, TruncatedFileError, open_file
+from slimcap.mock import Jitter, MockRingSource, MockSocketSource
 from slimcap.source.mock.mock_socket import Schedule
 from support.numbered import FRAME
 

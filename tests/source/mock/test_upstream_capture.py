@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from slimcap import MockRingSource, Packet, RecordFlag, Stats
+from slimcap import Packet, RecordFlag, Stats
 from slimcap.filter import (
     fixed,
     minimal_ipv4_header,
@@ -18,6 +18,7 @@ from slimcap.filter import (
     minimal_ipv6_header,
     minimal_ipv6_transport,
 )
+from slimcap.mock import MockRingSource
 from support.readers import ALL_READERS
 from support.upstream import (
     COUNT,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from slimcap import MockRingSource, MockSocketSource, Packet, PacketType, Stats, open_file
+from slimcap import Packet, PacketType, Stats, open_file
+from slimcap.mock import MockRingSource, MockSocketSource
 from support.upstream import COUNT, open_mock, packets, total_len_of
 
 
