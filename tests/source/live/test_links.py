@@ -11,7 +11,7 @@ import socket
 import pytest
 
 import slimcap
-from slimcap import NO_IP, Link, LinkError, LinkNotFound
+from slimcap import NO_IP, Link, LinkError, LinkNotFound, LinkType
 from slimcap.source.live.interfaces import links
 from support.samples import GOOD
 
@@ -105,4 +105,4 @@ def test_copies_of_links_are_equal(make):
         assert same == link
         assert hash(same) == hash(link)
     assert dataclasses.replace(link) == link
-    assert eval(repr(link)) == link
+    assert eval(repr(link), {"Link": Link, "LinkType": LinkType}) == link
