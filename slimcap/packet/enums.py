@@ -74,6 +74,9 @@ class LinkType(enum.IntEnum):
     NETLINK = 253
     LINUX_SLL2 = 276
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}.{self.name}"  # as in the repr of a Link
+
     @classmethod
     def of(cls, number: SupportsIndex) -> int:
         """Return the member with a number, or the number itself if it has no name.

@@ -58,7 +58,7 @@ def test_folder_raises_is_a_directory_error(tmp_path):
 
 
 def test_path_with_a_nul_byte_raises_value_error():
-    with pytest.raises(ValueError, match="null"):
+    with pytest.raises(ValueError, match="NUL bytes"):
         PcapSource("a\0b")
 
 

@@ -166,9 +166,10 @@ def test_batch_cannot_be_subclassed():
 def test_init_again_replaces_the_packets(memory):
     batch = Batch(rows(), bytes(SIZE))
     old = batch.records
-    batch.__init__(rows()[::-1], memory, ["link"])
+    link = Link("eth0", 0, 1)
+    batch.__init__(rows()[::-1], memory, [link])
     assert payloads_of(batch) == payloads_in(rows()[::-1])
-    assert (batch.links, batch["cap_len"].tolist()) == (("link",), [*reversed(LENGTHS)])
+    assert (batch.links, batch["cap_len"].tolist()) == ((link,), [*reversed(LENGTHS)])
     assert old.tolist() == rows().tolist()
     batch.__init__([], b"")
     assert (len(batch), is_locked(memory)) == (0, False)

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from slimcap import Batch, concat, open_file, read
+from slimcap import Batch, Link, concat, open_file, read
 from support.batches import is_locked, payloads_of, rows_of
 from support.rows import rows
 
@@ -40,14 +40,17 @@ def test_arrays_outlive_batch_and_source(mixed_path, kind, block_size):
     assert kept.tolist() == expected
 
 
+class LinkWithBatches(Link):
+    """A link that can refer to the batches that refer to it: it has a `__dict__`."""
+
+
 def test_batches_in_cycles_are_collected(memory):
     for _ in range(20):
-        links = []
-        links.append(Batch(rows(), memory, [links]))
-        links.append(links[0].records)
-        links.append(links[0][1:])
+        link = LinkWithBatches("eth0", 0, 1)
+        batch = Batch(rows(), memory, [link])
+        vars(link)["batches"] = [batch, batch.records, batch[1:]]
     assert is_locked(memory)
-    del links
+    del link, batch
     gc.collect()
     assert not is_locked(memory)
 

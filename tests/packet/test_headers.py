@@ -207,7 +207,7 @@ def test_columns_are_in_the_requested_order_with_zeros_between(data_path):
         ([], ValueError, "at least one"),
         (["src", "src"], ValueError, "each only once"),
         ("src", TypeError, r"\['src'\]"),
-        (5, TypeError, "iterable"),
+        (5, TypeError, "list of names"),
     ],
 )
 def test_wrong_columns_are_refused(columns, error, match):

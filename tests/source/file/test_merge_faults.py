@@ -119,10 +119,6 @@ def test_source_cannot_be_initialised_twice_or_used_uninitialised(data_path):
         slimcap.source.file.several.FilesSource()
 
 
-def test_names_are_public():
-    assert {"MergedSource", "open_files"} <= set(slimcap.__all__)
-
-
 # ---- many files
 
 

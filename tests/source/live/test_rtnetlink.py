@@ -9,8 +9,7 @@ import struct
 
 import pytest
 
-from slimcap import NO_IP, Link, LinkError, LinkNotFound
-from slimcap.packet import link as module
+from slimcap import NO_IP, Link, LinkError, LinkNotFound, LinkType
 from slimcap.source.live.interfaces import links
 from slimcap.source.live.rtnetlink import DropCounter, LinkDrops
 
@@ -84,7 +83,7 @@ def test_is_vlan_is_read_from_the_link_info(kernel):
 def test_an_interface_without_a_name_and_of_an_unknown_type_is_accepted(kernel):
     kernel(message(16, interface(arphrd=4711)))
     link = Link("eth0")
-    assert (link.name, link.type, link.arphrd, link.ip_offset) == ("", module.UNKNOWN, 4711, NO_IP)
+    assert (link.name, link.type, link.arphrd, link.ip_offset) == ("", LinkType.USER0, 4711, NO_IP)
 
 
 def test_a_dump_that_was_interrupted_is_repeated(kernel):
