@@ -111,13 +111,16 @@ def public_names(module: ModuleType) -> list[str]:
 
 def members_of(owner: type, path: str) -> Iterator[Public]:
     """Yield the public methods and properties of a class, with those of its bases in this package."""
-    for base in owner.__mro__:
-        if not base.__module__.startswith("slimcap"):
-            continue
-        for name, member in vars(base).items():
-            value = getattr(member, "__func__", member)  # of a static or class method
-            if name.startswith("_") or is_attribute(base, name, value):
-                continue
+    members = {
+        name: base
+        for base in reversed(owner.__mro__)
+        if base.__module__.startswith("slimcap")
+        for name in vars(base)
+    }
+    for name, base in members.items():
+        value = vars(base)[name]
+        value = getattr(value, "__func__", value)  # of a static or class method
+        if not name.startswith("_") and not is_attribute(base, name, value):
             if isinstance(value, property) or inspect.isgetsetdescriptor(value):
                 yield Public(f"{path}.{name}", value, None)
             elif inspect.isroutine(value):
