@@ -111,13 +111,16 @@ def public_names(module: ModuleType) -> list[str]:
 
 def members_of(owner: type, path: str) -> Iterator[Public]:
     """Yield the public methods and properties of a class, with those of its bases in this package."""
-    for base in owner.__mro__:
-        if not base.__module__.startswith("slimcap"):
-            continue
-        for name, member in vars(base).items():
-            value = getattr(member, "__func__", member)  # of a static or class method
-            if name.startswith("_") or is_attribute(base, name, value):
-                continue
+    members = {
+        name: base
+        for base in reversed(owner.__mro__)
+        if base.__module__.startswith("slimcap")
+        for name in vars(base)
+    }
+    for name, base in members.items():
+        value = vars(base)[name]
+        value = getattr(value, "__func__", value)  # of a static or class method
+        if not name.startswith("_") and not is_attribute(base, name, value):
             if isinstance(value, property) or inspect.isgetsetdescriptor(value):
                 yield Public(f"{path}.{name}", value, None)
             elif inspect.isroutine(value):
@@ -176,10 +179,7 @@ def parameters_of_class(node: ast.ClassDef) -> tuple[Parameter, ...] | None:
     """Return the parameters of `__init__` or `__new__`, or the fields of a NamedTuple."""
     if any(ast.unparse(base) == "NamedTuple" for base in node.bases):
         fields = [field for field in node.body if isinstance(field, ast.AnnAssign)]
-        return tuple(
-            Parameter(ast.unparse(field.target), ast.unparse(field.value) if field.value else None)
-            for field in fields
-        )
+        return tuple(Parameter(ast.unparse(field.target), source_of(field.value)) for field in fields)
     for name in ("__init__", "__new__"):
         makers = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == name]
         if makers and "Never" not in ast.unparse(makers[0].args):  # which always raises TypeError
@@ -196,21 +196,24 @@ def parameters_of_overloads(nodes: list[ast.FunctionDef], is_method: bool) -> tu
 def parameters_of_function(node: ast.FunctionDef, is_method: bool) -> tuple[Parameter, ...]:
     arguments = node.args
     positional = arguments.posonlyargs + arguments.args
-    required = [None] * (len(positional) - len(arguments.defaults))
+    defaults = [None] * (len(positional) - len(arguments.defaults))
     found = [
-        Parameter(argument.arg, default and ast.unparse(default))
-        for argument, default in zip(positional, required + arguments.defaults, strict=True)
+        Parameter(argument.arg, source_of(default))
+        for argument, default in zip(positional, [*defaults, *arguments.defaults], strict=True)
     ]
-    is_static = any(ast.unparse(decorator) == "staticmethod" for decorator in node.decorator_list)
-    if is_method and not is_static:
+    if is_method and "staticmethod" not in map(ast.unparse, node.decorator_list):
         del found[0]
     if arguments.vararg:
         found.append(Parameter(f"*{arguments.vararg.arg}", ""))
     for argument, keyword_default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        found.append(Parameter(argument.arg, keyword_default and ast.unparse(keyword_default)))
+        found.append(Parameter(argument.arg, source_of(keyword_default)))
     if arguments.kwarg:
         found.append(Parameter(f"**{arguments.kwarg.arg}", ""))
     return tuple(found)
+
+
+def source_of(default: ast.expr | None) -> str | None:
+    return None if default is None else ast.unparse(default)
 
 
 # ---- checks

@@ -54,8 +54,8 @@ DIALECT = {
 # A docstring starts with an imperative or a noun. Only benchmarks start with a question.
 START = re.compile(r"\s*(what|whether|where|how|why|who|which)\b(?![^?]*\?)", re.IGNORECASE)
 
-# Literal meanings: file, and a part of the line.
-ALLOWED: set[tuple[str, str]] = set()
+# Literal meanings, and examples: file, and a part of the line.
+ALLOWED = {("tests/package/test_lint_checks.py", "")}
 
 PATTERNS = [(re.compile(pattern, re.IGNORECASE), better) for pattern, better in DIALECT.items()]
 LITERAL = re.compile(

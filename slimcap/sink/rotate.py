@@ -68,7 +68,7 @@ class RotatingWriter(Finished):
         Called with the path of each file once it is complete. Default: no callback.
     **options
         Other options of the format's writer, as for `open_writer`: `snaplen`, `compression`, `level`,
-        `comment` …
+        `comment` and more.
 
     Raises
     ------

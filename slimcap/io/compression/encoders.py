@@ -49,16 +49,16 @@ class _Flushing:
         self._flush, self._finish = flush, finish
 
     def compress(self, data: memoryview, /) -> bytes:
-        data: bytes = self._stream.compress(data)
-        return data
+        output: bytes = self._stream.compress(data)
+        return output
 
     def flush(self) -> bytes:
-        data: bytes = self._stream.flush(self._flush)
-        return data
+        output: bytes = self._stream.flush(self._flush)
+        return output
 
     def finish(self) -> bytes:
-        data: bytes = self._stream.flush(self._finish)
-        return data
+        output: bytes = self._stream.flush(self._finish)
+        return output
 
 
 class _Concatenated:
@@ -77,15 +77,15 @@ class _Concatenated:
             self._stream = self._make()
             begin = getattr(self._stream, "begin", None)  # only lz4 has it
             head = begin() if begin is not None else b""
-        data: bytes = self._stream.compress(data)
-        return head + data
+        output: bytes = self._stream.compress(data)
+        return head + output
 
     def flush(self) -> bytes:
         if self._stream is None:
             return b""
         stream, self._stream = self._stream, None
-        data: bytes = stream.flush()
-        return data
+        output: bytes = stream.flush()
+        return output
 
     finish = flush
 
