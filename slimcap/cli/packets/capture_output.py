@@ -11,7 +11,7 @@ import numpy as np
 
 from slimcap.capfile.pcap_writer import PcapWriter
 from slimcap.capfile.pcapng_writer import PcapNgWriter
-from slimcap.cli.arguments import positive, size
+from slimcap.cli.arguments import number, size
 from slimcap.cli.packets.select import Choice, Comments
 from slimcap.cli.terminal.streams import OutputError, complain, printable, writing
 from slimcap.filter.program import MAX_SNAPLEN
@@ -25,94 +25,66 @@ from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.pcap_source import PcapSource
 
 DBUS: Final = 231
-MOST_SNAPLEN: Final = 128 << 20  # maximum that readers accept; only D-Bus packets may be as long
+DBUS_SNAPLEN: Final = 128 << 20  # the maximum that readers accept; only D-Bus packets may be as long
 
-_MOST: Final = (1 << 64) - 1  # maximum of a counter
+_MAX_COUNTER: Final = (1 << 64) - 1
 
 CapturedFiles: TypeAlias = PcapSource | MergedSource
 _Writer: TypeAlias = PcapWriter | PcapNgWriter | RotatingWriter
 
-EPILOG: Final = """\
-pcapng keeps what a file says of itself, its interfaces and their drops, and
-the comments on packets. pcap has one link type for all packets; both have
-nanoseconds. A file has another name in its folder until it is whole; one that
-was there before is replaced only then. Ctrl-C leaves no file, but those of a
-split that are whole.
+OUTPUT_DETAILS: Final = """\
+In pcapng output, metadata (sections, interfaces, drop counters, comments) is
+preserved; with --split-..., all but the drop counters. pcap has one link type
+for all packets. Both formats have nanosecond timestamps.
 
-A TIME is one of UTC, as 2024-03-01T12:00:00.000000001, of another zone, as
-2024-03-01 13:00:00+01:00, or in seconds since 1970. A SIZE is in bytes, or with
-a unit: k, M, G (1000) or Ki, Mi, Gi (1024).
+OUT is written to a temporary file in its folder, which is renamed on success.
+After Ctrl-C there is no new file, except the complete ones of a split.
 
-With --split-… OUT names several files. {index} in it is their number from 0,
-{time} the UTC time of the first packet: cap-{index:05}.pcap or
-{time:%Y%m%d-%H%M%S}.pcapng.zst. If it has neither, -{index:05} goes before its
-endings. The first limit that is reached ends a file; drops are left out, as
-they are counted over all of them.
+A TIME is in ISO 8601, as 2024-03-01T12:00:00.000000001 (UTC) or
+2024-03-01 13:00:00+01:00, or in seconds since 1970. A SIZE is in bytes, or has
+a unit: k, M, G, T (powers of 1000) or Ki, Mi, Gi, Ti (powers of 1024).
+
+With --split-..., OUT is a template: {index} is the number of the file, from 0,
+and {time} the UTC time of its first packet, as in cap-{index:05}.pcap or
+{time:%Y%m%d-%H%M%S}.pcapng.zst. Without either, -{index:05} is inserted before
+the suffix. The first limit that is reached starts a new file.
 """
 
 
 def add_output(command: argparse.ArgumentParser) -> None:
     """Add the options for the format, compression and splitting of the output `args.out`."""
-    output = command.add_argument_group("output")
-    output.add_argument(
-        "--format", choices=get_args(Format), help="by default pcapng if OUT ends in .pcapng, otherwise pcap"
-    )
-    output.add_argument(
-        "--compression",
-        choices=(*get_args(Compression), "none"),
-        default="infer",
-        help="by default what OUT ends in: .gz, .zst, .xz, .lz4, .bz2",
-    )
-    output.add_argument("--level", type=int, help="of the compression; by default that of its own command")
-    output.add_argument("--snaplen", type=positive, metavar="BYTES", help="write so much of a packet")
-    split = command.add_argument_group("split")
-    split.add_argument(
-        "--split-packets", type=positive, metavar="COUNT", help="begin a new file after so many packets"
-    )
-    split.add_argument("--split-bytes", type=size, metavar="SIZE", help="before it gets larger, uncompressed")
-    split.add_argument(
-        "--split-seconds", type=positive, metavar="SECONDS", help="each interval of that length, UTC"
-    )
-    command.set_defaults(error=command.error)
+    formats, compressions = get_args(Format), (*get_args(Compression), "none")
+    add = command.add_argument_group("output").add_argument
+    add("--format", choices=formats, help="default: pcapng if OUT ends in .pcapng, otherwise pcap")
+    add("--compression", choices=compressions, default="infer", help="default: by the suffix of OUT")
+    add("--level", type=int, help="compression level (default: that of the format's own program)")
+    add("--snaplen", type=number(int, 1), metavar="BYTES", help="truncate packets to BYTES")
+    add = command.add_argument_group("split: start a new file").add_argument
+    add("--split-packets", type=number(int, 1), metavar="COUNT", help="after COUNT packets")
+    add("--split-bytes", type=size, metavar="SIZE", help="before SIZE (uncompressed) is exceeded")
+    add("--split-seconds", type=number(int, 1), metavar="SECONDS", help="every SECONDS, aligned to UTC")
 
 
 def transfer(source: CapturedFiles, batches: Iterable[Batch], output: Output, choice: Choice) -> None:
-    """Write the chosen packets of a source, until no more are wanted.
-
-    Parameters
-    ----------
-    source : PcapSource or MergedSource
-        The source of the batches, for its metadata.
-    batches : iterable of Batch
-        All batches of the source, from its first packet on: comments are matched by packet number.
-    output : Output
-        Where to write.
-    choice : Choice
-        The packets to write.
-    """
-    given = 0
+    """Write the selected packets of a source; `batches` are all of its batches, from the first packet on."""
+    packets = 0
     if choice.done:
         return
     for batch in batches:
-        comments = _comments_on(batch, source.comments, given) if output.is_pcapng else {}
-        given += len(batch)
+        rows = range(packets, packets + len(batch))
+        comments = {index - packets: text for index, text in source.comments.items() if index in rows}
+        packets += len(batch)
         output.add(*choice.take(batch, comments), source)
         if choice.done:
             return
-
-
-def _comments_on(batch: Batch, comments: Comments, first: int) -> Comments:
-    """Return the comments on a batch by row, from those by packet number; `first` is the number of row 0."""
-    rows = {number - first: text for number, text in comments.items()}
-    return {row: text for row, text in rows.items() if 0 <= row < len(batch)}
 
 
 @contextmanager
 def opened_output(args: argparse.Namespace, source: CapturedFiles) -> Iterator[Output]:
     """Open the output for the packets of a source, and complete it at the end of the context.
 
-    Writes to a file are atomic: an exception in the context leaves no new file, except those of a split that
-    are complete. Errors of the output raise OutputError; options that do not go together end the command.
+    An exception in the context leaves no new file, except those of a split that are complete. Errors of the
+    output raise OutputError; options that do not go together end the command.
     """
     try:
         with writing():
@@ -124,32 +96,20 @@ def opened_output(args: argparse.Namespace, source: CapturedFiles) -> Iterator[O
         yield output
         output.end(source)
     if isinstance(writer, RotatingWriter) and not writer.files:
-        complain("no packets, and so no files")
+        complain("no packets were selected: no file was written")
 
 
 def _open(args: argparse.Namespace, source: CapturedFiles) -> _Writer:
-    """Open the writer.
-
-    Raises
-    ------
-    ValueError, ImportError
-        The options do not go together (ValueError), or a package that they require is not installed.
-    """
-    split = {
-        "max_packets": args.split_packets,
-        "max_bytes": args.split_bytes,
-        "max_seconds": args.split_seconds,
-    }
+    """Open the writer. Raises ValueError if the options do not go together."""
+    split = {f"max_{unit}": getattr(args, f"split_{unit}") for unit in ("packets", "bytes", "seconds")}
     link_type = source.link.type if source.link is not None else ETHERNET
-    options: dict[str, Any] = {
-        "compression": None if args.compression == "none" else args.compression,
-        "level": args.level,
-    }
+    compression = None if args.compression == "none" else args.compression
+    options: dict[str, Any] = {"compression": compression, "level": args.level}
     encoder_for(args.out, **options)  # checks the options early: a split opens its first file later
     if writer_class(args.out, args.format) is PcapNgWriter:
-        options |= {"snaplen": args.snaplen or MOST_SNAPLEN, **_about(source)}
+        options |= {"snaplen": args.snaplen or DBUS_SNAPLEN, **_about(source)}
     else:
-        options["snaplen"] = args.snaplen or (MOST_SNAPLEN if link_type == DBUS else MAX_SNAPLEN)
+        options["snaplen"] = args.snaplen or (DBUS_SNAPLEN if link_type == DBUS else MAX_SNAPLEN)
     if not any(split.values()):
         return open_writer(args.out, link_type, format=args.format, atomic=args.out != "-", **options)
     if args.out == "-":
@@ -168,7 +128,7 @@ def _about(source: CapturedFiles) -> dict[str, str]:
 
 
 class Output:
-    """The output of a command: packets and, in pcapng, metadata of the source."""
+    """Output of a command: packets and, in pcapng, metadata of the source."""
 
     def __init__(self, args: argparse.Namespace, writer: _Writer, source: CapturedFiles) -> None:
         self._out: str = args.out
@@ -190,7 +150,7 @@ class Output:
         else:
             self._check_link_types(batch)
         try:
-            if comments and not isinstance(self._writer, PcapWriter):
+            if comments and self.is_pcapng and not isinstance(self._writer, PcapWriter):
                 self._writer.write_batch(batch, comments)
             else:
                 self._writer.write_batch(batch)
@@ -205,7 +165,7 @@ class Output:
         for info in source.interfaces[self._described :]:
             self._writer.add_interface(
                 info.link,
-                snaplen=min(info.snaplen or MOST_SNAPLEN, self._snaplen) if self._snaplen else info.snaplen,
+                snaplen=min(info.snaplen or DBUS_SNAPLEN, self._snaplen) if self._snaplen else info.snaplen,
                 comment=info.comment,
                 filter=info.filter,
                 hardware=info.hardware,
@@ -221,9 +181,8 @@ class Output:
         for link in links:
             if self._link is not None and link.type != self._link.type:
                 raise OutputError(
-                    f"{printable(self._out)}: pcap has one link type for all packets, and these are of "
-                    f"{link.type_name} where the first interface is of {self._link.type_name}: "
-                    "use --format pcapng"
+                    f"{printable(self._out)}: pcap cannot store link type {link.type_name} next to "
+                    f"{self._link.type_name}, that of the first interface: use --format pcapng"
                 )
 
     def end(self, source: CapturedFiles) -> None:
@@ -232,23 +191,23 @@ class Output:
             return
         self._describe(source)
         if isinstance(self._writer, PcapNgWriter):
-            for number, info in enumerate(source.interfaces):
-                told = _statistics(info)
+            for index, info in enumerate(source.interfaces):
+                counters = _statistics(info)
                 dropped = source.total_stats.packets_dropped
-                if dropped and not told and len(source.links) == 1:  # those that its packets report
-                    told["dropped"] = dropped
-                if told:
-                    limited = {name: min(max(value, 0), _MOST) for name, value in told.items()}
-                    self._writer.write_statistics(number, at=self._latest, **limited)
+                if dropped and not counters and len(source.links) == 1:  # those that its packets report
+                    counters["dropped"] = dropped
+                if counters:
+                    limited = {name: min(max(value, 0), _MAX_COUNTER) for name, value in counters.items()}
+                    self._writer.write_statistics(index, at=self._latest, **limited)
 
 
 def _statistics(info: InterfaceInfo) -> dict[str, int]:
     """Return the statistics known of an interface, as keyword arguments of `write_statistics`."""
-    told = {
+    values = {
         "received": info.received,
         "dropped": info.os_dropped,
         "interface_dropped": info.interface_dropped,
         "start": info.start,
         "end": info.end,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None}

@@ -4,47 +4,35 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from slimcap.cli.arguments import count, moment
+from slimcap.cli.arguments import add_count, add_filter, time_ns
 from slimcap.packet.batch import Batch
 
-EARLIEST: Final = -(1 << 63)
-LATEST: Final = (1 << 63) - 1
+EARLIEST, LATEST = -(1 << 63), (1 << 63) - 1
 
-Comments = dict[int, str]
-"""Comments on packets of a batch, by row."""
+Comments = dict[int, str]  # on the packets of a batch, by row
 
 
 def add_choice(command: argparse.ArgumentParser) -> None:
     """Add the options that select packets."""
-    choice = command.add_argument_group("packets")
-    choice.add_argument("--filter", metavar="EXPRESSION", help="those that it takes, as for tcpdump")
-    choice.add_argument("--after", type=moment, metavar="TIME", help="those of that time, and later")
-    choice.add_argument("--before", type=moment, metavar="TIME", help="those that are earlier")
-    choice.add_argument("-n", dest="count", type=count, metavar="COUNT", help="so many of all these")
+    add_filter(command)
+    command.add_argument("--after", type=time_ns, metavar="TIME", help="select packets at or after TIME")
+    command.add_argument("--before", type=time_ns, metavar="TIME", help="select packets before TIME")
+    add_count(command, "write")
 
 
 class Choice:
-    """Selects packets within a time span, up to a maximum number.
+    """Selects packets at or after `after` and before `before`, up to `count`; None is no limit.
 
-    Parameters
-    ----------
-    after, before : int or None
-        Nanoseconds since the Unix epoch: packets at or after `after` and before `before` are selected. None
-        is no limit.
-    most : int or None
-        Maximum number of packets in total. None is no limit.
+    Times are in nanoseconds since the Unix epoch.
     """
 
-    def __init__(self, after: int | None, before: int | None, most: int | None) -> None:
+    def __init__(self, after: int | None, before: int | None, count: int | None) -> None:
         self._after = EARLIEST if after is None else min(after, LATEST)
         self._before = None if before is None or before > LATEST else max(before, EARLIEST)
-        self._all_times = after is None and self._before is None
-        self._left = sys.maxsize if most is None else most
+        self._left = sys.maxsize if count is None else count
 
     @property
     def done(self) -> bool:
@@ -53,26 +41,13 @@ class Choice:
 
     def take(self, batch: Batch, comments: Comments) -> tuple[Batch, Comments]:
         """Return the selected packets of a batch, and the comments on them by their new row."""
-        if not self._all_times:
-            rows = np.flatnonzero(self._in_time(batch["timestamp"]))
-            if len(rows) < len(batch):
-                batch, comments = batch[rows], _moved(comments, rows)
-        if len(batch) > self._left:
-            batch = batch[: self._left]
-            comments = {row: text for row, text in comments.items() if row < self._left}
-        self._left -= len(batch)
-        return batch, comments
-
-    def _in_time(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
-        chosen: NDArray[np.bool_] = times >= self._after
+        times = batch["timestamp"]
+        selected = times >= self._after
         if self._before is not None:
-            chosen &= times < self._before
-        return chosen
-
-
-def _moved(comments: Comments, rows: NDArray[np.intp]) -> Comments:
-    """Return the comments on the packets of `rows` only, by their index in `rows`."""
-    if not comments:
-        return comments
-    places = {row: place for place, row in enumerate(rows.tolist())}
-    return {places[row]: text for row, text in comments.items() if row in places}
+            selected &= times < self._before
+        rows = np.flatnonzero(selected)[: self._left]
+        self._left -= len(rows)
+        if len(rows) == len(batch):
+            return batch, comments
+        indices = {row: index for index, row in enumerate(rows.tolist())} if comments else {}
+        return batch[rows], {indices[row]: text for row, text in comments.items() if row in indices}
