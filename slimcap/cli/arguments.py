@@ -9,8 +9,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-Parse = Callable[[str], float]
-
 _SIZE: Final = re.compile(r"(\d{1,18})([kMGT]|[KMGT]i|)B?", re.ASCII)
 _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS_OF_1024: Final = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
@@ -31,7 +29,7 @@ def add_count(command: argparse.ArgumentParser, verb: str) -> None:
     command.add_argument("-n", "--count", type=number(int, 0), metavar="COUNT", help=help)
 
 
-def number(kind: type[int | float], minimum: float, maximum: float = math.inf) -> Parse:
+def number(kind: type[int | float], minimum: float, maximum: float = math.inf) -> Callable[[str], float]:
     """Return a parser of numbers from `minimum` to `maximum`; for argparse's `type`."""
     name = "an integer" if kind is int else "a number"
     limits = f"of {minimum} or more" if maximum == math.inf else f"from {minimum} to {maximum}"

@@ -10,9 +10,7 @@ import slimcap
 from slimcap.cli.commands import capture, convert, info, links, merge, read
 from slimcap.cli.terminal.streams import OutputError, complain, drop_output, write
 
-FAILED: Final = 1
-INTERRUPTED: Final = 128 + 2  # the exit code of shells for SIGINT
-BROKEN_PIPE: Final = 128 + 13  # the exit code of shells for SIGPIPE
+FAILED, INTERRUPTED, BROKEN_PIPE = 1, 128 + 2, 128 + 13  # the last two as shells do for SIGINT and SIGPIPE
 
 # In the order of `--help`: modules with SUMMARY, DETAILS, `add_arguments` and `run`.
 COMMANDS: Final = (read, info, convert, merge, capture, links)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from slimcap.cli.arguments import add_count, add_filter, number
-from slimcap.cli.packets.packet_sink import CaptureFileSink, PacketSink
+from slimcap.cli.packets.packet_sink import CaptureFileSink
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
 from slimcap.cli.terminal.live_line import StatusLine, wanted
 from slimcap.cli.terminal.signals import ended_by_signals
@@ -63,6 +63,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Capture until the end, and write the totals to standard error; return 1 if the source failed."""
+    status = StatusLine(shown=wanted(lines=args.file in (None, "-")))
     try:
         with (
             open_live(
@@ -76,22 +77,18 @@ def run(args: argparse.Namespace) -> int:
             ) as source,
             ended_by_signals(source),
         ):
-            _capture(source, args)
+            _capture(source, args, status)
     except (SlimcapError, OSError) as error:
         complain(reason(error))
         return 1
     return 0
 
 
-def _capture(source: LiveSource, args: argparse.Namespace) -> None:
+def _capture(source: LiveSource, args: argparse.Namespace, status: StatusLine) -> None:
     """Copy packets from the source to the output, then write the totals."""
-    sink: PacketSink
-    if args.file is None:
-        sink = Lines(json_lines if args.json else text_lines)
-    else:
-        sink = CaptureFileSink(args.file, source.link.type, args.snaplen)
+    lines = Lines(json_lines if args.json else text_lines)
+    sink = lines if args.file is None else CaptureFileSink(args.file, source.link.type, args.snaplen)
     complain(f"listening on {printable(source.link.name)}, {source.link.type_name}, snaplen {args.snaplen}")
-    status = StatusLine(source, shown=wanted(lines=args.file in (None, "-")))
     captured = 0
     try:
         for batch in _batches(source, status, args.count, args.duration):
@@ -115,7 +112,7 @@ def _batches(
     end = math.inf if duration is None else time.monotonic() + duration
     while left:
         now = time.monotonic()
-        status.refresh(now)
+        status.refresh(now, source)
         if now >= end:
             end = math.inf
             source.stop()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Unpack
 
-from slimcap.cli.terminal.live_line import progress_bar
+from slimcap.cli.terminal.live_line import ProgressBar
 from slimcap.cli.terminal.streams import complain, reason
 from slimcap.errors import FilterError, SlimcapError
 from slimcap.packet.batch import Batch
@@ -54,12 +54,14 @@ def batches_of(
 ) -> Iterator[Batch]:
     """Yield the batches of a source, up to a number of packets, with a progress bar if `bar` is True."""
     left = sys.maxsize if max_packets is None else min(max_packets, sys.maxsize)
-    with progress_bar(source, shown=bar) as update:
+    line = ProgressBar(source, shown=bar)
+    try:
         while left:
-            try:
-                batch = source.next_batch(left)
-            except EOFError:
-                return
+            batch = source.next_batch(left)
             left -= len(batch)
             yield batch
-            update()
+            line.refresh()
+    except EOFError:
+        return
+    finally:
+        line.erase()

@@ -7,8 +7,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from slimcap.cli.render.report_text import scaled
@@ -47,15 +46,20 @@ class LiveLine:
         self._progress: Progress | None = None
         self.due = time.monotonic() + INTERVAL if shown else math.inf
 
+    def prepare(self) -> None:
+        """Import rich, which takes a while."""
+        try:
+            self._progress = self._progress or _new_progress(bar=self._bar)
+        except ImportError:
+            self.due = math.inf
+
     def draw(self, text: str, **values: Any) -> None:
         """Draw the line; `values` are arguments of `rich.progress.Progress.update`."""
         self.due = time.monotonic() + INTERVAL
+        self.prepare()
+        if self._progress is None:
+            return
         with suppress(OSError):
-            try:
-                self._progress = self._progress or _new_progress(bar=self._bar)
-            except ImportError:
-                self.due = math.inf
-                return
             self._progress.update(self._progress.task_ids[0], description=text, **values)
             self._progress.start()
             self._progress.console.show_cursor()  # hidden by rich; a second Ctrl-C kills the process
@@ -72,10 +76,8 @@ def _new_progress(*, bar: bool) -> Progress:
     """Return a display of a text, truncated to the width of the terminal, and a progress bar in bytes."""
     from rich import console, progress, table
 
-    no_wrap = table.Column(no_wrap=True)
-    columns: list[progress.ProgressColumn] = [
-        progress.TextColumn("{task.description}", markup=False, table_column=no_wrap)
-    ]
+    text = progress.TextColumn("{task.description}", markup=False, table_column=table.Column(no_wrap=True))
+    columns: list[progress.ProgressColumn] = [text]
     if bar:
         columns += [progress.BarColumn(), progress.DownloadColumn(binary_units=True)]
         columns += [progress.TransferSpeedColumn(), progress.TimeRemainingColumn()]
@@ -91,29 +93,28 @@ def _new_progress(*, bar: bool) -> Progress:
     return display
 
 
-@contextmanager
-def progress_bar(source: PcapSource | MergedSource, *, shown: bool) -> Iterator[Callable[[], None]]:
-    """Show the progress of a source while the context is open, and yield the function that updates it."""
-    line = LiveLine(shown=shown, bar=True)
-    name = printable(source.name) if isinstance(source, PcapSource) else "merging"
+class ProgressBar(LiveLine):
+    """Progress bar of a source that is read."""
 
-    def update() -> None:
-        if time.monotonic() >= line.due:
-            read, size = source.progress
-            line.draw(name, completed=read, total=size)
+    def __init__(self, source: PcapSource | MergedSource, *, shown: bool) -> None:
+        super().__init__(shown=shown, bar=True)
+        self._source = source
+        self._name = printable(source.name) if isinstance(source, PcapSource) else "merging"
 
-    try:
-        yield update
-    finally:
-        line.erase()
+    def refresh(self) -> None:
+        """Redraw the bar if it is due."""
+        if time.monotonic() >= self.due:
+            read, size = self._source.progress
+            self.draw(self._name, completed=read, total=size)
 
 
 class StatusLine(LiveLine):
     """Line with the packets of a capture so far, the rates since the last refresh, and the drops so far."""
 
-    def __init__(self, source: LiveSource, *, shown: bool) -> None:
+    def __init__(self, *, shown: bool) -> None:
         super().__init__(shown=shown)
-        self._source = source
+        if shown:
+            self.prepare()  # during the capture, packets would be dropped meanwhile
         self._packets = self._new_packets = self._new_bytes = 0
         self._since = time.monotonic()
 
@@ -123,7 +124,7 @@ class StatusLine(LiveLine):
             self._new_packets += len(batch)
             self._new_bytes += batch.total_bytes
 
-    def refresh(self, now: float) -> None:
+    def refresh(self, now: float, source: LiveSource) -> None:
         """Redraw the line if it is due; `now` is a time of `time.monotonic`, in seconds."""
         if now < self.due:
             return
@@ -132,7 +133,7 @@ class StatusLine(LiveLine):
         self.draw(
             f"{self._packets:,} packets, {scaled(self._new_packets / elapsed, 'packets/s')}, "
             f"{scaled(self._new_bytes * 8 / elapsed, 'bit/s')}, "
-            f"{self._source.total_stats.packets_dropped:,} dropped"
+            f"{source.total_stats.packets_dropped:,} dropped"
         )
         self._new_packets = self._new_bytes = 0
         self._since = now
