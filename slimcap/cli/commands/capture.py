@@ -51,11 +51,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_filter(command)
     add("--everything", action="store_true", help="capture packets other than IP, too")
     add("--promiscuous", action="store_true", help="capture packets to other hosts, too")
-    add("--direction", choices=("in", "out", "both"), default="both", help="default: both")
+    direction = "capture packets received by this host, sent by it, or both (default)"
+    add("--direction", choices=("in", "out", "both"), default="both", help=direction)
     snaplen = number(int, 1, MAX_SNAPLEN)
     add("--snaplen", type=snaplen, default=MAX_SNAPLEN, metavar="BYTES", help="truncate packets to BYTES")
     add_count(command, "capture")
-    add("--duration", type=number(float, 1e-6, 1e9), metavar="SECONDS", help="stop after SECONDS")
+    add("--duration", type=number(float, 0.001, 10**9), metavar="SECONDS", help="stop after SECONDS")
     add = command.add_mutually_exclusive_group().add_argument
     add("-w", dest="file", metavar="FILE", help="write a pcap file; - is standard output")
     add("--json", action="store_true", help="print a JSON object per line")

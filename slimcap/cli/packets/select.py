@@ -32,6 +32,7 @@ class Choice:
     def __init__(self, after: int | None, before: int | None, count: int | None) -> None:
         self._after = EARLIEST if after is None else min(after, LATEST)
         self._before = None if before is None or before > LATEST else max(before, EARLIEST)
+        self._all_times = after is None and self._before is None
         self._left = sys.maxsize if count is None else count
 
     @property
@@ -41,13 +42,14 @@ class Choice:
 
     def take(self, batch: Batch, comments: Comments) -> tuple[Batch, Comments]:
         """Return the selected packets of a batch, and the comments on them by their new row."""
+        if self._all_times and len(batch) <= self._left:
+            self._left -= len(batch)
+            return batch, comments
         times = batch["timestamp"]
         selected = times >= self._after
         if self._before is not None:
             selected &= times < self._before
         rows = np.flatnonzero(selected)[: self._left]
         self._left -= len(rows)
-        if len(rows) == len(batch):
-            return batch, comments
         indices = {row: index for index, row in enumerate(rows.tolist())} if comments else {}
         return batch[rows], {indices[row]: text for row, text in comments.items() if row in indices}
