@@ -19,8 +19,7 @@ _FRACTION: Final = re.compile(r"(?<=[T ]\d\d:\d\d:\d\d)\.(\d{1,9})(?!\d)", re.AS
 
 def add_filter(command: argparse.ArgumentParser) -> None:
     """Add the option --filter."""
-    help = "select packets that match a tcpdump expression"
-    command.add_argument("--filter", metavar="EXPRESSION", help=help)
+    command.add_argument("--filter", metavar="EXPRESSION", help="select packets by a tcpdump expression")
 
 
 def add_count(command: argparse.ArgumentParser, verb: str) -> None:
