@@ -110,7 +110,12 @@ def test_allocations_are_counted(count_allocations: CountAllocations) -> None:
 
 def test_memory_allocated_while_counting_outlives_it(count_allocations: CountAllocations) -> None:
     before = [bytes(100) for _ in range(100)]
-    kept, _ = count_allocations(lambda: before.clear() or [bytes(1000) for _ in range(1000)])
+
+    def replace() -> list[bytes]:
+        before.clear()
+        return [bytes(1000) for _ in range(1000)]
+
+    kept, _ = count_allocations(replace)
     kept.extend(kept)  # grown, and freed, without the hook
     del kept
     assert count_allocations(len, "abc")[0] == 3
