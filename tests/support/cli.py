@@ -91,11 +91,9 @@ def facts_in(file: Path) -> Facts:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Return this process's environment without PYTHONUNBUFFERED, which changes how writing fails.
-
-    The terminal is not a dumb one, on which rich draws nothing.
-    """
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    """Return this process's environment, without what changes how writing fails, or what rich draws."""
+    left_out = ("PYTHONUNBUFFERED", "COLUMNS")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
     return kept | {"TERM": "xterm"} | changes
 
 

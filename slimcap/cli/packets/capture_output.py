@@ -59,7 +59,7 @@ def add_output(command: argparse.ArgumentParser) -> None:
     add("--compression", choices=compressions, default="infer", help="default: by the suffix of OUT")
     add("--level", type=int, help="compression level (default: that of the format's own program)")
     add("--snaplen", type=number(int, 1), metavar="BYTES", help="truncate packets to BYTES")
-    add = command.add_argument_group("split: start a new file").add_argument
+    add = command.add_argument_group("split, by starting a new file").add_argument
     add("--split-packets", type=number(int, 1), metavar="COUNT", help="after COUNT packets")
     add("--split-bytes", type=size, metavar="SIZE", help="before SIZE (uncompressed) is exceeded")
     add("--split-seconds", type=number(int, 1), metavar="SECONDS", help="every SECONDS, aligned to UTC")
