@@ -4,10 +4,10 @@
     python bench/capture_methods.py --render methods.json    write the tables into the READMEs
 
 A mock ring of three shapes is filled with packets of 64 bytes, of which 48 are captured, and read again and
-again: what `slimcap bench` measures, with its functions. Every way of reading runs in a process of its own on
-one CPU, once a round. So does the C loop (c/walk_block.c), which writes the same rows from the same bytes.
-Batches are compared with it, calls with one of an empty Cython method from the same kind of loop. --scale
-shortens the time, and leaves out rings, the largest first.
+again, as in methods.py. Every way of reading runs in a process of its own on one CPU, once a round. So does
+the C loop (c/walk_block.c), which writes the same rows from the same bytes. Batches are compared with it,
+calls with one of an empty Cython method from the same kind of loop. --scale shortens the time, and leaves out
+rings, the largest first.
 """
 
 import argparse
@@ -24,9 +24,9 @@ import common
 import numpy as np
 import programs
 import walk_block
+from ways import RINGS, WAYS, Cost, Ring, build_allocation_counter, full_ring, ring_cost
 
 from slimcap import RECORD_DTYPE
-from slimcap.cli.measure.methods import RINGS, WAYS, Cost, Ring, full_ring, ring_cost
 
 C_ROWS, EMPTY, EMPTY_NEXT = "C rows", "empty method", "empty __next__"
 BATCHES = [name for name in WAYS if name.startswith("next_batch()")]
@@ -130,18 +130,16 @@ def measure(options: argparse.Namespace, missing: common.Missing) -> dict[str, R
     }
 
 
-def build(folder: Path, missing: common.Missing) -> None:
-    """Build what children import: a child that does not find it is left out."""
-    try:
-        programs.build_c_library("walk_block", folder)
-        programs.add_to_path(programs.build_cython("empty", folder))
-    except common.Unavailable as reason:
-        common.leave_out(f"{C_ROWS}, {EMPTY}", reason, missing)
+def build(folder: Path) -> None:
+    """Build what children import."""
+    programs.build_c_library("walk_block", folder)
+    programs.add_to_path(programs.build_cython("empty", folder))
+    build_allocation_counter(folder)
 
 
 def run(options: argparse.Namespace) -> Results:
     missing: common.Missing = {}
-    build(options.dir, missing)
+    build(options.dir)
     rings = measure(options, missing)
     return common.new_results(__doc__, options, PACKAGES, rings=rings, missing=missing)
 

@@ -24,7 +24,8 @@ Times = list[float]
 Group = dict[str, Times]  # by way
 
 IGNORED = ("machine", "missing", "memory", "allocations")
-PLUMBING = ("files", "rows", "rings", "rates", "live", "ns", "ns_per_packet")  # not worth a place in a title
+# Not worth a place in a title.
+PLUMBING = ("files", "rows", "rings", "sources", "rates", "live", "ns", "ns_per_packet")
 
 
 def groups_of(found: Mapping[str, Any], title: tuple[str, ...] = ()) -> Iterator[tuple[str, Group]]:

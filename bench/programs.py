@@ -40,9 +40,10 @@ def build_cython(name: str, folder: Path) -> Path:
 
 
 def add_to_path(module: Path) -> None:
-    """Let child processes import an extension module."""
-    found = (str(module.parent), os.environ.get("PYTHONPATH"))
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, found))
+    """Let this process and its children import an extension module."""
+    folder = str(module.parent)
+    sys.path.append(folder)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
 
 
 def _build(source: Path, name: str, folder: Path, flags: Sequence[str]) -> Path:

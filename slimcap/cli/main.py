@@ -7,30 +7,28 @@ from collections.abc import Sequence
 from typing import Final
 
 import slimcap
-from slimcap.cli.commands import bench, capture, convert, info, links, merge, read
+from slimcap.cli.commands import capture, convert, info, links, merge, read
 from slimcap.cli.terminal.streams import OutputError, complain, drop_output, write
 
-FAILED: Final = 1
-INTERRUPTED: Final = 128 + 2  # the exit code of shells for SIGINT
-BROKEN_PIPE: Final = 128 + 13  # the exit code of shells for SIGPIPE
+FAILED, INTERRUPTED, BROKEN_PIPE = 1, 128 + 2, 128 + 13  # the last two as shells do for SIGINT and SIGPIPE
 
-COMMANDS: Final = (read, info, convert, merge, capture, links, bench)
-"""The modules of the commands, in the order of `--help`. Each adds a parser that sets the function to run."""
+# In the order of `--help`: modules with SUMMARY, DETAILS, `add_arguments` and `run`.
+COMMANDS: Final = (read, info, convert, merge, capture, links)
+
+EXIT_CODES: Final = """
+exit code:
+  0    success
+  1    an error, which standard error explains
+  2    invalid arguments
+  130  interrupted by Ctrl-C
+  141  standard output is a pipe that its reader has closed
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the `slimcap` command.
+    """Run the `slimcap` command and return its exit code.
 
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments, without the program name. Default: those of this process (`sys.argv[1:]`).
-
-    Returns
-    -------
-    int
-        Exit code: that of the command, 1 if the output cannot be written, 2 for wrong arguments, 130 after
-        Ctrl-C, 141 if the reader of standard output has closed the pipe.
+    `argv` are the arguments, without the program name; default: those of this process (`sys.argv[1:]`).
     """
     try:
         code = _run(argv)
@@ -52,16 +50,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     try:
         args = _parser().parse_args(argv)
-        code: int = args.run(args)
-    except SystemExit as stop:  # --help, --version, or wrong arguments
+        return int(args.run(args))
+    except SystemExit as stop:  # --help, --version, or invalid arguments
         return int(stop.code or 0)
-    return code
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="slimcap", description="Capture packets, and read captures.")
     parser.add_argument("--version", action="version", version=f"slimcap {slimcap.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add_parser(commands)
+    for module in COMMANDS:
+        command = commands.add_parser(
+            module.__name__.rpartition(".")[2],
+            help=module.SUMMARY,
+            description=f"{module.SUMMARY[0].upper()}{module.SUMMARY[1:]}.",
+            epilog=module.DETAILS + EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run, error=command.error)
     return parser

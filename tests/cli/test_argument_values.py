@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from slimcap.cli.arguments import moment, size
+from slimcap.cli.arguments import size, time_ns
 from support.builders.pcap import START
 
 SECOND = 10**9
@@ -35,17 +35,18 @@ SECOND = 10**9
     ],
 )
 def test_time_in_seconds_or_iso_format(text: str, ns: int) -> None:
-    assert moment(text) == ns
+    assert time_ns(text) == ns
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "now", "-1", "1.", "1.0000000001", "2024-02-30", "2024-03-01T25:00", "2024-03-01T12:00.5", "12:00",
-     "2024-03-01T12:00:00+9", "2024-03-01T12:00:00.Z", "0001-01-01T00:00:00+01:00", "\u0661"],
+     "2024-03-01T12:00:00+9", "2024-03-01T12:00:00.Z", "2024-03-01T12:00:00,5",
+     "2024-03-01T12:00:00.0000000001", "\u0661"],
 )  # fmt: skip
 def test_not_a_time(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="a time such as"):
-        moment(text)
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a valid time"):
+        time_ns(text)
 
 
 # ---- sizes
@@ -69,5 +70,5 @@ def test_size_with_unit(text: str, number: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "k", "1.5M", "1 M", "1m", "1kk", "1P"])
 def test_not_a_size(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="a size such as"):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a valid size"):
         size(text)

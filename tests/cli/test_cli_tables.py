@@ -30,7 +30,7 @@ def test_read_to_writes_a_table_in_each_format(
     path, file = tmp_path / f"out.{format}", str(data_path / "mixed.pcap")
     assert main(["read", file, "--to", str(path)]) == 0
     assert_table(path, mixed, RECORD_COLUMNS if format == "csv" else [*RECORD_COLUMNS, "payload"])
-    assert main(["read", "--to", str(path), "--columns", "payload, cap_len", "-n", "7", file]) == 0
+    assert main(["read", "--to", str(path), "--columns", "payload, cap_len", "--count", "7", file]) == 0
     assert_table(path, mixed[:7], ["payload", "cap_len"])
     assert main(["read", "--to", str(path), file, file]) == 0
     assert read_table(path).num_rows == 2 * len(mixed)
@@ -58,9 +58,9 @@ def test_read_to_writes_the_packets_of_sound_files(
         (["--to", "x.csv", "--columns", "a,b"], "column 'a'"),
         (["--to", "x.csv", "--columns", "flags,flags"], "duplicate columns"),
         (["--to", "x.csv", "--columns", "src,flags,src"], "duplicate columns: src"),
-        (["--columns", "flags"], "use --to"),
-        (["--to", "x.csv", "--json"], "no --summary or --json"),
-        (["--to", "x.csv", "--summary"], "no --summary or --json"),
+        (["--columns", "flags"], "--columns requires --to"),
+        (["--to", "x.csv", "--json"], "cannot be combined"),
+        (["--to", "x.csv", "--summary"], "cannot be combined"),
     ],
 )
 def test_read_to_refuses_wrong_arguments(

@@ -14,9 +14,8 @@ import slimcap
 from slimcap.cli import main as main_module
 from slimcap.cli.commands import capture
 from slimcap.cli.main import main
-from slimcap.cli.render.lines import JSON_KEYS
 from slimcap.source.live.rtnetlink import LinkDrops
-from support.cli import run_slimcap, sample_path
+from support.cli import JSON_KEYS, run_slimcap, sample_path
 
 
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,9 +27,8 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     ("command", "words"),
     [
         ("read", JSON_KEYS),
-        ("capture", ["IFACE", "--snaplen", "SIGTERM", "141"]),
+        ("capture", ["INTERFACE", "--snaplen", "SIGTERM", "141"]),
         ("links", ["may_capture"]),
-        ("bench", ["--seconds", "--plot"]),
         ("convert", ["IN OUT", "--split-seconds", "{index:05}", "Ctrl-C"]),
         ("merge", ["-w OUT", "--after TIME", "{index:05}"]),
     ],
@@ -75,7 +73,7 @@ def test_help_lists_options_within_80_columns(
         ["merge", "-w", "x"],
     ],
 )
-def test_wrong_arguments_exit_with_usage(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments_exit_with_usage(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(args) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -125,6 +123,6 @@ def test_every_option_appears_in_a_test() -> None:
         for action in command._actions
         for option in action.option_strings
     }
-    assert len(options) >= 25
+    assert len(options) >= 20
     tests = "".join(file.read_text() for file in Path(__file__).parents[1].rglob("test_*.py"))
     assert {option for option in options if f'"{option}"' not in tests} == set()

@@ -13,8 +13,7 @@ import pytest
 
 import slimcap
 from slimcap.cli.main import main
-from slimcap.cli.render.lines import JSON_KEYS
-from support.cli import bad_path, ip_of, iso, sample_path
+from support.cli import JSON_KEYS, bad_path, ip_of, iso, sample_path
 from support.samples import DATA
 
 # ---- lines
@@ -163,8 +162,8 @@ def test_json_shows_the_attributes_of_packets(name: str, capsys: pytest.CaptureF
             "protocol": ip.protocol or None,
             "src": ip.src or None,
             "dst": ip.dst or None,
-            "sport": ip.src_port or None,
-            "dport": ip.dst_port or None,
+            "src_port": ip.src_port or None,
+            "dst_port": ip.dst_port or None,
         }
 
 
@@ -183,5 +182,5 @@ def test_json_matches_the_packet_bytes(samples: ModuleType, capsys: pytest.Captu
             plain += 1
             assert shown["src"] == str(ip_address(packet.data[26:30]))
             assert shown["dst"] == str(ip_address(packet.data[30:34]))
-            assert (shown["sport"], shown["dport"]) == struct.unpack_from(">HH", packet.data, 34)
+            assert (shown["src_port"], shown["dst_port"]) == struct.unpack_from(">HH", packet.data, 34)
     assert plain > 50

@@ -17,8 +17,11 @@ from support.capture_command import (
     numbered_frames,
     totals,
 )
-from support.cli import PATIENCE
+from support.cli import PATIENCE, environment
 from support.netns import Veth
+
+ERASED = b"\r\x1b[1A\x1b[2K"  # one line up, which is erased
+HIDE_CURSOR, SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
 
 
 class Screen:
@@ -51,24 +54,25 @@ def screen() -> Iterator[Screen]:
 
 
 def test_status_line_shows_rates(veth: Veth, capture: StartCapture, screen: Screen, tmp_path: Path) -> None:
-    running = capture("-w", tmp_path / "out.pcap", stderr=screen.theirs)
+    running = capture("-w", tmp_path / "out.pcap", stderr=screen.theirs, env=environment())
     screen.until(b"listening on right")
     veth.send(numbered_frames(veth, 1234))
-    status = screen.until(rb"\r\x1b\[K1,234 packets, \d+\.\d k?packets/s, \d+\.\d k?bit/s, 0 dropped(?=\r)")
-    screen.until(rb"\r\x1b\[K1,234 packets, 0\.0 packets/s, 0\.0 bit/s, 0 dropped(?=\r)")
+    status = screen.until(rb"1,234 packets, \d+\.\d k?packets/s, \d+\.\d k?bit/s, 0 dropped")
+    screen.until(rb"1,234 packets, 0\.0 packets/s, 0\.0 bit/s, 0 dropped")
     running.interrupt()
     screen.until(rb"dropped by kernel\r\n")
-    assert screen.text.endswith(b"\r\x1b[K" + totals(1234).replace("\n", "\r\n").encode())
+    assert screen.text.endswith(ERASED + totals(1234).replace("\n", "\r\n").encode())
     assert running.process.wait(PATIENCE) == 0
     assert len(status[0]) < 80
+    assert SHOW_CURSOR in screen.text[screen.text.rindex(HIDE_CURSOR) :]
 
 
-def test_status_line_is_cut_to_the_terminal(
+def test_status_line_is_truncated_to_the_terminal(
     veth: Veth, capture: StartCapture, screen: Screen, tmp_path: Path
 ) -> None:
     termios.tcsetwinsize(screen.theirs, (24, 20))
-    running = capture("-w", tmp_path / "out.pcap", stderr=screen.theirs)
-    screen.until(rb"\r\x1b\[K0 packets, 0\.0 pack\r")
+    running = capture("-w", tmp_path / "out.pcap", stderr=screen.theirs, env=environment())
+    screen.until("0 packets, 0.0 pack…".encode())
     running.interrupt()
     assert running.process.wait(PATIENCE) == 0
 
@@ -77,7 +81,7 @@ def test_status_line_is_cut_to_the_terminal(
 def test_no_status_line_among_output_on_the_terminal(
     veth: Veth, capture: StartCapture, screen: Screen, options: list[str]
 ) -> None:
-    running = capture(*options, stdout=screen.theirs, stderr=screen.theirs)
+    running = capture(*options, stdout=screen.theirs, stderr=screen.theirs, env=environment())
     screen.until(b"listening on right")
     time.sleep(0.7)
     running.interrupt()

@@ -27,6 +27,11 @@ NeedTool: TypeAlias = Callable[[str], str]  # the fixture `need_tool`
 RunConvert: TypeAlias = Callable[..., Path]  # the fixture `convert`
 Facts: TypeAlias = list[tuple[int, int, bytes]]  # timestamp, length on the wire and payload of each packet
 
+JSON_KEYS = (
+    *("timestamp", "timestamp_ns", "interface", "type", "cap_len", "total_len", "vlan", "ip_offset"),
+    *("ip_version", "protocol", "src", "dst", "src_port", "dst_port"),
+)
+
 SUMMARY_OF_MIXED = """\
 packets         195
 bytes           31,579
@@ -86,8 +91,10 @@ def facts_in(file: Path | BinaryIO) -> Facts:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Return this process's environment without PYTHONUNBUFFERED, which changes how writing fails."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | changes
+    """Return this process's environment, without what changes how writing fails, or what rich draws."""
+    left_out = ("PYTHONUNBUFFERED", "COLUMNS")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
+    return kept | {"TERM": "xterm"} | changes
 
 
 def run_slimcap(*args: str | bytes, **options: Any) -> subprocess.CompletedProcess[bytes]:

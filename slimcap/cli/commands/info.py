@@ -5,192 +5,110 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections import Counter
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from slimcap.cli.arguments import Commands, add_command
-from slimcap.cli.packets.inputs import batches_of, noting, open_input, tell
-from slimcap.cli.render.info_text import as_text
-from slimcap.cli.render.totals import Totals, iso
-from slimcap.cli.terminal.progress import wanted
+from slimcap.cli.packets.inputs import batches_of, noting, open_input, report_failures
+from slimcap.cli.render.report_text import info_text
+from slimcap.cli.render.summary import Totals, iso
+from slimcap.cli.terminal.live_line import wanted
 from slimcap.cli.terminal.streams import write
-from slimcap.packet.batch import Batch
 from slimcap.packet.interface import InterfaceInfo, SectionInfo
-from slimcap.source.file.pcap_source import PcapSource
 
-HELP: Final = """\
-It reads a file to its end, and counts. With --json each file is one object on
-one line; null is what the file does not say, or what it takes packets, or
-time between them, to tell.
+SUMMARY: Final = "describe capture files and their contents"
+DETAILS: Final = """\
+Each file is read to its end. With --json, it is one object; a value is null if
+the file does not contain it, or if it is undefined, as a rate without packets.
 
-  bytes             on the wire, link-layer headers included
-  first, last       the earliest and the latest packet
-  in_time_order     whether no packet is earlier than the one before it
-  dropped           packets that were lost while capturing, as a pcapng file
-                    tells in its packets and statistics
-  comments          packets with a comment
-  sections          of a pcapng file, each with what wrote it
-  interfaces        each with its packets and what the file says of it;
-                    ticks_per_second are the units of its timestamps
-  error             what is wrong with the file; the numbers are those of what
-                    comes before
-
-exit code:
-  0    all is well
-  1    a file is bad, or cannot be read
-  2    wrong arguments
-  130  Ctrl-C
-  141  nobody reads the output any more
+  bytes             bytes on the wire, link-layer headers included
+  first, last       times of the earliest and the latest packet
+  in_time_order     true if no packet is earlier than the one before it
+  dropped           packets lost while capturing, according to the packets and
+                    statistics of a pcapng file
+  comments          number of packets with a comment
+  sections          sections of a pcapng file, with the program that wrote them
+  interfaces        interfaces, with packet counts and metadata;
+                    ticks_per_second is the resolution of the timestamps
+  error             error in the file; other values cover what precedes it
 """
 
 
-def add_parser(commands: Commands) -> None:
-    """Add the parser of `slimcap info`."""
-    command = add_command(
-        commands,
-        "info",
-        run,
-        help="tell what capture files are, and what is in them",
-        description="Tell what capture files are: format, interfaces, packets, times and rates.",
-        epilog=HELP,
-    )
-    command.add_argument("files", nargs="+", metavar="FILE", help="a capture file; - is standard input")
-    command.add_argument("--json", action="store_true", help="one JSON object a file, a line each")
-    command.add_argument(
-        "--hash", action="store_true", help="also the SHA-256 of each file, as it is on disk"
-    )
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `slimcap info`."""
+    command.add_argument("files", nargs="+", metavar="FILE", help="capture file; - is standard input")
+    command.add_argument("--json", action="store_true", help="print a JSON object per file, one per line")
+    command.add_argument("--hash", action="store_true", help="compute the SHA-256 of each file as stored")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Describe the files, one after the other.
-
-    Returns
-    -------
-    int
-        Exit code: 0, or 1 if a file was bad.
-    """
+    """Describe the files; return 1 if one of them was bad."""
     code = 0
     for number, file in enumerate(args.files):
         failures: list[str] = []
-        info = _Info(file)
-        with noting(file, failures), open_input(file) as source:
-            try:
-                for batch in batches_of(source, bar=wanted(lines=False)):
-                    info.add(batch, source)
-            finally:
-                info.end(source)
-        if args.hash and info.opened:
-            with noting(file, failures):
-                info.hash()
-        report = info.report(failures)
+        report = _report(file, failures, with_hash=args.hash)
         if args.json:
             write(json.dumps(report) + "\n")
-        elif info.opened:
-            write(("\n" if number else "") + as_text(report))
-        code |= tell(failures)
+        elif report["format"]:
+            write(("\n" if number else "") + info_text(report))
+        code |= report_failures(failures)
     return code
 
 
-class _Info:
-    """Collects the report on a file."""
-
-    def __init__(self, file: str) -> None:
-        self._file = file
-        self._totals = Totals()
-        self._comments = 0
-        self._packets = np.zeros(0, np.int64)  # packets of each interface
-        self._head: dict[str, Any] = {}
-        self._sections: tuple[SectionInfo, ...] = ()
-        self._interfaces: tuple[InterfaceInfo, ...] = ()
-        self._dropped = 0
-        self._sha256: str | None = None
-
-    @property
-    def opened(self) -> bool:
-        """True if the file could be opened as a capture file."""
-        return bool(self._head)
-
-    def add(self, batch: Batch, source: PcapSource) -> None:
-        """Count the packets of a batch."""
-        self._totals.add(batch)
-        self._comments += len(batch.comments)
-        counts = np.bincount(batch["interface"])
-        if len(counts) > len(self._packets):
-            counts[: len(self._packets)] += self._packets
-            self._packets = counts
-        else:
-            self._packets[: len(counts)] += counts
-
-    def end(self, source: PcapSource) -> None:
-        """Note the metadata of the file, once it is read."""
-        self._head = {
-            "format": source.format,
-            "compression": source.compression,
-            "file_size": source.progress[1],
-        }
-        self._sections, self._interfaces = source.sections, source.interfaces
-        self._dropped = source.total_stats.packets_dropped
-
-    def hash(self) -> None:
-        """Compute the SHA-256 of the file; skip standard input, which cannot be read again."""
-        if self._file != "-":
-            with open(self._file, "rb") as file:
-                self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-
-    def report(self, failures: list[str]) -> dict[str, Any]:
-        """Return the report as shown by `--json`."""
-        totals = self._totals
-        interfaces = [
-            _interface(one, packets)
-            for one, packets in zip(
-                self._interfaces, _padded(self._packets, len(self._interfaces)), strict=True
-            )
-        ]
-        return {
-            "file": self._file,
-            "format": self._head.get("format"),
-            "compression": self._head.get("compression"),
-            "file_size": self._head.get("file_size"),
-            "sha256": self._sha256,
-            "link_types": list(dict.fromkeys(one["link_type"] for one in interfaces)),
-            "packets": totals.packets,
-            "bytes": totals.bytes,
-            "captured_bytes": totals.captured,
-            "average_size": totals.bytes / totals.packets if totals.packets else None,
-            **totals.span(),
-            "in_time_order": totals.in_order,
-            "truncated": totals.truncated,
-            "dropped": self._dropped,
-            "comments": self._comments,
-            "sections": [_section(one) for one in self._sections],
-            "interfaces": interfaces,
-            "error": "; ".join(failures) or None,
-        }
+def _report(file: str, failures: list[str], *, with_hash: bool) -> dict[str, Any]:
+    """Return the report on a file as shown by `--json`; errors are appended to `failures`."""
+    totals, comments, packets = Totals(), 0, Counter[int]()
+    about: dict[str, Any] = dict.fromkeys(("format", "compression", "file_size", "sha256"))
+    sections: tuple[SectionInfo, ...] = ()
+    infos: tuple[InterfaceInfo, ...] = ()
+    dropped = 0
+    with noting(file, failures), open_input(file) as source:
+        try:
+            for batch in batches_of(source, bar=wanted(lines=False)):
+                totals.add(batch)
+                comments += len(batch.comments)
+                packets.update(dict(enumerate(np.bincount(batch["interface"]).tolist())))
+        finally:
+            about |= {"format": source.format, "compression": source.compression}
+            about["file_size"] = source.progress[1]
+            sections, infos = source.sections, source.interfaces
+            dropped = source.total_stats.packets_dropped
+    if with_hash and about["format"] and file != "-":  # standard input cannot be read again
+        with noting(file, failures), open(file, "rb") as raw:
+            about["sha256"] = hashlib.file_digest(raw, "sha256").hexdigest()
+    interfaces = [_interface(info, packets[number]) for number, info in enumerate(infos)]
+    return {
+        "file": file,
+        **about,
+        "link_types": list(dict.fromkeys(one["link_type"] for one in interfaces)),
+        "packets": totals.packets,
+        "bytes": totals.bytes,
+        "captured_bytes": totals.captured,
+        "average_size": totals.bytes / totals.packets if totals.packets else None,
+        **totals.span(),
+        "in_time_order": totals.in_order,
+        "truncated": totals.truncated,
+        "dropped": dropped,
+        "comments": comments,
+        "sections": [one._asdict() | {"version": ".".join(map(str, one.version))} for one in sections],
+        "interfaces": interfaces,
+        "error": "; ".join(failures) or None,
+    }
 
 
-def _padded(counts: NDArray[np.int64], size: int) -> list[int]:
-    """Return the counts padded with zeros to `size` interfaces: the last ones may have no packets."""
-    return [*counts.tolist(), *([0] * (size - len(counts)))]
-
-
-def _section(section: SectionInfo) -> dict[str, Any]:
-    return section._asdict() | {"version": ".".join(map(str, section.version))}
-
-
-def _interface(interface: InterfaceInfo, packets: int) -> dict[str, Any]:
-    told = interface._asdict()
-    link = told.pop("link")
+def _interface(info: InterfaceInfo, packets: int) -> dict[str, Any]:
+    values = info._asdict()
+    link = values.pop("link")
     return {
         "name": link.name,
         "description": link.description,
         "link_type": link.type_name,
         "link_type_number": link.type,
         "packets": packets,
-        **told,
-        "start": iso(interface.start),
-        "start_ns": interface.start,
-        "end": iso(interface.end),
-        "end_ns": interface.end,
+        **values,
+        "start": iso(info.start),
+        "start_ns": info.start,
+        "end": iso(info.end),
+        "end_ns": info.end,
     }

@@ -4,59 +4,38 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
 
-from slimcap.cli.arguments import Commands, add_command
-from slimcap.cli.terminal.streams import complain, printable, reason, write
+from slimcap.cli.terminal.streams import complain, printable, reason, rich_table, write
 from slimcap.errors import LinkNotFound
 from slimcap.packet.link import Link
 from slimcap.source.live.interfaces import links
 from slimcap.source.live.packet_socket import PacketSocket
 
-HELP: Final = """\
-each interface's line: index, name, up or down, link type (of the packets that
-are captured; a number if it has no name here, and then no IP is found in
-them), IP addresses. If this user may not capture, standard error tells what
-it takes.
+SUMMARY: Final = "list the network interfaces"
+DETAILS: Final = """\
+Each line shows the index, name, state, link type and IP addresses of an
+interface. A link type without a name is shown as a number; no IP headers are
+found in its packets. If capturing is not permitted, standard error says why.
 
-With --json it is an object with index, name, up, vlan (whether it is a VLAN
-of another interface), link_type, addresses (each with its prefix length), and
-may_capture.
-
-exit code:
-  0    all is well
-  1    the kernel does not tell
-  2    wrong arguments
-  141  nobody reads the output any more
+With --json, each interface is an object with index, name, up, vlan (true if it
+is a VLAN of another interface), link_type, addresses and may_capture.
 """
 
 
-def add_parser(commands: Commands) -> None:
-    """Add the parser of `slimcap links`."""
-    command = add_command(
-        commands,
-        "links",
-        run,
-        help="show the network interfaces",
-        description="Show the interfaces of this network namespace, a line each.",
-        epilog=HELP,
-    )
-    command.add_argument("--json", action="store_true", help="one JSON object a line")
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `slimcap links`."""
+    command.add_argument("--json", action="store_true", help="print a JSON object per line")
 
 
 def run(args: argparse.Namespace) -> int:
-    """List the interfaces.
-
-    Returns
-    -------
-    int
-        Exit code: 0, or 1 if the interfaces could not be listed.
-    """
+    """List the interfaces; return 1 if they could not be listed."""
     try:
         found = links()
         refusal = _refusal(found)
-        rows = [row for link in found if (row := _row(link, may_capture=refusal is None)) is not None]
+        rows = list(_rows(found, may_capture=refusal is None))
     except OSError as error:
         complain(reason(error))
         return 1
@@ -76,35 +55,27 @@ def _refusal(found: tuple[Link, ...]) -> str | None:
     return None
 
 
-def _row(link: Link, *, may_capture: bool) -> dict[str, Any] | None:
-    """Return the values to show for an interface; None if it has disappeared meanwhile."""
-    with suppress(LinkNotFound):
-        return {
-            "index": link.index,
-            "name": link.name,
-            "up": link.is_up,
-            "vlan": link.is_vlan,
-            "link_type": link.type_name,
-            "addresses": [str(address) for address in link.addresses],
-            "may_capture": may_capture,
-        }
-    return None
+def _rows(found: tuple[Link, ...], *, may_capture: bool) -> Iterator[dict[str, Any]]:
+    """Yield the values to show for each interface, except for those that have disappeared meanwhile."""
+    for link in found:
+        with suppress(LinkNotFound):
+            yield {
+                "index": link.index,
+                "name": link.name,
+                "up": link.is_up,
+                "vlan": link.is_vlan,
+                "link_type": link.type_name,
+                "addresses": [str(address) for address in link.addresses],
+                "may_capture": may_capture,
+            }
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """Format the interfaces as a table of minimal width."""
-    cells = [
-        (
-            str(row["index"]),
-            printable(row["name"]),
-            "up" if row["up"] else "down",
-            row["link_type"],
-            " ".join(row["addresses"]),
-        )
-        for row in rows
-    ]
+    cells = []
+    for row in rows:
+        state = "up" if row["up"] else "down"
+        cells.append([str(row["index"]), printable(row["name"]), state, row["link_type"]])
+        cells[-1].append(" ".join(row["addresses"]))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
-        for row in cells
-    )
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in cells)
+    return rich_table(("index", "name", "state", "link type", "addresses"), cells) or "".join(lines)

@@ -5,187 +5,108 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from typing import Final, Protocol
+from contextlib import ExitStack
+from typing import Final
 
-from slimcap.cli.arguments import Commands, add_command, count
-from slimcap.cli.packets.inputs import batches_of, noting, open_input, tell
-from slimcap.cli.packets.table_output import Export
+from slimcap.cli.arguments import add_count, add_filter
+from slimcap.cli.packets.inputs import batches_of, noting, open_input, report_failures
+from slimcap.cli.packets.packet_sink import PacketSink, TableSink
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
-from slimcap.cli.render.summarize import Summary
-from slimcap.cli.terminal.progress import wanted
+from slimcap.cli.render.summary import Summary
+from slimcap.cli.terminal.live_line import wanted
 from slimcap.cli.terminal.streams import complain
-from slimcap.packet.batch import Batch
 from slimcap.packet.headers.columns import HEADER_DTYPE
-from slimcap.sink.arrow import batch_layout
-from slimcap.sink.table_file import format_of
-from slimcap.source.file.pcap_source import PcapSource
 
-HEADERS: Final = textwrap.fill(
-    ", ".join([*(HEADER_DTYPE.names or ()), "flow_hash", "flow_hash_symmetric", "community_id"]), 77
-)
+_COLUMNS: Final = (*(HEADER_DTYPE.names or ()), "flow_hash", "flow_hash_symmetric", "community_id")
 
-HELP: Final = f"""\
-each packet's line:
-  time            UTC, with as many digits as the file has
-  type            In, Out, B (broadcast), M (multicast), P (for another host),
-                  - (the file does not say)
-  lengths         bytes captured / bytes on the wire
-  IP layer        source:port => destination:port (protocol number),
-                  port 0 where there is none
-  vlan            number of the outermost tag, if there is one
+SUMMARY: Final = "print the packets of capture files, or write them to a table"
+DETAILS: Final = f"""\
+columns of a line:
+  time            UTC, in the resolution of the file
+  type            In, Out, B (broadcast), M (multicast), P (to another host),
+                  - (unknown)
+  lengths         captured bytes / bytes on the wire
+  IP layer        source:port => destination:port (protocol number);
+                  the port is 0 if there is none
+  vlan            VLAN ID of the outermost tag, if there is one
   on              name of the interface, if the file has several
 
-With --json it is an object with timestamp (ISO 8601), timestamp_ns (since
-1970), interface (its name, or the file's), type, cap_len, total_len, vlan,
-ip_offset (where in the packet the IP header starts), ip_version, protocol
-(number), src, dst, sport, dport. All of them are always there; null is what
-the packet does not have, or was cut off.
+With --json, each packet is an object with timestamp (ISO 8601), timestamp_ns
+(since 1970), interface (name, or path of the file), type, cap_len, total_len,
+vlan, ip_offset (offset of the IP header in the packet), ip_version, protocol
+(number), src, dst, src_port and dst_port. A value is null if the packet does
+not have it, or was truncated before it.
 
-With --to they go into a file, whose columns are those of slimcap's records:
-timestamp, total_len, cap_len, ip_offset, interface, vlan_tci, vlan_tpid,
-pkt_type, flags, and payload, which CSV has only if --columns names it, as
-hexadecimal text. Others are there if --columns names them: offset, and
-{HEADERS}.
-It needs pyarrow (pip install 'slimcap[parquet]').
+With --summary, sizes are bytes on the wire, link-layer headers included. With
+--json, the summary is one object; a value is null if it is undefined, as a
+rate without packets. Ctrl-C prints the summary of the packets read so far.
 
-In a summary, sizes are bytes on the wire, link-layer header included; first
-and last are the earliest and the latest packet. With --json it is one object;
-null is what it takes packets, or time between them, to tell.
+With --to, the columns are timestamp, total_len, cap_len, ip_offset, interface,
+vlan_tci, vlan_tpid, pkt_type, flags and payload. CSV contains the payload, as
+hexadecimal text, only if --columns names it. --columns also accepts offset,
+{textwrap.fill(", ".join(_COLUMNS), 77)}.
+--to requires pyarrow: pip install 'slimcap[parquet]'
 
-Files that take long get a progress bar, if standard error is a terminal and
-tqdm is installed (pip install 'slimcap[cli]'); but not if lines go to the
-terminal or into a pipe, where a bar would be in the way.
-
-exit code:
-  0    all is well
-  1    a file is bad: what comes before the bad place was shown or written,
-       and so were the other files; or the filter is no filter for a file's
-       link type
-  2    wrong arguments
-  130  Ctrl-C; a summary tells what was read so far
-  141  nobody reads the output any more
+An error in a file does not stop the next one from being read; the packets
+before the error are printed or written. Long files get a progress bar if
+standard error is a terminal and rich is installed (pip install 'slimcap[cli]'),
+unless lines go to a terminal or a pipe.
 """
 
 
-def add_parser(commands: Commands) -> None:
-    """Add the parser of `slimcap read`."""
-    command = add_command(
-        commands,
-        "read",
-        run,
-        help="show the packets of capture files",
-        description="Show the packets of pcap and pcapng files, compressed or not, a line each.",
-        epilog=HELP,
-    )
-    command.add_argument("files", nargs="+", metavar="FILE", help="a capture file; - is standard input")
-    command.add_argument(
-        "-n", dest="count", type=count, metavar="COUNT", help="stop after so many packets of all files"
-    )
-    command.add_argument(
-        "--filter", metavar="EXPRESSION", help="show only the packets that it takes, as for tcpdump"
-    )
-    command.add_argument("--summary", action="store_true", help="show totals, sizes and protocols instead")
-    command.add_argument("--json", action="store_true", help="one JSON object a line")
-    command.add_argument(
-        "--to", type=_table, metavar="FILE", help="write a table: FILE.parquet, FILE.arrow or FILE.csv"
-    )
-    command.add_argument(
-        "--columns", type=_columns, metavar="NAMES", help="of the table, in this order, with commas between"
-    )
-    command.set_defaults(error=command.error)
-
-
-def _table(text: str) -> str:
-    try:
-        format_of(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
-
-
-def _columns(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    try:
-        batch_layout(names)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return names
-
-
-def _check(args: argparse.Namespace) -> None:
-    """End the command, as for any wrong argument, if options do not go together."""
-    if args.to and (args.summary or args.json):
-        args.error("--to writes a table: no --summary or --json with it")
-    if args.columns and not args.to:
-        args.error("--columns are those of a table: use --to")
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `slimcap read`."""
+    add = command.add_argument
+    add("files", nargs="+", metavar="FILE", help="capture file; - is standard input")
+    add_filter(command)
+    add_count(command, "read")
+    add("--summary", action="store_true", help="print totals, sizes and protocols instead")
+    add("--json", action="store_true", help="print a JSON object per line")
+    add("--to", metavar="FILE", help="write a table to FILE: .parquet, .arrow or .csv")
+    add("--columns", metavar="NAMES", help="columns of the table, separated by commas")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read the files one after the other; an error in one does not stop the next from being read.
-
-    Returns
-    -------
-    int
-        Exit code: 0, or 1 if a file was bad or a required package is not installed.
-    """
-    _check(args)
+    """Read the files one after the other; return 1 if one was bad, or a required package is missing."""
+    if args.to and (args.summary or args.json):
+        args.error("--to cannot be combined with --summary or --json")
+    if args.columns is not None and not args.to:
+        args.error("--columns requires --to")
     try:
         sink = _sink(args)
+    except ValueError as error:
+        args.error(f"--to {args.to}: {error}")
     except ImportError as error:
         complain(str(error))
         return 1
-    bar = wanted(lines=not (args.summary or args.to))
-    reading = _Reading(sink, count=args.count, filter=args.filter, bar=bar)
-    try:
-        for file in args.files:
-            reading.read(file)
-    finally:
-        # After Ctrl-C, too: a summary then covers what was read so far.
-        reading.end()
-    return 1 if reading.failures else 0
+    failures: list[str] = []
+    with ExitStack() as stack:
+        stack.callback(report_failures, failures)
+        stack.callback(sink.close)  # after Ctrl-C, too: a summary then covers what was read so far
+        _read(args, sink, failures)
+    return 1 if failures else 0
 
 
-class _Sink(Protocol):
-    """Interface of the outputs. Every method may raise OutputError."""
-
-    def add(self, batch: Batch, source: PcapSource) -> None: ...
-    def end_file(self, source: PcapSource) -> None: ...
-    def end(self) -> None: ...
-
-
-def _sink(args: argparse.Namespace) -> _Sink:
+def _sink(args: argparse.Namespace) -> PacketSink:
     if args.summary:
         return Summary(as_json=args.json)
     if args.to:
-        return Export(args.to, args.columns)
+        names = None if args.columns is None else [name.strip() for name in args.columns.split(",")]
+        return TableSink(args.to, names)
     return Lines(json_lines if args.json else text_lines)
 
 
-class _Reading:
-    """Copies the wanted packets of files to a sink, and collects the failures."""
-
-    def __init__(self, sink: _Sink, *, count: int | None, filter: str | None, bar: bool) -> None:
-        self._sink = sink
-        self._filter = filter
-        self._left = sys.maxsize if count is None else min(count, sys.maxsize)
-        self._bar = bar
-        self.failures: list[str] = []
-
-    def read(self, file: str) -> None:
-        """Copy the packets of a file to the sink, up to the number still wanted."""
-        if not self._left:
+def _read(args: argparse.Namespace, sink: PacketSink, failures: list[str]) -> None:
+    """Copy the packets of the files to a sink, up to the number wanted."""
+    left = sys.maxsize if args.count is None else args.count
+    bar = wanted(lines=not (args.summary or args.to))
+    for file in args.files:
+        if not left:
             return
-        with noting(file, self.failures), open_input(file, filter=self._filter) as source:
+        with noting(file, failures), open_input(file, filter=args.filter) as source:
             try:
-                for batch in batches_of(source, bar=self._bar, most=self._left):
-                    self._left -= len(batch)
-                    self._sink.add(batch, source)
+                for batch in batches_of(source, bar=bar, max_packets=left):
+                    left -= len(batch)
+                    sink.add(batch, source)
             finally:
-                self._sink.end_file(source)
-
-    def end(self) -> None:
-        """End the sink, which may write a summary, then write the failures."""
-        try:
-            self._sink.end()
-        finally:
-            tell(self.failures)
+                sink.end_file(source)

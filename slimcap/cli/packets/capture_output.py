@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeAlias, get_args
 
-from slimcap.cli.arguments import positive, size
+from slimcap.cli.arguments import number, size
 from slimcap.cli.terminal.streams import OutputError, complain, printable, writing
 from slimcap.io.compression.encoders import Compression
 from slimcap.packet.batch import Batch
@@ -18,48 +18,37 @@ from slimcap.source.file.pcap_source import PcapSource
 
 CapturedFiles: TypeAlias = PcapSource | MergedSource
 
-EPILOG: Final = """\
-pcapng keeps what a file says of itself, its interfaces and their drops, and
-the comments on packets. pcap has one link type for all packets; both have
-nanoseconds. A file has another name in its folder until it is whole; one that
-was there before is replaced only then. Ctrl-C leaves no file, but those of a
-split that are whole.
+OUTPUT_DETAILS: Final = """\
+In pcapng output, metadata (sections, interfaces, drop counters, comments) is
+preserved; with --split-..., all but the drop counters. pcap has one link type
+for all packets. Both formats have nanosecond timestamps.
 
-A TIME is one of UTC, as 2024-03-01T12:00:00.000000001, of another zone, as
-2024-03-01 13:00:00+01:00, or in seconds since 1970. A SIZE is in bytes, or with
-a unit: k, M, G (1000) or Ki, Mi, Gi (1024).
+OUT is written to a temporary file in its folder, which is renamed on success.
+After Ctrl-C there is no new file, except the complete ones of a split.
 
-With --split-… OUT names several files. {index} in it is their number from 0,
-{time} the UTC time of the first packet: cap-{index:05}.pcap or
-{time:%Y%m%d-%H%M%S}.pcapng.zst. If it has neither, -{index:05} goes before its
-endings. The first limit that is reached ends a file; drops are left out, as
-they are counted over all of them.
+A TIME is in ISO 8601, as 2024-03-01T12:00:00.000000001 (UTC) or
+2024-03-01 13:00:00+01:00, or in seconds since 1970. A SIZE is in bytes, or has
+a unit: k, M, G, T (powers of 1000) or Ki, Mi, Gi, Ti (powers of 1024).
+
+With --split-..., OUT is a template: {index} is the number of the file, from 0,
+and {time} the UTC time of its first packet, as in cap-{index:05}.pcap or
+{time:%Y%m%d-%H%M%S}.pcapng.zst. Without either, -{index:05} is inserted before
+the suffix. The first limit that is reached starts a new file.
 """
 
 
 def add_output(command: argparse.ArgumentParser) -> None:
     """Add the options for the format, compression and splitting of the output `args.out`."""
-    output = command.add_argument_group("output")
-    output.add_argument(
-        "--format", choices=get_args(Format), help="by default pcapng if OUT ends in .pcapng, otherwise pcap"
-    )
-    output.add_argument(
-        "--compression",
-        choices=(*get_args(Compression), "none"),
-        default="infer",
-        help="by default what OUT ends in: .gz, .zst, .xz, .lz4, .bz2",
-    )
-    output.add_argument("--level", type=int, help="of the compression; by default that of its own command")
-    output.add_argument("--snaplen", type=positive, metavar="BYTES", help="write so much of a packet")
-    split = command.add_argument_group("split")
-    split.add_argument(
-        "--split-packets", type=positive, metavar="COUNT", help="begin a new file after so many packets"
-    )
-    split.add_argument("--split-bytes", type=size, metavar="SIZE", help="before it gets larger, uncompressed")
-    split.add_argument(
-        "--split-seconds", type=positive, metavar="SECONDS", help="each interval of that length, UTC"
-    )
-    command.set_defaults(error=command.error)
+    formats, compressions = get_args(Format), (*get_args(Compression), "none")
+    add = command.add_argument_group("output").add_argument
+    add("--format", choices=formats, help="default: pcapng if OUT ends in .pcapng, otherwise pcap")
+    add("--compression", choices=compressions, default="infer", help="default: by the suffix of OUT")
+    add("--level", type=int, help="compression level (default: that of the format's own program)")
+    add("--snaplen", type=number(int, 1), metavar="BYTES", help="truncate packets to BYTES")
+    add = command.add_argument_group("split, by starting a new file").add_argument
+    add("--split-packets", type=number(int, 1), metavar="COUNT", help="after COUNT packets")
+    add("--split-bytes", type=size, metavar="SIZE", help="before SIZE (uncompressed) is exceeded")
+    add("--split-seconds", type=number(int, 1), metavar="SECONDS", help="every SECONDS, aligned to UTC")
 
 
 class Output:
@@ -83,8 +72,8 @@ class Output:
 def opened_output(args: argparse.Namespace, source: CapturedFiles) -> Iterator[Output]:
     """Open the output for the packets of a source, and complete it at the end of the context.
 
-    Writes to a file are atomic: an exception in the context leaves no new file, except those of a split that
-    are complete. Errors of the output raise OutputError; options that do not go together end the command.
+    An exception in the context leaves no new file, except those of a split that are complete. Errors of the
+    output raise OutputError; options that do not go together end the command.
     """
     rotation = {
         "max_packets": args.split_packets,
@@ -108,7 +97,7 @@ def opened_output(args: argparse.Namespace, source: CapturedFiles) -> Iterator[O
     with writing(), file:
         yield Output(args.out, file)
     if file.files == ():
-        complain("no packets, and so no files")
+        complain("no packets were selected: no file was written")
     lost = [f"{count} {what}" for what, count in file.lost.items() if count]
     if lost:
         complain(f"{printable(args.out)}: pcap has no place for {', '.join(lost)}: write pcapng to keep them")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Unpack
 
-from slimcap.cli.terminal.progress import progress_bar
+from slimcap.cli.terminal.live_line import ProgressBar
 from slimcap.cli.terminal.streams import complain, reason
 from slimcap.errors import FilterError, SlimcapError
 from slimcap.packet.batch import Batch
@@ -29,7 +29,7 @@ def noting(file: str, failures: list[str]) -> Iterator[None]:
         failures.append(reason(error))
 
 
-def tell(failures: list[str]) -> int:
+def report_failures(failures: list[str]) -> int:
     """Write the failures to standard error, and return the exit code: 1 if there are any, otherwise 0."""
     for failure in failures:
         complain(failure)
@@ -43,26 +43,25 @@ def open_input(file: str, **options: Unpack[PcapOptions]) -> PcapSource:
 
 
 def check_input(file: str) -> None:
-    """Raise OSError if the file is standard input and the process was started with that closed.
-
-    Descriptor 0 may then be any file that was opened since.
-    """
+    """Raise OSError if the file is standard input and the process was started with that closed."""
+    # Descriptor 0 may then be any file that was opened since.
     if file == "-" and sys.stdin is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), "<stdin>")
 
 
-def batches_of(source: PcapSource | MergedSource, *, bar: bool, most: int | None = None) -> Iterator[Batch]:
-    """Yield the batches of a source, with a progress bar if `bar` is True.
-
-    `most` is the maximum number of packets in total. Default: no limit.
-    """
-    left = sys.maxsize if most is None else min(most, sys.maxsize)
-    with progress_bar(source, shown=bar) as move:
+def batches_of(
+    source: PcapSource | MergedSource, *, bar: bool, max_packets: int | None = None
+) -> Iterator[Batch]:
+    """Yield the batches of a source, up to a number of packets, with a progress bar if `bar` is True."""
+    left = sys.maxsize if max_packets is None else min(max_packets, sys.maxsize)
+    line = ProgressBar(source, shown=bar)
+    try:
         while left:
-            try:
-                batch = source.next_batch(left)
-            except EOFError:
-                return
+            batch = source.next_batch(left)
             left -= len(batch)
             yield batch
-            move()
+            line.refresh()
+    except EOFError:
+        return
+    finally:
+        line.erase()

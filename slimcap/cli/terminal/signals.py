@@ -12,19 +12,13 @@ from typing import Final
 
 from slimcap.source.live.live_source import LiveSource
 
+# Seconds within which several signals count as one: timeout(1) signals the process and its group.
 ONE_PRESS: Final = 0.25
-"""Seconds within which several signals count as one.
-
-timeout(1) sends its signal to the process, and again to the process group.
-"""
 
 
 @contextmanager
 def ended_by_signals(source: LiveSource) -> Iterator[None]:
-    """Stop the source at the first SIGINT, SIGTERM or SIGHUP; a second one kills the process at once.
-
-    SIGHUP is left alone if it is ignored.
-    """
+    """Stop the source at the first SIGINT, SIGTERM or SIGHUP; a second one kills the process at once."""
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup(1) ignores it
         numbers.append(signal.SIGHUP)
@@ -39,11 +33,11 @@ def ended_by_signals(source: LiveSource) -> Iterator[None]:
         first = min(first, now)
         source.stop()
 
-    before = [signal.signal(number, stop) for number in numbers]
+    previous = [signal.signal(number, stop) for number in numbers]
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(numbers, previous, strict=True):
             # After a signal, ignore the next: the capture is over, and the same key press may send another
             # one while the interpreter shuts down.
             signal.signal(number, handler if first == math.inf else signal.SIG_IGN)

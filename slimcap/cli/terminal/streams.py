@@ -1,4 +1,4 @@
-"""Standard output and standard error of the command, and errors in writing."""
+"""Standard output and standard error of the command, errors in writing, and tables for terminals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 
@@ -30,13 +30,7 @@ def writing() -> Iterator[None]:
 
 
 def write(text: str) -> None:
-    """Write to standard output and flush, so that live packets appear immediately.
-
-    Raises
-    ------
-    OutputError
-        Standard output is closed, its disk is full, or it is a pipe whose reader is gone.
-    """
+    """Write to standard output and flush, so that live packets appear immediately; may raise OutputError."""
     with writing():
         if sys.stdout is None:  # standard output was closed when Python started
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -52,8 +46,7 @@ def write(text: str) -> None:
 def _write_raw(raw: io.RawIOBase, data: bytes) -> None:
     """Write all of the data to an unbuffered stream, as standard output is with PYTHONUNBUFFERED.
 
-    A raw write may be partial, for instance if a signal interrupts it. Python's text layer would then lose
-    the rest.
+    A raw write may be partial, for instance after a signal: Python's text layer would lose the rest.
     """
     rest = memoryview(data)
     while rest:
@@ -61,6 +54,28 @@ def _write_raw(raw: io.RawIOBase, data: bytes) -> None:
         if written is None:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         rest = rest[written:]
+
+
+def rich_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0) -> str | None:
+    """Format a table for the width of the terminal; the last `numbers` columns are right-aligned.
+
+    Return None if standard output is not a terminal or rich is not installed: use plain text then.
+    """
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    try:
+        from rich import box, console, table, text
+    except ImportError:
+        return None
+    grid = table.Table(box=box.SIMPLE_HEAD, show_edge=False)
+    for index, name in enumerate(header):
+        grid.add_column(name, justify="right" if index >= len(header) - numbers else "left")
+    for row in rows:
+        grid.add_row(*map(text.Text, row))  # a str may contain markup
+    screen = console.Console()
+    with screen.capture() as capture:
+        screen.print(grid)
+    return capture.get()
 
 
 def complain(message: str) -> None:

@@ -1,4 +1,4 @@
-"""The ways to read packets and the cost of each per packet, for `slimcap bench` and bench/.
+"""The ways to read packets, the packets to read, and the cost of each way per packet.
 
 WAYS["next_packet()"] ──prepare(source)──► read(count) ──► packets read: `count`, or up to a batch more
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import islice, repeat
 from pathlib import Path
 from statistics import median
@@ -15,26 +16,21 @@ from time import perf_counter
 from typing import Final, NamedTuple
 
 import numpy as np
+import programs
 
-from slimcap.capfile.pcap_writer import PcapWriter
-from slimcap.cli.measure.allocations import count_allocations
-from slimcap.packet.batch import Batch
-from slimcap.packet.record import RECORD_DTYPE
-from slimcap.source.base import ZeroCopySource
-from slimcap.source.file.open_files import open_file
+from slimcap import RECORD_DTYPE, Batch, PcapWriter, ZeroCopySource, open_file
 from slimcap.source.mock.mock_socket import RingMock
 
 PACKET_LEN: Final = 64
 SNAPLEN: Final = 48
-FILE_PACKETS: Final = 500_000
-AT_ONCE: Final = 4096
+CHUNK: Final = 4096
 """Packets to add to a ring or a file at a time."""
 
-PIECES: Final = 5
-"""Number of runs of a measurement, which is their median."""
-FIRST_TRY: Final = 256
+RUNS: Final = 5
+"""Number of runs of a measurement, of which the median counts."""
+FIRST_COUNT: Final = 256
 """Packets of the first calibration run; the number is doubled until a run takes long enough."""
-COUNTED: Final = 200_000
+MAX_COUNTED: Final = 200_000
 """Maximum number of packets for which allocations are counted."""
 
 Read = Callable[[int], int]
@@ -88,11 +84,11 @@ def _calls(name: str, argument: Callable[[ZeroCopySource], object] | None = None
 
         if argument is None:
             return read
-        given = argument(source)
+        value = argument(source)
 
         def read_with(count: int) -> int:
             for _ in repeat(None, count):
-                call(given)
+                call(value)
             return count
 
         return read_with
@@ -201,33 +197,43 @@ def full_ring(ring: Ring) -> RingMock:
     # look up `__next__` for each packet.
     source = RingMock("mock", snaplen=SNAPLEN, block_size=ring.block_size, num_blocks=ring.num_blocks)
     source.device.drop_when_full = True
-    some = packets(0, AT_ONCE)
+    batch = packets(0, CHUNK)
     while source.device.has_space:
-        source.device.add_batch(some)
+        source.device.add_batch(batch)
     source._repeat()
     return source
 
 
-def write_file(path: Path) -> None:
-    """Write a pcap file of FILE_PACKETS packets."""
+def write_file(path: Path, count: int) -> None:
+    """Write a pcap file of `count` packets."""
     with PcapWriter(path) as writer:
-        for first in range(0, FILE_PACKETS, AT_ONCE):
-            writer.write_batch(packets(first, min(AT_ONCE, FILE_PACKETS - first)))
+        for first in range(0, count, CHUNK):
+            writer.write_batch(packets(first, min(CHUNK, count - first)))
 
 
 # ---- cost
 
 
+def build_allocation_counter(folder: Path) -> None:
+    """Compile the module that counts allocations, for this process and its children.
+
+    Raises
+    ------
+    Unavailable
+        Cython or a C compiler is not installed.
+    """
+    programs.add_to_path(programs.build_cython("allocations", folder))
+
+
 def ring_cost(source: RingMock, way: str, seconds: float) -> Cost:
     """Measure the cost of a packet from a ring of `full_ring`, for about `seconds`."""
     read = WAYS[way](source)
-    count = _packets_in(read, seconds / (PIECES + 2))
-    _, allocations = count_allocations(read, min(count, COUNTED))
-    ns = median(_ns_per_packet(read, count) for _ in range(PIECES))
-    return Cost(ns, allocations / min(count, COUNTED))
+    count = _packets_in(read, seconds / (RUNS + 2))
+    allocations = _allocations(read, min(count, MAX_COUNTED))
+    return Cost(median(_ns_per_packet(read, count) for _ in range(RUNS)), allocations)
 
 
-def file_cost(path: Path, way: str, seconds: float) -> Cost:
+def file_cost(path: Path, way: str, packets: int, seconds: float) -> Cost:
     """Measure the cost of a packet from a file of `write_file`, which is read repeatedly for about `seconds`.
 
     Each run includes opening and closing the file.
@@ -236,24 +242,30 @@ def file_cost(path: Path, way: str, seconds: float) -> Cost:
     def read(count: int) -> int:
         with open_file(path) as source:
             done = WAYS[way](source)(count)
-        if done != FILE_PACKETS:
-            raise AssertionError(f"{way} read {done} packets of {FILE_PACKETS}")
+        if done != packets:
+            raise AssertionError(f"{way} read {done} packets of {packets}")
         return done
 
-    _, allocations = count_allocations(read, FILE_PACKETS)
+    allocations = _allocations(read, packets)
     end = perf_counter() + seconds
-    ns = [_ns_per_packet(read, FILE_PACKETS)]
+    ns = [_ns_per_packet(read, packets)]
     while perf_counter() < end:
-        ns.append(_ns_per_packet(read, FILE_PACKETS))
-    return Cost(median(ns), allocations / FILE_PACKETS)
+        ns.append(_ns_per_packet(read, packets))
+    return Cost(median(ns), allocations)
+
+
+def _allocations(read: Read, count: int) -> float:
+    """Return the memory requests per packet."""
+    _, allocations = import_module("allocations").count_allocations(read, count)
+    return float(allocations) / count
 
 
 def _packets_in(read: Read, seconds: float) -> int:
     """Return the number of packets whose reading takes about `seconds`."""
-    count = FIRST_TRY
+    count = FIRST_COUNT
     while (spent := _ns_per_packet(read, count) * count / 1e9) < seconds / 2:
         count *= 2
-    return max(FIRST_TRY, int(count * min(seconds / spent, 2)))
+    return max(FIRST_COUNT, int(count * min(seconds / spent, 2)))
 
 
 def _ns_per_packet(read: Read, count: int) -> float:
