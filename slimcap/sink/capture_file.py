@@ -12,7 +12,8 @@ from slimcap.capfile.pcapng_writer import PcapNgWriter
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.io.atomic_file import Finished
 from slimcap.io.compression.encoders import encoder_for
-from slimcap.packet.link import ETHERNET, Link
+from slimcap.packet.enums import LinkType
+from slimcap.packet.link import Link
 from slimcap.sink.open_writer import Format, open_writer, writer_class
 from slimcap.sink.rotate import RotatingWriter
 from slimcap.source.file.pcap_source import PcapSource
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     _Writer: TypeAlias = PcapWriter | PcapNgWriter | RotatingWriter
 
 _ALL_BYTES: Final = (1 << 31) - 1  # a snaplen that truncates nothing
-_DBUS: Final = 231
 _MAX_DBUS: Final = 128 << 20  # libpcap reads D-Bus messages of up to 128 MiB, other packets of 256 KiB
 _MAX_COUNTER: Final = (1 << 64) - 1
 
@@ -94,10 +94,10 @@ class CaptureFile(Finished):
     def _default_snaplen(self) -> int:
         if self._is_pcapng:
             return _ALL_BYTES
-        return _MAX_DBUS if self._link is not None and self._link.type == _DBUS else MAX_SNAPLEN
+        return _MAX_DBUS if self._link is not None and self._link.type == LinkType.DBUS else MAX_SNAPLEN
 
     def _open(self, file: Target, options: dict[str, Any], rotation: dict[str, Any] | None) -> _Writer:
-        link_type = ETHERNET if self._link is None else self._link.type
+        link_type = LinkType.ETHERNET if self._link is None else self._link.type
         if rotation is None:
             return open_writer(file, link_type, atomic=_is_path(file), **options)
         if not isinstance(file, (str, os.PathLike)) or file == "-":
