@@ -1,4 +1,4 @@
-from typing import Any, TypeAlias, final
+from typing import Any, Self, TypeAlias, final
 
 from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
@@ -25,6 +25,7 @@ class Home: ...
 
 @final
 class Pool(Home):
+    def __new__(cls, size: int) -> Self: ...
     @property
     def size(self) -> int: ...
 
