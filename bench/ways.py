@@ -18,7 +18,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import programs
 
-from slimcap import RECORD_DTYPE, Batch, PcapWriter, ZeroCopySource, open_file
+from slimcap import RECORD_DTYPE, Batch, PcapWriter, open_file
+from slimcap.source.base import ZeroCopySource
 from slimcap.source.mock.mock_socket import RingMock
 
 PACKET_LEN: Final = 64
