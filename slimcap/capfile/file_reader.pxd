@@ -42,7 +42,7 @@ cdef class FileReader:
     cdef Rows _keep(self, Block rows, Py_ssize_t count)
     cdef bint _end_of_file(self) except -1
     cdef int _read_more(self, Py_ssize_t needed) except -1
-    cdef int _make_room(self, Py_ssize_t needed) except -1
+    cdef int _make_space(self, Py_ssize_t needed) except -1
     cdef object _bad(self, object kind, str reason, Py_ssize_t at)
 
 cdef FileReader open_reader(

@@ -3,7 +3,7 @@
     Input ──► (decompressor) ──► Decoder ──► (Matcher) ──► Rows
      bytes                        rows        those that match
 
-It is no source: it has no lock, no signals and no counters of what was read. Sources have one or several.
+A reader has no lock, no signals and no counters of what was read: sources, which have readers, do.
 """
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t
@@ -219,7 +219,7 @@ cdef class FileReader:
         """
         cdef Py_ssize_t got
         self._event.check()
-        self._make_room(needed)
+        self._make_space(needed)
         try:
             got = self._input.read_into(self._block, self._stop, self._block.size - self._stop)
         except StreamError as error:
@@ -234,8 +234,8 @@ cdef class FileReader:
         self._stop += got
         return got > 0
 
-    cdef int _make_room(self, Py_ssize_t needed) except -1:
-        """Make sure that the block has room after `_stop`.
+    cdef int _make_space(self, Py_ssize_t needed) except -1:
+        """Make sure that the block has space after `_stop`.
 
         Bytes that batches show are not moved, but copied to another block. A block grows with the bytes that
         were read, never to a length that only a header claims.
@@ -254,7 +254,7 @@ cdef class FileReader:
         return 0
 
     cdef object _bad(self, object kind, str reason, Py_ssize_t at):
-        """Return the exception for a bad place at `at` in the block; every later call raises it again.
+        """Return the exception for an error at `at` in the block; every later call raises it again.
 
         Only its class and arguments are stored: an exception with its traceback would keep the caller's
         variables alive.

@@ -38,13 +38,36 @@ cdef class Writer:
         return 0
 
     def add_interface(self, interface, *, snaplen=None, comment=None, filter=None, hardware=None, os=None):
-        """Do nothing and return 0: only pcapng has descriptions of interfaces."""
+        """Do nothing: only pcapng has descriptions of interfaces.
+
+        Parameters
+        ----------
+        interface : Link or InterfaceInfo
+            The interface; ignored.
+        snaplen : int, optional
+            Ignored. Default: none.
+        comment, filter, hardware, os : str, optional
+            Ignored. Default: none.
+
+        Returns
+        -------
+        int
+            0.
+        """
         return 0
 
     def write_statistics(
             self, interface=0, *, received=None, dropped=None, interface_dropped=None, filter_accepted=None,
             start=None, end=None, at=None):
-        """Do nothing: only pcapng has packet counters."""
+        """Do nothing: only pcapng has packet counters.
+
+        Parameters
+        ----------
+        interface : int, default 0
+            Ignored.
+        received, dropped, interface_dropped, filter_accepted, start, end, at : int, optional
+            Ignored. Default: none.
+        """
 
     def flush(self):
         """Write all buffered packets, and flush the file object if there is one.

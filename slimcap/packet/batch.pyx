@@ -136,7 +136,9 @@ cdef class _Packer:
         if len(shorter) > len(longer):
             shorter, longer = longer, shorter
         if longer[:len(shorter)] != shorter:
-            raise ValueError("batches of different interfaces cannot be brought together")
+            raise ValueError(
+                "batches with different links cannot be concatenated: of any two, the longer tuple of links "
+                "must start with the shorter one")
         if longer is batch._links or len(shorter) == len(longer):
             self.links, self.interfaces = batch._links, batch._interfaces
         return 0

@@ -44,11 +44,6 @@ cdef class Packet:
     `bytes(packet)` and `memoryview(packet)` give header and payload; `len(packet)` is the length of the
     payload.
 
-    Attributes
-    ----------
-    comment : str or None
-        Comment on the packet in its capture file; several are joined, one per line.
-
     A packet made by `source.new_packet()` can be passed to `next_packet()` repeatedly. Views and buffers of
     it (`payload`, `ip_layer`, `memoryview(packet)`) stay valid, but their content changes with each packet.
 
@@ -56,6 +51,11 @@ cdef class Packet:
     ----------
     data : buffer
         Bytes in this layout. Copied.
+
+    Attributes
+    ----------
+    comment : str or None
+        Comment on the packet in its capture file; several are joined, one per line.
 
     Raises
     ------

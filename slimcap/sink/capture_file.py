@@ -55,7 +55,9 @@ class CaptureFile(Finished):
         As for `open_writer`.
     snaplen : int, optional
         Maximum number of bytes to write of a packet. Default: all; in pcap as many as programs read.
-    compression, level : optional
+    compression : str or None, default "infer"
+        As for `open_writer`.
+    level : int, optional
         As for `open_writer`.
     rotation : dict, optional
         `max_bytes`, `max_seconds`, `max_packets`, `max_files`, `overwrite` and `on_file`, as for

@@ -169,7 +169,15 @@ class RotatingWriter(Finished):
             self._interfaces.setdefault(link, (interface, description))
 
     def write_statistics(self, interface: int = 0, **counters: int | None) -> None:
-        """Do nothing: counters are of the whole capture, and a file has only a part of it."""
+        """Do nothing: counters are of the whole capture, and a file has only a part of it.
+
+        Parameters
+        ----------
+        interface : int, default 0
+            Ignored.
+        **counters : int, optional
+            Ignored. Default: none.
+        """
 
     def write_batch(self, batch: Batch) -> None:
         """Write all packets of a batch, to as many files as necessary.
@@ -372,7 +380,9 @@ def _with_index(template: str) -> str:
             template = f"{stem}-{{index:05}}{format}{compression}"
         _named(template, 0, 0)
     except (ValueError, LookupError, AttributeError) as error:
-        raise ValueError(f"{template!r} is no template of {{index}} and {{time}}: {error}") from None
+        raise ValueError(
+            f"{template!r} is not a valid template: {error}; the fields are {{index}} and {{time}}"
+        ) from None
     return template
 
 

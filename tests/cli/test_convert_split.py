@@ -68,5 +68,10 @@ def test_standard_output_cannot_be_split(data_path: Path, capsys: pytest.Capture
 
 def test_unknown_field_in_a_template_fails(data_path: Path, convert: RunConvert) -> None:
     convert(
-        data_path / "mixed.pcap", "{no}.pcap", "--split-packets", 1, code=2, error="{no}.pcap' is no template"
+        data_path / "mixed.pcap",
+        "{no}.pcap",
+        "--split-packets",
+        1,
+        code=2,
+        error="{no}.pcap' is not a valid template",
     )

@@ -1,4 +1,4 @@
-"""What `slimcap read` draws on a terminal with rich: the progress bar, and tables."""
+"""The progress bar and tables that `slimcap read` draws on a terminal with rich."""
 
 from __future__ import annotations
 

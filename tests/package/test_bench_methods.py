@@ -23,7 +23,7 @@ def run_methods(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the Cython module is built, once."""
+    """Return the folder in which the Cython module is built, once."""
     return tmp_path_factory.mktemp("bench")
 
 

@@ -1,4 +1,4 @@
-"""What bench/ways.py measures: rings and files of known packets, each way to read them, allocations."""
+"""bench/ways.py measures rings and files of known packets, each way to read them, and allocations."""
 
 from __future__ import annotations
 

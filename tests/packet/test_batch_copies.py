@@ -165,7 +165,7 @@ def test_concat_merges_compatible_links(links, together):
 )
 def test_concat_refuses_incompatible_links(links):
     for order in itertools.permutations(links):
-        with pytest.raises(ValueError, match="different interfaces"):
+        with pytest.raises(ValueError, match="different links"):
             concat(Batch(rows(), CONTENT, some) for some in order)
 
 

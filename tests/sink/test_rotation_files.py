@@ -40,7 +40,9 @@ def test_files_are_named_by_the_template(template, names, tmp_path):
     "template", ["{", "{0}", "{}", "{host}.pcap", "{index:%Y}", "{time.nothing}", "{index"]
 )
 def test_bad_templates_raise(template):
-    with pytest.raises(ValueError, match=r"is no template of \{index\} and \{time\}"):
+    with pytest.raises(
+        ValueError, match=r"is not a valid template: .*; the fields are \{index\} and \{time\}"
+    ):
         RotatingWriter(template)
 
 

@@ -19,7 +19,7 @@ import slimcap.mock
 import slimcap.sink
 
 PACKAGE = Path(inspect.getfile(slimcap)).parent
-UNSTATED = object()  # a default that a stub writes as `...`, or that is no literal
+UNSTATED = object()  # a default that a stub writes as `...`, or that is not a literal
 
 # (name, kind, default) of a parameter.
 Declared = tuple[str, Any, Any]

@@ -131,7 +131,7 @@ def _batches(
 def _totals(source: LiveSource, captured: int) -> str:
     """Return the totals that tcpdump prints at the end, in its wording."""
     received, dropped, _ = source.total_stats
-    # Counted as in libpcap (linux_if_drops): rx_dropped includes packets that nobody wanted.
+    # Counted as in libpcap (linux_if_drops): rx_dropped includes packets that no protocol accepts.
     lost = source.link_drops.rx_missed_errors + source.link_drops.rx_fifo_errors
     counts = [(captured, "captured"), (received, "received by filter"), (dropped, "dropped by kernel")]
     if lost:

@@ -24,7 +24,7 @@ def add_choice(command: argparse.ArgumentParser) -> None:
 
 
 class Choice:
-    """Selects packets at or after `after` and before `before`, up to `count`; None is no limit.
+    """Selects packets at or after `after` and before `before`, up to `count`; None: no limit.
 
     Times are in nanoseconds since the Unix epoch.
     """

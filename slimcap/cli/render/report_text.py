@@ -9,7 +9,7 @@ from slimcap.cli.terminal.streams import printable, rich_table
 
 _Line: TypeAlias = tuple[str, str | None]  # label and value; None leaves the line out
 
-_UNLIMITED: Final = 1 << 31  # a snaplen of this or more is no limit, as in libpcap
+_UNLIMITED: Final = 1 << 31  # a snaplen of this or more means no limit, as in libpcap
 _UNITS: Final = {1: "1 s", 10**3: "1 ms", 10**6: "1 µs", 10**9: "1 ns", 10**12: "1 ps"}
 
 

@@ -239,7 +239,7 @@ cdef class RotatedSource(FilesSource):
 def _path_of(file):
     """Return the path of a file; raise OSError if it does not exist."""
     if not isinstance(file, (str, bytes, os.PathLike)):
-        raise ValueError("a file object does not tell when it grows: give its path to follow it")
+        raise ValueError("a file object cannot be followed, because it does not report new data: give a path")
     os.stat(file)
     return os.fsdecode(file)
 

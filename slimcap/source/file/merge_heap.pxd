@@ -67,7 +67,7 @@ cdef inline Py_ssize_t run_length(Head** heap, Py_ssize_t count) noexcept nogil:
 cdef inline Py_ssize_t gather(
         Head** heap, Py_ssize_t count, Record* rows, Py_ssize_t room, uint8_t* data, size_t size,
         uint32_t* orders, size_t* used) noexcept nogil:
-    """Copy packets in order of time, until one file has no more rows or there is no more room.
+    """Copy packets in order of time, until one file has no more rows or there is no more space.
 
     Returns the number of rows, and in `used` the number of bytes. `orders`, unless NULL, receives the file
     number of each row.

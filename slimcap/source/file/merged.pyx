@@ -38,7 +38,7 @@ cdef class MergedSource(FilesSource):
     more memory or descriptors than a few. Inputs that cannot be opened twice (standard input, FIFOs, file
     objects) are open all the time.
 
-    If a file is damaged or cannot be read, all packets before the bad place are returned. The call that
+    If a file is damaged or cannot be read, all packets before the damage are returned. The call that
     reaches it raises the error, once; the next call continues with the other files.
 
     Parameters

@@ -11,6 +11,7 @@ from slimcap.packet.batch import Batch, concat
 from slimcap.source.file.followed import RotatedSource
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.pcap_source import PcapSource
+from slimcap.source.option_docs import with_options_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -47,6 +48,7 @@ class PcapOptions(FilesOptions, total=False):
     follow: bool
 
 
+@with_options_of(PcapSource)
 def open_file(
     file: File,
     *,
@@ -110,6 +112,7 @@ def open_files(
     block_size: int = 1048576,
     timeout: float | None = None,
 ) -> RotatedSource: ...
+@with_options_of(PcapSource)
 def open_files(
     files: Files,
     *,
@@ -152,6 +155,7 @@ def open_files(
     return kind(files, snaplen=snaplen, filter=filter, block_size=block_size, timeout=timeout)
 
 
+@with_options_of(PcapSource)
 def read(
     file: File,
     *,

@@ -250,7 +250,7 @@ def _plan_file(
 ) -> Iterator[ReadTask]:
     status = os.stat(path)  # before opening, which would wait for a writer if it is a FIFO
     if path == "-" or not stat.S_ISREG(status.st_mode):
-        raise ValueError(f"{path!r} is no regular file: it cannot be read in parts")
+        raise ValueError(f"{path!r} is not a regular file, and only these can be read in parts")
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         identity = _identity(os.fstat(fd))

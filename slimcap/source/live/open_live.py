@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from slimcap.source.live.ring_source import RingSource
+from slimcap.source.option_docs import with_options_of
 
 if TYPE_CHECKING:
     from slimcap.filter import Direction, Filter, Strategy
     from slimcap.packet.link import Link
 
 
+@with_options_of(RingSource)
 def open_live(
     link: str | Link,
     *,

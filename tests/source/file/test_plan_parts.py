@@ -182,7 +182,7 @@ def test_paths_can_be_bytes(data_path):
 
 def test_only_regular_files_can_be_planned(fifo, tmp_path):
     for path in (fifo.path, tmp_path, "/dev/null"):
-        with pytest.raises(ValueError, match="no regular file"):
+        with pytest.raises(ValueError, match="not a regular file"):
             plan(path)
     with pytest.raises(FileNotFoundError):
         plan("-")
