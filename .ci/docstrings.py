@@ -26,6 +26,7 @@ from numpydoc.validate import Validator, validate
 
 import slimcap
 import slimcap.filter
+import slimcap.mock
 import slimcap.sink
 
 # Of numpydoc's checks (numpydoc.validate.ERROR_MSGS): summary, sections, parameters, return values.
@@ -93,6 +94,9 @@ def public_objects() -> Iterator[Public]:
 def public_modules() -> Iterator[ModuleType]:
     yield slimcap
     yield slimcap.filter
+    yield slimcap.mock
+    for name in ("merged", "followed"):  # results of open_files
+        yield importlib.import_module(f"slimcap.source.file.{name}")
     for module in pkgutil.iter_modules(slimcap.sink.__path__, "slimcap.sink."):
         yield importlib.import_module(module.name)
 

@@ -314,7 +314,7 @@ cdef class Batch:
                 raise ValueError("give links or interfaces, not both: an interface has its link")
             interfaces = _checked(interfaces, "interfaces", InterfaceInfo)
             links = tuple([info.link for info in interfaces])
-        options = with_comments((), comments, count) if comments else ()
+        options = () if comments is None else with_comments((), comments, count)
         self.release()
         self._take(rows)
         self._lease = lease

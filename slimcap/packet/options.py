@@ -14,6 +14,8 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from slimcap.errors import wrong_type
+
 PacketOptions: TypeAlias = Sequence[tuple[int, int, bytes]]
 
 COMMENT: Final = 1  # opt_comment, section 3.5.1
@@ -73,6 +75,8 @@ def with_comments(
     TypeError
         A row is not an int, or a comment is not a str.
     """
+    if not isinstance(comments, Mapping):
+        raise wrong_type("comments", "a mapping of row to str", comments)
     found = [option for option in options if option[1] != COMMENT]
     for key, texts in comments.items():
         row = as_index(key)
@@ -80,7 +84,7 @@ def with_comments(
             raise ValueError(f"a comment on packet {row} of {count}: packets are numbered from 0")
         for text in [texts] if isinstance(texts, str) else texts:
             if not isinstance(text, str):
-                raise TypeError(f"comments are str, not {type(text).__name__}")
+                raise wrong_type("each of comments", "a str", text)
             found.append((row, COMMENT, text.encode("utf-8", "surrogateescape")))
     return tuple(sorted(found, key=_row_of))  # stable: options of one packet keep their order
 

@@ -329,7 +329,7 @@ def test_block_of_a_mock_is_laid_out_as_by_the_kernel(veth: Veth) -> None:
 
 UNPRIVILEGED = """
 import ctypes, sys
-import slimcap
+import slimcap.mock
 header = (ctypes.c_uint32 * 2)(0x20080522, 0)
 assert ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)()) == 0
 try:
@@ -340,7 +340,7 @@ else:
     sys.exit("still privileged")
 frames = eval(sys.argv[3])
 for text in eval(sys.argv[2]):
-    with getattr(slimcap, sys.argv[1])(filter=text, timeout=5) as mock:
+    with getattr(slimcap.mock, sys.argv[1])(filter=text, timeout=5) as mock:
         passed = [mock.add_packet(slimcap.Packet.from_payload(frame, 0)) for frame in frames]
         mock.done()
         got = [bytes(packet.payload) for packet in mock]

@@ -18,7 +18,7 @@ from support.declarations import UNSTATED, Declared, all_named, parameters_of
 
 # The options of the writer of the format, and those that replace the options of the task.
 WITH_OPTIONS = {"RotatingWriter", "ReadTask.open", "ReadTask.read", "ReadTask.batches"}
-WITH_OPTIONS |= {"RotatingWriter.add_interface"}
+WITH_OPTIONS |= {"RotatingWriter.add_interface", "RotatingWriter.write_statistics"}
 
 ALL = all_named()
 ABSTRACT = ["View", "IPLayer", "PacketView", "Source", "Field"]  # constructors that raise

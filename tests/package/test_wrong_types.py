@@ -49,7 +49,13 @@ MOCK = LIVE | {"when_full": "wait"}
 FUNCTIONS: dict[str, dict[str, Any]] = {
     "ArrowColumns": {"array": np.zeros(1, slimcap.RECORD_DTYPE), "columns": None, "text": ()},
     "ArrowStream": {"batches": (), "columns": None, "payload": True},
-    "Batch": {"records": np.zeros(1, slimcap.RECORD_DTYPE), "data": b"", "links": ()},
+    "Batch": {
+        "records": np.zeros(1, slimcap.RECORD_DTYPE),
+        "data": b"",
+        "links": (),
+        "interfaces": None,
+        "comments": None,
+    },
     "Batch.filter": {"filter": DROP},
     "Batch.gather": {"n": 4},
     "Batch.headers": {"columns": ["src"]},
@@ -58,6 +64,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "Batch.to_arrow": {"columns": ["src"], "payload": True},
     "Batch.to_pandas": {"columns": ["src"], "payload": True},
     "Batch.to_polars": {"columns": ["src"], "payload": True},
+    "Batch.with_comments": {"comments": {}},
     "Link": {"name": "eth0", "index": 0, "type": 1, "arphrd": None, "description": ""},
     "LinkType.of": {"number": 1},
     "Machine": {"program": DROP},
@@ -146,7 +153,14 @@ UNTRIED = {
     *("RingSource", "SocketSource", "open_live"),
     # Capture files.
     *("PcapNgWriter", "PcapNgWriter.add_interface", "PcapNgWriter.write_batch", "PcapNgWriter.write_packet"),
-    *("PcapNgWriter.write_statistics", "PcapWriter", "PcapWriter.write_batch", "PcapWriter.write_packet"),
+    *(
+        "Writer.add_interface",
+        "Writer.write_statistics",
+        "PcapNgWriter.write_statistics",
+        "PcapWriter",
+        "PcapWriter.write_batch",
+        "PcapWriter.write_packet",
+    ),
     *("ReadTask.batches", "ReadTask.open", "ReadTask.read", "open_files", "plan"),
     # A flag, and what only `pipe()` and `threading` see.
     *("Replay", "Replay.wait", "_Mock.run"),

@@ -17,8 +17,11 @@ from slimcap.packet.batch import Batch
 from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet
 from slimcap.source.base import Source
+from slimcap.source.live.ring_source import RingSource
+from slimcap.source.live.socket_source import SocketSource
 from slimcap.source.mock.mock_socket import MockSocket, RingMock, Schedule, SocketMock
 from slimcap.source.mock.replay import Replay
+from slimcap.source.option_docs import with_options_of
 
 WhenFull = Literal["wait", "drop"]
 
@@ -228,6 +231,7 @@ def _check_source(source: object) -> None:
         raise wrong_type("source", "a Source", source)
 
 
+@with_options_of(RingSource)
 class MockRingSource(RingMock, _Mock):
     """A RingSource without an interface: a producer in this process fills the ring.
 
@@ -331,6 +335,7 @@ class MockRingSource(RingMock, _Mock):
         self._release_blocks()
 
 
+@with_options_of(SocketSource)
 class MockSocketSource(SocketMock, _Mock):
     """A SocketSource without an interface: a producer in this process writes the messages.
 
