@@ -6,6 +6,9 @@ draft-ietf-opsawg-pcapng, section 4.2: if_tsresol and if_tsoffset.
 """
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+cdef enum:
+    NANOSECONDS = 1_000_000_000     # in a second
+
 cdef extern from * nogil:
     """
     #include <stdint.h>
@@ -51,7 +54,7 @@ cdef inline bint set_resolution(Clock* clock, uint8_t tsresol) noexcept nogil:
     clock.multiply = clock.divide = 1
     clock.shift = 0
     if tsresol & 0x80:
-        clock.multiply = 1_000_000_000
+        clock.multiply = NANOSECONDS
         clock.shift = power
         return power <= MAX_BINARY
     if power <= NANO:

@@ -40,6 +40,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from slimcap.abi.bytes cimport trailing_zeros
+from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport EINTR, c_pread, errno
 from slimcap.abi.pcap_format cimport (
     PCAPNG_INTERFACE,
@@ -143,7 +144,7 @@ cdef class RecordBoundaries(_Pieces):
     def __init__(self, int fd, uint64_t size, str name, PcapDecoder decoder not None):
         self._fd, self._size, self._name = fd, size, name
         self._layout = decoder._layout
-        self._second = 1_000_000_000 // decoder.resolution
+        self._second = NANOSECONDS // decoder.resolution
         self._ring = new_block(RING // 8)
         self._live = <uint64_t*> self._ring.ptr
 

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.abi.bytes cimport bswap16, bswap32
+from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.pcap_format cimport (
     PCAP_IXIA_EXTRA,
     PCAP_IXIA_HW,
@@ -23,7 +24,6 @@ from slimcap.packet.interface import InterfaceInfo, SectionInfo
 from slimcap.packet.link import Link
 
 cdef enum:
-    NANOSECONDS = 1_000_000_000
     LINKTYPE_MASK = 0xffff      # above it: FCS length and reserved bits
 
 

@@ -3,15 +3,13 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.pcap_format cimport PCAP_NANO, PcapFileHeader, PcapRecordHeader
 from slimcap.capfile.writer cimport Frame, Writer, check_link_type, frame_of, put_frame
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.packet cimport Packet
 from slimcap.packet.record cimport Record
 from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET
-
-cdef enum:
-    NANOSECONDS = 1_000_000_000
 
 # Seconds are an unsigned 32-bit number (draft-ietf-opsawg-pcap, section 5), which ends in 2106.
 cdef int64_t TIME_END = <int64_t> NANOSECONDS << 32

@@ -3,6 +3,7 @@ cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint64_t
 
+from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport (
     CLOCK_MONOTONIC,
     EFD_CLOEXEC,
@@ -27,7 +28,6 @@ import os
 from slimcap.errors import CaptureStopped, CaptureUnblocked, wrong_type
 
 cdef enum:
-    NANOSECOND = 1_000_000_000
     # Maximum time of one poll in ns: a signal delivered to another thread does not interrupt our poll.
     MAX_WAIT = 50_000_000
 
@@ -50,7 +50,7 @@ cdef int64_t monotonic_ns() noexcept nogil:
     """Return the current time of CLOCK_MONOTONIC in nanoseconds, as used for deadlines."""
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t> now.tv_sec * NANOSECOND + now.tv_nsec
+    return <int64_t> now.tv_sec * NANOSECONDS + now.tv_nsec
 
 
 cdef int64_t deadline_after(object timeout) except? -2:
@@ -65,7 +65,7 @@ cdef int64_t deadline_after(object timeout) except? -2:
     if not seconds >= 0:
         raise ValueError(f"timeout must be at least 0 seconds, or None, not {timeout}")
     # 2^33 seconds are 272 years; in nanoseconds they fit in 63 bits.
-    return monotonic_ns() + <int64_t> (seconds * NANOSECOND) if seconds < (1 << 33) else NEVER
+    return monotonic_ns() + <int64_t> (seconds * NANOSECONDS) if seconds < (1 << 33) else NEVER
 
 
 @cython.final

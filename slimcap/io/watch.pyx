@@ -2,6 +2,7 @@
 cimport cython
 from libc.stdint cimport int64_t, uint8_t
 
+from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport (
     EAGAIN,
     EINTR,
@@ -29,7 +30,7 @@ import os
 
 cdef enum:
     # Interval of checks: inotify does not report what other hosts write to a network file system.
-    RESCAN_INTERVAL = 1_000_000_000     # ns
+    RESCAN_INTERVAL = NANOSECONDS
     BUFFER_SIZE = 4096                  # an event has 16 bytes and a name of at most 256
 
 

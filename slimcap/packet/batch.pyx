@@ -5,6 +5,7 @@ from cpython.number cimport PyIndex_Check, PyNumber_AsSsize_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
+from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.numpy_array cimport PyArray_NewFromDescr, PyArray_SetBaseObject
 from slimcap.packet.headers.columns cimport header_columns
 from slimcap.packet.lease cimport Block, Hold, Lease, lease_block, lease_buffer, new_block
@@ -29,7 +30,6 @@ cdef cnp.dtype _RECORD = RECORD_DTYPE
 cdef cnp.dtype _BYTE = np.dtype("u1")
 cdef enum:
     HTML_ROWS = 10
-    NANOSECOND = 1_000_000_000
 
 
 cdef object _array(cnp.dtype dtype, Py_ssize_t count, View view):
@@ -397,7 +397,7 @@ cdef class Batch:
         Of packets from a file they are as known when the packets were read: counters may come later.
         """
         if self._interfaces is None:
-            self._interfaces = tuple([InterfaceInfo(link, 0, NANOSECOND) for link in self.links])
+            self._interfaces = tuple([InterfaceInfo(link, 0, NANOSECONDS) for link in self.links])
         return self._interfaces
 
     @property
@@ -824,7 +824,7 @@ cdef class Batch:
         what = f"{self._count:,} packets, {self.total_bytes:,} bytes"
         times = self["timestamp"]
         first, last = int(times.min()), int(times.max())
-        return f"<Batch: {what}, {(last - first) / NANOSECOND:.6f} s from {np.datetime64(first, 'ns')}>"
+        return f"<Batch: {what}, {(last - first) / NANOSECONDS:.6f} s from {np.datetime64(first, 'ns')}>"
 
     def _repr_html_(self):
         """Return the first rows as an HTML table, for notebooks."""

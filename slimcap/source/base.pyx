@@ -15,6 +15,7 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
+from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport nanosleep, timespec
 from slimcap.io.event cimport SIGNAL_STOP, SIGNAL_UNBLOCK, deadline_after, monotonic_ns
 from slimcap.packet.batch cimport Batch
@@ -35,7 +36,6 @@ cdef Py_ssize_t ALL = sys.maxsize
 cdef enum:
     SHORT_NAP = 100_000         # ns between two checks whether the reader has left
     LONGEST_WAIT = 100_000_000  # ns to wait for it to leave
-    NANOSECONDS = 1_000_000_000
 
 
 class Stats(NamedTuple):

@@ -11,6 +11,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport (
     TP_STATUS_VLAN_VALID,
     sockaddr_ll,
@@ -25,7 +26,6 @@ from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET, walk_link
 from slimcap.wire.walk_result cimport LinkInfo
 
 cdef enum:
-    NANOSECONDS = 1_000_000_000
     HEADER_LEN = 48                 # TPACKET_ALIGN(sizeof(struct tpacket3_hdr)): asserted in abi/linux.pxd
     PACKET_MIN = HEADER_LEN + 20    # with the sockaddr_ll after it
 

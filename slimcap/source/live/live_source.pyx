@@ -6,6 +6,7 @@
 """
 from libc.stdint cimport int64_t
 
+from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport POLLERR, POLLHUP
 from slimcap.io.event cimport NEVER, SIGNAL_END, deadline_after, monotonic_ns
 from slimcap.packet.rows cimport Rows
@@ -24,7 +25,6 @@ from slimcap.source.live.rtnetlink import LinkDrops
 
 cdef enum:
     LINK_CHECK_INTERVAL = 100_000_000    # ns between two checks whether a link that went down still exists
-    NANOSECONDS = 1_000_000_000
 
 
 cdef class LiveSource(ZeroCopySource):

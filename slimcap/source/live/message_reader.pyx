@@ -11,6 +11,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport (
     CMSG_DATA,
     CMSG_FIRSTHDR,
@@ -39,7 +40,6 @@ from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
 import os
 
 cdef enum:
-    NANOSECONDS = 1_000_000_000
     CACHE_LINE = 64
     PAGE = 4096
 

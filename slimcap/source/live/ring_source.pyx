@@ -1,6 +1,7 @@
 """`RingSource`: zero-copy live capture through the TPACKET_V3 ring, one or several blocks per batch."""
 from libc.stdint cimport int64_t, uint8_t
 
+from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport TP_STATUS_LOSING
 from slimcap.packet.lease cimport Block
 from slimcap.packet.record cimport FLAG_LOSING, Record
@@ -13,7 +14,6 @@ import os
 from slimcap.errors import RingExhausted, SlimcapError, integer, number
 
 cdef enum:
-    NANOSECONDS = 1_000_000_000
     MIN_PACKET_SIZE = 72        # minimum in a block: header, address, one byte, padding (BlockWalker)
     TARGET_BATCH_SIZE = 1 << 18     # target for small blocks: a batch costs as much as some hundred packets
     RING_FRACTION = 8           # at most 1/8 of the ring, so that the kernel can fill the rest meanwhile

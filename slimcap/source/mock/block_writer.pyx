@@ -12,6 +12,7 @@ cimport cython
 from libc.string cimport memcpy, memset
 
 from slimcap.abi.atomic cimport load_acquire, store_release
+from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport (
     TP_STATUS_KERNEL,
     TP_STATUS_LOSING,
@@ -22,7 +23,6 @@ from slimcap.abi.linux cimport (
 from slimcap.io.event cimport monotonic_ns
 
 cdef enum:
-    NANOSECONDS = 1_000_000_000
     FIRST_OFFSET = 48   # BLK_PLUS_PRIV(0)
     HEADER_LEN = 48     # TPACKET_ALIGN(sizeof(struct tpacket3_hdr))
     NETWORK = 96        # TPACKET_ALIGN(HEADER_LEN + sizeof(struct sockaddr_ll) + 16)

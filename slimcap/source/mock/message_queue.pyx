@@ -9,6 +9,7 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 
+from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport (
     CMSG_DATA,
     CMSG_FIRSTHDR,
@@ -31,7 +32,6 @@ from slimcap.abi.linux cimport (
 from slimcap.source.mock.block_writer cimport write_address
 
 cdef enum:
-    NANOSECONDS = 1_000_000_000
     OVERHEAD = 768      # counted in addition to a packet's bytes: SKB_TRUESIZE(64) is 832
 
 

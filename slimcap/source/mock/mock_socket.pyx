@@ -20,6 +20,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from slimcap.abi.bytes cimport be16
+from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport (
     CLOCK_REALTIME,
     EFD_CLOEXEC,
@@ -44,6 +45,7 @@ from slimcap.abi.linux cimport (
     mmsghdr,
     timespec,
 )
+from slimcap.capfile.decoder cimport MAX_CAPLEN
 from slimcap.filter.vm cimport PacketMeta
 from slimcap.io.event cimport (
     NEVER,
@@ -81,9 +83,7 @@ from slimcap.packet.link import Link
 from slimcap.source.live.rtnetlink import LinkDrops
 
 cdef enum:
-    NANOSECONDS = 1_000_000_000
     ROWS_PER_LOCK = 1024    # packets to add before releasing the lock
-    MAX_SNAPLEN = 262144    # maximum length of a packet on Linux
     OUTGOING = 4
     IP = 0x0800
     IPV6 = 0x86dd
@@ -94,7 +94,7 @@ cdef enum:
 
 cdef str FORKED = "this mock was made by the parent process: make a new one in the forked process"
 
-if bpf.MAX_SNAPLEN != MAX_SNAPLEN or PacketType.OUTGOING != OUTGOING:
+if bpf.MAX_SNAPLEN != MAX_CAPLEN or PacketType.OUTGOING != OUTGOING:
     raise ImportError("the compiled constants do not match the Python constants: rebuild slimcap")
 
 
@@ -161,7 +161,7 @@ cdef class MockSocket(CaptureSocket):
             raise MemoryError("cannot allocate a lock")
         self._reader_fd, self._producer_fd = _eventfd(), _eventfd()
         self._producer = Event()
-        self._scratch, self._wire = new_block(VLAN_LEN + MAX_SNAPLEN), new_block(VLAN_LEN + MAX_SNAPLEN)
+        self._scratch, self._wire = new_block(VLAN_LEN + MAX_CAPLEN), new_block(VLAN_LEN + MAX_CAPLEN)
         self._ifindex = link.index
         self._ethernet = link.type == LINKTYPE_ETHERNET
         self._hatype = link.arphrd if link.arphrd is not None else 1 if self._ethernet else 65534
@@ -331,7 +331,7 @@ cdef class MockSocket(CaptureSocket):
         if self._state != LINK_UP:
             return IGNORED
         packet.data = payload
-        packet.cap_len = min(row.cap_len, <uint32_t> MAX_SNAPLEN)
+        packet.cap_len = min(row.cap_len, <uint32_t> MAX_CAPLEN)
         packet.total_len = max(row.total_len, row.cap_len)
         packet.timestamp = max(row.timestamp, <int64_t> 0)
         packet.pkt_type = row.pkt_type
