@@ -96,16 +96,18 @@ cdef class FileReader:
         return self._read_pcap_header(snaplen)
 
     cdef int _read_pcap_header(self, uint32_t snaplen) except -1:
-        cdef PcapDecoder decoder
+        cdef PcapDecoder decoder = None
+        cdef str fault = ""
         self._read_to(sizeof(PcapFileHeader))
+        if self._stop < <Py_ssize_t> sizeof(PcapFileHeader):
+            fault = "the file is empty" if self._stop == 0 else "the file ends in its header"
+            raise self._bad(TruncatedFileError, fault, self._stop)
         try:
-            head = self._block.ptr[:min(self._stop, <Py_ssize_t> sizeof(PcapFileHeader))]
-            decoder = PcapDecoder(head, snaplen, self.file.name)
+            decoder = PcapDecoder(self._block.ptr[:sizeof(PcapFileHeader)], snaplen, self.file.name)
         except ValueError as error:
-            if self._stop >= <Py_ssize_t> sizeof(PcapFileHeader):
-                raise self._bad(FileFormatError, str(error), 0) from None
-            what = "the file is empty" if self._stop == 0 else "the file ends in its header"
-            raise self._bad(TruncatedFileError, what, self._stop) from None
+            fault = str(error)
+        if decoder is None:
+            raise self._bad(FileFormatError, fault, 0)
         self._read_to(decoder.header_len)
         if self._stop < decoder.header_len:
             raise self._bad(TruncatedFileError, "the file ends in its header", self._stop)
@@ -217,7 +219,8 @@ cdef class FileReader:
 
         Several calls get `needed` bytes from `_start` on into the block.
         """
-        cdef Py_ssize_t got
+        cdef Py_ssize_t got = 0
+        cdef object damage = None   # raised outside of the handler: as a context, its frames would be kept
         self._event.check()
         self._make_space(needed)
         try:
@@ -225,12 +228,13 @@ cdef class FileReader:
         except StreamError as error:
             if error.cut and self.file.stopped:
                 return 0
-            raise self._bad(
-                TruncatedFileError if error.cut else FileFormatError, error.reason, self._stop) from None
+            damage = <tuple> (TruncatedFileError if error.cut else FileFormatError, error.reason)
         except EOFError as error:
             # File objects such as gzip.open and bz2.open raise it for a truncated stream; ours return 0.
             reason = str(error) or "the file object ended early"
             raise self._bad(TruncatedFileError, reason, self._stop) from error
+        if damage is not None:
+            raise self._bad(damage[0], damage[1], self._stop)
         self._stop += got
         return got > 0
 

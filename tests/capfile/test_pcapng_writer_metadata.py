@@ -214,6 +214,12 @@ def test_comments_with_too_long_lines_raise():
                 ValueError, match=r"a comment of (65536|70000) bytes, where there can be 65535"
             ):
                 writer.write_batch(linked(PAYLOADS).with_comments({0: text}))
+        assert writer.packets_written == 0
+
+
+@pytest.mark.slow  # it takes 400 MB
+def test_comment_of_more_than_128_mib_raises():
+    with PcapNgWriter(io.BytesIO()) as writer:
         with pytest.raises(
             ValueError, match="a comment of 134217729 bytes, where there can be 134217728 in all"
         ):
