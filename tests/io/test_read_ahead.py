@@ -251,5 +251,6 @@ def test_many_sources_read_ahead_at_once(big):
     assert threads() == []
 
 
+@pytest.mark.slow
 def test_large_compressed_file_is_read_whole(big):
     assert len(read(big)) == 20_000

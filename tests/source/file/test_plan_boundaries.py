@@ -173,6 +173,7 @@ def test_places_beyond_4_gib_are_found(tmp_path):
     assert lengths[-len(whole) :].tolist() == whole
 
 
+@pytest.mark.slow
 def test_plan_of_a_large_file_reads_little_of_it(tmp_path):
     """40 MiB in parts of 8: less is read to cut it than a walk through it would read."""
     path = tmp_path / "file.pcap"
