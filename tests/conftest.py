@@ -16,8 +16,6 @@ import pytest
 
 # Children that run `python -c` in the checkout would import its uncompiled folder.
 os.environ["PYTHONSAFEPATH"] = "1"
-# pyarrow's own allocators keep what is freed.
-os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 try:
     import slimcap  # noqa: F401
