@@ -21,7 +21,7 @@ from slimcap.errors import wrong_type
 from slimcap.packet.headers.columns import HEADER_DTYPE
 from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.link import Link
-from slimcap.packet.options import comments_of, slice_options, take_options, with_comments
+from slimcap.packet.options import comment_on, comments_of, take_options, with_comments
 from slimcap.packet.record import RECORD_DTYPE
 
 cnp.import_array()
@@ -690,8 +690,7 @@ cdef class Batch:
         cdef const Record* row = self._row(index)
         cdef PacketView view = new_packet_view(row, self._lease._ptr + row.offset, self._lease.hold)
         if self._options:
-            index = row - self._rows
-            view.comment = comments_of(slice_options(self._options, index, index + 1)).get(0)
+            view.comment = comment_on(self._options, row - self._rows)
         return view
 
     cdef const Record* _row(self, Py_ssize_t index) except NULL:

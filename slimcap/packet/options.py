@@ -86,7 +86,17 @@ def with_comments(
             if not isinstance(text, str):
                 raise wrong_type("each of comments", "a str", text)
             found.append((row, COMMENT, text.encode("utf-8", "surrogateescape")))
-    return tuple(sorted(found, key=_row_of))  # stable: options of one packet keep their order
+    return ordered(found)
+
+
+def comment_on(options: PacketOptions, row: int) -> str | None:
+    """Return the comment on one packet, or None."""
+    return comments_of(slice_options(options, row, row + 1)).get(0)
+
+
+def ordered(options: Iterable[tuple[int, int, bytes]]) -> PacketOptions:
+    """Return options ordered by row; those of one packet keep their order."""
+    return tuple(sorted(options, key=_row_of))
 
 
 def _row_of(option: tuple[int, int, bytes]) -> int:

@@ -9,7 +9,7 @@ from slimcap.packet.batch cimport Batch, new_batch
 from slimcap.packet.lease cimport Block, Hold, lease_block
 from slimcap.packet.record cimport Record
 
-from slimcap.packet.options import comments_of, slice_options
+from slimcap.packet.options import comment_on, slice_options
 
 
 @cython.final
@@ -41,7 +41,7 @@ cdef class Rows:
 
     cdef object comment(self, Py_ssize_t row):
         """Return the comment on a packet, or None."""
-        return comments_of(slice_options(self.options, row, row + 1)).get(0) if self.options else None
+        return comment_on(self.options, row) if self.options else None
 
 
 cdef Rows new_rows(Block block, Py_ssize_t count, Block data, Py_ssize_t data_size, tuple links):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from slimcap.io.compression.encoders import compression_of
 from slimcap.packet.batch import Batch
 from slimcap.sink.capture_file import CaptureFile
 from slimcap.sink.open_writer import Format, stem_and_endings
-from slimcap.sink.table_file import FORMATS, TableFile
+from slimcap.sink.table_file import FORMATS, TableFile, TableFormat
 
 if TYPE_CHECKING:
     from slimcap.io.target import Target
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _CAPTURE_ENDINGS: Final = (".pcap", ".cap", ".dmp", ".pcapng", ".ntar")
 
-FileFormat = Format | Literal["parquet", "arrow", "csv"]
+FileFormat = Format | TableFormat
 """Format of a file that `write` writes."""
 
 

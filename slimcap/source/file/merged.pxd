@@ -19,4 +19,4 @@ cdef class MergedSource(FilesSource):
     cdef Rows _take_next(self, Part part)
     cdef Rows _gather(self)
     cdef bint _has_options(self)
-    cdef list _options_of(self, list starts, const uint32_t* orders, Py_ssize_t count)
+    cdef object _options_of(self, list starts, const uint32_t* orders, Py_ssize_t count)

@@ -20,6 +20,7 @@ import os
 import stat
 
 from slimcap.errors import FileFormatError, FilterError
+from slimcap.packet.options import ordered
 
 cdef enum:
     LONG_RUN = 1024             # packets of one file from which on a batch without a copy is faster
@@ -213,7 +214,7 @@ cdef class MergedSource(FilesSource):
                 return True
         return False
 
-    cdef list _options_of(self, list starts, const uint32_t* orders, Py_ssize_t count):
+    cdef object _options_of(self, list starts, const uint32_t* orders, Py_ssize_t count):
         """Return the options of gathered rows. `starts` holds (part, its next row before gathering)."""
         cdef Part part
         cdef Py_ssize_t start, row, index
@@ -229,7 +230,7 @@ cdef class MergedSource(FilesSource):
                     index += 1
                     row += orders[index] == part.head.order
                 found.append((index, code, value))
-        return sorted(found, key=_row_of)
+        return ordered(found)
 
     def __repr__(self):
         state = "closed" if self.closed else f"{self._totals().packets_received:,} packets read"
@@ -245,7 +246,3 @@ cdef bint _is_regular(object file) except -1:
         return stat.S_ISREG(os.stat(file).st_mode)
     except OSError:
         return False  # opening the file will raise
-
-
-def _row_of(option):
-    return option[0]
