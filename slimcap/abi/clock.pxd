@@ -31,6 +31,27 @@ cdef extern from * nogil:
         ns += (__int128)clock->seconds * 1000000000;
         return ns > INT64_MAX ? INT64_MAX : ns < INT64_MIN ? INT64_MIN : (int64_t)ns;
     }
+
+    static inline int slimcap_ticks(const struct slimcap_clock *clock, int64_t ns, uint64_t *ticks)
+    {
+        if (clock->seconds == 0 && clock->shift == 0 && clock->divide == 1 && ns >= 0) {
+            *ticks = clock->multiply == 1 ? (uint64_t)ns        /* the common cases, in 64 bits */
+                : clock->multiply == 1000 ? (uint64_t)ns / 1000 : (uint64_t)ns / clock->multiply;
+            return *ticks * clock->multiply == (uint64_t)ns;
+        }
+        __int128 since = (__int128)ns - (__int128)clock->seconds * 1000000000;
+        *ticks = 0;
+        if (since <= 0)
+            return since == 0;
+        unsigned __int128 count = clock->divide != 1    /* the first tick that is not earlier */
+            ? (unsigned __int128)since * clock->divide
+            : (((unsigned __int128)since << clock->shift) + clock->multiply - 1) / clock->multiply;
+        *ticks = count > UINT64_MAX ? UINT64_MAX : (uint64_t)count;
+        if (slimcap_nanoseconds(clock, *ticks) == ns)
+            return 1;
+        *ticks -= 1;
+        return 0;
+    }
     """
     ctypedef struct Clock "struct slimcap_clock":
         uint64_t multiply
@@ -40,6 +61,9 @@ cdef extern from * nogil:
 
     # Nanoseconds since 1970, rounded down, and saturated at the limits of int64.
     int64_t nanoseconds "slimcap_nanoseconds"(const Clock* clock, uint64_t ticks) noexcept
+
+    # The inverse: the tick that has this time. False if none has; `ticks` is then the one before, or 0.
+    bint ticks_at "slimcap_ticks"(const Clock* clock, int64_t ns, uint64_t* ticks) noexcept
 
 cdef enum:
     MICROSECONDS = 6        # default of if_tsresol

@@ -99,6 +99,24 @@ cdef extern from * nogil:
     };
     _Static_assert(sizeof(struct slimcap_pcapng_statistics) == 20, "pcapng interface statistics block");
 
+    struct slimcap_pcapng_secrets {
+        uint32_t type;
+        uint32_t length;
+        uint32_t kind;
+        uint32_t secrets_length;
+    };
+
+    struct slimcap_pcapng_custom {
+        uint32_t type;
+        uint32_t length;
+        uint32_t enterprise;    /* number of who defines the rest of the block */
+    };
+
+    struct slimcap_pcapng_name { /* a record of a name resolution block */
+        uint16_t kind;          /* 0: the last one */
+        uint16_t length;        /* of the value after it, without its padding */
+    };
+
     struct slimcap_pcapng_option {
         uint16_t code;
         uint16_t length;        /* of the value after it, without its padding to a multiple of 4 */
@@ -109,8 +127,13 @@ cdef extern from * nogil:
     #define SLIMCAP_PCAPNG_INTERFACE  1u
     #define SLIMCAP_PCAPNG_OLD_PACKET 2u
     #define SLIMCAP_PCAPNG_SIMPLE     3u
+    #define SLIMCAP_PCAPNG_NAMES      4u           /* name resolution */
     #define SLIMCAP_PCAPNG_STATISTICS 5u
     #define SLIMCAP_PCAPNG_PACKET     6u
+    #define SLIMCAP_PCAPNG_JOURNAL    9u           /* an entry of the systemd journal */
+    #define SLIMCAP_PCAPNG_SECRETS    10u          /* decryption secrets */
+    #define SLIMCAP_PCAPNG_CUSTOM     0x00000badu
+    #define SLIMCAP_PCAPNG_PRIVATE    0x40000badu  /* custom, and not to be copied to another file */
     """
     ctypedef struct PcapFileHeader "struct slimcap_pcap_file":
         uint32_t magic
@@ -177,6 +200,17 @@ cdef extern from * nogil:
         uint32_t time_high
         uint32_t time_low
 
+    ctypedef struct PcapngSecrets "struct slimcap_pcapng_secrets":
+        uint32_t kind
+        uint32_t secrets_length
+
+    ctypedef struct PcapngCustom "struct slimcap_pcapng_custom":
+        uint32_t enterprise
+
+    ctypedef struct PcapngName "struct slimcap_pcapng_name":
+        uint16_t kind
+        uint16_t length
+
     ctypedef struct PcapngOption "struct slimcap_pcapng_option":
         uint16_t code
         uint16_t length
@@ -186,32 +220,49 @@ cdef extern from * nogil:
     const uint32_t PCAPNG_INTERFACE "SLIMCAP_PCAPNG_INTERFACE"
     const uint32_t PCAPNG_OLD_PACKET "SLIMCAP_PCAPNG_OLD_PACKET"
     const uint32_t PCAPNG_SIMPLE "SLIMCAP_PCAPNG_SIMPLE"
+    const uint32_t PCAPNG_NAMES "SLIMCAP_PCAPNG_NAMES"
     const uint32_t PCAPNG_STATISTICS "SLIMCAP_PCAPNG_STATISTICS"
     const uint32_t PCAPNG_PACKET "SLIMCAP_PCAPNG_PACKET"
+    const uint32_t PCAPNG_JOURNAL "SLIMCAP_PCAPNG_JOURNAL"
+    const uint32_t PCAPNG_SECRETS "SLIMCAP_PCAPNG_SECRETS"
+    const uint32_t PCAPNG_CUSTOM "SLIMCAP_PCAPNG_CUSTOM"
+    const uint32_t PCAPNG_PRIVATE "SLIMCAP_PCAPNG_PRIVATE"
 
 cdef enum:
     # Option codes; their meaning depends on the block (draft-ietf-opsawg-pcapng, 3.5, 4.1, 4.2, 4.3, 4.6).
     OPTION_END = 0
-    OPTION_MOST = 0xffff        # maximum length of a value in bytes
+    MAX_OPTION = 0xffff         # maximum length of a value in bytes
     OPTION_COMMENT = 1
+    OPTION_CUSTOM_TEXT = 2988
+    OPTION_CUSTOM = 2989
+    OPTION_PRIVATE_TEXT = 19372     # custom, and not to be copied to another file
+    OPTION_PRIVATE = 19373
     SECTION_HARDWARE = 2
     SECTION_OS = 3
     SECTION_APPLICATION = 4
     INTERFACE_NAME = 2
     INTERFACE_DESCRIPTION = 3
+    INTERFACE_SPEED = 8
     INTERFACE_TIME_RESOLUTION = 9
+    INTERFACE_TIME_ZONE = 10
     INTERFACE_FILTER = 11
     INTERFACE_OS = 12
     INTERFACE_TIME_OFFSET = 14
     INTERFACE_HARDWARE = 15
+    INTERFACE_SEND_SPEED = 16
+    INTERFACE_RECEIVE_SPEED = 17
     PACKET_FLAGS = 2
     PACKET_DROPS = 4
+    PACKET_ID = 5
+    PACKET_QUEUE = 6
+    PACKET_VERDICT = 7
     STATISTICS_START = 2
     STATISTICS_END = 3
     STATISTICS_RECEIVED = 4
     STATISTICS_INTERFACE_DROPS = 5
     STATISTICS_FILTER_ACCEPTED = 6
     STATISTICS_SYSTEM_DROPS = 7
+    STATISTICS_DELIVERED = 8
 
 cdef enum:
     LENGTH_SIZE = sizeof(uint32_t)  # size of the block length, which a block repeats at its end

@@ -1,5 +1,6 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.record cimport FLAG_TRUNCATED, Record, set_pkt_type
 from slimcap.wire.walk_link cimport LINKTYPE_DBUS, walk_link
 from slimcap.wire.walk_result cimport LinkInfo
@@ -18,7 +19,8 @@ cdef class Decoder:
     cdef readonly tuple links
     cdef readonly tuple interfaces      # one InterfaceInfo for each of `links`
     cdef readonly list sections         # SectionInfos, at most MAX_SECTIONS
-    cdef readonly list options          # (row, code, value) for the rows of the last decode()
+    cdef Annotations annotations        # options of the rows of the last decode(), and blocks between them
+    cdef readonly uint64_t blocks_left_out  # blocks that cannot be copied to another file
     cdef uint32_t cut                   # maximum cap_len of the rows
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1
     cdef str byte_order(self)

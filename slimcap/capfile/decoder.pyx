@@ -10,7 +10,7 @@ cdef class Decoder:
 
     def __cinit__(self, *args, **kwargs):
         self.links = self.interfaces = ()
-        self.options, self.sections = [], []
+        self.sections = []
 
     def __init__(self):
         raise TypeError("Decoder is what decoders have in common: use PcapDecoder or PcapngDecoder")

@@ -5,6 +5,7 @@ from slimcap.filter.matcher cimport Matcher
 from slimcap.io.event cimport Event
 from slimcap.io.input cimport Input
 from slimcap.io.watch cimport EndPolicy
+from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.lease cimport Block, Pool
 from slimcap.packet.record cimport Record
 from slimcap.packet.rows cimport Rows
@@ -26,9 +27,13 @@ cdef class FileReader:
     cdef Py_ssize_t _start, _stop
     cdef uint64_t _base         # offset in the file of the block's first byte
     cdef Matcher _matcher       # the filter; None: all packets match
+    cdef uint64_t blocks_left_out   # blocks between packets that were not kept
+    cdef list _pending          # those that come before the next packet
+    cdef Py_ssize_t _pending_size   # memory they take, in bytes, roughly
     cdef object _error          # class and arguments of the exception that ended reading, or None
     cdef Rows next_rows(self, int64_t deadline)
     cdef object compression(self)
+    cdef Annotations trailer(self)
     cdef void ignore_filter(self) noexcept
     cdef void close(self) noexcept
     cdef int _open(
@@ -40,6 +45,8 @@ cdef class FileReader:
     cdef int _read_to(self, Py_ssize_t size) except -1
     cdef Py_ssize_t _decode(self, Record[::1] out) except -1
     cdef Rows _keep(self, Block rows, Py_ssize_t count)
+    cdef int _hold_back(self, Annotations annotations) except -1
+    cdef Annotations _with_pending(self, Annotations annotations)
     cdef bint _end_of_file(self) except -1
     cdef int _read_more(self, Py_ssize_t needed) except -1
     cdef int _make_space(self, Py_ssize_t needed) except -1

@@ -17,6 +17,7 @@ from slimcap.filter.matcher cimport Matcher, row_numbers
 from slimcap.io.event cimport Event
 from slimcap.io.input cimport open_input, wrap_input
 from slimcap.io.watch cimport EndPolicy
+from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.lease cimport Block, Pool, new_block
 from slimcap.packet.record cimport Record
 from slimcap.packet.rows cimport Rows, new_rows
@@ -24,12 +25,14 @@ from slimcap.packet.rows cimport Rows, new_rows
 from slimcap.errors import FileFormatError, FilterError, TruncatedFileError
 from slimcap.io.compression.detect import SNIFF_LEN, decompressor
 from slimcap.io.compression.stream_reader import StreamError
-from slimcap.packet.options import take_options
+from slimcap.packet.interface import OtherBlock
 
 cdef enum:
     MIN_BLOCK_SIZE = 64
     MAX_BLOCK_SIZE = 1 << 30
     MAGIC_LEN = 4
+    MAX_PENDING = 64 << 20      # bytes of blocks without a packet between them that are kept
+    BLOCK_COST = 256            # bytes that a block takes besides its own
 
 
 cdef dict reader_options(object snaplen, object filter, object block_size):
@@ -63,6 +66,7 @@ cdef class FileReader:
             bint ahead) except -1:
         cdef Py_ssize_t block_size = options["block_size"]
         self._event = event
+        self._pending = []
         self._blocks = Pool(block_size)
         self._row_blocks = Pool((block_size // BYTES_A_ROW + 1) * sizeof(Record))
         self._block = self._blocks.take()
@@ -125,6 +129,7 @@ cdef class FileReader:
         self.decoder = PcapngDecoder(snaplen, self.file.name)
         while True:
             self._decode(none)
+            self._hold_back(self.decoder.annotations)
             if self.decoder.links or <Py_ssize_t> self.decoder.needed <= self._stop - self._start:
                 break
             if not self._read_more(self.decoder.needed):
@@ -172,6 +177,7 @@ cdef class FileReader:
         """Decode rows from the bytes in the block; return their number."""
         cdef Py_ssize_t count
         if self._start == self._stop:
+            self.decoder.annotations = None
             return 0
         count = self.decoder._decode(<uint8_t[:self._stop]> self._block.ptr, self._start, out)
         self._start = self.decoder.position
@@ -182,7 +188,7 @@ cdef class FileReader:
         cdef Record* p = <Record*> rows.ptr
         cdef Py_ssize_t kept = count
         cdef Block numbers = None
-        cdef object options = self.decoder.options
+        cdef Annotations annotations = self.decoder.annotations
         cdef Rows found
         if count and self._matcher is not None:
             try:
@@ -192,18 +198,47 @@ cdef class FileReader:
                 if kept < count:
                     self._error = (FilterError, *error.args)
                     count = kept
-            if options:
+            if annotations is not None:
                 numbers = new_block(count * sizeof(int64_t))
             kept = self._matcher.keep(p, count, self._block.ptr, self._stop, p, numbers)
-            if options:
-                options = take_options(options, row_numbers(numbers, kept))
+            if annotations is not None:
+                annotations = annotations.take(row_numbers(numbers, kept))
             self.left_out += count - kept
         if kept == 0:
+            self._hold_back(annotations)
             return None
         self.returned += kept
         found = new_rows(rows, kept, self._block, self._stop, self.decoder.links)
-        found.interfaces, found.options = self.decoder.interfaces, options
+        found.interfaces, found.annotations = self.decoder.interfaces, self._with_pending(annotations)
         return found
+
+    cdef int _hold_back(self, Annotations annotations) except -1:
+        """Keep blocks for the next rows, up to a limit."""
+        if annotations is None:
+            return 0
+        for _, block in annotations.blocks:
+            size = BLOCK_COST + (len(block.body) if isinstance(block, OtherBlock) else 0)
+            if self._pending_size + size > MAX_PENDING:
+                self.blocks_left_out += 1
+            else:
+                self._pending.append(block)
+                self._pending_size += size
+        return 0
+
+    cdef Annotations _with_pending(self, Annotations annotations):
+        """Return annotations of rows, with the blocks that come before them."""
+        if self._pending:
+            if annotations is None:
+                annotations = Annotations()
+            annotations.blocks[:0] = [(0, block) for block in self._pending]
+            self._pending, self._pending_size = [], 0
+        return annotations
+
+    cdef Annotations trailer(self):
+        """Return the blocks after the last packet so far; None if there are none."""
+        cdef Annotations found = Annotations()
+        found.blocks = [(0, block) for block in self._pending]
+        return found if found.blocks else None
 
     cdef bint _end_of_file(self) except -1:
         if self._start == self._stop or self.file.stopped:

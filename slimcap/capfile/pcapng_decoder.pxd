@@ -1,10 +1,11 @@
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.abi.bytes cimport bswap32, load32
 from slimcap.abi.clock cimport Clock
 from slimcap.abi.pcap_format cimport LENGTH_SIZE, PCAPNG_ORDER, PCAPNG_SECTION, PcapngBlock
 from slimcap.capfile.decoder cimport Decoder
+from slimcap.packet.options cimport Options
 from slimcap.packet.record cimport Record
 
 cdef enum:
@@ -15,7 +16,7 @@ cdef enum Halt:
     HALT_NOT
     HALT_DATA       # more bytes are required, or more rows
     HALT_BLOCK      # at a block that describes the file
-    HALT_OPTIONS    # after a packet with options to keep
+    HALT_OPTIONS    # after a packet whose options need more memory
     HALT_FAULT
 
 cdef enum Fault:
@@ -33,11 +34,6 @@ cdef struct Interface:
     uint32_t linktype, snaplen
     uint64_t dropped            # packets dropped, according to its packet blocks
 
-cdef struct Options:
-    const uint8_t* at
-    uint64_t left               # 0 after the last option, unless an option is longer than the block
-    bint swapped
-
 cdef class PcapngDecoder(Decoder):
     cdef str _name
     cdef uint32_t _wanted               # maximum number of bytes to show of a packet
@@ -49,22 +45,28 @@ cdef class PcapngDecoder(Decoder):
     cdef bint _changed                  # `links` and `interfaces` have to be made from them
     cdef bint _busy                     # decode() is running, which may reallocate _interfaces
     cdef Py_ssize_t _rows               # rows written by the current decode()
-    cdef Options _options               # of the packet that stopped the walk
+    cdef Options _options               # of the packet that stopped the walk,
+    cdef int64_t _drops                 # and the number of packets dropped before it, or -1
     cdef Fault _trouble
     cdef uint64_t _value, _limit        # the invalid value, and the valid one or limit
     cdef int _run(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) except -1
     cdef Halt _walk(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) noexcept nogil
     cdef Halt _next_block(self, const uint8_t* p, uint64_t left, PcapngBlock* block) noexcept nogil
-    cdef Halt _read_packet(self, const uint8_t* p, const PcapngBlock* block, Record* row) noexcept nogil
-    cdef Halt _read_options(self, Options* options, Interface* interface, Record* row) noexcept nogil
+    cdef Halt _read_packet(
+        self, const uint8_t* p, const PcapngBlock* block, Record* row, Py_ssize_t number) noexcept nogil
+    cdef Halt _read_options(
+        self, const uint8_t* payload, uint32_t cap_len, Interface* interface, Record* row,
+        Py_ssize_t number) noexcept nogil
     cdef Halt _fail(self, Fault fault, uint64_t value, uint64_t limit) noexcept nogil
     cdef int _keep_options(self) except -1
     cdef bint _read_block(self, const uint8_t* p) except -1
     cdef str _read_section(self, const uint8_t* p, uint32_t length)
     cdef str _read_interface(self, const uint8_t* p, uint32_t length)
     cdef str _read_statistics(self, const uint8_t* p, uint32_t length)
-    cdef object _time_of(self, uint32_t number, uint32_t high, uint32_t low)
-    cdef str _add_interface(self, Interface interface, uint8_t tsresol, dict texts)
+    cdef int64_t _time_of(self, uint32_t number, uint32_t high, uint32_t low) noexcept
+    cdef str _add_interface(self, Interface interface, uint8_t tsresol, tuple options)
+    cdef int _keep_block(self, object block) except -1
+    cdef object _read_other(self, const uint8_t* p, PcapngBlock block)
     cdef int _grow(self) except -1
     cdef str _explain(self)
 

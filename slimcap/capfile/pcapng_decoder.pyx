@@ -5,8 +5,8 @@
     type   length   …   options   length
     4      4                      4         bytes; the length of a block is a multiple of 4
 
-Packets are decoded without the GIL. At blocks that describe the file (sections, interfaces, statistics) the
-walk stops, and Python code reads them. All other blocks are skipped.
+Packets are decoded without the GIL. At all other blocks the walk stops, and Python code reads those that
+describe the file (sections, interfaces, statistics), and keeps the rest as they are, for a writer.
 """
 cimport cython
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
@@ -14,76 +14,50 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.abi.bytes cimport bswap16, bswap32, bswap64, load32, load64
-from slimcap.abi.clock cimport MICROSECONDS, nanoseconds, set_resolution
+from slimcap.abi.clock cimport nanoseconds
 from slimcap.abi.pcap_format cimport (
-    INTERFACE_DESCRIPTION,
-    INTERFACE_FILTER,
-    INTERFACE_HARDWARE,
-    INTERFACE_NAME,
-    INTERFACE_OS,
-    INTERFACE_TIME_OFFSET,
-    INTERFACE_TIME_RESOLUTION,
     LENGTH_SIZE,
-    OPTION_COMMENT,
-    OPTION_END,
+    OPTION_CUSTOM,
     PACKET_DROPS,
     PACKET_FLAGS,
+    PCAPNG_CUSTOM,
     PCAPNG_INTERFACE,
+    PCAPNG_JOURNAL,
+    PCAPNG_NAMES,
     PCAPNG_OLD_PACKET,
     PCAPNG_ORDER,
     PCAPNG_PACKET,
+    PCAPNG_PRIVATE,
+    PCAPNG_SECRETS,
     PCAPNG_SECTION,
     PCAPNG_SIMPLE,
     PCAPNG_STATISTICS,
-    SECTION_APPLICATION,
-    SECTION_HARDWARE,
-    SECTION_OS,
-    STATISTICS_END,
-    STATISTICS_INTERFACE_DROPS,
-    STATISTICS_RECEIVED,
-    STATISTICS_START,
-    STATISTICS_SYSTEM_DROPS,
     PcapngBlock,
     PcapngInterface,
+    PcapngName,
     PcapngOldPacket,
     PcapngOption,
     PcapngPacket,
+    PcapngSecrets,
     PcapngSection,
     PcapngSimplePacket,
     PcapngStatistics,
     padded,
 )
 from slimcap.capfile.decoder cimport MAX_CAPLEN, MAX_SECTIONS, Decoder, fill_row, most_caplen
-from slimcap.packet.record cimport MAX_INTERFACES, Record, set_pkt_type
+from slimcap.capfile.pcapng_fields cimport COUNTERS, INTERFACE_TEXTS, SECTION_TEXTS, TIMES, read_clock
+from slimcap.capfile.pcapng_flags cimport apply_flags, flags_of
+from slimcap.packet.annotations cimport Annotations
+from slimcap.packet.options cimport next_option, read_options, swap_value, texts_of
+from slimcap.packet.record cimport MAX_INTERFACES, Record
 
-from slimcap.packet.enums import PacketType
-from slimcap.packet.interface import InterfaceInfo, SectionInfo
+import sys
+
+from slimcap.packet.interface import InterfaceInfo, OtherBlock, SectionInfo, Statistics
 from slimcap.packet.link import Link
 
 cdef enum:
     DROPS_UNKNOWN = 0xffff
-    INBOUND = 1
-    OUTBOUND = 2
-    KEEP_TYPE = 255
-
-# Packet type by reception type (bits 2 to 4 of epb_flags, section 4.3.1); KEEP_TYPE: not specified.
-cdef uint8_t[8] PKT_TYPES = [
-    KEEP_TYPE, PacketType.THIS_HOST, PacketType.MULTICAST, PacketType.BROADCAST, PacketType.OTHER_HOST,
-    KEEP_TYPE, KEEP_TYPE, KEEP_TYPE]
-cdef uint8_t THIS_HOST = PacketType.THIS_HOST
-cdef uint8_t OUTGOING = PacketType.OUTGOING
-
-# Fields of SectionInfo, Link and InterfaceInfo by option code.
-cdef dict SECTION_TEXTS = {
-    SECTION_HARDWARE: "hardware", SECTION_OS: "os",
-    SECTION_APPLICATION: "application"}
-cdef dict INTERFACE_TEXTS = {
-    INTERFACE_NAME: "name", INTERFACE_DESCRIPTION: "description",
-    INTERFACE_FILTER: "filter", INTERFACE_OS: "os", INTERFACE_HARDWARE: "hardware"}
-cdef dict COUNTERS = {
-    STATISTICS_RECEIVED: "received", STATISTICS_INTERFACE_DROPS: "interface_dropped",
-    STATISTICS_SYSTEM_DROPS: "os_dropped"}
-cdef dict TIMES = {STATISTICS_START: "start", STATISTICS_END: "end"}
 
 
 @cython.final
@@ -128,7 +102,7 @@ cdef class PcapngDecoder(Decoder):
             self.position = min(start, size)
             self._rows = 0
             self.fault = None
-            self.options = []
+            self.annotations = None
             self._run(p, size, out, room)
         finally:
             self._busy = False
@@ -154,12 +128,17 @@ cdef class PcapngDecoder(Decoder):
         return 0
 
     cdef int _keep_options(self) except -1:
-        """Keep the comments of the last packet."""
-        cdef PcapngOption option
-        cdef const uint8_t* value
-        while _next_option(&self._options, &option, &value):
-            if option.code == OPTION_COMMENT:
-                self.options.append((self._rows - 1, OPTION_COMMENT, value[:option.length]))
+        """Keep the options of the last packet, for which there was not enough memory."""
+        if self.annotations is None:
+            self.annotations = Annotations()
+        self.annotations.reserve(self._options.left)
+        self.annotations.keep(self._rows - 1, self._options, self._drops)
+        return 0
+
+    cdef int _keep_block(self, object block) except -1:
+        if self.annotations is None:
+            self.annotations = Annotations()
+        self.annotations.blocks.append((self._rows, block))
         return 0
 
     # Packets, without the GIL.
@@ -180,12 +159,11 @@ cdef class PcapngDecoder(Decoder):
                     halt = HALT_DATA
                     break
                 rows[count].offset = at
-                halt = self._read_packet(data + at, &block, &rows[count])
+                halt = self._read_packet(data + at, &block, &rows[count], count)
                 if halt == HALT_FAULT:
                     break
                 count += 1
-            elif (block.type == PCAPNG_INTERFACE or block.type == PCAPNG_STATISTICS
-                    or block.type == PCAPNG_SECTION):
+            else:
                 halt = HALT_BLOCK
                 break
             at += block.length
@@ -216,17 +194,18 @@ cdef class PcapngDecoder(Decoder):
         return HALT_NOT
 
     cdef Halt _read_packet(
-            self, const uint8_t* p, const PcapngBlock* block, Record* row) noexcept nogil:
-        """Fill in the row of a packet block. On entry, `row.offset` is the offset of the block."""
+            self, const uint8_t* p, const PcapngBlock* block, Record* row, Py_ssize_t number) noexcept nogil:
+        """Fill in the row of a packet block, which has this number. On entry, `row.offset` is the block's.
+        """
         cdef PcapngPacket h
         cdef PcapngOldPacket old
         cdef uint32_t header = (
             sizeof(PcapngSimplePacket) if block.type == PCAPNG_SIMPLE else sizeof(PcapngPacket))
         cdef Interface* interface
-        cdef Options options
+        cdef uint64_t left
         if block.length < header + LENGTH_SIZE:
             return self._fail(FAULT_SHORT, block.length, header + LENGTH_SIZE)
-        options.left = block.length - header - LENGTH_SIZE
+        left = block.length - header - LENGTH_SIZE
         if block.type == PCAPNG_SIMPLE:
             memcpy(&h, p, sizeof(PcapngSimplePacket))
             h.time_high = h.time_low = h.caplen = 0
@@ -250,34 +229,48 @@ cdef class PcapngDecoder(Decoder):
             row.timestamp = nanoseconds(&interface.clock, <uint64_t> h.time_high << 32 | h.time_low)
         if h.caplen > most_caplen(interface.linktype):
             return self._fail(FAULT_CAPLEN, h.caplen, most_caplen(interface.linktype))
-        if h.caplen > options.left:
-            return self._fail(FAULT_OVERRUN, h.caplen, options.left)
+        if h.caplen > left:
+            return self._fail(FAULT_OVERRUN, h.caplen, left)
         row.offset += header
         row.interface = <uint16_t> (self._section + h.interface_id)
         fill_row(row, interface.linktype, p + header, h.caplen, h.len, self._wanted)
+        self._drops = -1
         if block.type == PCAPNG_OLD_PACKET and old.drops != DROPS_UNKNOWN:
-            _add_drops(interface, bswap16(old.drops) if self.swapped else old.drops)
-        options.left -= padded(h.caplen)
-        if options.left == 0 or block.type == PCAPNG_SIMPLE:
+            self._drops = bswap16(old.drops) if self.swapped else old.drops
+            _add_drops(interface, self._drops)
+        left -= padded(h.caplen)
+        if block.type == PCAPNG_SIMPLE or (left == 0 and self._drops < 0):
             return HALT_NOT
-        options.at = p + header + padded(h.caplen)
-        options.swapped = self.swapped
-        return self._read_options(&options, interface, row)
+        self._options.at, self._options.left = p + header + padded(h.caplen), left
+        self._options.swapped = self.swapped
+        return self._read_options(p + header, h.caplen, interface, row, number)
 
-    cdef Halt _read_options(self, Options* options, Interface* interface, Record* row) noexcept nogil:
-        """Apply a packet's options to its row. Invalid options are ignored, as by libpcap."""
+    cdef Halt _read_options(
+            self, const uint8_t* payload, uint32_t cap_len, Interface* interface, Record* row,
+            Py_ssize_t number) noexcept nogil:
+        """Apply a packet's options to its row. Invalid options are ignored, as by libpcap.
+
+        They are also kept, unless flags that tell no more than the packet type are all there is.
+        """
+        cdef Options options = self._options
         cdef PcapngOption option
         cdef const uint8_t* value
-        cdef Halt halt = HALT_NOT
-        self._options = options[0]
-        while _next_option(options, &option, &value):
+        cdef uint32_t flags = 0, count = 0
+        while next_option(&options, &option, &value):
+            count += 1
             if option.code == PACKET_FLAGS and option.length == 4:
-                _apply_flags(row, bswap32(load32(value)) if options.swapped else load32(value))
+                flags = bswap32(load32(value)) if options.swapped else load32(value)
+                apply_flags(row, flags)
             elif option.code == PACKET_DROPS and option.length == 8:
                 _add_drops(interface, bswap64(load64(value)) if options.swapped else load64(value))
-            elif option.code == OPTION_COMMENT:
-                halt = HALT_OPTIONS
-        return halt
+        if self._drops < 0 and count == 0:
+            return HALT_NOT
+        if self._drops < 0 and count == 1 and flags:
+            if flags == flags_of(row.pkt_type, interface.linktype, payload, cap_len):
+                return HALT_NOT
+        if self.annotations is not None and self.annotations.keep(number, self._options, self._drops):
+            return HALT_NOT
+        return HALT_OPTIONS
 
     cdef Halt _fail(self, Fault fault, uint64_t value, uint64_t limit) noexcept nogil:
         self._trouble, self._value, self._limit = fault, value, limit
@@ -295,8 +288,14 @@ cdef class PcapngDecoder(Decoder):
             self.fault = self._read_section(p, block.length)
         elif block.type == PCAPNG_INTERFACE:
             self.fault = self._read_interface(p, block.length)
-        else:
+        elif block.type == PCAPNG_STATISTICS:
             self.fault = self._read_statistics(p, block.length)
+        else:
+            other = self._read_other(p, block)
+            if other is None:
+                self.blocks_left_out += 1
+            else:
+                self._keep_block(other)
         if self.fault is not None:
             return False
         self.position += block.length
@@ -313,49 +312,39 @@ cdef class PcapngDecoder(Decoder):
         if h.version_major != 1 or h.version_minor not in (0, 2):  # 1.2 is an early 1.0
             return f"pcapng version {h.version_major}.{h.version_minor} is not supported"
         self.version_major, self.version_minor = h.version_major, h.version_minor
-        self._in_section = True
         self._section = self._count
+        options = _options_behind(p, sizeof(h), length, self.swapped)
+        found = read_options(&options, PCAPNG_SECTION)
+        info = SectionInfo(
+            self.byte_order(), (h.version_major, h.version_minor), self._section,
+            **texts_of(found, SECTION_TEXTS), options=found)
         if len(self.sections) < MAX_SECTIONS:
-            options = _options_behind(p, sizeof(h), length, self.swapped)
-            self.sections.append(SectionInfo(
-                self.byte_order(), (h.version_major, h.version_minor), self._section,
-                **_texts(&options, SECTION_TEXTS)))
+            self.sections.append(info)
+        if self._in_section:  # a writer begins the first one itself
+            self._keep_block(info)
+        self._in_section = True
         return None
 
     cdef str _read_interface(self, const uint8_t* p, uint32_t length):
         cdef PcapngInterface h
         cdef Interface interface
         cdef Options options
-        cdef PcapngOption option
-        cdef const uint8_t* value
-        cdef uint8_t tsresol = MICROSECONDS
+        cdef uint8_t tsresol
         if length < sizeof(h) + LENGTH_SIZE:
             return f"an interface description of {length} bytes"
         memcpy(&h, p, sizeof(h))
         interface.linktype = bswap16(h.linktype) if self.swapped else h.linktype
         interface.snaplen = bswap32(h.snaplen) if self.swapped else h.snaplen
         interface.dropped = 0
-        set_resolution(&interface.clock, MICROSECONDS)
-        interface.clock.seconds = 0
         options = _options_behind(p, sizeof(h), length, self.swapped)
-        while _next_option(&options, &option, &value):
-            if option.code == INTERFACE_TIME_RESOLUTION:
-                if option.length != 1:
-                    return f"if_tsresol of {option.length} bytes"
-                if not set_resolution(&interface.clock, value[0]):
-                    return f"timestamps in units finer than 64 bits can tell apart (if_tsresol {value[0]})"
-                tsresol = value[0]
-            elif option.code == INTERFACE_TIME_OFFSET:
-                if option.length != 8:
-                    return f"if_tsoffset of {option.length} bytes"
-                interface.clock.seconds = <int64_t> (
-                    bswap64(load64(value)) if self.swapped else load64(value))
-        if options.left:
-            return "an option that is longer than its interface description"
-        options = _options_behind(p, sizeof(h), length, self.swapped)
-        return self._add_interface(interface, tsresol, _texts(&options, INTERFACE_TEXTS))
+        found = read_options(&options, PCAPNG_INTERFACE)
+        fault = read_clock(found, &interface.clock, &tsresol)
+        if fault is None and options.left:
+            fault = "an option that is longer than its interface description"
+        return self._add_interface(interface, tsresol, found) if fault is None else fault
 
-    cdef str _add_interface(self, Interface interface, uint8_t tsresol, dict texts):
+    cdef str _add_interface(self, Interface interface, uint8_t tsresol, tuple options):
+        cdef dict texts = texts_of(options, INTERFACE_TEXTS)
         cdef uint32_t tick = max(1, <uint32_t> (interface.clock.multiply >> interface.clock.shift))
         if self._count == MAX_INTERFACES:
             return f"more than {MAX_INTERFACES} interfaces"
@@ -369,7 +358,9 @@ cdef class PcapngDecoder(Decoder):
             named=bool(name))
         cdef object base = 2 if tsresol & 0x80 else 10, power = tsresol & 0x7f  # 10^19 overflows a C long
         self._infos.append(
-            InterfaceInfo(link, interface.snaplen, base ** power, interface.clock.seconds, **texts))
+            InterfaceInfo(
+                link, interface.snaplen, base ** power, interface.clock.seconds, **texts, options=options))
+        self._keep_block(self._count)
         self._changed = True
         if self._count == 0:
             self.snaplen = interface.snaplen
@@ -391,36 +382,63 @@ cdef class PcapngDecoder(Decoder):
     cdef str _read_statistics(self, const uint8_t* p, uint32_t length):
         cdef PcapngStatistics h
         cdef Options options
-        cdef PcapngOption option
-        cdef const uint8_t* value
+        cdef bytes value
         cdef uint32_t number
+        cdef int64_t time
         cdef dict counters = {}, times = {}
         if length < sizeof(h) + LENGTH_SIZE:
             return f"interface statistics of {length} bytes"
         memcpy(&h, p, sizeof(h))
         if self.swapped:
             h.interface_id = bswap32(h.interface_id)
+            h.time_high, h.time_low = bswap32(h.time_high), bswap32(h.time_low)
         if h.interface_id >= self._count - self._section:
+            self.blocks_left_out += 1
             return None  # an unknown interface has no packets: ignore the block
         number = self._section + h.interface_id
         options = _options_behind(p, sizeof(h), length, self.swapped)
-        while _next_option(&options, &option, &value):
-            if option.length == 8 and option.code in COUNTERS:
-                counters[COUNTERS[option.code]] = bswap64(load64(value)) if self.swapped else load64(value)
-            elif option.length == 8 and option.code in TIMES:
-                times[TIMES[option.code]] = self._time_of(number, load32(value), load32(value + 4))
+        kept = []
+        for code, value in read_options(&options, PCAPNG_STATISTICS):
+            if len(value) == 8 and code in COUNTERS:
+                counters[COUNTERS[code]] = int.from_bytes(value, sys.byteorder)
+            elif len(value) == 8 and code in TIMES:
+                time = self._time_of(number, load32(<const char*> value), load32(<const char*> value + 4))
+                times[TIMES[code]] = time
+                kept.append((code, time))
+                continue
+            kept.append((code, value))
+        at = self._time_of(number, h.time_high, h.time_low)
         if len(counters) > ("received" in counters):
             # Both drop counters may count the same packets. So if one is given, an earlier value of the other
             # is void.
             counters = {"interface_dropped": None, "os_dropped": None, **counters}
         self._infos[number] = self._infos[number]._replace(**counters, **times)
+        self._keep_block(Statistics(number, at, tuple(kept)))
         self._changed = True
         return None
 
-    cdef object _time_of(self, uint32_t number, uint32_t high, uint32_t low):
+    cdef object _read_other(self, const uint8_t* p, PcapngBlock block):
+        """Return a block that is copied as it is, in native byte order.
+
+        None if it must not be copied, or if it is in the other byte order, and its layout is not known.
+        """
+        cdef bytearray body = bytearray(p[sizeof(PcapngBlock):block.length - LENGTH_SIZE])
+        cdef uint8_t* data = body
+        cdef uint64_t size = len(body)
+        cdef bint ok = not self.swapped or block.type == PCAPNG_JOURNAL
+        if block.type == PCAPNG_PRIVATE:
+            return None
+        if self.swapped and block.type == PCAPNG_NAMES:
+            ok = _swap_names(data, size)
+        elif self.swapped and block.type == PCAPNG_SECRETS:
+            ok = _swap_secrets(data, size)
+        elif self.swapped and block.type == PCAPNG_CUSTOM and size >= sizeof(uint32_t):
+            swap_value(PCAPNG_CUSTOM, OPTION_CUSTOM, data, size)  # its number, as in an option
+            ok = True
+        return OtherBlock(block.type, bytes(body)) if ok else None
+
+    cdef int64_t _time_of(self, uint32_t number, uint32_t high, uint32_t low) noexcept:
         """Convert a timestamp of an interface from ticks to nanoseconds."""
-        if self.swapped:
-            high, low = bswap32(high), bswap32(low)
         return nanoseconds(&self._interfaces[number].clock, <uint64_t> high << 32 | low)
 
     cdef object count_dropped(self):
@@ -470,63 +488,49 @@ cdef inline Options _options_behind(
     return options
 
 
-cdef inline bint _next_option(
-        Options* options, PcapngOption* option, const uint8_t** value) noexcept nogil:
-    """Read the next option; return False after the last one, or if its value is longer than the block."""
-    cdef uint64_t size
-    if options.left < sizeof(PcapngOption):
-        return False
-    memcpy(option, options.at, sizeof(PcapngOption))
-    if options.swapped:
-        option.code, option.length = bswap16(option.code), bswap16(option.length)
-    if option.code == OPTION_END:
-        options.left = 0
-        return False
-    size = sizeof(PcapngOption) + padded(option.length)
-    if size > options.left:
-        return False
-    value[0] = options.at + sizeof(PcapngOption)
-    options.at += size
-    options.left -= size
-    return True
-
-
-cdef inline void _apply_flags(Record* row, uint32_t flags) noexcept nogil:
-    """Set the packet type from epb_flags: direction in bits 0 and 1, reception type in bits 2 to 4."""
-    cdef uint8_t pkt_type = PKT_TYPES[flags >> 2 & 7]
-    if flags & 3 == OUTBOUND:
-        pkt_type = OUTGOING
-    elif flags & 3 == INBOUND and pkt_type == KEEP_TYPE:
-        pkt_type = THIS_HOST
-    if pkt_type != KEEP_TYPE:
-        set_pkt_type(row, pkt_type)
-
-
 cdef inline void _add_drops(Interface* interface, uint64_t drops) noexcept nogil:
     interface.dropped += min(drops, 0xffffffffffffffffULL - interface.dropped)
 
 
-cdef dict _texts(Options* options, dict fields):
-    """Return the texts of the options, by the names that `fields` has for their codes.
+cdef bint _swap_names(uint8_t* body, uint64_t size) noexcept nogil:
+    """Swap the numbers of a name resolution block (section 4.5) up to its options; False if it is damaged."""
+    cdef PcapngName record
+    cdef uint64_t at = 0
+    while at + sizeof(record) <= size:
+        memcpy(&record, body + at, sizeof(record))
+        record.kind, record.length = bswap16(record.kind), bswap16(record.length)
+        memcpy(body + at, &record, sizeof(record))
+        at += sizeof(record)
+        if record.kind == 0:
+            return _swap_options(body + at, size - at)
+        at += padded(record.length)
+    return False
 
-    An option that is repeated has its last text. Comments are joined, one per line.
-    """
+
+cdef bint _swap_secrets(uint8_t* body, uint64_t size) noexcept nogil:
+    """Swap the numbers of a block of decryption secrets (section 4.7); False if it is damaged."""
+    cdef uint64_t header = sizeof(PcapngSecrets) - sizeof(PcapngBlock)
+    cdef uint32_t[2] numbers
+    if size < header:
+        return False
+    memcpy(numbers, body, header)
+    numbers[0], numbers[1] = bswap32(numbers[0]), bswap32(numbers[1])
+    memcpy(body, numbers, header)
+    header += padded(numbers[1])
+    return header <= size and _swap_options(body + header, size - header)
+
+
+cdef bint _swap_options(uint8_t* p, uint64_t size) noexcept nogil:
+    """Swap codes and lengths of options whose values are texts; False if they are damaged."""
+    cdef Options options
     cdef PcapngOption option
     cdef const uint8_t* value
-    texts, comments = {}, []
-    while _next_option(options, &option, &value):
-        if option.code == OPTION_COMMENT:
-            comments.append(_text(value, option.length))
-        elif option.code in fields:
-            text = _text(value, option.length)
-            if fields[option.code] == "filter":  # preceded by a type byte: 0 is an expression
-                text = text[1:] if text.startswith("\0") else ""
-            texts[fields[option.code]] = text
-    if comments:
-        texts["comment"] = "\n".join(comments)
-    return texts
-
-
-cdef str _text(const uint8_t* value, uint16_t length):
-    """Decode a UTF-8 text; replace invalid bytes, and remove trailing NULs, which should not be there."""
-    return value[:length].decode("utf-8", "replace").rstrip("\0")
+    cdef uint8_t* at
+    options.at, options.left, options.swapped = p, size, True
+    while True:
+        at = <uint8_t*> options.at
+        if options.left < sizeof(PcapngOption):
+            return options.left == 0
+        if not next_option(&options, &option, &value):
+            return options.left == 0
+        memcpy(at, &option, sizeof(option))

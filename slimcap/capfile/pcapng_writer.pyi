@@ -4,7 +4,7 @@ from slimcap.capfile.writer import Writer
 from slimcap.io.compression.encoders import Compression
 from slimcap.io.target import Target
 from slimcap.packet.batch import Batch
-from slimcap.packet.interface import InterfaceInfo
+from slimcap.packet.interface import InterfaceInfo, SectionInfo
 from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet
 
@@ -23,6 +23,7 @@ class PcapNgWriter(Writer):
         hardware: str | None = None,
         os: str | None = None,
         application: str | None = None,
+        section: SectionInfo | None = None,
     ) -> None: ...
     @property
     def interfaces(self) -> tuple[Link | None, ...]: ...

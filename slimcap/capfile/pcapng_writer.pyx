@@ -1,50 +1,41 @@
-"""Writer of pcapng (draft-ietf-opsawg-pcapng): one section, native byte order, nanosecond timestamps.
+"""Writer of pcapng (draft-ietf-opsawg-pcapng) in native byte order.
 
     section header ─ interface ─ packet ─ packet ─ interface ─ packet ─ statistics
 
-    type   length   …   options   length
-    4      4                      4         bytes; the length of a block is a multiple of 4
-
-Packets are written without the GIL, all other blocks by Python code.
+Packets are written without the GIL, all other blocks by Python code. Timestamps are in nanoseconds, except of
+interfaces that come from a pcapng file: these keep their resolution and offset.
 """
 cimport cython
-from libc.stdint cimport UINT32_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport UINT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from slimcap.abi.bytes cimport be16
+from slimcap.abi.clock cimport NANO, NANOSECONDS, Clock, set_resolution, ticks_at
 from slimcap.abi.pcap_format cimport (
-    INTERFACE_DESCRIPTION,
-    INTERFACE_FILTER,
-    INTERFACE_HARDWARE,
-    INTERFACE_NAME,
-    INTERFACE_OS,
+    INTERFACE_TIME_OFFSET,
     INTERFACE_TIME_RESOLUTION,
     LENGTH_SIZE,
-    OPTION_COMMENT,
     OPTION_END,
-    OPTION_MOST,
     PACKET_FLAGS,
     PCAPNG_INTERFACE,
-    PCAPNG_ORDER,
+    PCAPNG_OLD_PACKET,
     PCAPNG_PACKET,
     PCAPNG_SECTION,
+    PCAPNG_SIMPLE,
     PCAPNG_STATISTICS,
-    SECTION_APPLICATION,
-    SECTION_HARDWARE,
-    SECTION_OS,
     STATISTICS_END,
     STATISTICS_FILTER_ACCEPTED,
     STATISTICS_INTERFACE_DROPS,
     STATISTICS_RECEIVED,
     STATISTICS_START,
     STATISTICS_SYSTEM_DROPS,
-    PcapngInterface,
     PcapngOption,
     PcapngPacket,
-    PcapngSection,
-    PcapngStatistics,
     padded,
 )
+from slimcap.capfile.pcapng_blocks cimport interface_block, other_block, section_block, statistics_block
+from slimcap.capfile.pcapng_decoder cimport MAX_BLOCK
+from slimcap.capfile.pcapng_fields cimport INTERFACE_TEXTS, SECTION_TEXTS, read_clock
+from slimcap.capfile.pcapng_flags cimport flags_of
 from slimcap.capfile.writer cimport (
     MAX_LINK_TYPE,
     MAX_SNAPLEN,
@@ -54,55 +45,55 @@ from slimcap.capfile.writer cimport (
     frame_of,
     put_frame,
 )
+from slimcap.packet.annotations cimport Annotations, OptionRun, with_comments
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.lease cimport Block, new_block
+from slimcap.packet.options cimport Options, next_option, put_option, with_texts
 from slimcap.packet.packet cimport Packet
 from slimcap.packet.record cimport MAX_INTERFACES, Record
-from slimcap.wire.sll cimport SLL2_LEN, SLL2_TYPE, SLL_LEN, SLL_TYPE
-from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET, LINKTYPE_LINUX_SLL, LINKTYPE_LINUX_SLL2
+from slimcap.packet.view cimport View
+from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET
 
 import time
 from operator import index as as_index
 
-from slimcap.packet.enums import PacketType
-from slimcap.packet.interface import InterfaceInfo
-from slimcap.packet.options import with_comments
+from slimcap.errors import wrong_type
+from slimcap.packet.interface import InterfaceInfo, OtherBlock, SectionInfo, Statistics
 
 cdef enum:
-    NANOSECONDS = 9             # if_tsresol: 10^-9
     PADDING = 4
     FLAGS_SIZE = sizeof(PcapngOption) + sizeof(uint32_t)
     UNDESCRIBED = -1            # an interface that has no block in the file yet
-    INBOUND = 1
-    OUTBOUND = 2
-    PKT_TYPES = 5
-    MAX_COMMENTS = 128 << 20    # bytes of comments on one object: Wireshark reads no larger blocks
 
-# epb_flags by packet type: direction in bits 0 and 1, reception type in bits 2 to 4 (section 4.3.1).
-cdef uint32_t[PKT_TYPES] FLAGS
-FLAGS[<int> PacketType.THIS_HOST] = INBOUND | 1 << 2
-FLAGS[<int> PacketType.BROADCAST] = INBOUND | 3 << 2
-FLAGS[<int> PacketType.MULTICAST] = INBOUND | 2 << 2
-FLAGS[<int> PacketType.OTHER_HOST] = INBOUND | 4 << 2
-FLAGS[<int> PacketType.OUTGOING] = OUTBOUND
+cdef struct Place:
+    # An interface in the file.
+    Clock clock
+    uint32_t link_type
+    int32_t number              # or UNDESCRIBED; then the rest is what its block will tell
 
 cdef struct Text:
-    # A packet's options as in the file, without flags; `at` is NULL if there are none.
-    const char* at
+    # A packet's options as in the file; `at` is NULL if there are none.
+    const uint8_t* at
     uint64_t size
+    bint flagged                # flags are among them
 
-cdef Text NO_TEXT
-NO_TEXT.at, NO_TEXT.size = NULL, 0
+cdef bytes IN_NANOSECONDS = bytes([NANO])   # if_tsresol
+cdef set WRITTEN_HERE = {PCAPNG_INTERFACE, PCAPNG_OLD_PACKET, PCAPNG_PACKET, PCAPNG_SECTION, PCAPNG_SIMPLE,
+                         PCAPNG_STATISTICS}
 
 
 @cython.final
 cdef class PcapNgWriter(Writer):
-    """Writer of a pcapng file, with nanosecond timestamps, interfaces and comments.
+    """Writer of a pcapng file, with interfaces, comments and other options of packets.
 
     Interfaces are described automatically, from `batch.interfaces`, before their first packet. An interface
     is identified by its `Link`: equal links (name, index, type and description) are one interface of the
     file, even if they are of different batches; different links are different interfaces. Packets without a
     link belong to an interface without a name, of type `link_type`.
+
+    Timestamps are in nanoseconds. An interface that was read from a pcapng file keeps all its options, among
+    them the resolution and offset of its timestamps, unless a time needs a finer resolution. The packets keep
+    their options, and blocks between the packets (`Batch.blocks`) are written in their place.
 
     For buffering, failed writes, threads, VLAN tags and closing see `PcapWriter`.
 
@@ -125,7 +116,11 @@ cdef class PcapNgWriter(Writer):
     hardware, os : str, optional
         Hardware and operating system of the capturing host. Default: not stored.
     application : str, optional
-        Application that wrote the file; "" stores none. Default: slimcap and its version.
+        Application that wrote the file; "" stores none. Default: that of `section`, else slimcap and its
+        version.
+    section : SectionInfo, optional
+        A section that was read from a file, for all its options; the texts above replace its own. Default:
+        only the texts above.
 
     Raises
     ------
@@ -146,32 +141,32 @@ cdef class PcapNgWriter(Writer):
     """
 
     cdef uint32_t _link_type
-    cdef dict _numbers          # numbers of the file's interfaces by Link; None: the one without a name
-    cdef list _kinds            # their link types
+    cdef dict _numbers          # numbers of the section's interfaces by Link; None: the one without a name
+    cdef list _in_file          # Links of the section's interfaces by number,
+    cdef Block _described       # and a Place for each of them
+    cdef set _fine              # those whose times need nanoseconds
     cdef object _infos          # the interfaces of the last batch; None: only the links are known
     cdef object _links          # the links of the last batch; None if there are none, and
-    cdef Block _map             # an int32_t for each: the interface's number or UNDESCRIBED
-    cdef Block _types           # their link types, uint32_t; both have one more, for packets without a link
+    cdef Block _places          # a Place for each, and one more for packets without a link
     cdef Py_ssize_t _known      # number of these links
-    cdef Block _texts           # a Text for each row of the batch being written, or None
-    cdef object _encoded        # keeps the texts alive
+    cdef Annotations _annotations   # of the batch being written, or None
 
     # The default snaplen is libpcap's MAXIMUM_SNAPLEN: readers reject longer packets.
     def __init__(
             self, file, link_type=1, *, snaplen=262144, compression="infer", level=None, atomic=False,
-            comment=None, hardware=None, os=None, application=None):
-        cdef bytes head = _section(comment, hardware, os, application)
+            comment=None, hardware=None, os=None, application=None, section=None):
+        cdef bytes head = _section(section, comment, hardware, os, application)
         check_link_type(link_type)
         self._open(file, snaplen, compression, level, atomic)
         self._link_type = link_type
-        self._numbers, self._kinds = {}, []
+        self._numbers, self._in_file, self._described, self._fine = {}, [], new_block(0), set()
         self._learn((), None)
         self._begin(<const char*> head, len(head))
 
     @property
     def interfaces(self):
-        """Interfaces of the file so far, by number: a tuple of Link; None is the interface without a name."""
-        return tuple(self._numbers or ())
+        """Interfaces of the section so far, by number: a tuple of Link; None is the one without a name."""
+        return tuple(self._in_file or ())
 
     def add_interface(self, interface, *, snaplen=None, comment=None, filter=None, hardware=None, os=None):
         """Describe an interface, so that packets and statistics can refer to it.
@@ -213,7 +208,7 @@ cdef class PcapNgWriter(Writer):
         self._enter()
         try:
             if link not in self._numbers:
-                return self._describe(link, {**self._texts_of(info), **given})
+                return self._describe(link, info, given)
             if given:
                 raise ValueError(f"{link.name!r} is described already: interface {self._numbers[link]}")
             return self._numbers[link]
@@ -221,10 +216,9 @@ cdef class PcapNgWriter(Writer):
             self._busy = False
 
     def write_batch(self, Batch batch not None):
-        """Write all packets of a batch, with their comments.
+        """Write all packets of a batch, with their options, and the blocks between them.
 
-        A comment of up to 65535 bytes is one option, even with several lines; a longer one is split at the
-        ends of lines.
+        A block that begins another section ends this one: interfaces are numbered from 0 again.
 
         Parameters
         ----------
@@ -234,9 +228,9 @@ cdef class PcapNgWriter(Writer):
         Raises
         ------
         ValueError
-            A timestamp is before 1970; a comment has a line of more than 65535 bytes or more than 128 MiB in
-            all; the file would have too many interfaces; the batch was released; or the writer is closed.
-            Nothing of the batch was written.
+            A timestamp is before 1970, and its interface was not read from a file that has such; the options
+            of a packet are longer than 128 MiB; the file would have too many interfaces; the batch was
+            released; or the writer is closed. Nothing of the batch was written.
         OSError
             A write failed. `packets_written` includes those packets of the batch that a later call will
             write. The others are lost.
@@ -270,21 +264,25 @@ cdef class PcapNgWriter(Writer):
         """
         self._enter()
         try:
-            if packet._row.timestamp < 0:
+            if packet._row.timestamp < 0 and not self._in_file:
                 raise ValueError(_bad_time("the packet", packet._row.timestamp))
             self._choose(interface)
+            if self._first_bad_time(&packet._row, 1) == 0:
+                raise ValueError(_bad_time("the packet", packet._row.timestamp))
             if comment is None:
                 comment = packet.comment
-            self._take_options(None if comment is None else with_comments((), {0: comment}, 1), 1)
+            self._annotate(None if comment is None else with_comments(None, {0: comment}, 1))
             self._write_one(packet)
         finally:
-            self._take_options(None, 0)
+            self._annotate(None)
             self._busy = False
 
     def write_statistics(
             self, interface=0, *, received=None, dropped=None, interface_dropped=None, filter_accepted=None,
             start=None, end=None, at=None):
         """Write the packet counters of an interface (section 4.6), as of the time `at`.
+
+        Times are rounded down to the resolution of the interface.
 
         Parameters
         ----------
@@ -316,86 +314,151 @@ cdef class PcapNgWriter(Writer):
             counters = {
                 STATISTICS_RECEIVED: received, STATISTICS_INTERFACE_DROPS: interface_dropped,
                 STATISTICS_FILTER_ACCEPTED: filter_accepted, STATISTICS_SYSTEM_DROPS: dropped}
-            self._put_statistics(as_index(interface), start, end, end if at is None else at, counters)
+            times = {STATISTICS_START: (start, "start"), STATISTICS_END: (end, "end")}
+            at = end if at is None else at
+            at = time.time_ns() if at is None else at
+            self._put_statistics((<Place*> self._places.ptr)[0], _unsigned(at, "at"), [
+                (code, _unsigned(time, name)) for code, (time, name) in times.items() if time is not None
+            ] + [
+                (code, _eight_bytes(_unsigned(value, "a counter")))
+                for code, value in counters.items() if value is not None])
         finally:
             self._busy = False
 
+    cdef int _put_statistics(self, Place place, object at, object options) except -1:
+        """Write statistics, whose times are in nanoseconds: ints."""
+        cdef bytes block = statistics_block(
+            place.number, _tick_of(&place.clock, at),
+            tuple([
+                (code, value if isinstance(value, bytes) else _halves(_tick_of(&place.clock, value)))
+                for code, value in options]))
+        return self._put(<const char*> block, len(block))
+
     # Interfaces.
 
-    cdef dict _texts_of(self, object info):
-        """Return the fields of an InterfaceInfo that its block has; None: nothing is known."""
-        if info is None:
-            return {"snaplen": self._snaplen}
-        snaplen = info.snaplen
-        if self._snaplen < MAX_SNAPLEN:  # packets are truncated
-            snaplen = min(snaplen or self._snaplen, self._snaplen)
-        return {
-            "snaplen": snaplen, "comment": info.comment, "filter": info.filter, "hardware": info.hardware,
-            "os": info.os}
+    cdef tuple _options_of(self, object link, object info, dict given):
+        """Return the options of an interface's block."""
+        cdef tuple options = None if info is None or link in self._fine else info.options
+        cdef Clock clock
+        if options is None or not _keeps_clock(info, options, &clock):
+            options = () if info is None or info.options is None else info.options
+            options = tuple([
+                option for option in options
+                if option[0] != INTERFACE_TIME_RESOLUTION and option[0] != INTERFACE_TIME_OFFSET])
+            options += ((INTERFACE_TIME_RESOLUTION, IN_NANOSECONDS),)
+        texts = {"comment": None if info is None else info.comment, "name": None, "description": None}
+        if link is not None:
+            texts.update(name=link.name if link.named else None, description=link.description)
+        for name in ("filter", "os", "hardware"):
+            texts[name] = None if info is None else getattr(info, name)
+        return with_texts(options, INTERFACE_TEXTS, {**texts, **given})
 
-    cdef int _describe(self, object link, dict texts) except -1:
-        """Write the block of an interface; return its number."""
-        cdef bytes block
-        number = len(self._kinds)
-        if number == MAX_INTERFACES:
-            raise ValueError(f"a file has up to {MAX_INTERFACES} interfaces")
+    cdef object _snaplen_of(self, object info, object given):
+        """Return the snaplen that an interface's block tells."""
+        snaplen = given
+        if snaplen is None:
+            snaplen = self._snaplen if info is None else info.snaplen
+            if info is not None and self._snaplen < MAX_SNAPLEN:  # packets are truncated
+                snaplen = min(snaplen or self._snaplen, self._snaplen)
+        if not 0 <= snaplen <= UINT32_MAX:
+            raise ValueError(f"snaplen is a number of bytes from 0 to {UINT32_MAX}, not {snaplen}")
+        return snaplen
+
+    cdef bytes _block_of(self, object link, object info, dict given):
+        """Return the block that describes an interface."""
+        snaplen = self._snaplen_of(info, given.pop("snaplen", None))
         kind = self._link_type if link is None else link.type
-        block = _interface(link, kind, texts)
+        if not 0 <= kind <= MAX_LINK_TYPE:
+            raise ValueError(
+                f"{link.name!r} has link type {kind}, and a file has them from 0 to {MAX_LINK_TYPE}")
+        return interface_block(kind, snaplen, self._options_of(link, info, given))
+
+    cdef int _describe(self, object link, object info, dict given) except -1:
+        """Write the block of an interface; return its number. `given` are texts that replace those of `info`.
+        """
+        cdef Py_ssize_t number = len(self._in_file)
+        cdef Place place
+        if number == MAX_INTERFACES:
+            raise ValueError(f"a section has up to {MAX_INTERFACES} interfaces")
+        block = self._block_of(link, info, given)
+        self._numbers.pop(link, None)  # it may have a block whose clock is too coarse
+        place = self._place_of(link, info)
         self._put(<const char*> block, len(block))
+        place.number = number
+        self._described.resize((number + 1) * sizeof(Place))
+        (<Place*> self._described.ptr)[number] = place
         self._numbers[link] = number
-        self._kinds.append(kind)
-        self._links = None  # the numbers in _map are out of date
+        self._in_file.append(link)
+        self._links = None  # the numbers in _places are out of date
         self._learn((), None)
         return number
 
+    cdef Place _place_of(self, object link, object info):
+        """Return the place of an interface, which may have no block yet."""
+        cdef Place place
+        cdef object number = self._numbers.get(link)
+        if number is not None:
+            return (<Place*> self._described.ptr)[<Py_ssize_t> number]
+        place.number, place.link_type = UNDESCRIBED, self._link_type if link is None else link.type
+        if (info is None or info.options is None or link in self._fine
+                or not _keeps_clock(info, info.options, &place.clock)):
+            set_resolution(&place.clock, NANO)
+            place.clock.seconds = 0
+        return place
+
     cdef int _learn(self, object links, object infos) except -1:
-        """Look up the interface numbers and link types of a batch's links; its rows have indices of these."""
+        """Look up the places of a batch's links; its rows have indices of these."""
         cdef Py_ssize_t count = len(links), i
-        cdef Block numbers, types
+        cdef Block places
         self._infos = infos
         if links is self._links:
             return 0
-        numbers = new_block((count + 1) * sizeof(int32_t))
-        types = new_block((count + 1) * sizeof(uint32_t))
+        places = new_block((count + 1) * sizeof(Place))
         for i in range(count):
-            (<int32_t*> numbers.ptr)[i] = self._numbers.get(links[i], UNDESCRIBED)
-            (<uint32_t*> types.ptr)[i] = links[i].type
-        (<int32_t*> numbers.ptr)[count] = self._numbers.get(None, UNDESCRIBED)
-        (<uint32_t*> types.ptr)[count] = self._link_type
-        self._map, self._types, self._known, self._links = numbers, types, count, links
+            (<Place*> places.ptr)[i] = self._place_of(links[i], None if infos is None else infos[i])
+        (<Place*> places.ptr)[count] = self._place_of(None, None)
+        self._places, self._known, self._links = places, count, links
         return 0
 
     cdef int _choose(self, object interface) except -1:
         """Make all rows that are written next belong to the interface with this number."""
         number = as_index(interface)
-        if number == 0 and not self._kinds:
-            self._describe(None, self._texts_of(None))
-        if not 0 <= number < len(self._kinds):
-            raise ValueError(f"interface {number}, where the file has {len(self._kinds)}")
-        if self._links is not None or (<int32_t*> self._map.ptr)[0] != <int32_t> number:
-            self._map, self._types = new_block(sizeof(int32_t)), new_block(sizeof(uint32_t))
-            (<int32_t*> self._map.ptr)[0] = number
-            (<uint32_t*> self._types.ptr)[0] = self._kinds[number]
+        if number == 0 and not len(self._in_file):
+            self._describe(None, None, {})
+        if not 0 <= number < len(self._in_file):
+            raise ValueError(f"interface {number}, where the file has {len(self._in_file)}")
+        if self._links is not None or (<Place*> self._places.ptr).number != <int32_t> number:
+            self._places = new_block(sizeof(Place))
+            (<Place*> self._places.ptr)[0] = (<Place*> self._described.ptr)[<Py_ssize_t> number]
             self._known, self._links = 0, None
         return 0
 
     cdef int _prepare(self, const Record* row) except -1:
-        """Describe the row's interface if it has no block yet; return True if that was so."""
+        """Describe the row's interface if it has no block, or a clock too coarse; return True if that was so.
+        """
         cdef object links = self._links, infos = self._infos
-        if not self._is_new(row):
-            return False
-        self._describe(self._link_of(row), self._texts_of(self._info_of(row)))
+        cdef Place* place = self._place(row)
+        cdef uint64_t ticks
+        if ticks_at(&place.clock, row.timestamp, &ticks):
+            if place.number != UNDESCRIBED:
+                return False
+        elif row.timestamp < 0 or links is None:
+            raise ValueError(_bad_time("a packet", row.timestamp))
+        else:
+            self._fine.add(self._link_of(row))
+        self._describe(self._link_of(row), self._info_of(row), {})
         self._learn(links, infos)
         return True
 
     cdef Py_ssize_t _size_before(self, const Record* row) except -1:
-        link = self._link_of(row)
-        kind = self._link_type if link is None else link.type
-        return len(_interface(link, kind, self._texts_of(self._info_of(row))))
+        return len(self._block_of(self._link_of(row), self._info_of(row), {}))
 
     cdef bint _is_new(self, const Record* row) noexcept nogil:
         """Return True if the row's interface has no block yet."""
-        return (<int32_t*> self._map.ptr)[min(<Py_ssize_t> row.interface, self._known)] == UNDESCRIBED
+        return self._place(row).number == UNDESCRIBED
+
+    cdef Place* _place(self, const Record* row) noexcept nogil:
+        return <Place*> self._places.ptr + min(<Py_ssize_t> row.interface, self._known)
 
     cdef object _link_of(self, const Record* row):
         """Return the row's Link, or None."""
@@ -407,138 +470,231 @@ cdef class PcapNgWriter(Writer):
             return None
         return self._infos[row.interface]
 
+    # Blocks between packets.
+
+    cdef int _write_all(self, Batch batch, View view) except -1:
+        cdef Py_ssize_t start = 0, stop
+        if batch._annotations is not None:
+            for row, block in batch._annotations.blocks:
+                stop = min(max(<Py_ssize_t> row, start), batch._count)
+                self._write_rows(batch._rows, start, stop, view._ptr, view._len)
+                start = stop
+                self._put_block(block, batch)
+        return self._write_rows(batch._rows, start, batch._count, view._ptr, view._len)
+
+    cdef int _put_block(self, object block, Batch batch) except -1:
+        """Write a block that is not a packet."""
+        cdef bytes encoded
+        if isinstance(block, SectionInfo):
+            encoded = section_block(block.options or ())
+            self._put(<const char*> encoded, len(encoded))
+            self._numbers, self._in_file, self._described = {}, [], new_block(0)
+            self._links = None
+            self._learn(batch.links, batch._interfaces)
+        elif isinstance(block, Statistics):
+            self._describe_at(block.interface, batch)
+            if block.interface < self._known:
+                self._put_statistics(
+                    (<Place*> self._places.ptr)[<Py_ssize_t> block.interface], block.at, block.options)
+        elif isinstance(block, OtherBlock):
+            encoded = _other(block)
+            self._put(<const char*> encoded, len(encoded))
+        else:
+            self._describe_at(block, batch)
+        return 0
+
+    cdef int _describe_at(self, Py_ssize_t index, Batch batch) except -1:
+        """Describe the interface with this index in a batch, unless the file has it."""
+        if 0 <= index < self._known and (<Place*> self._places.ptr)[index].number == UNDESCRIBED:
+            self._describe(
+                batch.links[index], None if batch._interfaces is None else batch._interfaces[index], {})
+            self._learn(batch.links, batch._interfaces)
+        return 0
+
+    cdef Py_ssize_t _limit(self, Batch batch, int64_t* room) except -1:
+        cdef Py_ssize_t limit = batch._count
+        if batch._annotations is not None:
+            for row, block in batch._annotations.blocks:
+                if row > 0:
+                    limit = min(limit, <Py_ssize_t> row)
+                    break
+                room[0] -= self._size_of_block(block, batch)
+        return limit
+
+    cdef Py_ssize_t _size_of_block(self, object block, Batch batch) except -1:
+        if isinstance(block, OtherBlock):
+            return len(_other(block))
+        if isinstance(block, SectionInfo):
+            return len(section_block(block.options or ()))
+        if isinstance(block, Statistics):
+            return len(statistics_block(0, 0, block.options))
+        if 0 <= block < self._known and (<Place*> self._places.ptr)[<Py_ssize_t> block].number == UNDESCRIBED:
+            return len(self._block_of(
+                batch.links[block], None if batch._interfaces is None else batch._interfaces[block], {}))
+        return 0
+
     # Packets.
 
     cdef int _check(self, Batch batch) except -1:
-        cdef const Record* rows = batch._rows
-        cdef Py_ssize_t index = 0, count = batch._count
-        with nogil:
-            while index < count and rows[index].timestamp >= 0:
-                index += 1
-        if index < count:
-            raise ValueError(_bad_time(f"packet {index}", rows[index].timestamp))
-        self._learn(batch._links, batch._interfaces)
-        if self._known + len(self._kinds) > MAX_INTERFACES:
+        cdef Py_ssize_t bad
+        self._learn(batch.links, batch._interfaces)
+        bad = self._first_bad_time(batch._rows, batch._count)
+        if bad < batch._count:
+            raise ValueError(_bad_time(f"packet {bad}", batch._rows[bad].timestamp))
+        if self._known + len(self._in_file) > MAX_INTERFACES:
             self._check_room(batch)
         return 0
 
+    cdef Py_ssize_t _first_bad_time(self, const Record* rows, Py_ssize_t count) noexcept:
+        """Return the first packet from before 1970 whose interface has no such times; `count` if none is."""
+        cdef Py_ssize_t index = 0
+        cdef uint64_t ticks
+        with nogil:
+            while index < count and (
+                    rows[index].timestamp >= 0
+                    or ticks_at(&self._place(&rows[index]).clock, rows[index].timestamp, &ticks)):
+                index += 1
+        return index
+
     cdef int _check_room(self, Batch batch) except -1:
         """Raise ValueError if the file would have more interfaces than the format allows."""
-        cdef int32_t* numbers = <int32_t*> self._map.ptr
-        places = {min(place, self._known) for place in set(batch.records["interface"].tolist())}
-        more = sum([numbers[<Py_ssize_t> place] == UNDESCRIBED for place in places])
-        if len(self._kinds) + more > MAX_INTERFACES:
-            raise ValueError(f"a file has up to {MAX_INTERFACES} interfaces")
+        cdef Place* places = <Place*> self._places.ptr
+        used = {min(place, self._known) for place in set(batch.records["interface"].tolist())}
+        more = sum([places[<Py_ssize_t> place].number == UNDESCRIBED for place in used])
+        if len(self._in_file) + more > MAX_INTERFACES:
+            raise ValueError(f"a section has up to {MAX_INTERFACES} interfaces")
         return 0
 
-    cdef int _take_options(self, object options, Py_ssize_t count) except -1:
-        cdef Text* texts
-        cdef bytes text
-        self._texts = self._encoded = None
-        if not options:
-            return 0
-        by_row, encoded, block = {}, [], new_block(count * sizeof(Text))
-        for row, code, value in options:
-            text = _comments(value, "a comment") if code == OPTION_COMMENT else _option(code, value)
-            by_row.setdefault(row, []).append(text)
-        texts = <Text*> (<Block> block).ptr
-        for row, parts in by_row.items():
-            text = b"".join(parts)
-            if len(text) > MAX_COMMENTS:
-                raise ValueError(f"packet {row} has {len(text)} bytes of comments, of at most {MAX_COMMENTS}")
-            encoded.append(text)
-            texts[<Py_ssize_t> row].at, texts[<Py_ssize_t> row].size = text, len(text)
-        self._encoded, self._texts = encoded, block
+    cdef int _annotate(self, Annotations annotations) except -1:
+        cdef Py_ssize_t index
+        cdef const OptionRun* run
+        self._annotations = annotations
+        if annotations is not None:
+            for index in range(annotations._count):
+                run = <const OptionRun*> annotations._runs.ptr + index
+                if run.size > MAX_BLOCK:
+                    raise ValueError(
+                        f"packet {run.row} has options of {run.size} bytes, of at most {MAX_BLOCK}")
         return 0
+
+    cdef Text _text_of(self, const OptionRun* run) noexcept nogil:
+        """Return the options of a packet; `run` may be NULL."""
+        cdef Text text
+        cdef Options options
+        cdef PcapngOption option
+        cdef const uint8_t* value
+        text.at, text.size, text.flagged = NULL, 0, False
+        if run is not NULL:
+            options = self._annotations.options_of(run)
+            text.at, text.size = options.at, options.left
+            while not text.flagged and next_option(&options, &option, &value):
+                text.flagged = option.code == PACKET_FLAGS
+        return text
 
     cdef Py_ssize_t _size_of(
             self, const Record* rows, Py_ssize_t index, const uint8_t* data, uint64_t size) noexcept nogil:
-        cdef Py_ssize_t place = min(<Py_ssize_t> rows[index].interface, self._known)
-        cdef uint32_t kind = (<const uint32_t*> self._types.ptr)[place]
-        cdef const Text* text = &NO_TEXT
+        cdef uint32_t kind = self._place(&rows[index]).link_type
+        cdef Text text
         cdef Frame frame
-        if self._texts is not None:
-            text = <const Text*> self._texts.ptr + index
+        text = self._text_of(NULL if self._annotations is None else self._annotations.run_of(index))
         frame_of(&rows[index], data, size, self._snaplen, kind == LINKTYPE_ETHERNET, &frame)
-        return _block_length(&frame, _flags(rows[index].pkt_type, kind, &frame), text)
+        return _block_length(&frame, _flags(rows[index].pkt_type, kind, &frame, &text), &text)
 
     cdef Py_ssize_t _pack(
             self, const Record* rows, Py_ssize_t index, Py_ssize_t count, const uint8_t* data, uint64_t size,
             uint8_t* out, Py_ssize_t* at, Py_ssize_t room) noexcept nogil:
-        cdef Py_ssize_t position = at[0], place, last = self._known
-        cdef const int32_t* numbers = <const int32_t*> self._map.ptr
-        cdef const uint32_t* types = <const uint32_t*> self._types.ptr
-        cdef const Text* texts = <const Text*> self._texts.ptr if self._texts is not None else NULL
-        cdef const Text* text
+        cdef Py_ssize_t position = at[0], last = self._known
+        cdef const Place* places = <const Place*> self._places.ptr
+        cdef const Place* place
+        cdef const OptionRun* run = NULL
+        cdef const OptionRun* end = NULL
+        cdef Text text, nothing
         cdef uint32_t snaplen = self._snaplen, flags
-        cdef uint64_t length
+        cdef uint64_t length, ticks
         cdef Frame frame
+        text = nothing = self._text_of(NULL)
+        if self._annotations is not None:
+            run = <const OptionRun*> self._annotations._runs.ptr
+            end = run + self._annotations._count
+            run += self._annotations.find(index)
         while index < count:
-            place = min(<Py_ssize_t> rows[index].interface, last)
-            if numbers[place] == UNDESCRIBED:
+            place = &places[min(<Py_ssize_t> rows[index].interface, last)]
+            if place.number == UNDESCRIBED or not ticks_at(&place.clock, rows[index].timestamp, &ticks):
                 break
-            frame_of(&rows[index], data, size, snaplen, types[place] == LINKTYPE_ETHERNET, &frame)
-            flags = _flags(rows[index].pkt_type, types[place], &frame)
-            text = &texts[index] if texts is not NULL else &NO_TEXT
-            length = _block_length(&frame, flags, text)
+            frame_of(&rows[index], data, size, snaplen, place.link_type == LINKTYPE_ETHERNET, &frame)
+            if run != end:
+                text = self._text_of(run) if run.row == index else nothing
+            flags = _flags(rows[index].pkt_type, place.link_type, &frame, &text)
+            length = _block_length(&frame, flags, &text)
             if <uint64_t> (room - position) < length or length > UINT32_MAX:
                 break
-            _put_packet(
-                out + position, <uint32_t> length, numbers[place], rows[index].timestamp, &frame, flags, text)
+            _put_packet(out + position, <uint32_t> length, place.number, ticks, &frame, flags, &text)
+            if run != end and run.row == index:
+                run += 1
+                text = nothing
             position += length
             index += 1
         at[0] = position
         return index
 
-    # Statistics.
 
-    cdef int _put_statistics(
-            self, uint32_t interface, object start, object end, object at, dict counters) except -1:
-        cdef PcapngStatistics h
-        cdef bytes options, block
-        cdef uint64_t now = _unsigned(time.time_ns() if at is None else at, "at")
-        h.type, h.interface_id = PCAPNG_STATISTICS, interface
-        h.time_high, h.time_low = <uint32_t> (now >> 32), <uint32_t> now
-        options = b"".join(
-            [_time_option(STATISTICS_START, start, "start"), _time_option(STATISTICS_END, end, "end")]
-            + [_counter_option(code, value) for code, value in counters.items()])
-        options = _ended(options)
-        h.length = <uint32_t> (sizeof(h) + len(options) + LENGTH_SIZE)
-        block = _closed((<const char*> &h)[:sizeof(h)] + options, h.length)
-        return self._put(<const char*> block, len(block))
+cdef bint _keeps_clock(object info, tuple options, Clock* clock) except -1:
+    """Read the clock of an interface from its options; False if the fields of `info` tell another one."""
+    cdef uint8_t tsresol
+    if read_clock(options, clock, &tsresol) is not None:
+        return False
+    ticks = (2 if tsresol & 0x80 else 10) ** <object> (tsresol & 0x7f)
+    return info.time_offset == clock.seconds and info.ticks_per_second == ticks
 
 
-cdef inline uint32_t _flags(uint8_t pkt_type, uint32_t link_type, const Frame* frame) noexcept nogil:
-    """Return epb_flags of a packet; 0 if its type is not known or equals that in its link-layer header."""
-    cdef uint32_t told = PKT_TYPES
-    if pkt_type >= PKT_TYPES:
-        return 0
-    if link_type == LINKTYPE_LINUX_SLL and frame.cap_len >= SLL_LEN:
-        told = be16(frame.payload + SLL_TYPE)
-    elif link_type == LINKTYPE_LINUX_SLL2 and frame.cap_len >= SLL2_LEN:
-        told = frame.payload[SLL2_TYPE]
-    return 0 if told == pkt_type else FLAGS[pkt_type]
+cdef object _tick_of(const Clock* clock, object ns):
+    """Return the last tick at this time or before it; 0 if there is none. Times may be beyond int64."""
+    since = max(0, ns - clock.seconds * <object> NANOSECONDS) * <object> clock.divide
+    tick = -((-since << clock.shift) // clock.multiply)  # rounded up, as finer clocks have several at a time
+    if tick * clock.multiply >> clock.shift > since:
+        tick -= 1
+    return min(tick, 0xffffffffffffffff)
+
+
+cdef bytes _halves(uint64_t ticks):
+    """Return a time as in options, the upper half first."""
+    cdef uint32_t[2] halves
+    halves[0], halves[1] = <uint32_t> (ticks >> 32), <uint32_t> ticks
+    return (<const char*> halves)[:sizeof(halves)]
+
+
+cdef bytes _other(object block):
+    """Return a block that is copied as it is; raise ValueError if a reader could not skip it."""
+    if not isinstance(block.body, bytes):
+        raise wrong_type("the body of a block", "bytes", block.body)
+    if len(block.body) % 4 or len(block.body) > MAX_BLOCK:
+        raise ValueError(f"a block of {len(block.body)} bytes: it is a multiple of 4, up to {MAX_BLOCK}")
+    if block.type in WRITTEN_HERE:
+        raise ValueError(f"a block of type {block.type} is not to be copied: the writer makes these itself")
+    return other_block(block.type, block.body)
+
+
+cdef inline uint32_t _flags(
+        uint8_t pkt_type, uint32_t link_type, const Frame* frame, const Text* text) noexcept nogil:
+    """Return the flags to write for a packet, 0 for none."""
+    return 0 if text.flagged else flags_of(pkt_type, link_type, frame.payload, frame.cap_len)
 
 
 cdef inline uint64_t _block_length(const Frame* frame, uint32_t flags, const Text* text) noexcept nogil:
     cdef uint64_t options = 0
     if flags or text.at is not NULL:
-        options = sizeof(PcapngOption)
-        if flags:
-            options += FLAGS_SIZE
-        if text.at is not NULL:
-            options += text.size
+        options = sizeof(PcapngOption) + (FLAGS_SIZE if flags else 0) + text.size
     return sizeof(PcapngPacket) + padded(frame.cap_len) + options + LENGTH_SIZE
 
 
 cdef inline void _put_packet(
-        uint8_t* out, uint32_t length, uint32_t interface, uint64_t timestamp, const Frame* frame,
+        uint8_t* out, uint32_t length, uint32_t interface, uint64_t ticks, const Frame* frame,
         uint32_t flags, const Text* text) noexcept nogil:
     """Write an enhanced packet block (section 4.3) of `length` bytes to `out`."""
     cdef PcapngPacket* h = <PcapngPacket*> out  # aligned: all blocks are multiples of 4, also in the buffer
     cdef uint8_t* end = out + length - LENGTH_SIZE
     h.type, h.length, h.interface_id = PCAPNG_PACKET, length, interface
-    h.time_high, h.time_low = <uint32_t> (timestamp >> 32), <uint32_t> timestamp
+    h.time_high, h.time_low = <uint32_t> (ticks >> 32), <uint32_t> ticks
     h.caplen, h.len = frame.cap_len, frame.total_len
     memcpy(end, &length, LENGTH_SIZE)
     out += sizeof(PcapngPacket)
@@ -549,120 +705,30 @@ cdef inline void _put_packet(
     if out == end:
         return
     if flags:
-        out = _put_option(out, PACKET_FLAGS, &flags, sizeof(flags))
+        out = put_option(out, PACKET_FLAGS, &flags, sizeof(flags))
     if text.at is not NULL:
         memcpy(out, text.at, text.size)
         out += text.size
-    _put_option(out, OPTION_END, NULL, 0)
-
-
-cdef inline uint8_t* _put_option(
-        uint8_t* out, uint16_t code, const void* value, uint32_t size) noexcept nogil:
-    """Write an option (section 3.5) to `out`; return the address after it."""
-    cdef PcapngOption h
-    h.code, h.length = code, <uint16_t> size
-    memcpy(out, &h, sizeof(h))
-    out += sizeof(h)
-    if size:
-        memcpy(out, value, size)
-        memset(out + size, 0, padded(size) - size)
-    return out + padded(size)
+    put_option(out, OPTION_END, NULL, 0)
 
 
 cdef str _bad_time(str what, int64_t timestamp):
-    return f"{what} has the time {timestamp} ns, and a pcapng file has none before 1970"
+    if timestamp < 0:
+        return f"{what} has the time {timestamp} ns, and a pcapng file has none before 1970"
+    return f"{what} has the time {timestamp} ns, which is between two ticks of its interface's clock"
 
 
-cdef bytes _section(object comment, object hardware, object os, object application):
-    """Return a section header block (section 4.1), with the section's length given as unknown."""
-    cdef PcapngSection h
-    cdef bytes options = _ended(b"".join([
-        _comments(_encoded(comment, "comment"), "comment") if comment else b"",
-        _text_option(SECTION_HARDWARE, hardware, "hardware"),
-        _text_option(SECTION_OS, os, "os"),
-        _text_option(SECTION_APPLICATION, _this() if application is None else application, "application")]))
-    h.type, h.order = PCAPNG_SECTION, PCAPNG_ORDER
-    h.version_major, h.version_minor = 1, 0
-    h.section_length[0] = h.section_length[1] = 0xffffffff
-    h.length = <uint32_t> (sizeof(h) + len(options) + LENGTH_SIZE)
-    return _closed((<const char*> &h)[:sizeof(h)] + options, h.length)
-
-
-cdef bytes _interface(object link, object link_type, dict texts):
-    """Return an interface description block (section 4.2), with fields of InterfaceInfo in `texts`."""
-    cdef PcapngInterface h
-    cdef bytes options
-    cdef object snaplen = texts["snaplen"]
-    name = link.name if link is not None and link.named else None
-    description = None if link is None else link.description
-    if not 0 <= link_type <= MAX_LINK_TYPE:
-        raise ValueError(f"{name!r} has link type {link_type}, and a file has them from 0 to {MAX_LINK_TYPE}")
-    if not 0 <= snaplen <= UINT32_MAX:
-        raise ValueError(f"snaplen is a number of bytes from 0 to {UINT32_MAX}, not {snaplen}")
-    comment, filter = texts.get("comment"), texts.get("filter")
-    options = _ended(b"".join([
-        _comments(_encoded(comment, "comment"), "comment") if comment else b"",
-        _text_option(INTERFACE_NAME, name, "name"),
-        _text_option(INTERFACE_DESCRIPTION, description, "description"),
-        _option(INTERFACE_TIME_RESOLUTION, bytes([NANOSECONDS])),
-        # Preceded by a type byte: 0 is an expression.
-        b"" if not filter else _text_option(INTERFACE_FILTER, "\0" + filter, "filter"),
-        _text_option(INTERFACE_OS, texts.get("os"), "os"),
-        _text_option(INTERFACE_HARDWARE, texts.get("hardware"), "hardware")]))
-    h.type, h.linktype, h.reserved, h.snaplen = PCAPNG_INTERFACE, link_type, 0, snaplen
-    h.length = <uint32_t> (sizeof(h) + len(options) + LENGTH_SIZE)
-    return _closed((<const char*> &h)[:sizeof(h)] + options, h.length)
-
-
-cdef bytes _closed(bytes block, uint32_t length):
-    """Return a block with its length appended."""
-    return block + (<const char*> &length)[:LENGTH_SIZE]
-
-
-cdef bytes _ended(bytes options):
-    """Return options with an end-of-options mark appended; nothing if there are none."""
-    return options + _option(OPTION_END, b"") if options else b""
-
-
-cdef bytes _option(int code, bytes value):
-    cdef PcapngOption h
-    h.code, h.length = code, len(value)
-    return (<const char*> &h)[:sizeof(h)] + value + bytes(padded(len(value)) - len(value))
-
-
-cdef bytes _comments(bytes encoded, str what):
-    """Return a comment as options: as several, split at the ends of lines, if it does not fit into one."""
-    cdef list options = []
-    cdef Py_ssize_t start = 0, end, size = len(encoded)
-    if size > MAX_COMMENTS:
-        raise ValueError(f"{what} of {size} bytes, where there can be {MAX_COMMENTS} in all")
-    while size - start > OPTION_MOST:
-        end = encoded.rfind(b"\n", start, start + OPTION_MOST + 1)
-        if end < 0:
-            _checked(encoded[start:].partition(b"\n")[0], what)  # raises ValueError: the line is too long
-        options.append(_option(OPTION_COMMENT, encoded[start:end]))
-        start = end + 1
-    options.append(_option(OPTION_COMMENT, encoded[start:]))
-    return b"".join(options)
-
-
-cdef bytes _text_option(int code, object text, str what):
-    return _option(code, _checked(_encoded(text, what), what)) if text else b""
-
-
-cdef bytes _counter_option(int code, object value):
-    return b"" if value is None else _option(code, _eight_bytes(_unsigned(value, "a counter")))
-
-
-cdef bytes _time_option(int code, object value, str what):
-    """Return an option with a time, the upper half first."""
-    cdef uint64_t number
-    cdef uint32_t[2] halves
-    if value is None:
-        return b""
-    number = _unsigned(value, what)
-    halves[0], halves[1] = <uint32_t> (number >> 32), <uint32_t> number
-    return _option(code, (<const char*> halves)[:sizeof(halves)])
+cdef bytes _section(object section, object comment, object hardware, object os, object application):
+    """Return the header of the first section."""
+    if section is not None and not isinstance(section, SectionInfo):
+        raise wrong_type("section", "a SectionInfo", section)
+    texts = {"comment": comment, "hardware": hardware, "os": os, "application": application}
+    if section is not None:
+        texts = {name: getattr(section, name) if text is None else text for name, text in texts.items()}
+    if application is None and not texts["application"]:
+        texts["application"] = _this()
+    options = None if section is None else section.options
+    return section_block(with_texts(() if options is None else options, SECTION_TEXTS, texts))
 
 
 cdef bytes _eight_bytes(uint64_t value):
@@ -674,18 +740,6 @@ cdef object _unsigned(object value, str what):
     if not 0 <= number <= 0xffffffffffffffff:
         raise ValueError(f"{what} of {number}: there are 64 bits for it, and no sign")
     return number
-
-
-cdef bytes _encoded(object text, str what):
-    if not isinstance(text, str):
-        raise TypeError(f"{what} is a text, not {type(text).__name__}")
-    return text.encode("utf-8", "surrogateescape")
-
-
-cdef bytes _checked(bytes value, str what):
-    if len(value) > OPTION_MOST:
-        raise ValueError(f"{what} of {len(value)} bytes, where there can be {OPTION_MOST}")
-    return value
 
 
 cdef str _this():

@@ -2,9 +2,11 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.io.output cimport Output
+from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.packet cimport Packet
 from slimcap.packet.record cimport FLAG_VLAN_STRIPPED, Record, in_bounds
+from slimcap.packet.view cimport View
 from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
 
 cdef enum:
@@ -38,7 +40,9 @@ cdef class Writer:
     cdef int _write_batch(self, Batch batch) except -1
     cdef int _write_one(self, Packet packet) except -1
     cdef int _prepare(self, const Record* row) except -1
-    cdef int _take_options(self, object options, Py_ssize_t count) except -1
+    cdef int _annotate(self, Annotations annotations) except -1
+    cdef int _write_all(self, Batch batch, View view) except -1
+    cdef Py_ssize_t _limit(self, Batch batch, int64_t* room) except -1
     cdef int _check(self, Batch batch) except -1
     cdef bint _is_new(self, const Record* row) noexcept nogil
     cdef Py_ssize_t _size_before(self, const Record* row) except -1

@@ -1,12 +1,13 @@
 """Base class of capture file writers: packets are written to a buffer, by one thread at a time.
 
 A subclass implements one format: `_check`, which raises if a batch cannot be written; `_size_of` and `_pack`,
-which write packets without the GIL; and, if the format has blocks before packets, `_is_new`, `_prepare` and
-`_size_before`.
+which write packets without the GIL; if the format has blocks that packets require, `_is_new`, `_prepare` and
+`_size_before`; and if it has others, `_annotate`, `_write_all` and `_limit`.
 """
 from libc.stdint cimport int64_t
 
 from slimcap.io.output cimport open_output
+from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.view cimport View
 
 cdef class Writer:
@@ -204,11 +205,11 @@ cdef class Writer:
         try:
             view = batch._open()  # this also prevents that the rows are replaced
             self._check(batch)
-            self._take_options(batch._options, batch._count)
-            self._write_rows(batch._rows, 0, batch._count, view._ptr, view._len)
+            self._annotate(batch._annotations)
+            self._write_all(batch, view)
             self._out.drain()
         finally:
-            self._take_options(None, 0)
+            self._annotate(None)
             self._busy = False
         return 0
 
@@ -225,14 +226,16 @@ cdef class Writer:
         count may stop at a packet that needs a block before it.
         """
         cdef View view
+        cdef Py_ssize_t limit
         self._enter()
         try:
             view = batch._open()
             self._check(batch)
-            self._take_options(batch._options, batch._count)
-            return self._count_fitting(batch._rows, batch._count, view._ptr, view._len, room)
+            self._annotate(batch._annotations)
+            limit = self._limit(batch, &room)
+            return self._count_fitting(batch._rows, limit, view._ptr, view._len, room)
         finally:
-            self._take_options(None, 0)
+            self._annotate(None)
             self._busy = False
 
     cdef Py_ssize_t _count_fitting(
@@ -261,9 +264,18 @@ cdef class Writer:
         """Write the block that must precede this packet, if it is missing; return True if it was."""
         return False
 
-    cdef int _take_options(self, object options, Py_ssize_t count) except -1:
-        """Keep the options of the next `count` rows to be packed, as in Batch; None: forget them."""
+    cdef int _annotate(self, Annotations annotations) except -1:
+        """Keep the options of the next rows to be packed; None: forget them. Raise if one is too long."""
         return 0
+
+    cdef int _write_all(self, Batch batch, View view) except -1:
+        """Append the packets of a batch, which was checked, and the blocks between them."""
+        return self._write_rows(batch._rows, 0, batch._count, view._ptr, view._len)
+
+    cdef Py_ssize_t _limit(self, Batch batch, int64_t* room) except -1:
+        """Subtract from `room` the size of the blocks before the first packet; return the row of the next.
+        """
+        return batch._count
 
     cdef int _check(self, Batch batch) except -1:
         """Raise if the file cannot contain one of the rows."""

@@ -153,7 +153,7 @@ def match(Batch batch not None, filter):
     cdef View view = batch._open()
     cdef Matcher matcher = Matcher(filter)
     cdef Block rows = new_block(batch._count * sizeof(Record))
-    cdef Block numbers = new_block(batch._count * sizeof(int64_t)) if batch._options else None
+    cdef Block numbers = new_block(batch._count * sizeof(int64_t)) if batch._annotations is not None else None
     cdef Py_ssize_t count
     cdef Batch matched
     if isinstance(filter, str) and not batch._links:

@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t
 
+from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.lease cimport Hold, Lease
 from slimcap.packet.record cimport Record
 from slimcap.packet.view cimport View
@@ -12,7 +13,7 @@ cdef class Batch:
     cdef int64_t _total_bytes   # sum of total_len; -1: not computed yet
     cdef tuple _links
     cdef tuple _interfaces      # an InterfaceInfo for each link; None: only the links are known
-    cdef object _options        # sequence of (row, code, value), see packet/options.py
+    cdef Annotations _annotations   # of the packets, and blocks between them; None: there are none
     cdef object _records        # numpy arrays, made on first access
     cdef object _data
     cdef int _take(self, object rows) except -1

@@ -7,6 +7,7 @@ from libc.string cimport memcpy, memset
 
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.numpy_array cimport PyArray_NewFromDescr, PyArray_SetBaseObject
+from slimcap.packet.annotations cimport Annotations, with_blocks, with_comments
 from slimcap.packet.headers.columns cimport header_columns
 from slimcap.packet.lease cimport Block, Hold, Lease, lease_block, lease_buffer, new_block
 from slimcap.packet.packet cimport PacketView, new_packet_view
@@ -21,7 +22,6 @@ from slimcap.errors import wrong_type
 from slimcap.packet.headers.columns import HEADER_DTYPE
 from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.link import Link
-from slimcap.packet.options import comment_on, comments_of, take_options, with_comments
 from slimcap.packet.record import RECORD_DTYPE
 
 cnp.import_array()
@@ -48,14 +48,13 @@ cdef object _array(cnp.dtype dtype, Py_ssize_t count, View view):
 
 
 cdef Batch new_batch(const Record* rows, Py_ssize_t count, Hold rows_hold, Lease lease, tuple links):
-    """Make a batch of rows that `rows_hold` keeps alive, over the bytes of `lease`, without options."""
+    """Make a batch of rows that `rows_hold` keeps alive, over the bytes of `lease`, without annotations."""
     cdef Batch batch = Batch.__new__(Batch)
     batch._rows = rows
     batch._count = count
     batch._rows_hold = rows_hold
     batch._lease = lease
     batch._links = links
-    batch._options = ()
     batch._total_bytes = -1
     return batch
 
@@ -106,11 +105,12 @@ cdef class _Packer:
     cdef Block rows, data
     cdef Py_ssize_t count, size
     cdef tuple links, interfaces
-    cdef list options
+    cdef Annotations annotations
+    cdef bint annotated         # there are some
 
     def __cinit__(self):
         self.rows, self.data = new_block(0), new_block(0)
-        self.links, self.options = (), []
+        self.links, self.annotations = (), Annotations()
 
     cdef int add(self, Batch batch) except -1:
         cdef View view = batch._open()
@@ -124,8 +124,9 @@ cdef class _Packer:
             pack_rows(
                 batch._rows, batch._count, view._ptr, view._len,
                 <Record*> self.rows.ptr + self.count, self.data.ptr, self.size)
-        if batch._options:
-            self.options += [(self.count + row, code, value) for row, code, value in batch._options]
+        if batch._annotations is not None:
+            self.annotations.add(batch._annotations, self.count)
+            self.annotated = True
         self.count += batch._count
         self.size += more
         return 0
@@ -150,7 +151,7 @@ cdef class _Packer:
         batch = new_batch(
             <const Record*> self.rows.ptr, self.count,
             lease_block(self.rows, self.rows.size).hold, lease_block(self.data, self.data.size), self.links)
-        batch._interfaces, batch._options = self.interfaces, tuple(self.options)
+        batch._interfaces, batch._annotations = self.interfaces, self.annotations if self.annotated else None
         return batch
 
 
@@ -240,6 +241,7 @@ cdef class Batch:
                                  mask or an array of row numbers
     ``batch.links``              the interfaces that ``batch["interface"]`` is an index into
     ``batch.comments``           comments on packets, by row
+    ``batch.blocks``             other blocks of a pcapng file, by row
     ============================ ==============================================================
 
     The columns (RECORD_DTYPE, 40 bytes per packet) are the same for all sources:
@@ -261,7 +263,7 @@ cdef class Batch:
     some rows, and arrays from `data` share the packets' bytes and keep them alive. `copy()` copies
     the packets into memory of their own, `release()` returns the bytes early. A batch is a context manager
     that releases them on exit, and an Arrow array and stream (PyCapsule protocol). Pickling copies packets.
-    Batches of some rows, copies and pickled batches keep the interfaces and comments of their packets.
+    Batches of some rows, copies and pickled batches keep the interfaces and options of their packets.
 
     Parameters
     ----------
@@ -314,11 +316,11 @@ cdef class Batch:
                 raise ValueError("give links or interfaces, not both: an interface has its link")
             interfaces = _checked(interfaces, "interfaces", InterfaceInfo)
             links = tuple([info.link for info in interfaces])
-        options = () if comments is None else with_comments((), comments, count)
+        annotations = None if comments is None else with_comments(None, comments, count)
         self.release()
         self._take(rows)
         self._lease = lease
-        self._links, self._interfaces, self._options = links, interfaces, options
+        self._links, self._interfaces, self._annotations = links, interfaces, annotations
 
     cdef int _take(self, object rows) except -1:
         """Use the rows of a contiguous array that owns them.
@@ -334,12 +336,23 @@ cdef class Batch:
         return 0
 
     cdef int _inherit(self, Batch other, object rows) except -1:
-        """Use the interfaces of another batch, and the options of those of its rows that this batch has.
+        """Use the interfaces of another batch, and the annotations of those of its rows that this batch has.
 
-        `rows` is an array of their numbers; None: all of them.
+        `rows` are their numbers, an array or a slice; None: all of them.
         """
+        cdef Annotations theirs = other._annotations
+        cdef Py_ssize_t start, stop, step
         self._links, self._interfaces = other._links, other._interfaces
-        self._options = other._options if rows is None else take_options(other._options, rows)
+        if theirs is None or rows is None:
+            self._annotations = theirs
+            return 0
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(other._count)
+            if step == 1:
+                stop = max(start, stop)
+                self._annotations = theirs.part(start, stop, stop == other._count)
+                return 0
+        self._annotations = theirs.take(np.arange(other._count)[rows])
         return 0
 
     @property
@@ -404,7 +417,7 @@ cdef class Batch:
     def comments(self):
         """Comments on packets, a new dict from row to str. Several on one packet are joined, one per line.
         """
-        return comments_of(self._options) if self._options else {}
+        return {} if self._annotations is None else self._annotations.comments()
 
     def with_comments(self, comments):
         """Return a batch of the same packets with other comments, over the same bytes.
@@ -431,9 +444,49 @@ cdef class Batch:
         >>> batch.with_comments({0: "retransmitted", 2: "lost"}).comments[2]
         'lost'
         """
-        options = with_comments(self._options, comments, self._count)
+        cdef Annotations annotations = with_comments(self._annotations, comments, self._count)
         cdef Batch batch = self[:]
-        batch._options = options
+        batch._annotations = annotations
+        return batch
+
+    @property
+    def blocks(self):
+        """Blocks of a pcapng file that are not packets, a tuple of (row, block) in the order of the file.
+
+        Each was before the packet of its row, or after the last one if that is ``len(batch)``. It is an
+        `OtherBlock` (decryption secrets, names, custom blocks …), `Statistics`, a SectionInfo where another
+        section begins, or an int where the interface of that number is described. `PcapNgWriter` writes them
+        in their place. A mask or row numbers keep all blocks, a slice those of its rows.
+        """
+        return () if self._annotations is None else tuple(self._annotations.blocks)
+
+    def with_blocks(self, blocks):
+        """Return a batch of the same packets with other blocks between them, over the same bytes.
+
+        Parameters
+        ----------
+        blocks : iterable of (int, block)
+            Rows and blocks, as in `blocks`.
+
+        Returns
+        -------
+        Batch
+            It keeps this batch's bytes alive as long as it lives.
+
+        Raises
+        ------
+        ValueError
+            There is no such row, or the batch was released.
+        TypeError
+            A row is not an int, or a block is not as in `blocks`.
+
+        Examples
+        --------
+        >>> batch.with_blocks(()).blocks
+        ()
+        """
+        cdef Batch batch = self[:]
+        batch._annotations = with_blocks(self._annotations, blocks, self._count)
         return batch
 
     @property
@@ -683,14 +736,14 @@ cdef class Batch:
         cdef Batch batch = new_batch(NULL, 0, None, lease_buffer(self._open()), None)
         batch._lease.scarce = self._lease.scarce
         batch._take(np.ascontiguousarray(rows))
-        batch._inherit(self, np.arange(self._count)[key] if self._options else None)
+        batch._inherit(self, key)
         return batch
 
     cdef object _packet(self, Py_ssize_t index):
         cdef const Record* row = self._row(index)
         cdef PacketView view = new_packet_view(row, self._lease._ptr + row.offset, self._lease.hold)
-        if self._options:
-            view.comment = comment_on(self._options, row - self._rows)
+        if self._annotations is not None:
+            view.comment = self._annotations.comment(row - self._rows)
         return view
 
     cdef const Record* _row(self, Py_ssize_t index) except NULL:
@@ -815,7 +868,7 @@ cdef class Batch:
     def __reduce__(self):
         cdef Batch own = self.copy()
         return _unpickle, (
-            np.array(own.records), np.array(own.data), own._links, own._interfaces, own._options)
+            np.array(own.records), np.array(own.data), own._links, own._interfaces, own._annotations)
 
     def __repr__(self):
         if self._count == 0:
@@ -837,7 +890,12 @@ cdef class Batch:
         return f"<p>{about}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 
-def _unpickle(records, data, links, interfaces, options):
+def _unpickle(records, data, links, interfaces, annotations):
     cdef Batch batch = Batch(records, data, links)
-    batch._interfaces, batch._options = interfaces, options
+    batch._interfaces, batch._annotations = interfaces, annotations
     return batch
+
+
+def count_options(Batch batch not None):
+    """Return the number of packets that have comments, and the number of other options of packets."""
+    return (0, 0) if batch._annotations is None else batch._annotations.count_options()

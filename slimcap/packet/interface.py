@@ -1,10 +1,13 @@
-"""Metadata of a capture file: its interfaces and sections."""
+"""Metadata of a capture file: its interfaces, its sections, and blocks that are not packets."""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from slimcap.packet.link import Link
+
+Options: TypeAlias = tuple[tuple[int, bytes], ...]
+"""Code and value of each option of a pcapng block."""
 
 
 class InterfaceInfo(NamedTuple):
@@ -34,6 +37,10 @@ class InterfaceInfo(NamedTuple):
         Packets dropped by the interface and by the operating system, by the last interface statistics.
     start, end : int or None, default None
         Start and end of the capture in nanoseconds since the Unix epoch, by the last interface statistics.
+    options : tuple of (int, bytes), or None, default None
+        All options of the interface's block in the pcapng file, in order: code and value, with numbers in
+        native byte order. None: it is not from a pcapng file. `PcapNgWriter` writes them, with the texts
+        above where those differ.
 
     Examples
     --------
@@ -54,6 +61,7 @@ class InterfaceInfo(NamedTuple):
     os_dropped: int | None = None
     start: int | None = None
     end: int | None = None
+    options: Options | None = None
 
 
 class SectionInfo(NamedTuple):
@@ -71,6 +79,8 @@ class SectionInfo(NamedTuple):
         Hardware, operating system and application that wrote the section; "" if not given.
     comment : str, default ""
         Comments on the section, one per line.
+    options : tuple of (int, bytes), or None, default None
+        All options of the section's block, as in InterfaceInfo.
 
     Examples
     --------
@@ -86,3 +96,41 @@ class SectionInfo(NamedTuple):
     os: str = ""
     application: str = ""
     comment: str = ""
+    options: Options | None = None
+
+
+class Statistics(NamedTuple):
+    """Interface statistics between packets of a pcapng file (draft-ietf-opsawg-pcapng, section 4.6).
+
+    Attributes
+    ----------
+    interface : int
+        Number of the interface, an index into the `interfaces` of the batch.
+    at : int
+        Time in nanoseconds since the Unix epoch.
+    options : tuple of (int, bytes or int)
+        All options, as in InterfaceInfo, but times are ints: nanoseconds since the Unix epoch.
+    """
+
+    interface: int
+    at: int
+    options: tuple[tuple[int, bytes | int], ...]
+
+
+class OtherBlock(NamedTuple):
+    """A block of a pcapng file that slimcap copies but does not interpret, such as decryption secrets.
+
+    Attributes
+    ----------
+    type : int
+        Type of the block.
+    body : bytes
+        What is between its length and the length that is repeated at its end, in native byte order.
+    """
+
+    type: int
+    body: bytes
+
+
+Block: TypeAlias = OtherBlock | Statistics | SectionInfo | int
+"""A block between packets; an int: the description of the interface of that number."""

@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t
 
+from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.lease cimport Block, Hold
 
@@ -11,10 +12,11 @@ cdef class Rows:
     cdef int64_t total_bytes    # sum of total_len; -1: not known
     cdef tuple links
     cdef tuple interfaces       # an InterfaceInfo for each link; None: only the links are known
-    cdef object options         # list of (row, code, value) by row, as in Batch; None or empty: none
+    cdef Annotations annotations    # of the packets, and blocks between them; None: there are none
     cdef Hold _block_hold, _data_hold
     cdef Batch batch(self, Py_ssize_t start, Py_ssize_t count)
     cdef Hold lend(self)
     cdef object comment(self, Py_ssize_t row)
 
+cdef Batch blocks_batch(Annotations annotations, tuple links, tuple interfaces)
 cdef Rows new_rows(Block block, Py_ssize_t count, Block data, Py_ssize_t data_size, tuple links)

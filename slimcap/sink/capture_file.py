@@ -12,11 +12,14 @@ from slimcap.capfile.pcapng_writer import PcapNgWriter
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.io.atomic_file import Finished
 from slimcap.io.compression.encoders import encoder_for
+from slimcap.packet.batch import count_options
 from slimcap.packet.enums import LinkType
+from slimcap.packet.interface import OtherBlock, Statistics
 from slimcap.packet.link import Link
 from slimcap.sink.open_writer import Format, open_writer, writer_class
 from slimcap.sink.rotate import RotatingWriter
 from slimcap.source.file.pcap_source import PcapSource
+from slimcap.source.file.several import FilesSource
 from slimcap.source.live.live_source import LiveSource
 
 if TYPE_CHECKING:
@@ -31,13 +34,24 @@ if TYPE_CHECKING:
 _ALL_BYTES: Final = (1 << 31) - 1  # a snaplen that truncates nothing
 _MAX_DBUS: Final = 128 << 20  # libpcap reads D-Bus messages of up to 128 MiB, other packets of 256 KiB
 _MAX_COUNTER: Final = (1 << 64) - 1
+_SECTION_TEXTS: Final = ("comment", "hardware", "os", "application")
+_BLOCK_NAMES: Final = {
+    4: "name resolution blocks",
+    9: "journal entries",
+    10: "decryption secrets",
+    0xBAD: "custom blocks",
+}
+
+CaptureFiles: TypeAlias = PcapSource | FilesSource
+"""Sources that read capture files."""
 
 
 class CaptureFile(Finished):
     """A pcap or pcapng file, or several, to which batches are written with what belongs to them.
 
-    A pcapng file gets the interfaces in the order of the source, also those without packets, the comments on
-    packets, and at the end the packet counters. pcap has no place for them: `lost` counts what was left out.
+    A pcapng file gets what the source has: the options of the section, of the interfaces, also those without
+    packets, and of packets, the packet counters, and all other blocks in their place. pcap has no place for
+    them: `lost` counts what was left out. `left_out` counts what pcapng could not keep either.
 
     Writes are atomic, except to standard output, FIFOs and file objects. As a context manager the file is
     closed on success, and discarded after an exception; complete files of a rotation stay.
@@ -82,15 +96,19 @@ class CaptureFile(Finished):
         rotation: dict[str, Any] | None = None,
     ) -> None:
         self.lost: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
         self._source = source
         self._link = source.link if link is None and source is not None else link
         self._is_pcapng = writer_class(file, format) is PcapNgWriter
         self._interfaces: tuple[InterfaceInfo, ...] = ()
+        self._in_place: set[int] = set()  # interfaces with a block between the packets,
+        self._counted: set[int] = set()  # and those with statistics between them
+        self._splits = rotation is not None
         self._latest = 0  # latest packet time so far, in nanoseconds
         options: dict[str, Any] = {"format": format, "compression": compression, "level": level}
         options["snaplen"] = snaplen or self._default_snaplen()
         if self._is_pcapng:
-            options |= _section_of(source)
+            options |= self._section()
         self._writer: _Writer = self._open(file, options, rotation)
 
     def _default_snaplen(self) -> int:
@@ -106,6 +124,29 @@ class CaptureFile(Finished):
             raise ValueError(f"{file!r} cannot be split into several files: give a path")
         encoder_for(file, options["compression"], options["level"])  # checks them before the first file
         return RotatingWriter(os.fsdecode(file), link_type=link_type, **rotation, **options)
+
+    def _section(self) -> dict[str, Any]:
+        """Return the description of the first section, as arguments of `PcapNgWriter`.
+
+        Of several files it is what they have in common.
+        """
+        sections = self._source.sections if isinstance(self._source, CaptureFiles) else ()
+        sections = tuple([section for section in sections if section.options is not None])
+        if not sections:
+            return {}
+        first = sections[0]
+        if isinstance(self._source, PcapSource):
+            return {"section": first, "application": first.application}
+        options = tuple(
+            [option for option in first.options or () if all(option in (s.options or ()) for s in sections)]
+        )
+        found = [{getattr(section, name) for section in sections} for name in _SECTION_TEXTS]
+        self.left_out["texts of sections that differ"] = sum(len(texts) > 1 for texts in found)
+        comment, hardware, system, application = (texts.pop() if len(texts) == 1 else "" for texts in found)
+        section = first._replace(
+            comment=comment, hardware=hardware, os=system, application=application, options=options
+        )
+        return {"section": section}
 
     @property
     def packets_written(self) -> int:
@@ -130,20 +171,42 @@ class CaptureFile(Finished):
         ValueError, OSError
             As for `write_batch` of the writer. In pcap: the packets have several link types.
         """
-        self._describe(batch.interfaces)
-        if not len(batch):
-            return
         if self._is_pcapng:
-            self._latest = max(self._latest, int(batch["timestamp"].max()))
+            self._note(batch)
         else:
+            self._count_lost(batch)
+        if not self._in_place:
+            self._describe(batch.interfaces)
+        if len(batch) or batch.blocks:
+            self._writer.write_batch(batch)
+
+    def _note(self, batch: Batch) -> None:
+        """Note what the batch has, so that it is not written again at the end."""
+        if len(batch):
+            self._latest = max(self._latest, int(batch["timestamp"].max()))
+        if not self._splits:
+            for _, block in batch.blocks:
+                if isinstance(block, Statistics):
+                    self._counted.add(block.interface)
+                elif isinstance(block, int):
+                    self._in_place.add(block)
+
+    def _count_lost(self, batch: Batch) -> None:
+        """Count what a pcap file has no place for."""
+        if len(batch):
             self._check_link_types(batch)
-            self.lost["comments"] += len(batch.comments)
-        self._writer.write_batch(batch)
+        comments, options = count_options(batch)
+        self.lost["comments"] += comments
+        self.lost["options of packets"] += options
+        for _, block in batch.blocks:
+            if isinstance(block, OtherBlock):
+                self.lost[_BLOCK_NAMES.get(block.type, "other blocks")] += 1
 
     def _describe(self, interfaces: tuple[InterfaceInfo, ...]) -> None:
-        """Write the descriptions of the interfaces that are new."""
-        for info in interfaces[len(self._interfaces) :]:
-            self._writer.add_interface(info)
+        """Write the descriptions of the interfaces that are new, except those in their place."""
+        for number in range(len(self._interfaces), len(interfaces)):
+            if number not in self._in_place:
+                self._writer.add_interface(interfaces[number])
         if len(interfaces) >= len(self._interfaces):
             self._interfaces = interfaces  # with the latest counters
 
@@ -178,15 +241,22 @@ class CaptureFile(Finished):
     def _finish(self) -> None:
         """Write the interfaces without packets and the packet counters."""
         if self._source is not None:
+            if isinstance(self._source, CaptureFiles):
+                self.add(self._source.trailer)
+                self.left_out["blocks that cannot be copied"] = self._source.blocks_left_out
             self._describe(self._source.interfaces)
         for number, counters in enumerate(self._counters()):
             if counters and not self._is_pcapng:
                 self.lost["packet counters"] += 1
-            elif counters:
-                limited = {name: min(max(value, 0), _MAX_COUNTER) for name, value in counters.items()}
-                self._writer.write_statistics(number, at=self._latest, **limited)
+            elif counters and number not in self._counted:
+                self._write_counters(self._interfaces[number].link, counters)
         if not self._is_pcapng:
             self.lost["interface descriptions"] += sum(map(_is_described, self._interfaces))
+
+    def _write_counters(self, link: Link, counters: dict[str, int]) -> None:
+        limited = {name: min(max(value, 0), _MAX_COUNTER) for name, value in counters.items()}
+        if isinstance(self._writer, PcapNgWriter) and link in self._writer.interfaces:
+            self._writer.write_statistics(self._writer.interfaces.index(link), at=self._latest, **limited)
 
     def _counters(self) -> list[dict[str, int]]:
         """Return the packet counters of each interface, as arguments of `write_statistics`."""
@@ -201,8 +271,6 @@ class CaptureFile(Finished):
                     "dropped": total.packets_dropped,
                     "interface_dropped": drops.rx_missed_errors + drops.rx_fifo_errors,
                 }
-            elif total.packets_dropped:  # according to the packets of the file
-                counters[0] = {"dropped": total.packets_dropped}
         return counters
 
     def discard(self) -> None:
@@ -212,14 +280,6 @@ class CaptureFile(Finished):
 
 def _is_path(file: Target) -> bool:
     return isinstance(file, (str, bytes, os.PathLike)) and os.fsdecode(file) != "-"
-
-
-def _section_of(source: Source | None) -> dict[str, str]:
-    """Return the comment, hardware and OS of a file's first section, as arguments of `PcapNgWriter`."""
-    if not isinstance(source, PcapSource) or not source.sections:
-        return {}
-    section = source.sections[0]
-    return {"comment": section.comment, "hardware": section.hardware, "os": section.os}
 
 
 def _counters_of(info: InterfaceInfo) -> dict[str, int]:

@@ -9,6 +9,7 @@ from slimcap.capfile.pcap_writer import PcapWriter
 from slimcap.capfile.pcapng_writer import PcapNgWriter
 from slimcap.io.compression.encoders import Compression, compression_of
 from slimcap.io.target import Target
+from slimcap.packet.interface import SectionInfo
 
 Format = Literal["pcap", "pcapng"]
 """Format of a capture file to write."""
@@ -34,6 +35,7 @@ def open_writer(
     hardware: str | None = None,
     os: str | None = None,
     application: str | None = None,
+    section: SectionInfo | None = None,
 ) -> PcapWriter | PcapNgWriter:
     """Open a capture file for writing.
 
@@ -57,6 +59,8 @@ def open_writer(
         Write to a temporary file that `close()` renames.
     comment, hardware, os, application : str, optional
         Description of the file; pcapng only. Default: none.
+    section : SectionInfo, optional
+        A section that was read from a file, for all its options; pcapng only. Default: only the texts above.
 
     Returns
     -------
@@ -82,8 +86,14 @@ def open_writer(
         "level": level,
         "atomic": atomic,
     }
-    description = {"comment": comment, "hardware": hardware, "os": os, "application": application}
-    options |= {name: text for name, text in description.items() if text is not None}
+    description = {
+        "comment": comment,
+        "hardware": hardware,
+        "os": os,
+        "application": application,
+        "section": section,
+    }
+    options |= {name: value for name, value in description.items() if value is not None}
     return writer_class(file, format)(file, link_type, **options)
 
 

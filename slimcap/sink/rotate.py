@@ -16,7 +16,7 @@ import numpy as np
 
 from slimcap.io.atomic_file import Finished
 from slimcap.packet.batch import Batch
-from slimcap.packet.interface import InterfaceInfo
+from slimcap.packet.interface import InterfaceInfo, OtherBlock
 from slimcap.packet.record import RECORD_DTYPE
 from slimcap.sink.open_writer import Format, stem_and_endings, writer_class
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _SECOND: Final = 1_000_000_000
 _LATEST: Final = (1 << 63) - 1  # maximum of a time in ns, and of a number of bytes
 _LEAST: Final = 16  # minimum bytes of a packet in any format
+_FOR_LATER_FILES: Final = frozenset((4, 10))  # types of name resolution and decryption secrets blocks
+_MAX_CONTEXT: Final = 64 << 20  # maximum bytes of such blocks to repeat in each file
 _OF_A_PACKET: Final = ("timestamp", "total_len", "cap_len", "vlan_tci", "vlan_tpid", "flags")
 
 
@@ -120,6 +122,8 @@ class RotatingWriter(Finished):
         self._opened = 0
         self._packets = 0  # in all finished files
         self._files: deque[str] = deque()
+        self._context: list[OtherBlock] = []  # blocks that later files need, too
+        self._context_size = 0
         self._closed = False
         self._lock = threading.Lock()
 
@@ -185,7 +189,8 @@ class RotatingWriter(Finished):
         Parameters
         ----------
         batch : Batch
-            Needed only during the call. Its comments and interfaces are written, too, but to pcap files.
+            Needed only during the call. Its interfaces, options and blocks are written, too, but to pcap
+            files; decryption secrets and names also to all later files.
 
         Raises
         ------
@@ -199,6 +204,12 @@ class RotatingWriter(Finished):
             Another thread is writing.
         """
         with self._alone():
+            blocks = [(row, block) for row, block in batch.blocks if isinstance(block, OtherBlock)]
+            if len(blocks) < len(batch.blocks):  # each file has its own section and interfaces
+                batch = batch.with_blocks(blocks)
+            if not len(batch) and self._writer is not None:
+                self._writer.write_batch(batch)
+                self._remember(batch)
             self._write(batch)
 
     def _write(self, batch: Batch) -> None:
@@ -209,11 +220,21 @@ class RotatingWriter(Finished):
             if self._writer is not None:
                 count = self._fitting(self._writer, batch, start, times)
                 if count:
-                    self._writer.write_batch(batch[start : start + count])
+                    part = batch[start : start + count]
+                    self._writer.write_batch(part)
+                    self._remember(part)
                     start += count
                     continue
                 self._end_file()
             self._begin_file(int(batch["timestamp"][start]))
+
+    def _remember(self, batch: Batch) -> None:
+        """Remember the blocks that later files need, too, up to a limit."""
+        for _, block in batch.blocks:
+            if isinstance(block, OtherBlock) and block.type in _FOR_LATER_FILES:
+                self._context_size += len(block.body)
+                if self._context_size <= _MAX_CONTEXT:
+                    self._context.append(block)
 
     def write_packet(
         self, packet: Packet, *, interface: Link | None = None, comment: str | None = None
@@ -283,6 +304,9 @@ class RotatingWriter(Finished):
         try:
             for interface, description in self._interfaces.values():
                 writer.add_interface(interface, **description)
+            if self._context:
+                nothing = Batch(np.zeros(0, RECORD_DTYPE), b"")
+                writer.write_batch(nothing.with_blocks([(0, block) for block in self._context]))
         except BaseException:
             writer.discard()
             raise

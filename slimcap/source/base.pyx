@@ -243,7 +243,7 @@ cdef class Source:
                 if buf._memory is NULL:  # a new packet, or a view, for which _own() raises
                     buf._own()
                 buf._fill(row, self._data + row.offset)
-            if self._current.options:
+            if self._current.annotations is not None:
                 buf.comment = self._current.comment(self._next)
             self._next += 1
         finally:
@@ -392,7 +392,7 @@ cdef class Source:
             raise StopIteration
         try:
             packet = packet_from(row, self._data + row.offset)
-            if self._current.options:
+            if self._current.annotations is not None:
                 packet.comment = self._current.comment(self._next)
             self._next += 1
         finally:

@@ -129,7 +129,7 @@ def test_longest_comments_and_largest_counters_are_preserved(
     before, after = info_of(file, capsys), info_of(convert(file, "out.pcapng"), capsys)
     for key in ("received", "interface_dropped", "os_dropped", "comment"):
         assert after["interfaces"][0][key] == before["interfaces"][0][key]
-    assert (before["interfaces"][0]["start_ns"], after["interfaces"][0]["start_ns"]) == (-SECOND, 0)
+    assert before["interfaces"][0]["start_ns"] == after["interfaces"][0]["start_ns"] == -SECOND
     assert after["sections"][0]["comment"] == before["sections"][0]["comment"]
 
 

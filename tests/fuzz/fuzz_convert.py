@@ -25,7 +25,7 @@ def check(data: bytes, format: str = "pcapng") -> int:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
             code = main(["convert", "--format", format, str(file), str(out)])
         assert code in (0, 1)
-        assert bool(said.getvalue()) == code
+        assert said.getvalue() or not code  # what the output has no place for is named, too
         if not out.exists():
             assert code == 1
             return 0

@@ -64,6 +64,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "Batch.to_arrow": {"columns": ["src"], "payload": True},
     "Batch.to_pandas": {"columns": ["src"], "payload": True},
     "Batch.to_polars": {"columns": ["src"], "payload": True},
+    "Batch.with_blocks": {"blocks": ()},
     "Batch.with_comments": {"comments": {}},
     "Link": {"name": "eth0", "index": 0, "type": 1, "arphrd": None, "description": ""},
     "LinkType.of": {"number": 1},
@@ -118,7 +119,8 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "minimal_ipv6_transport": {"link_type": 1},
     "open_file": {"file": MIXED, "filter": None, "timeout": None},
     "open_writer": {"file": Fresh(io.BytesIO), "format": "pcapng", "compression": None, "level": None}
-    | {"comment": None, "hardware": None, "os": None, "application": None},
+    | {"comment": None, "hardware": None, "os": None, "application": None}
+    | {"section": None},
     "pack": {"program": DROP},
     "read": {"file": MIXED, "filter": None, "timeout": None},
     "resolve": {"snaplen": minimal_ipv4_header, "link_type": 1},

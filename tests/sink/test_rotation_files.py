@@ -71,7 +71,7 @@ def test_packets_keep_type_length_and_comment(tmp_path):
     packet = Packet.from_payload(frame, PacketType.OUTGOING, 1000, 14, 5 * SECOND + 1)
     with RotatingWriter(tmp_path / "a.pcapng", link_type=1) as writer:
         writer.write_packet(packet, comment="here")
-        with pytest.raises(ValueError, match="a comment of 65536 bytes"):
+        with pytest.raises(ValueError, match="a line of 65536 bytes"):
             writer.write_packet(packet, comment="x" * 65536)
     with open_file(writer.files[0]) as source:
         (got,) = source
@@ -132,7 +132,7 @@ def test_added_interfaces_are_in_every_file(tmp_path):
 def test_interface_with_a_too_long_comment_raises_and_leaves_no_file(tmp_path):
     with RotatingWriter(tmp_path / "a.pcapng") as writer:
         writer.add_interface(LINKS[0], comment="x" * 65536)
-        with pytest.raises(ValueError, match="comment of 65536 bytes"):
+        with pytest.raises(ValueError, match="comment has a line of 65536 bytes"):
             writer.write_batch(paced_batch(1))
         assert writer.path is None
     assert os.listdir(tmp_path) == []

@@ -21,6 +21,7 @@ from slimcap import (
     View,
 )
 from slimcap.filter import Machine, accept
+from slimcap.packet.interface import OtherBlock, SectionInfo, Statistics
 from slimcap.packet.lease import Lease
 from slimcap.sink.arrow import ArrowColumns, ArrowStream
 
@@ -86,6 +87,8 @@ def check_contents(batch: Batch) -> None:
     assert_type(batch.interfaces, tuple[InterfaceInfo, ...])
     assert_type(batch.comments, dict[int, str])
     assert_type(batch.with_comments({0: "a", 1: ["b", "c"]}), Batch)
+    assert_type(batch.blocks, tuple[tuple[int, OtherBlock | Statistics | SectionInfo | int], ...])
+    assert_type(batch.with_blocks(batch.blocks), Batch)
     assert_type(batch.total_bytes, int)
     assert_type(batch.timestamps, NDArray[np.datetime64])
     assert_type(batch.payload(0), View)

@@ -90,6 +90,7 @@ def check_what_files_say(source: PcapSource) -> None:
             assert_type(told, int | None)
         for time in (interface.start, interface.end):
             assert_type(time, int | None)
+        assert_type(interface.options, tuple[tuple[int, bytes], ...] | None)
     for section in source.sections:
         assert_type(section, SectionInfo)
         for text in (section.application, section.hardware, section.os, section.comment):
@@ -97,6 +98,7 @@ def check_what_files_say(source: PcapSource) -> None:
         assert_type(section.byte_order, Literal["little", "big"])
         assert_type(section.version, tuple[int, int])
         assert_type(section.first_interface, int)
+        assert_type(section.options, tuple[tuple[int, bytes], ...] | None)
 
 
 def check_plans(path: str) -> None:

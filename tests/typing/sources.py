@@ -121,6 +121,8 @@ def check_state(source: PcapSource) -> None:
     assert_type(source.interfaces, tuple[InterfaceInfo, ...])
     assert_type(source.sections, tuple[SectionInfo, ...])
     assert_type(source.resolution, int)
+    assert_type(source.trailer, Batch)
+    assert_type(source.blocks_left_out, int)
     assert_type(source.progress, tuple[int, int | None])
     source.unblock()
     source.close()

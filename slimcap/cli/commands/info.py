@@ -91,15 +91,22 @@ def _report(file: str, failures: list[str], *, with_hash: bool) -> dict[str, Any
         "truncated": totals.truncated,
         "dropped": dropped,
         "comments": comments,
-        "sections": [one._asdict() | {"version": ".".join(map(str, one.version))} for one in sections],
+        "sections": [_section(one) for one in sections],
         "interfaces": interfaces,
         "error": "; ".join(failures) or None,
     }
 
 
+def _section(info: SectionInfo) -> dict[str, Any]:
+    values = info._asdict() | {"version": ".".join(map(str, info.version))}
+    del values["options"]
+    return values
+
+
 def _interface(info: InterfaceInfo, packets: int) -> dict[str, Any]:
     values = info._asdict()
     link = values.pop("link")
+    del values["options"]
     return {
         "name": link.name,
         "description": link.description,

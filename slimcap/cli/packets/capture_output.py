@@ -19,9 +19,10 @@ from slimcap.source.file.pcap_source import PcapSource
 CapturedFiles: TypeAlias = PcapSource | MergedSource
 
 OUTPUT_DETAILS: Final = """\
-In pcapng output, metadata (sections, interfaces, drop counters, comments) is
-preserved; with --split-..., all but the drop counters. pcap has one link type
-for all packets. Both formats have nanosecond timestamps.
+pcapng output keeps what pcapng input has besides packets: options of sections,
+interfaces and packets, statistics, decryption secrets, names, custom blocks.
+With --split-... each file has one section and no statistics, and the secrets
+and names of the files before. pcap has one link type for all packets.
 
 OUT is written to a temporary file in its folder, which is renamed on success.
 After Ctrl-C there is no new file, except the complete ones of a split.
@@ -101,3 +102,6 @@ def opened_output(args: argparse.Namespace, source: CapturedFiles) -> Iterator[O
     lost = [f"{count} {what}" for what, count in file.lost.items() if count]
     if lost:
         complain(f"{printable(args.out)}: pcap has no place for {', '.join(lost)}: write pcapng to keep them")
+    left_out = [f"{count} {what}" for what, count in file.left_out.items() if count]
+    if left_out:
+        complain(f"{printable(args.out)}: left out {', '.join(left_out)}")

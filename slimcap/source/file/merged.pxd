@@ -1,6 +1,7 @@
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t
 
-from slimcap.packet.lease cimport Pool
+from slimcap.packet.annotations cimport Annotations
+from slimcap.packet.lease cimport Block, Pool
 from slimcap.packet.record cimport Record
 from slimcap.packet.rows cimport Rows
 from slimcap.source.file.merge_heap cimport Head
@@ -18,5 +19,5 @@ cdef class MergedSource(FilesSource):
     cdef int _leave_out(self) except -1
     cdef Rows _take_next(self, Part part)
     cdef Rows _gather(self)
-    cdef bint _has_options(self)
-    cdef object _options_of(self, list starts, const uint32_t* orders, Py_ssize_t count)
+    cdef bint _has_annotations(self)
+    cdef Annotations _annotations_of(self, list starts, Block orders, Py_ssize_t count)

@@ -10,6 +10,7 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport INT64_MIN, int64_t, uint32_t
 
 from slimcap.io.event cimport deadline_after
+from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.lease cimport Block, Pool, new_block
 from slimcap.packet.record cimport Record
 from slimcap.packet.rows cimport Rows, new_rows
@@ -19,8 +20,9 @@ from slimcap.source.file.several cimport FilesSource, Part, list_files, new_part
 import os
 import stat
 
+import numpy as np
+
 from slimcap.errors import FileFormatError, FilterError
-from slimcap.packet.options import ordered
 
 cdef enum:
     LONG_RUN = 1024             # packets of one file from which on a batch without a copy is faster
@@ -192,7 +194,7 @@ cdef class MergedSource(FilesSource):
         cdef uint32_t* p = NULL
         cdef Rows rows
         starts = None
-        if self._has_options():
+        if self._has_annotations():
             orders = new_block(capacity * sizeof(uint32_t))
             p = <uint32_t*> orders.ptr
             starts = [(part, (<Part> part).head.next) for part in self._open_parts]
@@ -202,35 +204,31 @@ cdef class MergedSource(FilesSource):
         if count == 0:
             return None
         rows = new_rows(block, count, data, used, self._links)
-        rows.interfaces = self._interfaces
         if starts:
-            rows.options = self._options_of(starts, p, count)
-        return rows
+            rows.annotations = self._annotations_of(starts, orders, count)
+        return self._complete(rows)
 
-    cdef bint _has_options(self):
+    cdef bint _has_annotations(self):
         cdef Part part
         for part in self._open_parts:
-            if part.rows is not None and part.rows.options:
+            if part.rows is not None and part.rows.annotations is not None:
                 return True
         return False
 
-    cdef object _options_of(self, list starts, const uint32_t* orders, Py_ssize_t count):
-        """Return the options of gathered rows. `starts` holds (part, its next row before gathering)."""
+    cdef Annotations _annotations_of(self, list starts, Block orders, Py_ssize_t count):
+        """Return the annotations of gathered rows. `starts` holds (part, its next row before gathering)."""
+        cdef Annotations found = Annotations(), theirs
         cdef Part part
-        cdef Py_ssize_t start, row, index
-        found = []
+        cdef Py_ssize_t start
+        owners = np.frombuffer(orders, np.uint32, count)
         for part, start in starts:
-            if part.rows is None or not part.rows.options:
+            if part.rows is None or part.rows.annotations is None or start == part.head.next:
                 continue
-            index, row = -1, start - 1
-            for wanted, code, value in part.rows.options:
-                if not start <= wanted < part.head.next:
-                    continue
-                while row < wanted:
-                    index += 1
-                    row += orders[index] == part.head.order
-                found.append((index, code, value))
-        return ordered(found)
+            theirs = part.rows.annotations.part(start, part.head.next, part.head.next == part.head.end)
+            if theirs is not None:
+                found.add_at(theirs, np.flatnonzero(owners == part.head.order))
+        found.sort()
+        return found if found._count or found.blocks else None
 
     def __repr__(self):
         state = "closed" if self.closed else f"{self._totals().packets_received:,} packets read"

@@ -1,6 +1,7 @@
 from typing import Literal, final
 
 from slimcap.filter import Filter, Machine
+from slimcap.packet.batch import Batch
 from slimcap.packet.interface import SectionInfo
 from slimcap.source.base import ZeroCopySource
 from slimcap.source.file.open_files import File
@@ -34,5 +35,9 @@ class PcapSource(ZeroCopySource):
     def compression(self) -> Literal["gzip", "bzip2", "xz", "zstd", "lz4"] | None: ...
     @property
     def sections(self) -> tuple[SectionInfo, ...]: ...
+    @property
+    def trailer(self) -> Batch: ...
+    @property
+    def blocks_left_out(self) -> int: ...
     @property
     def progress(self) -> tuple[int, int | None]: ...

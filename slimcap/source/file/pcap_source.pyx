@@ -6,7 +6,7 @@ from slimcap.capfile.file_reader cimport FileReader, open_reader, reader_options
 from slimcap.capfile.pcapng_decoder cimport PcapngDecoder
 from slimcap.io.event cimport SIGNAL_END, deadline_after
 from slimcap.io.watch cimport EndPolicy
-from slimcap.packet.rows cimport Rows
+from slimcap.packet.rows cimport Rows, blocks_batch
 from slimcap.source.base cimport ZeroCopySource
 
 from slimcap.source.base import Stats
@@ -171,6 +171,25 @@ cdef class PcapSource(ZeroCopySource):
     def sections(self):
         """The sections read so far, a tuple of SectionInfo; at most the first 65,535."""
         return tuple(self._opened().decoder.sections)
+
+    @property
+    def trailer(self):
+        """A batch without packets, with the pcapng blocks after the last packet so far.
+
+        A `PcapNgWriter` that was given all batches writes with it what the file has at its end: statistics,
+        names, secrets and other blocks.
+        """
+        decoder = self._opened().decoder
+        return blocks_batch(self._reader.trailer(), decoder.links, decoder.interfaces)
+
+    @property
+    def blocks_left_out(self):
+        """Number of blocks, other than packets, that batches do not have, and a writer cannot write.
+
+        They must not be copied according to the format; or are in the other byte order, and their layout is
+        not known; or there are more than 64 MiB of them without a packet between them.
+        """
+        return self._opened().blocks_left_out + self._reader.decoder.blocks_left_out
 
     @property
     def progress(self):

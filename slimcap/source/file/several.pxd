@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from slimcap.capfile.file_reader cimport FileReader
 from slimcap.io.watch cimport EndPolicy
+from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.lease cimport Block, Pool
 from slimcap.packet.rows cimport Rows
 from slimcap.source.base cimport ZeroCopySource
@@ -24,8 +25,11 @@ cdef class FilesSource(ZeroCopySource):
     cdef list _infos            # an InterfaceInfo for each of the links, without counters
     cdef tuple _interfaces      # the same; made again when there are more
     cdef set _open_parts
+    cdef dict _sections         # the first section of each file, by the file's order
+    cdef list _late             # blocks at the end of files, for the next rows
     cdef Pool _row_blocks
     cdef uint64_t _left_out     # of finished files: packets that did not match the filter,
+    cdef uint64_t _blocks_left_out  # blocks between packets that were not kept,
     cdef object _dropped        # packets lost while capturing,
     cdef uint64_t _bytes        # and bytes read
     cdef object _size           # total bytes of all files, or None
@@ -37,8 +41,10 @@ cdef class FilesSource(ZeroCopySource):
     cdef int _number(self, Part part) except -1
     cdef int _number_as(self, Part part, object info) except -1
     cdef Rows _take_run(self, Part part, Py_ssize_t count)
+    cdef Rows _complete(self, Rows rows)
     cdef void _close_part(self, Part part) noexcept
     cdef int _finish(self, Part part) except -1
 
 cdef Part new_part(object file, Py_ssize_t order)
 cdef list list_files(object files)
+cdef Annotations only_others(Annotations annotations)

@@ -1,14 +1,16 @@
 """`FilesSource`: base class of sources of several files. It merges interface lists and sums up counters."""
 cimport cython
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint64_t
 from libc.string cimport memcpy
 
+from slimcap.capfile.decoder cimport MAX_SECTIONS
 from slimcap.capfile.file_reader cimport BYTES_A_ROW, FileReader, open_reader, reader_options
 from slimcap.io.event cimport SIGNAL_END, deadline_after
 from slimcap.io.watch cimport EndPolicy
+from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.lease cimport Block, Pool, new_block
 from slimcap.packet.record cimport MAX_INTERFACES, Record
-from slimcap.packet.rows cimport Rows, new_rows
+from slimcap.packet.rows cimport Rows, blocks_batch, new_rows
 from slimcap.source.base cimport ZeroCopySource
 
 import glob
@@ -17,7 +19,7 @@ from dataclasses import replace
 from operator import add
 
 from slimcap.errors import FileFormatError
-from slimcap.packet.options import slice_options
+from slimcap.packet.interface import OtherBlock
 from slimcap.source.base import Stats
 
 cdef enum:
@@ -66,6 +68,7 @@ cdef class FilesSource(ZeroCopySource):
     def __cinit__(self, *args, **kwargs):
         self._numbers, self._infos, self._open_parts = {}, [], set()
         self._interfaces = ()
+        self._sections, self._late = {}, []
         self._dropped = 0
 
     def __init__(self):
@@ -88,6 +91,8 @@ cdef class FilesSource(ZeroCopySource):
         part.name = part.reader.file.name
         part.numbers, part.known, part.seen = new_block(0), 0, {}
         self._open_parts.add(part)
+        if part.reader.decoder.sections and len(self._sections) < MAX_SECTIONS:
+            self._sections[part.head.order] = part.reader.decoder.sections[0]
         self._max_len = max(self._max_len, <Py_ssize_t> part.reader.decoder.cut)
         return self._number(part)
 
@@ -101,6 +106,7 @@ cdef class FilesSource(ZeroCopySource):
             return False
         self._number(part)
         renumber(<Record*> rows.block.ptr, rows.count, <const uint16_t*> part.numbers.ptr)
+        rows.annotations = only_others(rows.annotations)
         part.rows = rows
         part.head.rows, part.head.data = <const Record*> rows.block.ptr, rows.data.ptr
         part.head.end = rows.count
@@ -147,9 +153,19 @@ cdef class FilesSource(ZeroCopySource):
             block = self._row_blocks.take() if size <= self._row_blocks.size else new_block(size)
             memcpy(block.ptr, part.head.rows + first, size)
             rows = new_rows(block, count, rows.data, rows.data_size, None)
-            if part.rows.options:
-                rows.options = slice_options(part.rows.options, first, first + count)
+            if part.rows.annotations is not None:
+                rows.annotations = part.rows.annotations.part(
+                    first, first + count, first + count == part.head.end)
+        return self._complete(rows)
+
+    cdef Rows _complete(self, Rows rows):
+        """Add what rows of all files have: the interfaces, and blocks from the ends of files before."""
         rows.links, rows.interfaces = self._links, self._interfaces
+        if self._late:
+            if rows.annotations is None:
+                rows.annotations = Annotations()
+            rows.annotations.blocks[:0] = [(0, block) for block in self._late]
+            self._late = []
         return rows
 
     cdef void _close_part(self, Part part) noexcept:
@@ -166,6 +182,10 @@ cdef class FilesSource(ZeroCopySource):
         if reader is not None:
             self._left_out += reader.left_out
             self._dropped += reader.decoder.count_dropped()
+            self._blocks_left_out += reader.blocks_left_out + reader.decoder.blocks_left_out
+            trailer = only_others(reader.trailer())
+            if trailer is not None:
+                self._late += [block for _, block in trailer.blocks]
             self._bytes += reader.file.position
             add_counters(self._infos, part)
         self._close_part(part)
@@ -210,11 +230,38 @@ cdef class FilesSource(ZeroCopySource):
         return tuple(infos)
 
     @property
+    def sections(self):
+        """The first section of each file that was opened, a tuple of SectionInfo; at most 65,535."""
+        return tuple([self._sections[order] for order in sorted(self._sections)])
+
+    @property
+    def trailer(self):
+        """A batch without packets, with the blocks after the last packets of files, as for `PcapSource`."""
+        cdef Annotations found = Annotations()
+        found.blocks = [(0, block) for block in self._late]
+        return blocks_batch(found if self._late else None, self._links, self._interfaces)
+
+    @property
+    def blocks_left_out(self):
+        """Number of blocks in finished files that were not kept, as for `PcapSource`."""
+        return self._blocks_left_out
+
+    @property
     def progress(self):
         """Progress, (bytes read, total size): in bytes of the files as stored; the size is None if unknown.
         """
         now = sum([(<Part> part).reader.file.position for part in list(self._open_parts)])
         return self._bytes + now, self._size
+
+
+cdef Annotations only_others(Annotations annotations):
+    """Return annotations without the blocks that a merge makes itself: sections, interfaces, statistics."""
+    cdef Annotations found
+    if annotations is None or not annotations.blocks:
+        return annotations
+    found = annotations.part(0, INT64_MAX, True)
+    found.blocks = [(row, block) for row, block in annotations.blocks if isinstance(block, OtherBlock)]
+    return found if found.blocks or found._count else None
 
 
 cdef object replace_index(object link, Py_ssize_t index):

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from support.builders.pcap import START, Packet
 
 SECTION, INTERFACE, OLD_PACKET, SIMPLE, NAMES, STATISTICS, ENHANCED = 0x0A0D0D0A, 1, 2, 3, 4, 5, 6
-SECRETS, CUSTOM, UNKNOWN_BLOCK = 0xA, 0xBAD, 0x7E577E57
+JOURNAL, SECRETS, CUSTOM, PRIVATE, UNKNOWN_BLOCK = 0x9, 0xA, 0xBAD, 0x40000BAD, 0x7E577E57
+ENTERPRISE = 32473  # for documentation (RFC 5612)
 
 Option = tuple[int, bytes]
 
@@ -92,11 +93,16 @@ class Ng:
     def simple(self, data: bytes, orig_len: int | None = None) -> bytes:
         return self.block(SIMPLE, self.number(len(data) if orig_len is None else orig_len) + data)
 
-    def statistics(self, interface: int = 0, options: Sequence[Option] = ()) -> bytes:
-        return self.block(STATISTICS, struct.pack(self.order + "III", interface, 0, 0), options)
+    def statistics(self, interface: int = 0, options: Sequence[Option] = (), ticks: int = 0) -> bytes:
+        head = struct.pack(self.order + "III", interface, ticks >> 32, ticks & 0xFFFFFFFF)
+        return self.block(STATISTICS, head, options)
+
+    def time(self, code: int, ticks: int) -> Option:
+        """Build isb_starttime (2) or isb_endtime (3)."""
+        return code, self.number(ticks >> 32) + self.number(ticks & 0xFFFFFFFF)
 
     def count(self, code: int, value: int) -> Option:
-        """Build an option of 64 bits: isb_ifdrop (5), isb_osdrop (7), epb_dropcount (4)."""
+        """Build an option of 64 bits: isb_ifdrop (5), isb_osdrop (7), epb_dropcount (4), if_speed (8) …"""
         return code, self.number(value, 8)
 
     def flags(self, value: int) -> Option:
@@ -108,12 +114,17 @@ class Ng:
         record = struct.pack(self.order + "HH", 1, 14) + bytes([192, 0, 2, 10]) + b"client\0\0\0\0"
         return self.block(NAMES, record + b"\0\0" + bytes(4))
 
-    def secrets(self) -> bytes:
-        return self.block(SECRETS, self.number(0x544C534B) + self.number(12) + b"# no secrets")
+    def secrets(self, text: bytes = b"# no secrets", options: Sequence[Option] = ()) -> bytes:
+        return self.block(SECRETS, self.number(0x544C534B) + self.number(len(text)) + text, options)
 
-    def custom(self) -> bytes:
-        """Build a custom block with the enterprise number for documentation (RFC 5612)."""
-        return self.block(CUSTOM, self.number(32473) + b"anything")
+    def custom(self, kind: int = CUSTOM) -> bytes:
+        return self.block(kind, self.number(ENTERPRISE) + b"anything")
+
+    def custom_option(self, code: int, value: bytes) -> Option:
+        return code, self.number(ENTERPRISE) + value
+
+    def journal(self) -> bytes:
+        return self.block(JOURNAL, b"MESSAGE=link is up\nPRIORITY=6\n")
 
     def unknown(self, size: int = 20) -> bytes:
         return self.block(UNKNOWN_BLOCK, bytes(size))

@@ -1,0 +1,35 @@
+from libc.stdint cimport int64_t, uint64_t
+
+from slimcap.packet.lease cimport Block
+from slimcap.packet.options cimport Options
+
+cdef struct OptionRun:
+    int64_t row             # of the packet that has the options
+    uint64_t at, size       # they are _values[at:at + size]
+
+cdef class Annotations:
+    cdef Block _runs        # the OptionRuns, by row
+    cdef Py_ssize_t _count
+    cdef Block _values      # as in a file, in native byte order, without end marks
+    cdef uint64_t _used     # bytes of it
+    cdef list blocks        # (row, block) by row: the block is before the packet of that row
+    cdef Annotations part(self, int64_t start, int64_t stop, bint last)
+    cdef Annotations take(self, object rows)
+    cdef int add(self, Annotations other, int64_t shift) except -1
+    cdef int add_at(self, Annotations other, const int64_t[::1] places) except -1
+    cdef int sort(self) except -1
+    cdef int reserve(self, uint64_t size) except -1
+    cdef bint keep(self, int64_t row, Options options, int64_t drops) noexcept nogil
+    cdef int _copy(self, const OptionRun* run, Annotations owner, int64_t row) except -1
+    cdef int keep_options(self, int64_t row, bytes encoded) except -1
+    cdef void _append(self, int64_t row, uint64_t size) noexcept nogil
+    cdef list _list(self, const OptionRun* run)
+    cdef Py_ssize_t find(self, int64_t row) noexcept nogil
+    cdef const OptionRun* run_of(self, int64_t row) noexcept nogil
+    cdef Options options_of(self, const OptionRun* run) noexcept nogil
+    cdef object comment(self, int64_t row)
+    cdef dict comments(self)
+    cdef tuple count_options(self)
+
+cdef Annotations with_blocks(Annotations own, object blocks, int64_t count)
+cdef Annotations with_comments(Annotations own, object comments, int64_t count)
