@@ -131,7 +131,7 @@ cdef class PcapngDecoder(Decoder):
         """Keep the options of the last packet, for which there was not enough memory."""
         if self.annotations is None:
             self.annotations = Annotations()
-        self.annotations.reserve(self._options.left)
+        self.annotations.reserve(1, self._options.left)
         self.annotations.keep(self._rows - 1, self._options, self._drops)
         return 0
 

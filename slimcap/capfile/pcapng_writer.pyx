@@ -30,6 +30,7 @@ from slimcap.abi.pcap_format cimport (
     STATISTICS_SYSTEM_DROPS,
     PcapngOption,
     PcapngPacket,
+    PcapngStatistics,
     padded,
 )
 from slimcap.capfile.pcapng_blocks cimport interface_block, other_block, section_block, statistics_block
@@ -48,7 +49,7 @@ from slimcap.capfile.writer cimport (
 from slimcap.packet.annotations cimport Annotations, OptionRun, with_comments
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.lease cimport Block, new_block
-from slimcap.packet.options cimport Options, next_option, put_option, with_texts
+from slimcap.packet.options cimport Options, encode_options, next_option, put_option, with_texts
 from slimcap.packet.packet cimport Packet
 from slimcap.packet.record cimport MAX_INTERFACES, Record
 from slimcap.packet.view cimport View
@@ -208,8 +209,10 @@ cdef class PcapNgWriter(Writer):
         self._enter()
         try:
             if link not in self._numbers:
-                return self._describe(link, info, given)
-            if given:
+                self._describe(link, info, given)
+                self._links = None  # what _places has may be out of date
+                self._learn((), None)
+            elif given:
                 raise ValueError(f"{link.name!r} is described already: interface {self._numbers[link]}")
             return self._numbers[link]
         finally:
@@ -374,24 +377,20 @@ cdef class PcapNgWriter(Writer):
         return interface_block(kind, snaplen, self._options_of(link, info, given))
 
     cdef int _describe(self, object link, object info, dict given) except -1:
-        """Write the block of an interface; return its number. `given` are texts that replace those of `info`.
-        """
+        """Write the block of an interface that has none; `given` are texts that replace those of `info`."""
         cdef Py_ssize_t number = len(self._in_file)
         cdef Place place
         if number == MAX_INTERFACES:
             raise ValueError(f"a section has up to {MAX_INTERFACES} interfaces")
         block = self._block_of(link, info, given)
-        self._numbers.pop(link, None)  # it may have a block whose clock is too coarse
         place = self._place_of(link, info)
-        self._put(<const char*> block, len(block))
         place.number = number
+        self._put(<const char*> block, len(block))
         self._described.resize((number + 1) * sizeof(Place))
         (<Place*> self._described.ptr)[number] = place
         self._numbers[link] = number
         self._in_file.append(link)
-        self._links = None  # the numbers in _places are out of date
-        self._learn((), None)
-        return number
+        return 0
 
     cdef Place _place_of(self, object link, object info):
         """Return the place of an interface, which may have no block yet."""
@@ -423,8 +422,9 @@ cdef class PcapNgWriter(Writer):
     cdef int _choose(self, object interface) except -1:
         """Make all rows that are written next belong to the interface with this number."""
         number = as_index(interface)
-        if number == 0 and not len(self._in_file):
+        if number == 0 and not self._in_file:
             self._describe(None, None, {})
+            self._links = ()  # what _places has is out of date
         if not 0 <= number < len(self._in_file):
             raise ValueError(f"interface {number}, where the file has {len(self._in_file)}")
         if self._links is not None or (<Place*> self._places.ptr).number != <int32_t> number:
@@ -436,19 +436,27 @@ cdef class PcapNgWriter(Writer):
     cdef int _prepare(self, const Record* row) except -1:
         """Describe the row's interface if it has no block, or a clock too coarse; return True if that was so.
         """
-        cdef object links = self._links, infos = self._infos
         cdef Place* place = self._place(row)
         cdef uint64_t ticks
         if ticks_at(&place.clock, row.timestamp, &ticks):
             if place.number != UNDESCRIBED:
                 return False
-        elif row.timestamp < 0 or links is None:
+        elif row.timestamp < 0 or self._links is None:
             raise ValueError(_bad_time("a packet", row.timestamp))
         else:
-            self._fine.add(self._link_of(row))
-        self._describe(self._link_of(row), self._info_of(row), {})
-        self._learn(links, infos)
+            link = self._link_of(row)
+            self._fine.add(link)
+            self._numbers.pop(link, None)
+        self._find(min(<Py_ssize_t> row.interface, self._known))
         return True
+
+    cdef int _find(self, Py_ssize_t index) except -1:
+        """Find the place of a batch's interface in the file; describe it if it has none."""
+        link = self._links[index] if index < self._known else None
+        if link not in self._numbers:
+            self._describe(link, None if link is None or self._infos is None else self._infos[index], {})
+        (<Place*> self._places.ptr)[index] = self._place_of(link, None)
+        return 0
 
     cdef Py_ssize_t _size_before(self, const Record* row) except -1:
         return len(self._block_of(self._link_of(row), self._info_of(row), {}))
@@ -482,34 +490,33 @@ cdef class PcapNgWriter(Writer):
                 self._put_block(block, batch)
         return self._write_rows(batch._rows, start, batch._count, view._ptr, view._len)
 
+    cdef int _check_block(self, object block) except -1:
+        """Raise if a block cannot be written."""
+        if isinstance(block, OtherBlock):
+            _check_other(block)
+        elif not isinstance(block, SectionInfo):
+            number = block.interface if isinstance(block, Statistics) else block
+            if not 0 <= number < self._known:
+                raise ValueError(f"a block of interface {number}, where the batch has {self._known}")
+        return 0
+
     cdef int _put_block(self, object block, Batch batch) except -1:
         """Write a block that is not a packet."""
         cdef bytes encoded
-        if isinstance(block, SectionInfo):
+        if isinstance(block, OtherBlock):
+            encoded = other_block(block.type, block.body)
+        elif isinstance(block, SectionInfo):
             encoded = section_block(block.options or ())
-            self._put(<const char*> encoded, len(encoded))
             self._numbers, self._in_file, self._described = {}, [], new_block(0)
             self._links = None
             self._learn(batch.links, batch._interfaces)
         elif isinstance(block, Statistics):
-            self._describe_at(block.interface, batch)
-            if block.interface < self._known:
-                self._put_statistics(
-                    (<Place*> self._places.ptr)[<Py_ssize_t> block.interface], block.at, block.options)
-        elif isinstance(block, OtherBlock):
-            encoded = _other(block)
-            self._put(<const char*> encoded, len(encoded))
+            self._find(block.interface)
+            return self._put_statistics(
+                (<Place*> self._places.ptr)[<Py_ssize_t> block.interface], block.at, block.options)
         else:
-            self._describe_at(block, batch)
-        return 0
-
-    cdef int _describe_at(self, Py_ssize_t index, Batch batch) except -1:
-        """Describe the interface with this index in a batch, unless the file has it."""
-        if 0 <= index < self._known and (<Place*> self._places.ptr)[index].number == UNDESCRIBED:
-            self._describe(
-                batch.links[index], None if batch._interfaces is None else batch._interfaces[index], {})
-            self._learn(batch.links, batch._interfaces)
-        return 0
+            return self._find(block)
+        return self._put(<const char*> encoded, len(encoded))
 
     cdef Py_ssize_t _limit(self, Batch batch, int64_t* room) except -1:
         cdef Py_ssize_t limit = batch._count
@@ -523,15 +530,16 @@ cdef class PcapNgWriter(Writer):
 
     cdef Py_ssize_t _size_of_block(self, object block, Batch batch) except -1:
         if isinstance(block, OtherBlock):
-            return len(_other(block))
+            return len(other_block(block.type, block.body))
         if isinstance(block, SectionInfo):
             return len(section_block(block.options or ()))
         if isinstance(block, Statistics):
-            return len(statistics_block(0, 0, block.options))
-        if 0 <= block < self._known and (<Place*> self._places.ptr)[<Py_ssize_t> block].number == UNDESCRIBED:
-            return len(self._block_of(
-                batch.links[block], None if batch._interfaces is None else batch._interfaces[block], {}))
-        return 0
+            return sizeof(PcapngStatistics) + LENGTH_SIZE + len(encode_options(
+                [(code, value if isinstance(value, bytes) else bytes(8)) for code, value in block.options]))
+        if (<Place*> self._places.ptr)[<Py_ssize_t> block].number != UNDESCRIBED:
+            return 0
+        return len(self._block_of(
+            batch.links[block], None if batch._interfaces is None else batch._interfaces[block], {}))
 
     # Packets.
 
@@ -543,6 +551,9 @@ cdef class PcapNgWriter(Writer):
             raise ValueError(_bad_time(f"packet {bad}", batch._rows[bad].timestamp))
         if self._known + len(self._in_file) > MAX_INTERFACES:
             self._check_room(batch)
+        if batch._annotations is not None:
+            for _, block in batch._annotations.blocks:
+                self._check_block(block)
         return 0
 
     cdef Py_ssize_t _first_bad_time(self, const Record* rows, Py_ssize_t count) noexcept:
@@ -663,15 +674,15 @@ cdef bytes _halves(uint64_t ticks):
     return (<const char*> halves)[:sizeof(halves)]
 
 
-cdef bytes _other(object block):
-    """Return a block that is copied as it is; raise ValueError if a reader could not skip it."""
+cdef int _check_other(object block) except -1:
+    """Raise if a block cannot be copied as it is."""
     if not isinstance(block.body, bytes):
         raise wrong_type("the body of a block", "bytes", block.body)
     if len(block.body) % 4 or len(block.body) > MAX_BLOCK:
         raise ValueError(f"a block of {len(block.body)} bytes: it is a multiple of 4, up to {MAX_BLOCK}")
-    if block.type in WRITTEN_HERE:
-        raise ValueError(f"a block of type {block.type} is not to be copied: the writer makes these itself")
-    return other_block(block.type, block.body)
+    if not 0 < block.type <= UINT32_MAX or block.type in WRITTEN_HERE:
+        raise ValueError(f"a block of type {block.type} is not one that a writer copies")
+    return 0
 
 
 cdef inline uint32_t _flags(

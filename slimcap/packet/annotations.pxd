@@ -18,9 +18,10 @@ cdef class Annotations:
     cdef int add(self, Annotations other, int64_t shift) except -1
     cdef int add_at(self, Annotations other, const int64_t[::1] places) except -1
     cdef int sort(self) except -1
-    cdef int reserve(self, uint64_t size) except -1
+    cdef int reserve(self, Py_ssize_t runs, uint64_t size) except -1
+    cdef int _reserve_for(self, Annotations other) except -1
     cdef bint keep(self, int64_t row, Options options, int64_t drops) noexcept nogil
-    cdef int _copy(self, const OptionRun* run, Annotations owner, int64_t row) except -1
+    cdef void _copy(self, const OptionRun* run, Annotations owner, int64_t row) noexcept nogil
     cdef int keep_options(self, int64_t row, bytes encoded) except -1
     cdef void _append(self, int64_t row, uint64_t size) noexcept nogil
     cdef list _list(self, const OptionRun* run)

@@ -46,15 +46,24 @@ cdef class Annotations:
 
     # Making them.
 
-    cdef int reserve(self, uint64_t size) except -1:
-        """Make room for one more run of up to `size` bytes, and a number of drops."""
-        cdef uint64_t runs = (self._count + 1) * sizeof(OptionRun)
+    cdef int reserve(self, Py_ssize_t runs, uint64_t size) except -1:
+        """Make room for more runs, whose options take `size` bytes together, and a number of drops."""
+        cdef uint64_t run_bytes = (self._count + runs) * sizeof(OptionRun)
         cdef uint64_t values = self._used + size + DROPS_SIZE
-        if runs > <uint64_t> self._runs.size:
-            self._runs.resize(2 * runs)
+        if run_bytes > <uint64_t> self._runs.size:
+            self._runs.resize(2 * run_bytes)
         if values > <uint64_t> self._values.size:
             self._values.resize(values + self._used)
         return 0
+
+    cdef int _reserve_for(self, Annotations other) except -1:
+        """Make room for all options of others."""
+        cdef Py_ssize_t index
+        cdef uint64_t size = 0
+        with nogil:
+            for index in range(other._count):
+                size += (<const OptionRun*> other._runs.ptr)[index].size
+        return self.reserve(other._count, size)
 
     cdef bint keep(self, int64_t row, Options options, int64_t drops) noexcept nogil:
         """Keep the options of a packet, and its number of drops if that is not -1.
@@ -84,7 +93,7 @@ cdef class Annotations:
 
     cdef int keep_options(self, int64_t row, bytes encoded) except -1:
         """Keep options that are encoded already. The rows must be given in order."""
-        self.reserve(len(encoded))
+        self.reserve(1, len(encoded))
         memcpy(self._values.ptr + self._used, <const char*> encoded, len(encoded))
         self._append(row, len(encoded))
         return 0
@@ -101,9 +110,11 @@ cdef class Annotations:
         """Append those of other rows, which come later, their row numbers raised by `shift`."""
         cdef Py_ssize_t index
         cdef const OptionRun* run
-        for index in range(other._count):
-            run = <const OptionRun*> other._runs.ptr + index
-            self._copy(run, other, run.row + shift)
+        self._reserve_for(other)
+        with nogil:
+            for index in range(other._count):
+                run = <const OptionRun*> other._runs.ptr + index
+                self._copy(run, other, run.row + shift)
         self.blocks += [(row + shift, block) for row, block in other.blocks]
         return 0
 
@@ -111,10 +122,12 @@ cdef class Annotations:
         """Append those of other rows, of which row i becomes `places[i]`. `sort` has to follow."""
         cdef Py_ssize_t index, place, end = places.shape[0]
         cdef const OptionRun* run
-        for index in range(other._count):
-            run = <const OptionRun*> other._runs.ptr + index
-            if run.row < end:
-                self._copy(run, other, places[run.row])
+        self._reserve_for(other)
+        with nogil:
+            for index in range(other._count):
+                run = <const OptionRun*> other._runs.ptr + index
+                if run.row < end:
+                    self._copy(run, other, places[run.row])
         for row, block in other.blocks:
             place = row
             if end:
@@ -122,12 +135,10 @@ cdef class Annotations:
             self.blocks.append((place if end else 0, block))
         return 0
 
-    cdef int _copy(self, const OptionRun* run, Annotations owner, int64_t row) except -1:
-        """Append the options of another packet as those of `row`."""
-        self.reserve(run.size)
+    cdef void _copy(self, const OptionRun* run, Annotations owner, int64_t row) noexcept nogil:
+        """Append the options of another packet as those of `row`; there must be room."""
         memcpy(self._values.ptr + self._used, owner._values.ptr + run.at, run.size)
         self._append(row, run.size)
-        return 0
 
     cdef int sort(self) except -1:
         """Bring runs and blocks that were not added in order of their rows into this order."""
@@ -168,8 +179,8 @@ cdef class Annotations:
         cdef Py_ssize_t index, count = 0
         cdef const OptionRun* run
         cdef OptionRun* runs
-        if self._count:
-            for index in range(numbers.shape[0]):  # a row may occur several times
+        with nogil:
+            for index in range(numbers.shape[0] if self._count else 0):  # a row may occur several times
                 count += self.run_of(numbers[index]) is not NULL
         found._runs.resize(count * sizeof(OptionRun))
         found._values, found._used = self._values, self._used

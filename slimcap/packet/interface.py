@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Literal, NamedTuple, TypeAlias
 
 from slimcap.packet.link import Link
@@ -117,13 +118,22 @@ class Statistics(NamedTuple):
     options: tuple[tuple[int, bytes | int], ...]
 
 
+class BlockType(IntEnum):
+    """Types of blocks that slimcap copies but does not interpret (draft-ietf-opsawg-pcapng, section 4)."""
+
+    NAMES = 4
+    JOURNAL = 9
+    SECRETS = 10
+    CUSTOM = 0xBAD
+
+
 class OtherBlock(NamedTuple):
     """A block of a pcapng file that slimcap copies but does not interpret, such as decryption secrets.
 
     Attributes
     ----------
     type : int
-        Type of the block.
+        Type of the block, in most cases a `BlockType`.
     body : bytes
         What is between its length and the length that is repeated at its end, in native byte order.
     """

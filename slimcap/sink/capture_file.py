@@ -14,7 +14,7 @@ from slimcap.io.atomic_file import Finished
 from slimcap.io.compression.encoders import encoder_for
 from slimcap.packet.batch import count_options
 from slimcap.packet.enums import LinkType
-from slimcap.packet.interface import OtherBlock, Statistics
+from slimcap.packet.interface import BlockType, OtherBlock, Statistics
 from slimcap.packet.link import Link
 from slimcap.sink.open_writer import Format, open_writer, writer_class
 from slimcap.sink.rotate import RotatingWriter
@@ -35,11 +35,11 @@ _ALL_BYTES: Final = (1 << 31) - 1  # a snaplen that truncates nothing
 _MAX_DBUS: Final = 128 << 20  # libpcap reads D-Bus messages of up to 128 MiB, other packets of 256 KiB
 _MAX_COUNTER: Final = (1 << 64) - 1
 _SECTION_TEXTS: Final = ("comment", "hardware", "os", "application")
-_BLOCK_NAMES: Final = {
-    4: "name resolution blocks",
-    9: "journal entries",
-    10: "decryption secrets",
-    0xBAD: "custom blocks",
+_BLOCK_NAMES: Final[dict[int, str]] = {
+    BlockType.NAMES: "name resolution blocks",
+    BlockType.JOURNAL: "journal entries",
+    BlockType.SECRETS: "decryption secrets",
+    BlockType.CUSTOM: "custom blocks",
 }
 
 CaptureFiles: TypeAlias = PcapSource | FilesSource

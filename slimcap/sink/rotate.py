@@ -16,7 +16,7 @@ import numpy as np
 
 from slimcap.io.atomic_file import Finished
 from slimcap.packet.batch import Batch
-from slimcap.packet.interface import InterfaceInfo, OtherBlock
+from slimcap.packet.interface import BlockType, InterfaceInfo, OtherBlock
 from slimcap.packet.record import RECORD_DTYPE
 from slimcap.sink.open_writer import Format, stem_and_endings, writer_class
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SECOND: Final = 1_000_000_000
 _LATEST: Final = (1 << 63) - 1  # maximum of a time in ns, and of a number of bytes
 _LEAST: Final = 16  # minimum bytes of a packet in any format
-_FOR_LATER_FILES: Final = frozenset((4, 10))  # types of name resolution and decryption secrets blocks
+_FOR_LATER_FILES: Final = (BlockType.NAMES, BlockType.SECRETS)
 _MAX_CONTEXT: Final = 64 << 20  # maximum bytes of such blocks to repeat in each file
 _OF_A_PACKET: Final = ("timestamp", "total_len", "cap_len", "vlan_tci", "vlan_tpid", "flags")
 

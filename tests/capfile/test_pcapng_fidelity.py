@@ -288,9 +288,11 @@ def test_wrong_blocks_raise(batch: Batch, blocks: Any, error: type[Exception], m
     ("block", "error", "message"),
     [
         (OtherBlock(CUSTOM, b"abc"), ValueError, "a block of 3 bytes: it is a multiple of 4"),
-        (OtherBlock(ENHANCED, bytes(32)), ValueError, "type 6 is not to be copied"),
+        (OtherBlock(ENHANCED, bytes(32)), ValueError, "type 6 is not one that a writer copies"),
         (OtherBlock(CUSTOM, "text"), TypeError, "the body of a block"),  # type: ignore[arg-type]
-        (OtherBlock(1 << 32, b""), OverflowError, "too large"),
+        (OtherBlock(1 << 32, b""), ValueError, "type 4294967296 is not one"),
+        (2, ValueError, "a block of interface 2, where the batch has 2"),
+        (Statistics(-1, 0, ()), ValueError, "a block of interface -1, where the batch has 2"),
     ],
 )
 def test_blocks_that_cannot_be_written_raise(
