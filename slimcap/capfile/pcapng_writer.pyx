@@ -11,7 +11,8 @@ cimport cython
 from libc.stdint cimport UINT32_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from slimcap.abi.bytes cimport be16
+cimport slimcap.wire.sll as sll
+cimport slimcap.wire.sll2 as sll2
 from slimcap.abi.pcap_format cimport (
     INTERFACE_DESCRIPTION,
     INTERFACE_FILTER,
@@ -58,7 +59,6 @@ from slimcap.packet.batch cimport Batch
 from slimcap.packet.lease cimport Block, new_block
 from slimcap.packet.packet cimport Packet
 from slimcap.packet.record cimport MAX_INTERFACES, Record
-from slimcap.wire.sll cimport SLL2_LEN, SLL2_TYPE, SLL_LEN, SLL_TYPE
 from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET, LINKTYPE_LINUX_SLL, LINKTYPE_LINUX_SLL2
 
 import time
@@ -513,10 +513,10 @@ cdef inline uint32_t _flags(uint8_t pkt_type, uint32_t link_type, const Frame* f
     cdef uint32_t told = PKT_TYPES
     if pkt_type >= PKT_TYPES:
         return 0
-    if link_type == LINKTYPE_LINUX_SLL and frame.cap_len >= SLL_LEN:
-        told = be16(frame.payload + SLL_TYPE)
-    elif link_type == LINKTYPE_LINUX_SLL2 and frame.cap_len >= SLL2_LEN:
-        told = frame.payload[SLL2_TYPE]
+    if link_type == LINKTYPE_LINUX_SLL and sll.check(frame.payload, frame.cap_len):
+        told = sll.pkt_type(frame.payload)
+    elif link_type == LINKTYPE_LINUX_SLL2 and sll2.check(frame.payload, frame.cap_len):
+        told = sll2.pkt_type(frame.payload)
     return 0 if told == pkt_type else FLAGS[pkt_type]
 
 

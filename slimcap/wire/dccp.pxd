@@ -9,6 +9,11 @@ cdef enum:
     DATA_OFFSET = 4
 
 
+cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Return the length of the shortest header, or 0 if `p[:n]` has no complete one."""
+    return MIN_LEN if n >= MIN_LEN else 0
+
+
 cdef inline uint32_t header_len(const uint8_t* p) noexcept nogil:
     """Return the length of the header with its options, by its own field. Below MIN_LEN it is not valid."""
     return p[DATA_OFFSET] * 4

@@ -2,10 +2,17 @@
 
     type (1) | code (1) | checksum (2) | depends on the type (4) | …
 """
+from libc.stdint cimport uint8_t, uint32_t
 
 cdef enum:
     ICMP = 1
     ICMPV6 = 58
     LEN = 8
+    # Offsets of fields. They may be read from a truncated header that is longer than the offset.
     TYPE = 0
     CODE = 1
+
+
+cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Return the length of the header, or 0 if `p[:n]` has no complete one."""
+    return LEN if n >= LEN else 0

@@ -18,6 +18,11 @@ cdef enum:
     FLAGS_MASK = 0x0fff  # nine flags and three reserved bits
 
 
+cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Return the length of the header without options, or 0 if `p[:n]` has no complete one."""
+    return MIN_LEN if n >= MIN_LEN else 0
+
+
 cdef inline uint32_t header_len(const uint8_t* p) noexcept nogil:
     """Return the length of the header with its options, by its own field. Below MIN_LEN it is not valid."""
     return (p[OFFSET_AND_FLAGS] >> 4) * 4

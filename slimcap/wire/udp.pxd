@@ -14,6 +14,11 @@ cdef enum:
     LENGTH = 4
 
 
+cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Return the length of the header, or 0 if `p[:n]` has no complete one."""
+    return LEN if n >= LEN else 0
+
+
 cdef inline uint32_t length(const uint8_t* p) noexcept nogil:
     """Return the length field."""
     return be16(p + LENGTH)
