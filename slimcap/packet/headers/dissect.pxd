@@ -145,7 +145,7 @@ cdef inline uint32_t fill_transport(
         Header* header, const uint8_t* p, uint32_t n, uint32_t length, uint32_t parts) noexcept nogil:
     """Fill in the upper layer, of which `n` of `length` bytes were captured; return the packet's status."""
     cdef uint32_t protocol = header.protocol
-    # What check() returns, the minimum length of the transport header; and its length by its own field.
+    # Of the transport header: length without options, and with them by its own field; both 0 if truncated.
     cdef uint32_t min_len, header_len
     if protocol == transport.TCP:
         fill_ports(header, p, n)
@@ -168,10 +168,10 @@ cdef inline uint32_t fill_transport(
         header_len = dccp.header_len(p) if min_len else 0
     else:
         return STATUS_OK
-    if rarely(min_len == 0 or header_len > n):
-        return truncation_status(n, length)
     if rarely(header_len < min_len):
         return STATUS_MALFORMED
+    if rarely(header_len == 0 or header_len > n):
+        return truncation_status(n, length)
     header.l7_offset = header.l4_offset + header_len
     header.l7_len = length - header_len
     if protocol == transport.UDP:
