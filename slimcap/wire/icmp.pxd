@@ -4,6 +4,8 @@
 """
 from libc.stdint cimport uint8_t, uint32_t
 
+from slimcap.abi.branch cimport rarely
+
 cdef enum:
     ICMP = 1
     ICMPV6 = 58
@@ -15,4 +17,4 @@ cdef enum:
 
 cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Return the length of the header, or 0 if `p[:n]` has no complete one."""
-    return LEN if n >= LEN else 0
+    return 0 if rarely(n < LEN) else LEN
