@@ -6,7 +6,8 @@
 """
 from libc.stdint cimport uint8_t, uint32_t
 
-from slimcap.abi.bytes cimport be16
+cimport slimcap.wire.sll as sll
+cimport slimcap.wire.sll2 as sll2
 from slimcap.abi.linux cimport (
     PACKET_BROADCAST,
     PACKET_HOST,
@@ -15,7 +16,6 @@ from slimcap.abi.linux cimport (
     PACKET_OUTGOING,
 )
 from slimcap.packet.record cimport Record, set_pkt_type
-from slimcap.wire.sll cimport SLL2_LEN, SLL2_TYPE, SLL_LEN, SLL_TYPE
 from slimcap.wire.walk_link cimport LINKTYPE_LINUX_SLL, LINKTYPE_LINUX_SLL2
 
 cdef enum:
@@ -49,10 +49,12 @@ cdef inline void apply_flags(Record* row, uint32_t flags) noexcept nogil:
 cdef inline uint32_t flags_of(
         uint8_t pkt_type, uint32_t link_type, const uint8_t* payload, uint32_t cap_len) noexcept nogil:
     """Return the flags of a packet; 0 if its type is not known or equals that in its link-layer header."""
-    if link_type == LINKTYPE_LINUX_SLL and cap_len >= SLL_LEN and be16(payload + SLL_TYPE) == pkt_type:
-        return 0
-    if link_type == LINKTYPE_LINUX_SLL2 and cap_len >= SLL2_LEN and payload[SLL2_TYPE] == pkt_type:
-        return 0
+    if link_type == LINKTYPE_LINUX_SLL and sll.check(payload, cap_len):
+        if sll.pkt_type(payload) == pkt_type:
+            return 0
+    elif link_type == LINKTYPE_LINUX_SLL2 and sll2.check(payload, cap_len):
+        if sll2.pkt_type(payload) == pkt_type:
+            return 0
     if pkt_type == PACKET_HOST:
         return INBOUND | UNICAST
     if pkt_type == PACKET_MULTICAST:

@@ -7,10 +7,10 @@ from slimcap.packet.batch cimport Batch
 from slimcap.packet.packet cimport Packet
 from slimcap.packet.record cimport FLAG_VLAN_STRIPPED, Record, in_bounds
 from slimcap.packet.view cimport View
-from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
+from slimcap.wire.vlan cimport LEN as VLAN_LEN, TAG_OFFSET, put_tag
 
 cdef enum:
-    TAGGED = VLAN_AT + VLAN_LEN     # bytes from the frame's start to the end of the tag
+    TAGGED = TAG_OFFSET + VLAN_LEN  # bytes from the frame's start to the end of the tag
     MAX_LINK_TYPE = 0xffff          # the bits above are FCS length and reserved
     MAX_LEN = 0xffffffff
     MAX_SNAPLEN = 0x7fffffff        # with this nothing is truncated
@@ -66,7 +66,7 @@ cdef inline void frame_of(
     frame.payload = data + row.offset if frame.cap_len else NULL
     frame.total_len = row.total_len
     frame.tagged = (
-        ethernet and row.flags & FLAG_VLAN_STRIPPED and VLAN_AT <= frame.cap_len <= MAX_LEN - VLAN_LEN)
+        ethernet and row.flags & FLAG_VLAN_STRIPPED and TAG_OFFSET <= frame.cap_len <= MAX_LEN - VLAN_LEN)
     if frame.tagged:
         frame.tpid, frame.tci = row.vlan_tpid, row.vlan_tci
         frame.cap_len += VLAN_LEN
@@ -82,8 +82,8 @@ cdef inline void put_frame(uint8_t* out, const Frame* frame) noexcept nogil:
         if frame.cap_len:  # without bytes, the pointer may be NULL
             memcpy(out, frame.payload, frame.cap_len)
         return
-    memcpy(head + VLAN_LEN, frame.payload, VLAN_AT)
+    memcpy(head + VLAN_LEN, frame.payload, TAG_OFFSET)
     put_tag(head + VLAN_LEN, frame.tpid, frame.tci)
     first = min(frame.cap_len, <uint32_t> TAGGED)
     memcpy(out, head, first)
-    memcpy(out + first, frame.payload + VLAN_AT, frame.cap_len - first)
+    memcpy(out + first, frame.payload + TAG_OFFSET, frame.cap_len - first)

@@ -10,13 +10,14 @@ cimport cython
 from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+cimport slimcap.wire.null as null
+cimport slimcap.wire.vlan as vlan
 from slimcap.abi.bytes cimport load32
 from slimcap.filter.vm cimport Machine, execute
 from slimcap.packet.batch cimport Batch, new_batch
 from slimcap.packet.lease cimport Block, lease_block, lease_buffer, new_block
 from slimcap.packet.record cimport FLAG_VLAN_STRIPPED, in_bounds
 from slimcap.packet.view cimport View
-from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
 
 import functools
 
@@ -26,9 +27,6 @@ from slimcap.errors import FilterError
 from slimcap.filter.libpcap import compile_expression
 from slimcap.filter.program import check_filter_type
 from slimcap.packet.enums import LinkType
-
-cdef enum:
-    MAX_FAMILY = 0xffff     # a larger address family is in the other byte order
 
 # Link types whose packets start with an address family, in the byte order of the machine that wrote it.
 _EITHER_ORDER = frozenset((LinkType.NULL, LinkType.ENC))
@@ -128,23 +126,24 @@ cdef class Matcher:
         if index >= self._count:
             return False
         programs = (<const Programs*> self._programs.ptr)[index]
-        if programs.swapped is not NULL and cap_len >= 4 and load32(payload) > MAX_FAMILY:
+        if (programs.swapped is not NULL and null.check(payload, cap_len)
+                and load32(payload) > null.MAX_FAMILY):
             programs.native = programs.swapped
-        if row.flags & FLAG_VLAN_STRIPPED and VLAN_AT <= cap_len <= UINT32_MAX - VLAN_LEN:
+        if row.flags & FLAG_VLAN_STRIPPED and vlan.TAG_OFFSET <= cap_len <= UINT32_MAX - vlan.LEN:
             payload = self._reinsert_tag(row, payload)
-            cap_len += VLAN_LEN
-            wire_len = max(cap_len, wire_len + VLAN_LEN)
+            cap_len += vlan.LEN
+            wire_len = max(cap_len, wire_len + vlan.LEN)
         return execute(programs.native, payload, cap_len, wire_len, NULL) != 0
 
     cdef const uint8_t* _reinsert_tag(self, const Record* row, const uint8_t* payload) except NULL nogil:
         """Return the packet with its VLAN tag reinserted, in scratch memory that the next call reuses."""
         cdef uint8_t* out
-        if self._scratch.size < <Py_ssize_t> row.cap_len + VLAN_LEN:
+        if self._scratch.size < <Py_ssize_t> row.cap_len + vlan.LEN:
             with gil:
-                self._scratch.resize(max(<Py_ssize_t> row.cap_len + VLAN_LEN, 2 * self._scratch.size))
+                self._scratch.resize(max(<Py_ssize_t> row.cap_len + vlan.LEN, 2 * self._scratch.size))
         out = self._scratch.ptr
-        memcpy(out + VLAN_LEN, payload, row.cap_len)
-        put_tag(out + VLAN_LEN, row.vlan_tpid, row.vlan_tci)
+        memcpy(out + vlan.LEN, payload, row.cap_len)
+        vlan.put_tag(out + vlan.LEN, row.vlan_tpid, row.vlan_tci)
         return out
 
 

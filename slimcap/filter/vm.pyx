@@ -20,6 +20,8 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+cimport slimcap.wire.ethernet as ethernet
+cimport slimcap.wire.vlan as vlan
 from slimcap.abi.bpf cimport (
     BPF_ADD,
     BPF_AND,
@@ -89,8 +91,6 @@ cdef enum:
     ANCILLARY = 0x100           # codes of ancillary loads; the kernel replaces theirs, too (bpf_anc_helper())
     OPERATION = 0xf0            # BPF_OP()
     ARPHRD_ETHER = 1
-    ETHERNET_LEN = 14
-    TPID_CUSTOMER = 0x8100
 
 _KERNEL_ONLY = {
     <int> SKF_AD_NLATTR: "netlink attributes",
@@ -215,8 +215,8 @@ cdef class Machine:
         meta.hatype = _index("hatype", hatype, ARPHRD_ETHER)
         meta.vlan_present = vlan_tci is not None
         meta.vlan_tci = _index("vlan_tci", vlan_tci, 0)
-        meta.vlan_tpid = 0 if vlan_tci is None else _index("vlan_tpid", vlan_tpid, TPID_CUSTOMER)
-        meta.network = _index("network", network, ETHERNET_LEN)
+        meta.vlan_tpid = 0 if vlan_tci is None else _index("vlan_tpid", vlan_tpid, vlan.TPID_CUSTOMER)
+        meta.network = _index("network", network, ethernet.LEN)
         return self._run(p, cap_len, length, &meta)
 
     cdef uint32_t _run(

@@ -6,8 +6,8 @@ cimport numpy as cnp
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 
+cimport slimcap.wire.ipv4 as ipv4
 from slimcap.abi.inet cimport AF_INET, AF_INET6, inet_ntop, inet_pton
-from slimcap.wire.ipv4 cimport MAPPED_OFFSET, is_mapped, put_mapped
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
@@ -45,7 +45,7 @@ cdef tuple _shape(object column):
 
 cdef bint _all_mapped(const uint8_t* p, Py_ssize_t stride, Py_ssize_t count) noexcept nogil:
     for _ in range(count):
-        if not is_mapped(p):
+        if not ipv4.is_mapped(p):
             return False
         p += stride
     return True
@@ -67,9 +67,9 @@ cdef void _put_text(const uint8_t* address, uint32_t* out) noexcept nogil:
     """Write an address as text, as UCS-4 characters, into zeroed memory."""
     cdef char text[MAX_TEXT]
     cdef int index
-    if is_mapped(address):
-        for index in range(MAPPED_OFFSET, ADDRESS_LEN):
-            if index > MAPPED_OFFSET:
+    if ipv4.is_mapped(address):
+        for index in range(ipv4.MAPPED_OFFSET, ADDRESS_LEN):
+            if index > ipv4.MAPPED_OFFSET:
                 out[0] = 46  # a dot
                 out += 1
             out = _put_number(out, address[index])
@@ -132,7 +132,7 @@ cdef bint _read_text(const uint32_t* text, Py_ssize_t width, uint8_t* out) noexc
             return False
         narrow[index] = <char> text[index]
     if inet_pton(AF_INET, narrow, address) == 1:
-        put_mapped(out, address)
+        ipv4.put_mapped(out, address)
         return True
     return inet_pton(AF_INET6, narrow, out) == 1
 
@@ -192,7 +192,7 @@ cdef void _masked(
         other = 0
         for byte in range(ADDRESS_LEN):
             other |= (p[byte] ^ prefix[byte]) & mask[byte]
-        out[index] = other == 0 and is_mapped(p) == mapped
+        out[index] = other == 0 and ipv4.is_mapped(p) == mapped
         p += stride
 
 

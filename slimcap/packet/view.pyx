@@ -6,12 +6,12 @@ from cpython.object cimport Py_EQ, Py_NE
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from cpython.unicode cimport PyUnicode_FromFormat
 
+cimport slimcap.wire.ip as ip
 cimport slimcap.wire.ipv4 as ipv4
 cimport slimcap.wire.ipv6 as ipv6
 cimport slimcap.wire.transport as transport
 from slimcap.abi.inet cimport AF_INET, AF_INET6, INET6_ADDRSTRLEN, inet_ntop
 from slimcap.packet.lease cimport export_bytes
-from slimcap.wire.ip cimport bounded, upper_layer
 from slimcap.wire.upper cimport UpperLayer
 
 
@@ -199,13 +199,13 @@ cdef struct Ports:
 
 cdef UpperLayer _upper(IPLayer layer) noexcept:
     """Find the upper layer, within the bytes that belong to the IP packet."""
-    return upper_layer(layer._ptr, bounded(layer._ptr, layer._len))
+    return ip.upper_layer(layer._ptr, ip.bounded(layer._ptr, layer._len))
 
 
 cdef Ports _ports(IPLayer layer, UpperLayer upper) noexcept:
     """Return the ports of the upper layer; a port that does not exist or is truncated is 0."""
     cdef const uint8_t* p = layer._ptr + upper.offset
-    cdef Py_ssize_t n = bounded(layer._ptr, layer._len) - upper.offset
+    cdef Py_ssize_t n = ip.bounded(layer._ptr, layer._len) - upper.offset
     if upper.offset == 0 or not transport.has_ports(upper.protocol):
         return Ports(0, 0)
     return Ports(transport.source(p, n), transport.destination(p, n))

@@ -16,6 +16,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
+cimport slimcap.wire.ipv4 as ipv4
 from slimcap.abi.arrow_c_data cimport VIEW_INLINE, ArrowArray, ArrowSchema, BinaryView
 from slimcap.abi.inet cimport AF_INET, AF_INET6, INET6_ADDRSTRLEN, inet_ntop
 from slimcap.abi.memory cimport aligned_alloc
@@ -23,7 +24,6 @@ from slimcap.abi.python cimport Py_IsInitialized
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.record cimport Record, in_bounds
 from slimcap.packet.view cimport View
-from slimcap.wire.ipv4 cimport MAPPED_OFFSET, is_mapped
 
 import numpy as np
 
@@ -448,8 +448,8 @@ cdef inline Py_ssize_t _write_mac(const uint8_t* p, char* text) noexcept nogil:
 
 
 cdef Py_ssize_t _write_address(const uint8_t* p, char* text) noexcept nogil:
-    if is_mapped(p):
-        inet_ntop(AF_INET, p + MAPPED_OFFSET, text, INET6_ADDRSTRLEN)
+    if ipv4.is_mapped(p):
+        inet_ntop(AF_INET, p + ipv4.MAPPED_OFFSET, text, INET6_ADDRSTRLEN)
     else:
         inet_ntop(AF_INET6, p, text, INET6_ADDRSTRLEN)
     return strlen(text)

@@ -4,6 +4,7 @@
 """
 from libc.stdint cimport uint8_t
 
+cimport slimcap.wire.ethernet as ethernet
 cimport slimcap.wire.ipv4 as ipv4
 from slimcap.abi.bytes cimport be16
 
@@ -19,5 +20,5 @@ cdef enum:
 
 cdef inline bint check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Return True if `p[:n]` is a complete ARP packet with IPv4 and 6-byte hardware addresses."""
-    return (n >= LEN and be16(p + PROTOCOL) == ipv4.ETHERTYPE
-            and p[HARDWARE_LEN] == 6 and p[PROTOCOL_LEN] == 4)
+    return (n >= LEN and be16(p + PROTOCOL) == ipv4.ETHERTYPE and p[HARDWARE_LEN] == ethernet.ADDRESS_LEN
+            and p[PROTOCOL_LEN] == ipv4.ADDRESS_LEN)

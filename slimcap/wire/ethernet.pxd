@@ -11,25 +11,46 @@ from slimcap.wire.walk_ethertype cimport walk_ethertype
 from slimcap.wire.walk_result cimport LinkInfo, set_type
 
 cdef enum:
-    ETHERNET_LEN = 14
-    ETHERNET_DST = 0
-    ETHERNET_SRC = 6
-    ETHERNET_TYPE = 12
+    LEN = 14
+    DST = 0
+    SRC = 6
+    TYPE = 12
+    ADDRESS_LEN = 6
+
+
+cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Return the length of the header, or 0 if `p[:n]` has no complete one."""
+    return LEN if n >= LEN else 0
+
+
+cdef inline uint32_t ethertype(const uint8_t* p) noexcept nogil:
+    """Return the EtherType or the length."""
+    return be16(p + TYPE)
+
+
+cdef inline const uint8_t* source(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Return the sender's MAC address, or NULL if it is not in `p[:n]`."""
+    return p + SRC if n >= SRC + ADDRESS_LEN else NULL
+
+
+cdef inline const uint8_t* destination(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Return the receiver's MAC address, or NULL if it is not in `p[:n]`."""
+    return p + DST if n >= DST + ADDRESS_LEN else NULL
 
 
 cdef inline bint is_plain_ip(const uint8_t* p, uint32_t n) noexcept nogil:
     """Return True if IP follows without a tag, as in nearly all frames, and a byte of it was captured."""
-    cdef uint32_t ethertype
-    if n <= ETHERNET_LEN:
+    cdef uint32_t kind
+    if n <= LEN:
         return False
-    ethertype = be16(p + ETHERNET_TYPE)
-    return ethertype == ipv4.ETHERTYPE or ethertype == ipv6.ETHERTYPE
+    kind = ethertype(p)
+    return kind == ipv4.ETHERTYPE or kind == ipv6.ETHERTYPE
 
 
-cdef inline void walk_ethernet(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
-    """Find the IP header of an Ethernet frame; for a plain IP frame without a function call."""
+cdef inline void walk(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
+    """Find the IP header of a frame; for a plain IP frame without a function call."""
     if is_plain_ip(p, n):
-        info.ip_offset = ETHERNET_LEN
-        set_type(info, be16(p + ETHERNET_TYPE), ETHERNET_LEN)
-    elif n >= ETHERNET_LEN:
-        walk_ethertype(p, n, ETHERNET_LEN, be16(p + ETHERNET_TYPE), info)
+        info.ip_offset = LEN
+        set_type(info, ethertype(p), LEN)
+    elif check(p, n):
+        walk_ethertype(p, n, LEN, ethertype(p), info)

@@ -10,15 +10,17 @@ from slimcap.abi.bytes cimport be16
 cdef enum:
     PORT = 6081
     MIN_LEN = 8
+    VERSION_SHIFT = 6
+    LENGTH_MASK = 0x3f
     ETHERTYPE = 2
 
 
 cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Return the length of the header with its options, or 0 if `p[:n]` has no complete one of version 0."""
     cdef uint32_t length
-    if n < MIN_LEN or p[0] >> 6:
+    if n < MIN_LEN or p[0] >> VERSION_SHIFT:
         return 0
-    length = MIN_LEN + (p[0] & 0x3f) * 4
+    length = MIN_LEN + (p[0] & LENGTH_MASK) * 4
     return length if length <= n else 0
 
 

@@ -12,6 +12,7 @@ cdef enum:
     PORT = 2152
     MIN_LEN = 8
     LONG_LEN = 12
+    MESSAGE_TYPE = 1
     VERSION_AND_TYPE = 0xf0
     VERSION_1_GTP = 0x30
     HAS_EXTENSION = 0x04
@@ -23,7 +24,7 @@ cdef enum:
 cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Return the length of the header with its extensions, or 0 if `p[:n]` has none that carries a packet."""
     cdef Py_ssize_t offset = LONG_LEN
-    if n < MIN_LEN or p[0] & VERSION_AND_TYPE != VERSION_1_GTP or p[1] != USER_PACKET:
+    if n < MIN_LEN or p[0] & VERSION_AND_TYPE != VERSION_1_GTP or p[MESSAGE_TYPE] != USER_PACKET:
         return 0
     if not p[0] & HAS_LONG:
         return MIN_LEN

@@ -11,13 +11,9 @@ cdef inline uint64_t length(const uint8_t* p, Py_ssize_t n) noexcept nogil:
 
     Bytes after it are not part of the packet: padding, or a checksum of the link layer.
     """
-    cdef uint64_t total_length
     if ipv6.check(p, n):
         return ipv6.length(p, n)
-    if not ipv4.check(p, n):
-        return 0
-    total_length = ipv4.length(p)
-    return total_length if total_length >= ipv4.MIN_LEN else 0
+    return ipv4.length(p) if ipv4.check(p, n) else 0
 
 
 cdef inline Py_ssize_t bounded(const uint8_t* p, Py_ssize_t n) noexcept nogil:

@@ -38,15 +38,20 @@ cdef inline uint32_t header_len(const uint8_t* p) noexcept nogil:
     return (p[0] & 0x0f) * 4
 
 
-cdef inline uint32_t length(const uint8_t* p) noexcept nogil:
-    """Return the length of the packet; 0 if it is still to be segmented by the device."""
+cdef inline uint32_t stated_length(const uint8_t* p) noexcept nogil:
+    """Return the length field; 0 if the packet is still to be segmented by the device."""
     return be16(p + LENGTH)
+
+
+cdef inline uint32_t length(const uint8_t* p) noexcept nogil:
+    """Return the length of the packet, header included; 0 if its field is 0 or too small to be valid."""
+    return stated_length(p) if stated_length(p) >= MIN_LEN else 0
 
 
 cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Return protocol and offset of the upper layer. `check()` must have accepted the header."""
     cdef UpperLayer upper
-    cdef uint32_t header = header_len(p), total_length = length(p), fragment = be16(p + FRAGMENT)
+    cdef uint32_t header = header_len(p), total_length = stated_length(p), fragment = be16(p + FRAGMENT)
     upper.protocol = p[PROTOCOL]
     upper.offset = 0
     upper.fragment = (fragment & OFFSET_MASK) << 3 | (fragment & MORE_FRAGMENTS != 0)

@@ -17,7 +17,8 @@ from slimcap.wire.upper cimport UPPER_FOUND, UPPER_FRAGMENT, UPPER_MALFORMED, UP
 
 cdef enum:
     ETHERTYPE = 0x86dd
-    HEADER_LEN = 40
+    LEN = 40
+    FLOW_LABEL_MASK = 0xfffff   # in the first four bytes
     PAYLOAD_LENGTH = 4
     NEXT_HEADER = 6
     HOP_LIMIT = 7
@@ -32,15 +33,23 @@ cdef enum:
     DESTINATION = 60
     NO_NEXT_HEADER = 59
     MIN_EXTENSION = 8
+    EXTENSION_LENGTH = 1
+    FRAGMENT_OFFSET = 2
+    FRAGMENT_MASK = 0xfff9  # offset and more, without the reserved bits
+    FRAGMENT_ID = 4
     MAX_EXTENSIONS = 32  # more than real packets have; bounds the time that a crafted packet costs
     # Options of a hop-by-hop header (section 4.2, RFC 2675 section 2)
+    OPTIONS = 2         # offset of the first one in the header
+    OPTION_LENGTH = 1   # of the data
+    OPTION_DATA = 2
     OPTION_PAD1 = 0
     OPTION_JUMBO = 0xc2
+    JUMBO_LEN = 4
 
 
 cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Return the length of the fixed header, or 0 if `p[:n]` has no complete one."""
-    return HEADER_LEN if n >= HEADER_LEN and p[0] >> 4 == 6 else 0
+    return LEN if n >= LEN and p[0] >> 4 == 6 else 0
 
 
 cdef inline uint8_t traffic_class(const uint8_t* p) noexcept nogil:
@@ -48,22 +57,22 @@ cdef inline uint8_t traffic_class(const uint8_t* p) noexcept nogil:
 
 
 cdef inline uint32_t flow_label(const uint8_t* p) noexcept nogil:
-    return be32(p) & 0xfffff
+    return be32(p) & FLOW_LABEL_MASK
 
 
 cdef inline uint64_t jumbo_length(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Return the payload length in a jumbogram's hop-by-hop header; 0 if this is not a jumbogram."""
-    cdef Py_ssize_t offset = HEADER_LEN + 2, end
+    cdef Py_ssize_t offset = LEN + OPTIONS, end
     if n < offset or p[NEXT_HEADER] != HOP_BY_HOP:
         return 0
-    end = min(n, HEADER_LEN + (<Py_ssize_t> p[HEADER_LEN + 1] + 1) * 8)
-    while offset + 6 <= end:  # 6: length of the jumbo option
+    end = min(n, LEN + (<Py_ssize_t> p[LEN + EXTENSION_LENGTH] + 1) * 8)
+    while offset + OPTION_DATA + JUMBO_LEN <= end:
         if p[offset] == OPTION_PAD1:
             offset += 1
         elif p[offset] == OPTION_JUMBO:
-            return be32(p + offset + 2) if p[offset + 1] == 4 else 0
+            return be32(p + offset + OPTION_DATA) if p[offset + OPTION_LENGTH] == JUMBO_LEN else 0
         else:
-            offset += 2 + p[offset + 1]
+            offset += OPTION_DATA + p[offset + OPTION_LENGTH]
     return 0
 
 
@@ -72,7 +81,7 @@ cdef inline uint64_t length(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     cdef uint64_t payload = be16(p + PAYLOAD_LENGTH)
     if payload == 0:
         payload = jumbo_length(p, n)
-    return HEADER_LEN + payload if payload or p[NEXT_HEADER] == NO_NEXT_HEADER else 0
+    return LEN + payload if payload or p[NEXT_HEADER] == NO_NEXT_HEADER else 0
 
 
 cdef inline bint is_extension(uint32_t protocol) noexcept nogil:
@@ -87,7 +96,7 @@ cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogi
     """
     cdef UpperLayer upper
     upper.protocol = p[NEXT_HEADER]
-    upper.offset = HEADER_LEN
+    upper.offset = LEN
     upper.state = UPPER_FOUND
     upper.fragment = upper.fragment_id = 0
     if is_extension(upper.protocol):
@@ -97,7 +106,7 @@ cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogi
 
 cdef inline void skip_extensions(const uint8_t* p, Py_ssize_t n, UpperLayer* upper) noexcept nogil:
     """Skip the extension headers, and set `upper`. Each iteration advances by at least eight bytes."""
-    cdef Py_ssize_t offset = HEADER_LEN
+    cdef Py_ssize_t offset = LEN
     cdef uint32_t kind
     upper.offset = 0
     upper.state = UPPER_TRUNCATED
@@ -107,16 +116,16 @@ cdef inline void skip_extensions(const uint8_t* p, Py_ssize_t n, UpperLayer* upp
         kind = upper.protocol
         upper.protocol = p[offset]
         if kind == FRAGMENT:
-            upper.fragment = be16(p + offset + 2) & 0xfff9
-            upper.fragment_id = be32(p + offset + 4)
+            upper.fragment = be16(p + offset + FRAGMENT_OFFSET) & FRAGMENT_MASK
+            upper.fragment_id = be32(p + offset + FRAGMENT_ID)
             offset += MIN_EXTENSION
             if upper.fragment >> 3:
                 upper.state = UPPER_FRAGMENT
                 return
         elif kind == AUTHENTICATION:
-            offset += (<Py_ssize_t> p[offset + 1] + 2) * 4
+            offset += (<Py_ssize_t> p[offset + EXTENSION_LENGTH] + 2) * 4
         else:
-            offset += (<Py_ssize_t> p[offset + 1] + 1) * 8
+            offset += (<Py_ssize_t> p[offset + EXTENSION_LENGTH] + 1) * 8
         if not is_extension(upper.protocol):
             if offset <= n:
                 upper.state = UPPER_FOUND

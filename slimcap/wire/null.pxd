@@ -1,7 +1,10 @@
-"""BSD loopback (LINKTYPE_NULL, LINKTYPE_LOOP): a 4-byte address family.
+"""BSD loopback (LINKTYPE_NULL, LINKTYPE_LOOP).
 
-NULL has it in the byte order of the machine that wrote it, LOOP in network order. A family fits in 16 bits,
-so a larger number must be in the other byte order. The number of AF_INET6 depends on the operating system.
+    address family (4) | IP
+
+NULL has the family in the byte order of the machine that wrote it, LOOP in network order. A family fits in
+16 bits, so a larger number must be in the other byte order. The number of AF_INET6 depends on the operating
+system.
 """
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -9,7 +12,8 @@ from slimcap.abi.bytes cimport be32, bswap32
 from slimcap.wire.walk_result cimport LinkInfo, set_ip
 
 cdef enum:
-    NULL_LEN = 4
+    LEN = 4
+    MAX_FAMILY = 0xffff
     FAMILY_INET = 2
     FAMILY_INET6_LINUX = 10
     FAMILY_INET6_WINDOWS = 23
@@ -18,14 +22,25 @@ cdef enum:
     FAMILY_INET6_DARWIN = 30
 
 
-cdef inline void walk_null(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
-    """Find the IP header after an address family in either byte order."""
-    cdef uint32_t family
-    if n <= NULL_LEN:
-        return
-    family = be32(p)
-    if family > 0xffff:
-        family = bswap32(family)
-    if (family == FAMILY_INET or family == FAMILY_INET6_LINUX or family == FAMILY_INET6_WINDOWS
-            or family == FAMILY_INET6_BSD or family == FAMILY_INET6_FREEBSD or family == FAMILY_INET6_DARWIN):
-        set_ip(info, NULL_LEN, n)
+cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Return the length of the header, or 0 if `p[:n]` has no complete one."""
+    return LEN if n >= LEN else 0
+
+
+cdef inline uint32_t family(const uint8_t* p) noexcept nogil:
+    """Return the address family, which is in either byte order."""
+    cdef uint32_t number = be32(p)
+    return bswap32(number) if number > MAX_FAMILY else number
+
+
+cdef inline bint is_ip(uint32_t number) noexcept nogil:
+    """Return True if the address family is that of IP on any operating system."""
+    return (number == FAMILY_INET or number == FAMILY_INET6_LINUX or number == FAMILY_INET6_WINDOWS
+            or number == FAMILY_INET6_BSD or number == FAMILY_INET6_FREEBSD
+            or number == FAMILY_INET6_DARWIN)
+
+
+cdef inline void walk(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
+    """Find the IP header after an address family."""
+    if check(p, n) and is_ip(family(p)):
+        set_ip(info, LEN, n)

@@ -5,6 +5,7 @@
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
+from slimcap.abi.branch cimport rarely
 from slimcap.abi.bytes cimport be16
 
 cdef enum:
@@ -16,6 +17,11 @@ cdef enum:
     WINDOW = 14
     CHECKSUM = 16
     FLAGS_MASK = 0x0fff  # nine flags and three reserved bits
+
+
+cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Return the length of the header without options, or 0 if `p[:n]` has no complete one."""
+    return 0 if rarely(n < MIN_LEN) else MIN_LEN
 
 
 cdef inline uint32_t header_len(const uint8_t* p) noexcept nogil:

@@ -1,13 +1,13 @@
 """Tunnels: IP in IP (RFC 2003, RFC 4213), GRE, and over UDP VXLAN, GENEVE and GTP-U."""
 from libc.stdint cimport uint8_t, uint32_t
 
+cimport slimcap.wire.ethernet as ethernet
 cimport slimcap.wire.geneve as geneve
 cimport slimcap.wire.gre as gre
 cimport slimcap.wire.gtpu as gtpu
 cimport slimcap.wire.transport as transport
 cimport slimcap.wire.udp as udp
 cimport slimcap.wire.vxlan as vxlan
-from slimcap.wire.ethernet cimport walk_ethernet
 from slimcap.wire.walk_ethertype cimport walk_ethertype
 from slimcap.wire.walk_result cimport INFO_NO_IP, LinkInfo, clear, set_ip, set_ip_by_version
 
@@ -20,7 +20,7 @@ cdef enum:
 cdef inline void walk_frame(const uint8_t* p, uint32_t n, uint32_t offset, LinkInfo* info) noexcept nogil:
     """Find the IP header of the Ethernet frame that starts at `offset`."""
     cdef uint32_t ip_offset
-    walk_ethernet(p + offset, n - offset, info)
+    ethernet.walk(p + offset, n - offset, info)
     if info.ip_offset != INFO_NO_IP:
         ip_offset = info.ip_offset + offset
         info.ip_offset = INFO_NO_IP
@@ -39,7 +39,7 @@ cdef inline void walk_payload(
 cdef inline void walk_udp_tunnel(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
     """Find the IP header after a UDP header whose destination port is that of a tunnel protocol."""
     cdef uint32_t port = transport.destination(p, n), header
-    if n <= udp.LEN:
+    if not udp.check(p, n):
         return
     if port == vxlan.PORT:
         header = vxlan.check(p + udp.LEN, n - udp.LEN)

@@ -18,6 +18,7 @@ cimport slimcap.wire.sctp as sctp
 cimport slimcap.wire.tcp as tcp
 cimport slimcap.wire.transport as transport
 cimport slimcap.wire.udp as udp
+cimport slimcap.wire.vlan as vlan
 from slimcap.abi.branch cimport rarely
 from slimcap.abi.bytes cimport be16, be32
 from slimcap.packet.headers.flow_hash cimport fill_keys
@@ -26,7 +27,6 @@ from slimcap.packet.headers.row cimport (
     STATUS_MALFORMED, STATUS_NO_IP, STATUS_OK, STATUS_TRUNCATED, Header, HeaderRow)
 from slimcap.packet.record cimport FLAG_VLAN_STRIPPED, Record, ip_start
 from slimcap.wire.upper cimport UPPER_FOUND, UPPER_FRAGMENT, UPPER_MALFORMED, UPPER_TRUNCATED, UpperLayer
-from slimcap.wire.vlan cimport VID_MASK
 from slimcap.wire.walk_link cimport destination_mac, source_mac, walk_link
 from slimcap.wire.walk_result cimport LinkInfo
 from slimcap.wire.walk_tunnel cimport NO_INNER, inner_ip
@@ -51,7 +51,6 @@ cdef inline IPPacket parse_ip(const uint8_t* p, uint32_t n, uint32_t length) noe
     if ipv4.check(p, n):
         packet.version = 4
         stated = ipv4.length(p)
-        stated = stated if stated >= ipv4.MIN_LEN else 0
     elif ipv6.check(p, n):
         packet.version = 6
         stated = ipv6.length(p, n)
@@ -98,7 +97,7 @@ cdef inline void fill_network(Header* header, const IPPacket* packet) noexcept n
     if packet.version == 4:
         header.tos = p[ipv4.TOS]
         header.ttl = p[ipv4.TTL]
-        header.ip_len = ipv4.length(p)
+        header.ip_len = ipv4.stated_length(p)
     else:
         header.tos = ipv6.traffic_class(p)
         header.ttl = p[ipv6.HOP_LIMIT]
@@ -146,32 +145,33 @@ cdef inline uint32_t fill_transport(
         Header* header, const uint8_t* p, uint32_t n, uint32_t length, uint32_t parts) noexcept nogil:
     """Fill in the upper layer, of which `n` of `length` bytes were captured; return the packet's status."""
     cdef uint32_t protocol = header.protocol
-    cdef uint32_t min_len, header_len  # minimum length of the transport header, and its own length field
+    # Of the transport header: length without options, and with them by its own field; both 0 if truncated.
+    cdef uint32_t min_len, header_len
     if protocol == transport.TCP:
         fill_ports(header, p, n)
         if parts & PART_TRANSPORT:
             fill_tcp(header, p, n)
-        min_len = tcp.MIN_LEN
-        header_len = tcp.header_len(p) if n >= min_len else min_len
+        min_len = tcp.check(p, n)
+        header_len = tcp.header_len(p) if min_len else 0
     elif protocol == transport.UDP or protocol == transport.UDP_LITE:
         fill_ports(header, p, n)
-        min_len = header_len = udp.LEN
+        min_len = header_len = udp.check(p, n)
     elif protocol == icmp.ICMP or protocol == icmp.ICMPV6:
         fill_icmp(header, p, n)
-        min_len = header_len = icmp.LEN
+        min_len = header_len = icmp.check(p, n)
     elif protocol == transport.SCTP:
         fill_ports(header, p, n)
-        min_len = header_len = sctp.LEN
+        min_len = header_len = sctp.check(p, n)
     elif protocol == transport.DCCP:
         fill_ports(header, p, n)
-        min_len = dccp.MIN_LEN
-        header_len = dccp.header_len(p) if n >= min_len else min_len
+        min_len = dccp.check(p, n)
+        header_len = dccp.header_len(p) if min_len else 0
     else:
         return STATUS_OK
-    if rarely(header_len > n):
-        return truncation_status(n, length)
     if rarely(header_len < min_len):
         return STATUS_MALFORMED
+    if rarely(header_len == 0 or header_len > n):
+        return truncation_status(n, length)
     header.l7_offset = header.l4_offset + header_len
     header.l7_len = length - header_len
     if protocol == transport.UDP:
@@ -209,6 +209,7 @@ cdef inline void fill_ethernet(
 
     If the kernel has removed the outermost VLAN tag from the bytes, the first tag in them is the inner one.
     """
+    cdef uint32_t inner
     cdef const uint8_t* mac = source_mac(linktype, p, row.cap_len)
     if mac is not NULL:
         memcpy(header.src_mac, mac, sizeof(header.src_mac))
@@ -216,8 +217,9 @@ cdef inline void fill_ethernet(
     if mac is not NULL:
         memcpy(header.dst_mac, mac, sizeof(header.dst_mac))
     header.ethertype = info.ethertype
-    header.vlan_id = row.vlan_tci & VID_MASK
-    header.inner_vlan_id = (info.vlan_tci if row.flags & FLAG_VLAN_STRIPPED else info.inner_tci) & VID_MASK
+    header.vlan_id = row.vlan_tci & vlan.VID_MASK
+    inner = info.vlan_tci if row.flags & FLAG_VLAN_STRIPPED else info.inner_tci
+    header.inner_vlan_id = inner & vlan.VID_MASK
 
 
 cdef inline uint32_t fill_arp(

@@ -20,8 +20,8 @@ from slimcap.abi.linux cimport (
 )
 from slimcap.packet.record cimport FLAG_TRUNCATED, Record, set_pkt_type
 from slimcap.source.live.kernel_status cimport add_status, stripped_tpid
-from slimcap.wire.ethernet cimport ETHERNET_LEN, is_plain_ip
-from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
+from slimcap.wire.ethernet cimport LEN as ETHERNET_LEN, is_plain_ip
+from slimcap.wire.vlan cimport LEN as VLAN_LEN, TAG_OFFSET, put_tag
 from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET, walk_link
 from slimcap.wire.walk_result cimport LinkInfo
 
@@ -154,7 +154,7 @@ cdef void reinsert_vlan_tags(uint8_t* block, uint64_t size, uint32_t snaplen) no
     while remaining and _in_block(block, size, offset):
         header = <tpacket3_hdr*> (block + offset)
         if (header.tp_status & TP_STATUS_VLAN_VALID and header.tp_mac >= PACKET_MIN + VLAN_LEN
-                and header.tp_snaplen >= VLAN_AT):
+                and header.tp_snaplen >= TAG_OFFSET):
             _reinsert_tag(header, snaplen)
         remaining -= 1
         if header.tp_next_offset == 0:

@@ -35,7 +35,7 @@ from slimcap.abi.linux cimport (
 from slimcap.capfile.decoder cimport fill_row
 from slimcap.packet.record cimport Record, set_pkt_type
 from slimcap.source.live.kernel_status cimport add_status, stripped_tpid
-from slimcap.wire.vlan cimport VLAN_AT, VLAN_LEN, put_tag
+from slimcap.wire.vlan cimport LEN as VLAN_LEN, TAG_OFFSET, put_tag
 
 import os
 
@@ -121,7 +121,7 @@ cdef class MessageReader:
         row.timestamp = 0
         _read_control(&message.msg_hdr, &aux, &row.timestamp)
         total_len = max(aux.tp_len, cap_len)
-        if self.reinsert_vlan and aux.tp_status & TP_STATUS_VLAN_VALID and cap_len >= VLAN_AT:
+        if self.reinsert_vlan and aux.tp_status & TP_STATUS_VLAN_VALID and cap_len >= TAG_OFFSET:
             put_tag(data + offset, stripped_tpid(aux.tp_status, aux.tp_vlan_tpid), aux.tp_vlan_tci)
             aux.tp_status &= ~(<uint32_t> TP_STATUS_VLAN_VALID)
             offset -= VLAN_LEN

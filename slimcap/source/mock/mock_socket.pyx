@@ -19,6 +19,7 @@ from cpython.pythread cimport (
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+cimport slimcap.wire.ethernet as ethernet
 from slimcap.abi.bytes cimport be16
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport (
@@ -68,8 +69,7 @@ from slimcap.packet.record cimport (
 from slimcap.packet.view cimport View
 from slimcap.source.live.packet_socket cimport LINK_DOWN, LINK_GONE, LINK_UP
 from slimcap.source.live.ring cimport Ring
-from slimcap.wire.ethernet cimport ETHERNET_LEN, ETHERNET_TYPE
-from slimcap.wire.vlan cimport TPID_CUSTOMER, TPID_SERVICE, VLAN_AT, VLAN_LEN, put_tag
+from slimcap.wire.vlan cimport LEN as VLAN_LEN, TAG_OFFSET, TPID_CUSTOMER, TPID_SERVICE, put_tag
 from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET
 
 import errno
@@ -373,8 +373,8 @@ cdef class MockSocket(CaptureSocket):
         if not self._ethernet:
             if packet.cap_len:
                 packet.protocol = IPV6 if packet.data[0] >> 4 == 6 else IP
-        elif packet.cap_len >= ETHERNET_LEN:
-            packet.maclen, packet.protocol = ETHERNET_LEN, be16(packet.data + ETHERNET_TYPE)
+        elif ethernet.check(packet.data, packet.cap_len):
+            packet.maclen, packet.protocol = ethernet.LEN, ethernet.ethertype(packet.data)
             if not flags & FLAG_VLAN_STRIPPED and (
                     packet.protocol == TPID_CUSTOMER or packet.protocol == TPID_SERVICE):
                 self._strip_tag(packet)
@@ -385,8 +385,8 @@ cdef class MockSocket(CaptureSocket):
         An outgoing packet keeps its tag and has a longer link-layer header instead.
         """
         cdef uint8_t* to = self._scratch.ptr + VLAN_LEN
-        if packet.cap_len < ETHERNET_LEN + VLAN_LEN + 2:
-            if packet.total_len < ETHERNET_LEN + VLAN_LEN + 2 and packet.pkt_type != OUTGOING:
+        if packet.cap_len < ethernet.LEN + VLAN_LEN + 2:
+            if packet.total_len < ethernet.LEN + VLAN_LEN + 2 and packet.pkt_type != OUTGOING:
                 packet.cap_len = 0  # skb_vlan_untag() frees such a packet
             return
         if packet.pkt_type == OUTGOING:
@@ -394,12 +394,12 @@ cdef class MockSocket(CaptureSocket):
             return
         packet.status |= TP_STATUS_VLAN_VALID | TP_STATUS_VLAN_TPID_VALID
         packet.vlan_tpid = packet.protocol
-        packet.vlan_tci = be16(packet.data + ETHERNET_LEN)
-        packet.protocol = be16(packet.data + ETHERNET_LEN + 2)
+        packet.vlan_tci = be16(packet.data + ethernet.LEN)
+        packet.protocol = be16(packet.data + ethernet.LEN + 2)
         packet.cap_len -= VLAN_LEN
         packet.total_len -= VLAN_LEN
-        memcpy(to, packet.data, VLAN_AT)
-        memcpy(to + VLAN_AT, packet.data + VLAN_AT + VLAN_LEN, packet.cap_len - VLAN_AT)
+        memcpy(to, packet.data, TAG_OFFSET)
+        memcpy(to + TAG_OFFSET, packet.data + TAG_OFFSET + VLAN_LEN, packet.cap_len - TAG_OFFSET)
         packet.data = to
 
     cdef uint32_t _filter(self, const Arrival* packet) noexcept nogil:
@@ -407,7 +407,7 @@ cdef class MockSocket(CaptureSocket):
         cdef PacketMeta meta
         cdef bint stripped = packet.status & TP_STATUS_VLAN_VALID != 0
         if self.on_wire:
-            if stripped and packet.cap_len >= VLAN_AT:
+            if stripped and packet.cap_len >= TAG_OFFSET:
                 return self._machine._run(
                     self._reinsert_tag(packet), packet.cap_len + VLAN_LEN, packet.total_len + VLAN_LEN, NULL)
             return self._machine._run(packet.data, packet.cap_len, packet.total_len, NULL)
