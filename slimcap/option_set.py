@@ -39,33 +39,35 @@ class Option:
         Function of name and value. It returns the value to use, or raises an error that has the name in its
         message. Default: for a Literal, the value must be one of the choices; otherwise none.
     kind : str, optional
-        Type as docstrings name it; required if the annotation is a string. Default: from the annotation.
+        Type as docstrings name it. Default: that of the annotation.
+    annotation : object
+        The annotation, for signatures; set by `options_of`.
     """
 
     default: Any
     doc: str
     check: Callable[[str, Any], Any] | None = None
     kind: str = ""
+    annotation: Any = None
 
 
 @functools.cache
 def options_of(options: type) -> Mapping[str, Option]:
     """Return the options of a set by name, those of its bases first."""
-    found = {}
-    for name, hint in options.__annotations__.items():
-        (option,) = hint.__metadata__
-        found[name] = _completed(option, hint.__origin__)
-    return found
+    hints = options.__annotations__.items()
+    return {name: _completed(hint.__metadata__[0], hint.__origin__) for name, hint in hints}
 
 
-def _completed(option: Option, hint: object) -> Option:
+def _completed(option: Option, hint: Any) -> Option:
     """Add what follows from the type of an option."""
+    check, hint = option.check, getattr(hint, "__forward_arg__", hint)
     if get_origin(hint) is Literal:
         choices = [f'"{choice}"' for choice in get_args(hint)]
-        check = option.check or functools.partial(_check_choice, choices)
-        return replace(option, check=check, kind=option.kind or f"{{{', '.join(choices)}}}")
-    kind = hint.__name__ if isinstance(hint, type) else str(hint).removesuffix(" | None")
-    return replace(option, kind=option.kind or kind)
+        check = check or functools.partial(_check_choice, choices)
+        kind = f"{{{', '.join(choices)}}}"
+    else:
+        kind = hint.__name__ if isinstance(hint, type) else str(hint).removesuffix(" | None")
+    return replace(option, check=check, kind=option.kind or kind, annotation=hint)
 
 
 def _check_choice(choices: list[str], name: str, value: str) -> str:
@@ -109,12 +111,7 @@ def signature_of(function: Callable[..., object], options: type) -> inspect.Sign
     signature = inspect.signature(function)
     plain = [one for one in signature.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
     added = [
-        Parameter(
-            name,
-            Parameter.KEYWORD_ONLY,
-            default=option.default,
-            annotation=options.__annotations__[name].__origin__,
-        )
+        Parameter(name, Parameter.KEYWORD_ONLY, default=option.default, annotation=option.annotation)
         for name, option in options_of(options).items()
     ]
     return signature.replace(parameters=plain + added)

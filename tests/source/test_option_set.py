@@ -13,9 +13,12 @@ import slimcap
 from slimcap.errors import in_range
 from slimcap.mock import MockRingSource, MockSocketSource
 from slimcap.option_set import Option, accepts, options_of, parse
+from slimcap.source.file.file_options import FilesOptions, PcapOptions
+from slimcap.source.file.followed import RotatedSource
+from slimcap.source.file.merged import MergedSource
 from slimcap.source.live.live_options import LiveOptions, RingOptions, SocketOptions
 
-SETS = [LiveOptions, RingOptions, SocketOptions]
+SETS = [LiveOptions, RingOptions, SocketOptions, FilesOptions, PcapOptions]
 
 
 class Base(TypedDict, total=False):
@@ -145,11 +148,13 @@ def test_every_option_has_documentation_and_the_type_that_checkers_see(options: 
         assert option.kind, name
         assert "ForwardRef" not in option.kind, name
         assert (option.default is None) == ("Default: " in option.doc), name
-        assert option.check is None or option.check(name, option.default) == option.default, name
+        if option.check and option.default is not None:
+            assert option.check(name, option.default) == option.default, name
 
 
 OUT_OF_RANGE = {
-    "block_size": [0, -4096, 4097, 1 << 31],
+    "snaplen": [0, -1, 1 << 32],
+    "block_size": [0, -1, 63, 1 << 31],
     "num_blocks": [0, -1, 1 << 29],
     "block_timeout": [0, -0.1, 3600.1, float("nan")],
     "buffer_size": [0, 1 << 30],
@@ -179,13 +184,19 @@ def test_every_check_names_its_option(options: type) -> None:
         (slimcap.open_live, RingOptions),
         (MockRingSource, RingOptions),
         (MockSocketSource, SocketOptions),
+        (slimcap.PcapSource, PcapOptions),
+        (slimcap.open_file, PcapOptions),
+        (slimcap.open_files, FilesOptions),
+        (slimcap.read, FilesOptions),
+        (MergedSource, FilesOptions),
+        (RotatedSource, FilesOptions),
     ],
 )
 def test_compiled_classes_and_factories_list_their_options(owner: Any, options: type) -> None:
     shown, listed = inspect.signature(owner).parameters, documented(owner)
     assert list(shown) == list(listed)
     found = options_of(options)
-    assert len(found) > 4
+    assert len(found) > 3
     for name, option in found.items():
         assert shown[name].default == option.default
         assert listed[name][1] == option.doc
@@ -197,6 +208,8 @@ def test_unknown_option_of_a_source_is_named() -> None:
         MockRingSource(snap_len=96)
     with pytest.raises(TypeError, match=r"^'num_blocks' is not an option"):
         MockSocketSource(num_blocks=4)
+    with pytest.raises(TypeError, match=r"^'time_out' is not an option: did you mean 'timeout'\?$"):
+        slimcap.open_file("x.pcap", time_out=1)
 
 
 def test_ring_of_more_than_a_tebibyte_is_refused() -> None:
