@@ -23,11 +23,16 @@ from Cython.Compiler.Nodes import CClassDefNode, DefNode
 from Cython.Compiler.StringEncoding import EncodedString
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.dont_write_bytecode = True  # next to the sources
-for package in ("slimcap", "slimcap.filter"):  # without running __init__, which imports compiled modules
+
+# Import option sets from the tree: without its `__init__` files, which import compiled modules, without the
+# finder of an editable install, which starts the build, and without leaving bytecode there.
+for package in ("slimcap", "slimcap.filter"):
     sys.modules[package] = ModuleType(package)
     sys.modules[package].__path__ = [str(ROOT / package.replace(".", "/"))]
+sys.meta_path = [finder for finder in sys.meta_path if isinstance(finder, type)]
+sys.dont_write_bytecode = True
 option_set = importlib.import_module("slimcap.option_set")
+
 SHARED = "slimcap._cyutility"  # holds Cython's utility code (memoryviews …) for all modules
 DIRECTIVES = {  # without freethreading_compatible: not tested on a free-threaded Python
     "language_level": 3,
