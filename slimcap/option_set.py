@@ -62,17 +62,17 @@ def _completed(option: Option, hint: Any) -> Option:
     """Add what follows from the type of an option."""
     check, hint = option.check, getattr(hint, "__forward_arg__", hint)
     if get_origin(hint) is Literal:
-        choices = [f'"{choice}"' for choice in get_args(hint)]
-        check = check or functools.partial(_check_choice, choices)
-        kind = f"{{{', '.join(choices)}}}"
+        check = check or functools.partial(_check_choice, get_args(hint))
+        kind = "{" + ", ".join(f'"{choice}"' for choice in get_args(hint)) + "}"
     else:
         kind = hint.__name__ if isinstance(hint, type) else str(hint).removesuffix(" | None")
     return replace(option, check=check, kind=option.kind or kind, annotation=hint)
 
 
-def _check_choice(choices: list[str], name: str, value: str) -> str:
-    if f'"{value}"' not in choices:
-        raise ValueError(f"{name} must be {', '.join(choices[:-1])} or {choices[-1]}, not {value!r}")
+def _check_choice(choices: tuple[str, ...], name: str, value: str) -> str:
+    if value not in choices:
+        *others, last = (f'"{choice}"' for choice in choices)
+        raise ValueError(f"{name} must be {', '.join(others)} or {last}, not {value!r}")
     return value
 
 

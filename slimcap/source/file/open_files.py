@@ -69,24 +69,13 @@ Files: TypeAlias = str | os.PathLike[str] | Sequence[File]
 
 @overload
 def open_files(
-    files: Files,
-    *,
-    follow: Literal[False] = False,
-    **options: Unpack[FilesOptions],
+    files: Files, *, follow: Literal[False] = False, **options: Unpack[FilesOptions]
 ) -> MergedSource: ...
 @overload
-def open_files(
-    files: Files,
-    *,
-    follow: Literal[True],
-    **options: Unpack[FilesOptions],
-) -> RotatedSource: ...
+def open_files(files: Files, *, follow: Literal[True], **options: Unpack[FilesOptions]) -> RotatedSource: ...
 @accepts(FilesOptions)
 def open_files(
-    files: Files,
-    *,
-    follow: bool = False,
-    **options: Unpack[FilesOptions],
+    files: Files, *, follow: bool = False, **options: Unpack[FilesOptions]
 ) -> MergedSource | RotatedSource:
     """Open several capture files as one source.
 

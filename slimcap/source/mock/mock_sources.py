@@ -267,11 +267,7 @@ class MockRingSource(RingMock, _Mock):
     """
 
     def __init__(
-        self,
-        link: str | Link = "mock",
-        *,
-        when_full: WhenFull = "wait",
-        **options: Unpack[RingOptions],
+        self, link: str | Link = "mock", *, when_full: WhenFull = "wait", **options: Unpack[RingOptions]
     ) -> None:
         RingMock.__init__(self, link, **options)
         self._begin(when_full)
@@ -331,11 +327,7 @@ class MockSocketSource(SocketMock, _Mock):
     """
 
     def __init__(
-        self,
-        link: str | Link = "mock",
-        *,
-        when_full: WhenFull = "wait",
-        **options: Unpack[SocketOptions],
+        self, link: str | Link = "mock", *, when_full: WhenFull = "wait", **options: Unpack[SocketOptions]
     ) -> None:
         SocketMock.__init__(self, link, **options)
         self._begin(when_full)
