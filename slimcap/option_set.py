@@ -79,12 +79,7 @@ def _check_choice(choices: tuple[str, ...], name: str, value: str) -> str:
 def parse(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all options of a set by name: those given, once checked, and the defaults of the others.
 
-    Raises
-    ------
-    TypeError
-        There is no such option, or as its check raises.
-    ValueError
-        As the check of an option raises.
+    An unknown name raises TypeError, with the nearest name that exists; checks raise TypeError or ValueError.
     """
     declared = options_of(options)
     for name in given:
@@ -93,8 +88,9 @@ def parse(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     for name, option in declared.items():
         value = given.get(name, option.default)
-        is_checked = option.check is not None and value is not option.default
-        found[name] = option.check(name, value) if is_checked else value  # type: ignore[misc]
+        if option.check is not None and value is not option.default:
+            value = option.check(name, value)
+        found[name] = value
     return found
 
 
@@ -143,11 +139,7 @@ def _stated(default: Any) -> str:
 def accepts(options: type) -> Callable[[_Owner], _Owner]:
     """Return a decorator that lists the options of a set in the signature and docstring of their owner.
 
-    Parameters
-    ----------
-    options : type
-        The set, a TypedDict. The owner, a function or a class, has a parameter `**options` of this type, and
-        an entry for it in its docstring.
+    The owner, a function or a class, has a parameter `**options`, and an entry for it in its docstring.
     """
 
     def decorate(owner: _Owner) -> _Owner:

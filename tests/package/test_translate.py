@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("Cython")
+
 PACKAGE = Path(__file__).parents[2] / "slimcap"
 OPTIONS = """
 from typing import Annotated, TypedDict

@@ -1,12 +1,12 @@
 """Options are declared once: signatures, docstrings, defaults and checks follow from the declaration."""
 
 import inspect
+import re
 import typing
 from functools import partial
 from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 import numpy as np
-import numpydoc.docscrape
 import pytest
 
 import slimcap
@@ -57,8 +57,9 @@ class Made:
 
 def documented(value: object) -> dict[str, tuple[str, str]]:
     """Return type and description of each parameter of a docstring."""
-    parameters = numpydoc.docscrape.NumpyDocString(inspect.getdoc(value) or "")["Parameters"]
-    return {one.name: (one.type, " ".join(one.desc)) for one in parameters}
+    section = (inspect.getdoc(value) or "").partition("Parameters\n----------\n")[2].partition("\n\n")[0]
+    entries = re.findall(r"^(\w+) : (.*)\n((?:    .*(?:\n|$))+)", section, re.MULTILINE)
+    return {name: (kind, " ".join(text.split())) for name, kind, text in entries}
 
 
 def test_new_option_is_in_signature_docstring_and_defaults() -> None:
