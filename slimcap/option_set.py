@@ -1,7 +1,7 @@
 """Sets of options: an option's type, default, documentation and check are declared once, in a TypedDict.
 
     class SocketOptions(LiveOptions, total=False):
-        batch_size: Annotated[int, Option(64, "Maximum number of packets per system call.", check)]
+        batch_size: Annotated[int, Option(64, "Maximum number of packets.", between(1, 1024))]
 
 Type checkers read it where it is used: `**options: Unpack[SocketOptions]`. `accepts` makes the signature and
 the docstring of a function or class from it; the build makes those of a compiled class (translate.py).
@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from inspect import Parameter
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
+
+from slimcap.errors import in_range
 
 _Owner = TypeVar("_Owner", bound=Callable[..., object])
 
@@ -67,6 +69,11 @@ def _completed(option: Option, hint: Any) -> Option:
     else:
         kind = hint.__name__ if isinstance(hint, type) else str(hint).removesuffix(" | None")
     return replace(option, check=check, kind=option.kind or kind, annotation=hint)
+
+
+def between(low: int, high: int) -> Callable[[str, Any], int]:
+    """Return a check for integers from `low` to `high`."""
+    return functools.partial(in_range, low=low, high=high)
 
 
 def _check_choice(choices: tuple[str, ...], name: str, value: str) -> str:

@@ -48,7 +48,7 @@ def package(tmp_path: Path) -> Path:
     """Return a package with one compiled module and one set of options."""
     package = tmp_path / "slimcap"
     package.mkdir()
-    for name in ("translate.py", "option_set.py"):
+    for name in ("errors.py", "option_set.py", "translate.py"):
         shutil.copy(PACKAGE / name, package)
     (package / "thing_options.py").write_text(OPTIONS)
     (package / "thing.pyx").write_text(MODULE)

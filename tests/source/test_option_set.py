@@ -3,16 +3,14 @@
 import inspect
 import re
 import typing
-from functools import partial
 from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 import numpy as np
 import pytest
 
 import slimcap
-from slimcap.errors import in_range
 from slimcap.mock import MockRingSource, MockSocketSource
-from slimcap.option_set import Option, accepts, options_of, parse
+from slimcap.option_set import Option, accepts, between, options_of, parse
 from slimcap.source.file.file_options import FilesOptions, PcapOptions
 from slimcap.source.file.followed import RotatedSource
 from slimcap.source.file.merged import MergedSource
@@ -24,7 +22,7 @@ SETS = [LiveOptions, RingOptions, SocketOptions, FilesOptions, PcapOptions]
 class Base(TypedDict, total=False):
     """A set of a test."""
 
-    size: Annotated[int, Option(1 << 20, "Number of bytes.", partial(in_range, low=1, high=1 << 30))]
+    size: Annotated[int, Option(1 << 20, "Number of bytes.", between(1, 1 << 30))]
     mode: Annotated[Literal["slow", "fast"], Option("fast", "Speed.")]
 
 

@@ -1,10 +1,8 @@
 """Options of sources that read capture files."""
 
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
-from slimcap.errors import in_range
-from slimcap.option_set import Option
+from slimcap.option_set import Option, between
 
 if TYPE_CHECKING:
     from slimcap.filter import Filter, Machine
@@ -18,7 +16,7 @@ class FilesOptions(TypedDict, total=False):
         Option(
             None,
             "Maximum number of bytes to read of a packet. Default: all that were captured.",
-            partial(in_range, low=1, high=(1 << 32) - 1),
+            between(1, (1 << 32) - 1),
         ),
     ]
     filter: Annotated[
@@ -37,7 +35,7 @@ class FilesOptions(TypedDict, total=False):
             1 << 20,
             "Number of bytes to read at a time, from 64 bytes to 1 GiB. A batch is not larger, except for a "
             "single larger packet.",
-            partial(in_range, low=64, high=1 << 30),
+            between(64, 1 << 30),
         ),
     ]
     timeout: Annotated[

@@ -1,13 +1,12 @@
 """Options of live sources."""
 
 import os
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
-from slimcap.errors import in_range, integer, number
+from slimcap.errors import integer, number
 from slimcap.filter.presets import Direction
 from slimcap.filter.program import MAX_SNAPLEN
-from slimcap.option_set import Option
+from slimcap.option_set import Option, between
 
 if TYPE_CHECKING:
     from slimcap.filter import Filter, Strategy
@@ -66,20 +65,14 @@ class LiveOptions(TypedDict, total=False):
         ),
     ]
     direction: Annotated[
-        Direction,
-        Option(
-            "both", "Capture all packets, only those that this host received, or only those that it sent."
-        ),
+        Direction, Option("both", "Capture all packets, only received ones, or only sent ones.")
     ]
     timeout: Annotated[
         float | None, Option(None, "Maximum time in seconds that a read waits. Default: no maximum.")
     ]
     link_down: Annotated[
         Literal["wait", "raise"],
-        Option(
-            "wait",
-            "What a read does while the interface is down: wait until it is up again, or raise LinkDown.",
-        ),
+        Option("wait", "What a read does while the interface is down: wait for it, or raise LinkDown."),
     ]
 
 
@@ -88,11 +81,7 @@ class RingOptions(LiveOptions, total=False):
 
     block_size: Annotated[
         int,
-        Option(
-            1 << 20,
-            "Size of a block of the ring in bytes: a multiple of the page size, less than 2 GiB.",
-            _block_size,
-        ),
+        Option(1 << 20, "Size of a block in bytes: a multiple of the page size, below 2 GiB.", _block_size),
     ]
     num_blocks: Annotated[
         int,
@@ -100,7 +89,7 @@ class RingOptions(LiveOptions, total=False):
             16,
             "Number of blocks. Every `block_timeout` uses up a block, however few packets it holds: more "
             "blocks allow the reader to be late for longer, larger blocks do not. The ring is at most 1 TiB.",
-            partial(in_range, low=1, high=_MAX_BLOCKS),
+            between(1, _MAX_BLOCKS),
         ),
     ]
     block_timeout: Annotated[
@@ -132,14 +121,10 @@ class SocketOptions(LiveOptions, total=False):
             "Size in bytes of the socket's receive buffer (SO_RCVBUF), from 1 to 2^30 - 1. Each packet in it "
             "needs several hundred bytes more than its length. The kernel doubles the size; without "
             "CAP_NET_ADMIN, the sysctl net.core.rmem_max is the maximum.",
-            partial(in_range, low=1, high=_MAX_BUFFER),
+            between(1, _MAX_BUFFER),
         ),
     ]
     batch_size: Annotated[
         int,
-        Option(
-            64,
-            "Maximum number of packets per system call, from 1 to 1024.",
-            partial(in_range, low=1, high=_MAX_MESSAGES),
-        ),
+        Option(64, "Maximum number of packets per system call, from 1 to 1024.", between(1, _MAX_MESSAGES)),
     ]
