@@ -13,10 +13,11 @@ import ast
 import functools
 import importlib
 import inspect
+import operator
 import pkgutil
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -161,7 +162,19 @@ def parameters_of(module: str, qualname: str) -> tuple[Parameter, ...] | None:
         found: tuple[Parameter, ...] | None = parameters_of_overloads(functions, bool(owners))
     else:
         found = parameters_of_class(class_named(body, name))
+    if found and found[-1].name == "**options":
+        found = listed(found, operator.attrgetter(qualname)(importlib.import_module(module)))
     return found and tuple(Parameter(each.name, literal(each.default, module)) for each in found)
+
+
+def listed(found: tuple[Parameter, ...], function: Callable[..., object]) -> tuple[Parameter, ...]:
+    """Return parameters with the options that the signature at run time shows in place of `**options`."""
+    shown = inspect.signature(function).parameters
+    if "options" in shown:
+        return found
+    names = shown.keys() - {parameter.name for parameter in found} - {"self"}
+    options = [Parameter(name, repr(shown[name].default)) for name in shown if name in names]
+    return (*found[:-1], *options)
 
 
 def literal(default: str | None, module: str) -> str | None:

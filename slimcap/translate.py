@@ -9,9 +9,12 @@ cannot be used for that: they omit `from package cimport module` and `from . cim
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from Cython.Build.Dependencies import create_dependency_tree
 from Cython.Compiler import AutoDocTransforms
@@ -20,6 +23,16 @@ from Cython.Compiler.Nodes import CClassDefNode, DefNode
 from Cython.Compiler.StringEncoding import EncodedString
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Import option sets from the tree: without its `__init__` files, which import compiled modules, without the
+# finder of an editable install, which starts the build, and without leaving bytecode there.
+for package in ("slimcap", "slimcap.filter"):
+    sys.modules[package] = ModuleType(package)
+    sys.modules[package].__path__ = [str(ROOT / package.replace(".", "/"))]
+sys.meta_path = [finder for finder in sys.meta_path if isinstance(finder, type)]
+sys.dont_write_bytecode = True
+option_set = importlib.import_module("slimcap.option_set")
+
 SHARED = "slimcap._cyutility"  # holds Cython's utility code (memoryviews …) for all modules
 DIRECTIVES = {  # without freethreading_compatible: not tested on a free-threaded Python
     "language_level": 3,
@@ -40,24 +53,50 @@ class ConstructorSignatures(AutoDocTransforms.EmbedSignature):  # type: ignore[m
 
     CPython makes the type's `__text_signature__` of it, which `inspect.signature` and `help` show. Cython's
     own transform writes such signatures for functions only; ours have one anyway, by the directive `binding`.
-    Defaults must be literals: Python cannot look up the name of a C constant.
+    Defaults must be literals: Python cannot look up the name of a C constant. The options of a set
+    (option_set.py) are listed in the signature and in the docstring.
     """
 
     def visit_DefNode(self, node: DefNode) -> DefNode:
         constructor = node.name in ("__cinit__", "__init__") and isinstance(self.class_node, CClassDefNode)
-        if constructor and not node.starstar_arg and not node.star_arg:
+        options = declared_options(node) if constructor and node.starstar_arg else None
+        if constructor and (options or not node.starstar_arg) and not node.star_arg:
             scope = self.class_node.entry.type.scope
             doc = (scope.doc or "").rpartition(SIGNATURE_END)[2]  # `__init__` after `__cinit__`
-            scope.doc = EncodedString(self.signature(node) + SIGNATURE_END + doc)
+            if options:
+                doc = option_set.with_entries(doc, options)
+            scope.doc = EncodedString(self.signature(node, options) + SIGNATURE_END + doc)
         return node
 
-    def signature(self, node: DefNode) -> str:
+    def signature(self, node: DefNode, options: type | None) -> str:
         self._setup_format()
         positional = len(node.args) - node.num_kwonly_args - 1  # without `self`
         arguments = self._fmt_arglist(
             node.args, npargs=positional, nkargs=node.num_kwonly_args, hide_self=True
         )
+        if options:
+            arguments += [] if node.num_kwonly_args else ["*"]
+            declared = option_set.options_of(options).items()
+            arguments += [f"{name}={option.default!r}" for name, option in declared]
         return f"{self.class_name}({', '.join(arguments)})"
+
+
+def declared_options(node: DefNode) -> type | None:
+    """Return the option set of a constructor with `**options: Unpack[…]`, from the module that it imports."""
+    annotation = node.starstar_arg.annotation
+    found = re.fullmatch(r"Unpack\[(\w+)\]", annotation.string.value if annotation else "")
+    if found is None:
+        return None
+    text = Path(node.pos[0].filename).read_text()
+    (module,) = re.findall(rf"^from (\S+) import .*\b{found[1]}\b", text, re.MULTILINE)
+    options: type = getattr(importlib.import_module(module), found[1])
+    return options
+
+
+def option_files(source: str) -> list[Path]:
+    """Return the files that declare options, if a module has some."""
+    has_some = "Unpack[" in Path(source).read_text()
+    return [ROOT / "slimcap/option_set.py", *ROOT.glob("slimcap/**/*_options.py")] if has_some else []
 
 
 AutoDocTransforms.EmbedSignature = ConstructorSignatures
@@ -67,7 +106,8 @@ def main(depfile: str, *pairs: str) -> int:
     tree = create_dependency_tree()
     inputs: set[str] = set()
     for source, output in (pair.split("=") for pair in pairs):
-        needed = {os.path.abspath(path) for path in (__file__, *tree.all_dependencies(source))}
+        files = (__file__, *tree.all_dependencies(source), *option_files(source))
+        needed = {os.path.abspath(path) for path in files}
         inputs |= needed
         if is_older(output, needed) and not translate(source, output):
             return 1

@@ -54,4 +54,3 @@ cdef class FileReader:
 
 cdef FileReader open_reader(
     object file, dict options, Event event, int64_t deadline, EndPolicy end=*, bint ahead=*)
-cdef dict reader_options(object snaplen, object filter, object block_size)

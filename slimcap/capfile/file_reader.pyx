@@ -28,29 +28,17 @@ from slimcap.io.compression.stream_reader import StreamError
 from slimcap.packet.interface import OtherBlock
 
 cdef enum:
-    MIN_BLOCK_SIZE = 64
-    MAX_BLOCK_SIZE = 1 << 30
     MAGIC_LEN = 4
     MAX_PENDING = 64 << 20      # bytes of blocks without a packet between them that are kept
     BLOCK_COST = 256            # bytes that a block takes besides its own
-
-
-cdef dict reader_options(object snaplen, object filter, object block_size):
-    """Check the options of a reader and return them, for `open_reader`."""
-    if snaplen is not None and not 0 < snaplen < 1 << 32:
-        raise ValueError(f"snaplen is a number of bytes from 1 on, not {snaplen}")
-    if not MIN_BLOCK_SIZE <= block_size <= MAX_BLOCK_SIZE:
-        raise ValueError(
-            f"block_size is from {MIN_BLOCK_SIZE} to {MAX_BLOCK_SIZE} bytes, not {block_size}")
-    return {"snaplen": snaplen, "filter": filter, "block_size": block_size}
 
 
 cdef FileReader open_reader(
         object file, dict options, Event event, int64_t deadline, EndPolicy end=None, bint ahead=True):
     """Open a capture file and read its header, waiting with `event` until `deadline`.
 
-    With an end policy the file is followed: the policy tells where it ends. `ahead` allows a read-ahead
-    thread for decompression.
+    Of the options, which were checked, it uses `snaplen`, `filter` and `block_size`. With an end policy the
+    file is followed: the policy tells where it ends. `ahead` allows a read-ahead thread for decompression.
     """
     cdef FileReader reader = FileReader.__new__(FileReader)
     reader._open(file, options, event, deadline, end, ahead)

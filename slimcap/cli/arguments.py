@@ -7,7 +7,9 @@ import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final, get_args
+
+from slimcap.option_set import Option
 
 _SIZE: Final = re.compile(r"(\d{1,18})([kMGT]|[KMGT]i|)B?", re.ASCII)
 _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -15,6 +17,15 @@ _UNITS_OF_1024: Final = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 <<
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _EPOCH_TIME: Final = re.compile(r"(\d{1,18})(?:\.(\d{1,9}))?", re.ASCII)
 _FRACTION: Final = re.compile(r"(?<=[T ]\d\d:\d\d:\d\d)\.(\d{1,9})(?!\d)", re.ASCII)
+
+
+def add_option(command: argparse.ArgumentParser, name: str, option: Option, **more: Any) -> None:
+    """Add an option of a source as it is declared; `more` are other arguments of argparse."""
+    if option.annotation is bool:
+        more["action"] = "store_true"
+    else:
+        more |= {"default": option.default, "choices": get_args(option.annotation) or None}
+    command.add_argument(f"--{name.replace('_', '-')}", **more)
 
 
 def add_filter(command: argparse.ArgumentParser) -> None:

@@ -143,5 +143,5 @@ def test_direction_on_the_loopback_interface(
 
 
 def test_unknown_direction_is_refused(opened: OpenSource) -> None:
-    with pytest.raises(FilterError, match="sideways"):
+    with pytest.raises(ValueError, match=r"direction .*sideways"):
         opened(direction="sideways")

@@ -284,7 +284,7 @@ def test_drops_are_counted_and_flagged(veth: Veth, opened: OpenRing) -> None:
         ({"snaplen": 262145}, FilterError, "snaplen"),
         ({"snaplen": "x"}, TypeError, None),
         ({"link_down": "x"}, ValueError, "link_down"),
-        ({"direction": "x"}, FilterError, "direction"),
+        ({"direction": "x"}, ValueError, "direction"),
         ({"no_such": 1}, TypeError, "no_such"),
     ],
     ids=str,

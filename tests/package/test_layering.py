@@ -17,7 +17,7 @@ PACKAGE = ROOT / "slimcap"
 
 # Each may import from those before it. "slimcap" is the package's own __init__: the public names.
 LAYERS = (
-    *("errors", "abi", "wire", "packet", "filter", "io", "capfile", "source", "sink"),
+    *("errors", "option_set", "abi", "wire", "packet", "filter", "io", "capfile", "source", "sink"),
     *("mock", "slimcap", "cli", "__main__"),
 )
 MAX_MODULES = 14  # in a folder; `wire` has one for each protocol

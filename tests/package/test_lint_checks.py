@@ -133,6 +133,10 @@ def test_parameters_come_from_stubs_and_sources(docstrings: ModuleType) -> None:
     assert signature(slimcap.Source.next_payload) == {"buf": "None", "timeout": "None"}
     assert signature(slimcap.Stats) == dict.fromkeys(["packets_received", "packets_dropped", "queue_freezes"])
     assert docstrings.parameters_of("slimcap.packet.packet", "PacketView") is None
+    live, ring = signature(slimcap.open_live), signature(slimcap.RingSource)
+    assert live == ring
+    assert live["num_blocks"] == "16"
+    assert signature(slimcap.ReadTask.open) == {"**options": ""}
 
 
 def good(n: int, level: int = 3, name: str | None = None) -> None:

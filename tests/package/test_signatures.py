@@ -13,7 +13,8 @@ import pytest
 import slimcap
 import slimcap.filter
 import slimcap.mock
-from slimcap.source.file.open_files import PcapOptions
+from slimcap.source.file.followed import RotatedSource
+from slimcap.source.file.merged import MergedSource
 from support.declarations import UNSTATED, Declared, all_named, parameters_of
 
 # The options of the writer of the format, and those that replace the options of the task.
@@ -112,6 +113,21 @@ def test_factories_accept_the_options_of_their_class(factory: Callable[..., Any]
     assert {name: ours.get(name) for name in options} == options
 
 
-def test_typed_options_are_those_of_pcap_source() -> None:
-    options = {name for name, kind, _ in shown(slimcap.PcapSource) if kind is Parameter.KEYWORD_ONLY}
-    assert options == PcapOptions.__optional_keys__
+# Names and defaults are public: a change of an option is a change here.
+LIVE = (
+    "snaplen=262144, promiscuous=False, filter=None, auto_filter=True, ignore_vlans=False, "
+    "reinsert_vlan=False, direction='both', timeout=None, link_down='wait'"
+)
+FILES = "snaplen=None, filter=None, block_size=1048576, timeout=None"
+OPTIONS = {
+    slimcap.RingSource: f"{LIVE}, block_size=1048576, num_blocks=16, block_timeout=0.01, smaller_ring=False",
+    slimcap.SocketSource: f"{LIVE}, buffer_size=4194304, batch_size=64",
+    slimcap.PcapSource: f"{FILES}, follow=False",
+    MergedSource: FILES,
+    RotatedSource: FILES,
+}
+
+
+@pytest.mark.parametrize("cls", OPTIONS, ids=lambda cls: cls.__name__)
+def test_names_and_defaults_of_options_stay(cls: type) -> None:
+    assert str(inspect.signature(cls)).partition("*, ")[2] == OPTIONS[cls] + ")"

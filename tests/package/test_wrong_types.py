@@ -44,6 +44,7 @@ LIVE = {
     "link_down": "wait",
 }
 MOCK = LIVE | {"when_full": "wait"}
+OF_FILES = {"file": MIXED, "snaplen": 96, "filter": None, "block_size": 1 << 20, "timeout": None}
 
 # Valid arguments of each function. Each of them is replaced by a `Wrong()` in turn.
 FUNCTIONS: dict[str, dict[str, Any]] = {
@@ -83,7 +84,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "Packet": {"data": bytes(60)},
     "Packet.from_payload": {"payload": b"x", "pkt_type": 0, "total_len": 1, "ip_layer_offset": 0}
     | {"timestamp": 0, "buf": None},
-    "PcapSource": {"file": MIXED, "filter": None, "timeout": None},
+    "PcapSource": OF_FILES,
     "Source.batches": READING | {"max_packets": 1},
     "Source.next_batch": READING | {"max_packets": 1},
     "Source.next_ip_packet": READING | {"buf": None},
@@ -117,12 +118,12 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "minimal_ipv4_transport": {"link_type": 1},
     "minimal_ipv6_header": {"link_type": 1},
     "minimal_ipv6_transport": {"link_type": 1},
-    "open_file": {"file": MIXED, "filter": None, "timeout": None},
+    "open_file": OF_FILES,
     "open_writer": {"file": Fresh(io.BytesIO), "format": "pcapng", "compression": None, "level": None}
     | {"comment": None, "hardware": None, "os": None, "application": None}
     | {"section": None},
     "pack": {"program": DROP},
-    "read": {"file": MIXED, "filter": None, "timeout": None},
+    "read": OF_FILES,
     "resolve": {"snaplen": minimal_ipv4_header, "link_type": 1},
     "with_direction": {"program": DROP, "direction": "in"},
     "with_snaplen": {"program": DROP, "snaplen": 64},
@@ -137,7 +138,6 @@ FLAGS = {
 OTHERS = {
     "ArrowStream": {"text"},  # a flag
     "View.hex": {"bytes_per_sep"},  # checked by `bytes.hex`
-    **{name: {"snaplen", "block_size"} for name in ("PcapSource", "open_file", "read")},
     "open_writer": {"link_type", "snaplen"},
 }
 # The message names these by another word.

@@ -7,6 +7,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Iterator
 from inspect import Parameter
 from pathlib import Path
@@ -17,6 +18,7 @@ import slimcap
 import slimcap.filter
 import slimcap.mock
 import slimcap.sink
+from slimcap.option_set import options_of
 
 PACKAGE = Path(inspect.getfile(slimcap)).parent
 UNSTATED = object()  # a default that a stub writes as `...`, or that is not a literal
@@ -41,7 +43,25 @@ def tree_of(module: str) -> ast.Module:
     """Parse the stub of a module, or its source if it has none."""
     base = PACKAGE.parent / module.replace(".", "/")
     stub = base.with_suffix(".pyi")
-    return ast.parse((stub if stub.exists() else base.with_suffix(".py")).read_text())
+    tree = ast.parse((stub if stub.exists() else base.with_suffix(".py")).read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            decorators = " ".join(map(ast.unparse, node.decorator_list))
+            if stub.exists() or "accepts(" in decorators:
+                list_options(node, vars(importlib.import_module(module)))
+    return tree
+
+
+def list_options(definition: ast.AST, names: dict[str, Any]) -> None:
+    """Declare each option of the functions in a definition that have `**options: Unpack[a set]`."""
+    for node in ast.walk(definition):
+        if isinstance(node, ast.arguments) and node.kwarg and node.kwarg.annotation:
+            found = re.fullmatch(r"Unpack\[(\w+)\]", ast.unparse(node.kwarg.annotation))
+            if found:
+                for name, option in options_of(names[found[1]]).items():
+                    node.kwonlyargs.append(ast.arg(name))
+                    node.kw_defaults.append(ast.Constant(option.default))
+                node.kwarg = None
 
 
 def functions_in(body: list[ast.stmt], name: str) -> list[ast.FunctionDef]:

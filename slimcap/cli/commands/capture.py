@@ -7,9 +7,9 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
-from slimcap.cli.arguments import add_count, add_filter, number
+from slimcap.cli.arguments import add_count, add_filter, add_option, number
 from slimcap.cli.packets.packet_sink import CaptureFileSink
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
 from slimcap.cli.terminal.live_line import StatusLine, wanted
@@ -17,7 +17,9 @@ from slimcap.cli.terminal.signals import ended_by_signals
 from slimcap.cli.terminal.streams import complain, printable, reason, say
 from slimcap.errors import SlimcapError
 from slimcap.filter.program import MAX_SNAPLEN
+from slimcap.option_set import options_of
 from slimcap.packet.batch import Batch
+from slimcap.source.live.live_options import RingOptions
 from slimcap.source.live.live_source import LiveSource
 from slimcap.source.live.open_live import open_live
 
@@ -43,6 +45,14 @@ standard error shows the same counts as tcpdump:
   dropped by interface  packets lost before the filter, if any
 """
 
+OPTIONS: Final = options_of(RingOptions)
+EXPOSED: Final[dict[str, dict[str, Any]]] = {
+    "promiscuous": {"help": "capture packets to other hosts, too"},
+    "direction": {"help": "capture packets received by this host, sent by it, or both (default)"},
+    "snaplen": {"help": "truncate packets to BYTES", "metavar": "BYTES", "type": number(int, 1, MAX_SNAPLEN)},
+}
+"""The options of the source that the command has under their own names, except `filter`."""
+
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `slimcap capture`."""
@@ -50,11 +60,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add("interface", metavar="INTERFACE", help="name of an interface, see `slimcap links`")
     add_filter(command)
     add("--everything", action="store_true", help="capture packets other than IP, too")
-    add("--promiscuous", action="store_true", help="capture packets to other hosts, too")
-    direction = "capture packets received by this host, sent by it, or both (default)"
-    add("--direction", choices=("in", "out", "both"), default="both", help=direction)
-    snaplen = number(int, 1, MAX_SNAPLEN)
-    add("--snaplen", type=snaplen, default=MAX_SNAPLEN, metavar="BYTES", help="truncate packets to BYTES")
+    for name, more in EXPOSED.items():
+        add_option(command, name, OPTIONS[name], **more)
     add_count(command, "capture")
     add("--duration", type=number(float, 0.001, 10**9), metavar="SECONDS", help="stop after SECONDS")
     add = command.add_mutually_exclusive_group().add_argument
@@ -69,12 +76,9 @@ def run(args: argparse.Namespace) -> int:
         with (
             open_live(
                 args.interface,
-                snaplen=args.snaplen,
-                promiscuous=args.promiscuous,
-                filter=args.filter,
+                **{name: value for name, value in vars(args).items() if name in OPTIONS},
                 auto_filter=not args.everything,
                 reinsert_vlan=True,  # pcap cannot store the tag anywhere else
-                direction=args.direction,
             ) as source,
             ended_by_signals(source),
         ):

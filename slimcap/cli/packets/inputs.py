@@ -13,8 +13,9 @@ from slimcap.cli.terminal.live_line import ProgressBar
 from slimcap.cli.terminal.streams import complain, reason
 from slimcap.errors import FilterError, SlimcapError
 from slimcap.packet.batch import Batch
+from slimcap.source.file.file_options import PcapOptions
 from slimcap.source.file.merged import MergedSource
-from slimcap.source.file.open_files import PcapOptions, open_file
+from slimcap.source.file.open_files import open_file
 from slimcap.source.file.pcap_source import PcapSource
 
 

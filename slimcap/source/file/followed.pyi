@@ -1,7 +1,7 @@
-from typing import final
+from typing import Unpack, final
 
-from slimcap.filter import Filter, Machine
 from slimcap.io.watch import EndPolicy
+from slimcap.source.file.file_options import FilesOptions
 from slimcap.source.file.open_files import Files
 from slimcap.source.file.several import FilesSource
 
@@ -10,12 +10,4 @@ class Rotation(EndPolicy): ...
 
 @final
 class RotatedSource(FilesSource):
-    def __init__(
-        self,
-        files: Files,
-        *,
-        snaplen: int | None = None,
-        filter: Filter | Machine | None = None,
-        block_size: int = 1048576,
-        timeout: float | None = None,
-    ) -> None: ...
+    def __init__(self, files: Files, **options: Unpack[FilesOptions]) -> None: ...

@@ -22,6 +22,8 @@ import stat
 from collections import deque
 
 from slimcap.errors import FileFormatError, FilterError, TruncatedFileError
+from slimcap.option_set import parse
+from slimcap.source.file.file_options import FilesOptions
 
 cdef enum:
     REMEMBERED = 1000       # finished files that are remembered even if they are no longer in the folder
@@ -119,14 +121,8 @@ cdef class RotatedSource(FilesSource):
     files : str, os.PathLike or sequence of paths
         A pattern of `glob.glob` with wildcards only in its last component; no file needs to match yet. Or
         paths, which are read in the given order; the last one is followed until it is removed.
-    snaplen : int, optional
-        Maximum number of bytes to read of a packet. Default: all that were captured.
-    filter : str, Machine or sequence of (code, jt, jf, k), optional
-        A tcpdump expression or a classic BPF program, as for `PcapSource`. Default: all packets match.
-    block_size : int, default 1 MiB
-        Number of bytes to read at a time, from 64 bytes to 1 GiB.
-    timeout : float, optional
-        Maximum time in seconds that a read waits for more data or the next file. Default: no maximum.
+    **options
+        Those of `FilesOptions`.
 
     Raises
     ------
@@ -146,9 +142,9 @@ cdef class RotatedSource(FilesSource):
     ...         print(len(batch), batch.comments)
     """
 
-    def __init__(self, files, *, snaplen=None, filter=None, Py_ssize_t block_size=1 << 20, timeout=None):
-        self._set_up(snaplen, filter, block_size, timeout)
-        self._max_len = snaplen or MAX_CAPLEN
+    def __init__(self, files, **options: Unpack[FilesOptions]):
+        self._set_up(parse(FilesOptions, options))
+        self._max_len = self._options["snaplen"] or MAX_CAPLEN
         cdef Rotation rotation = Rotation()
         rotation.queue, rotation.seen, rotation.done = [], {}, deque(maxlen=REMEMBERED)
         if isinstance(files, (str, bytes, os.PathLike)):

@@ -1,17 +1,9 @@
-from typing import final
+from typing import Unpack, final
 
-from slimcap.filter import Filter, Machine
+from slimcap.source.file.file_options import FilesOptions
 from slimcap.source.file.open_files import Files
 from slimcap.source.file.several import FilesSource
 
 @final
 class MergedSource(FilesSource):
-    def __init__(
-        self,
-        files: Files,
-        *,
-        snaplen: int | None = None,
-        filter: Filter | Machine | None = None,
-        block_size: int = 1048576,
-        timeout: float | None = None,
-    ) -> None: ...
+    def __init__(self, files: Files, **options: Unpack[FilesOptions]) -> None: ...

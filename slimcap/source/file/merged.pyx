@@ -23,6 +23,8 @@ import stat
 import numpy as np
 
 from slimcap.errors import FileFormatError, FilterError
+from slimcap.option_set import parse
+from slimcap.source.file.file_options import FilesOptions
 
 cdef enum:
     LONG_RUN = 1024             # packets of one file from which on a batch without a copy is faster
@@ -39,7 +41,9 @@ cdef class MergedSource(FilesSource):
 
     A file is open only from its first packet to its last: thousands of files that follow each other take no
     more memory or descriptors than a few. Inputs that cannot be opened twice (standard input, FIFOs, file
-    objects) are open all the time.
+    objects) are open all the time. The merge reaches a file at the time of its first packet, even if that
+    does not match the filter. Files that overlap share `block_size`: each has a smaller block, of at least
+    128 KiB or `block_size`.
 
     If a file is damaged or cannot be read, all packets before the damage are returned. The call that
     reaches it raises the error, once; the next call continues with the other files.
@@ -49,17 +53,8 @@ cdef class MergedSource(FilesSource):
     files : str, os.PathLike or sequence
         A path or a pattern of `glob.glob`, whose files are sorted by name; or a sequence of files as for
         `PcapSource`.
-    snaplen : int, optional
-        Maximum number of bytes to read of a packet. Default: all that were captured.
-    filter : str, Machine or sequence of (code, jt, jf, k), optional
-        A tcpdump expression or a classic BPF program, as for `PcapSource`. The merge reaches a file at the
-        time of its first packet, even if that does not match. Default: all packets match.
-    block_size : int, default 1 MiB
-        Number of bytes to read at a time, from 64 bytes to 1 GiB. Files that overlap share it: each has a
-        smaller block, of at least 128 KiB or `block_size`.
-    timeout : float, optional
-        Maximum time in seconds that a read waits for a FIFO, a terminal or standard input. Default: no
-        maximum.
+    **options
+        Those of `FilesOptions`.
 
     Raises
     ------
@@ -80,10 +75,10 @@ cdef class MergedSource(FilesSource):
     ...         print(len(batch))
     """
 
-    def __init__(self, files, *, snaplen=None, filter=None, Py_ssize_t block_size=1 << 20, timeout=None):
+    def __init__(self, files, **options: Unpack[FilesOptions]):
         cdef Part part
-        self._set_up(snaplen, filter, block_size, timeout)
-        self._blocks = Pool(block_size)
+        self._set_up(parse(FilesOptions, options))
+        self._blocks = Pool(self._options["block_size"])
         self._parts = [new_part(file, order) for order, file in enumerate(list_files(files))]
         self._heap = <Head**> PyMem_RawMalloc(len(self._parts) * sizeof(Head*))
         if self._heap is NULL:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict, overload
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, Unpack, overload
 
-from slimcap.filter import Filter, Machine
+from slimcap.option_set import accepts, parse
 from slimcap.packet.batch import Batch, concat
+from slimcap.source.file.file_options import FilesOptions, PcapOptions
 from slimcap.source.file.followed import RotatedSource
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.pcap_source import PcapSource
-from slimcap.source.option_docs import with_options_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -33,39 +33,16 @@ File: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | Readable
 """A capture file: a path, "-" for standard input, or a binary file object, which need not be seekable."""
 
 
-class FilesOptions(TypedDict, total=False):
-    """Keyword options of `open_files`."""
-
-    snaplen: int | None
-    filter: Filter | Machine | None
-    block_size: int
-    timeout: float | None
-
-
-class PcapOptions(FilesOptions, total=False):
-    """Keyword options of `PcapSource`."""
-
-    follow: bool
-
-
-@with_options_of(PcapSource)
-def open_file(
-    file: File,
-    *,
-    follow: bool = False,
-    snaplen: int | None = None,
-    filter: Filter | Machine | None = None,
-    block_size: int = 1048576,
-    timeout: float | None = None,
-) -> PcapSource:
+@accepts(PcapOptions)
+def open_file(file: File, **options: Unpack[PcapOptions]) -> PcapSource:
     """Open a capture file: pcap or pcapng, also compressed.
 
     Parameters
     ----------
     file : str, bytes, os.PathLike or binary file object
         A path, "-" for standard input, or an object with `readinto` or `read`; it need not be seekable.
-    follow, snaplen, filter, block_size, timeout
-        As for `PcapSource`.
+    **options
+        Those of `PcapOptions`.
 
     Returns
     -------
@@ -83,9 +60,7 @@ def open_file(
     ...     for batch in source.batches():
     ...         print(len(batch))
     """
-    return PcapSource(
-        file, follow=follow, snaplen=snaplen, filter=filter, block_size=block_size, timeout=timeout
-    )
+    return PcapSource(file, **options)
 
 
 Files: TypeAlias = str | os.PathLike[str] | Sequence[File]
@@ -94,33 +69,13 @@ Files: TypeAlias = str | os.PathLike[str] | Sequence[File]
 
 @overload
 def open_files(
-    files: Files,
-    *,
-    follow: Literal[False] = False,
-    snaplen: int | None = None,
-    filter: Filter | Machine | None = None,
-    block_size: int = 1048576,
-    timeout: float | None = None,
+    files: Files, *, follow: Literal[False] = False, **options: Unpack[FilesOptions]
 ) -> MergedSource: ...
 @overload
+def open_files(files: Files, *, follow: Literal[True], **options: Unpack[FilesOptions]) -> RotatedSource: ...
+@accepts(FilesOptions)
 def open_files(
-    files: Files,
-    *,
-    follow: Literal[True],
-    snaplen: int | None = None,
-    filter: Filter | Machine | None = None,
-    block_size: int = 1048576,
-    timeout: float | None = None,
-) -> RotatedSource: ...
-@with_options_of(PcapSource)
-def open_files(
-    files: Files,
-    *,
-    follow: bool = False,
-    snaplen: int | None = None,
-    filter: Filter | Machine | None = None,
-    block_size: int = 1048576,
-    timeout: float | None = None,
+    files: Files, *, follow: bool = False, **options: Unpack[FilesOptions]
 ) -> MergedSource | RotatedSource:
     """Open several capture files as one source.
 
@@ -132,8 +87,8 @@ def open_files(
         False: merge the packets in order of time, even if the files overlap. True: read one file after the
         other in the order in which they were written; at the end of the last one wait for more data, and for
         newer files that match the pattern.
-    snaplen, filter, block_size, timeout
-        As for `PcapSource`.
+    **options
+        Those of `FilesOptions`.
 
     Returns
     -------
@@ -152,18 +107,11 @@ def open_files(
     ...         print(batch.timestamps[0], len(batch))
     """
     kind = RotatedSource if follow else MergedSource
-    return kind(files, snaplen=snaplen, filter=filter, block_size=block_size, timeout=timeout)
+    return kind(files, **options)
 
 
-@with_options_of(PcapSource)
-def read(
-    file: File,
-    *,
-    snaplen: int | None = None,
-    filter: Filter | Machine | None = None,
-    block_size: int = 1048576,
-    timeout: float | None = None,
-) -> Batch:
+@accepts(FilesOptions)
+def read(file: File, **options: Unpack[FilesOptions]) -> Batch:
     """Read a whole capture file into memory.
 
     The batch needs 40 bytes per packet plus the captured bytes. For files that do not fit in memory use
@@ -173,8 +121,8 @@ def read(
     ----------
     file : str, bytes, os.PathLike or binary file object
         As for `open_file`.
-    snaplen, filter, block_size, timeout
-        As for `PcapSource`.
+    **options
+        Those of `FilesOptions`.
 
     Returns
     -------
@@ -191,7 +139,7 @@ def read(
     --------
     >>> batch = slimcap.read("trace.pcap", filter="udp")
     """
-    with PcapSource(file, snaplen=snaplen, filter=filter, block_size=block_size, timeout=timeout) as source:
+    with PcapSource(file, **parse(FilesOptions, options)) as source:  # without `follow`
         return read_all(source)
 
 

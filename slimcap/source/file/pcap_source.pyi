@@ -1,23 +1,14 @@
-from typing import Literal, final
+from typing import Literal, Unpack, final
 
-from slimcap.filter import Filter, Machine
 from slimcap.packet.batch import Batch
 from slimcap.packet.interface import SectionInfo
 from slimcap.source.base import ZeroCopySource
+from slimcap.source.file.file_options import PcapOptions
 from slimcap.source.file.open_files import File
 
 @final
 class PcapSource(ZeroCopySource):
-    def __init__(
-        self,
-        file: File,
-        *,
-        follow: bool = False,
-        snaplen: int | None = None,
-        filter: Filter | Machine | None = None,
-        block_size: int = 1048576,
-        timeout: float | None = None,
-    ) -> None: ...
+    def __init__(self, file: File, **options: Unpack[PcapOptions]) -> None: ...
     def stop(self) -> None: ...
     @property
     def name(self) -> str: ...

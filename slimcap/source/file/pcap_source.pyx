@@ -2,14 +2,16 @@
 cimport cython
 from libc.stdint cimport int64_t
 
-from slimcap.capfile.file_reader cimport FileReader, open_reader, reader_options
+from slimcap.capfile.file_reader cimport FileReader, open_reader
 from slimcap.capfile.pcapng_decoder cimport PcapngDecoder
 from slimcap.io.event cimport SIGNAL_END, deadline_after
 from slimcap.io.watch cimport EndPolicy
 from slimcap.packet.rows cimport Rows, blocks_batch
 from slimcap.source.base cimport ZeroCopySource
 
+from slimcap.option_set import parse
 from slimcap.source.base import Stats
+from slimcap.source.file.file_options import PcapOptions
 
 
 @cython.final
@@ -30,22 +32,8 @@ cdef class PcapSource(ZeroCopySource):
     ----------
     file : str, bytes, os.PathLike or binary file object
         A path, "-" for standard input, or an object with `readinto` or `read`; it need not be seekable.
-    follow : bool, default False
-        At the end of the file wait for more data, also for a missing header. The source ends after `stop()`,
-        or when the file was removed and has been read to its end. A FIFO continues with its next writer,
-        which requires permission to write to it.
-    snaplen : int, optional
-        Maximum number of bytes to read of a packet. Default: all that were captured.
-    filter : str, Machine or sequence of (code, jt, jf, k), optional
-        A tcpdump expression or a classic BPF program. Packets that do not match are read, and counted in
-        `stats().packets_received`, but not returned. The filter sees at most `snaplen` bytes of a packet.
-        Default: all packets match.
-    block_size : int, default 1 MiB
-        Number of bytes to read at a time, from 64 bytes to 1 GiB. A batch is not larger, except for a single
-        larger packet.
-    timeout : float, optional
-        Maximum time in seconds that a read waits for a FIFO, a terminal, standard input or a followed file.
-        Default: no maximum.
+    **options
+        Those of `PcapOptions`.
 
     Raises
     ------
@@ -75,15 +63,14 @@ cdef class PcapSource(ZeroCopySource):
     ...         print(packet.timestamp, packet.total_len)
     """
 
-    def __init__(
-            self, file, *, follow=False, snaplen=None, filter=None, Py_ssize_t block_size=1 << 20,
-            timeout=None):
+    def __init__(self, file, **options: Unpack[PcapOptions]):
         if self._reader is not None:
             raise TypeError("a source is opened once")
-        options = reader_options(snaplen, filter, block_size)
-        self._timeout = timeout
+        options = parse(PcapOptions, options)
+        self._timeout = options["timeout"]
         self._reader = open_reader(
-            file, options, self._event, deadline_after(timeout), EndPolicy() if follow else None)
+            file, options, self._event, deadline_after(self._timeout),
+            EndPolicy() if options["follow"] else None)
         self._links = self._reader.decoder.links
 
     cdef Rows _fill(self, int64_t deadline):

@@ -18,7 +18,8 @@ from slimcap.filter import Filter, Machine
 from slimcap.io.file_range import FileRange
 from slimcap.packet.batch import Batch
 from slimcap.packet.record import RECORD_DTYPE
-from slimcap.source.file.open_files import PcapOptions, read_all
+from slimcap.source.file.file_options import PcapOptions
+from slimcap.source.file.open_files import read_all
 from slimcap.source.file.pcap_source import PcapSource
 
 Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]

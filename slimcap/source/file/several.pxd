@@ -34,7 +34,7 @@ cdef class FilesSource(ZeroCopySource):
     cdef uint64_t _bytes        # and bytes read
     cdef object _size           # total bytes of all files, or None
     cdef Py_ssize_t _max_len       # maximum bytes of a packet
-    cdef int _set_up(self, object snaplen, object filter, object block_size, object timeout) except -1
+    cdef int _set_up(self, dict options) except -1
     cdef int _open_part(
         self, Part part, dict options, int64_t deadline, EndPolicy end=*, bint ahead=*) except -1
     cdef bint _read_part(self, Part part, int64_t deadline) except -1

@@ -4,7 +4,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.capfile.decoder cimport MAX_SECTIONS
-from slimcap.capfile.file_reader cimport BYTES_A_ROW, FileReader, open_reader, reader_options
+from slimcap.capfile.file_reader cimport BYTES_A_ROW, FileReader, open_reader
 from slimcap.io.event cimport SIGNAL_END, deadline_after
 from slimcap.io.watch cimport EndPolicy
 from slimcap.packet.annotations cimport Annotations
@@ -74,13 +74,12 @@ cdef class FilesSource(ZeroCopySource):
     def __init__(self):
         raise TypeError("FilesSource is what sources of several files have in common: use slimcap.open_files")
 
-    cdef int _set_up(self, object snaplen, object filter, object block_size, object timeout) except -1:
+    cdef int _set_up(self, dict options) except -1:
         if self._options is not None:
             raise TypeError("a source is opened once")
-        options = reader_options(snaplen, filter, block_size)
-        deadline_after(timeout)
-        self._timeout, self._options = timeout, options
-        self._row_blocks = Pool((block_size // BYTES_A_ROW + MIN_ROWS) * sizeof(Record))
+        deadline_after(options["timeout"])
+        self._timeout, self._options = options["timeout"], options
+        self._row_blocks = Pool((options["block_size"] // BYTES_A_ROW + MIN_ROWS) * sizeof(Record))
         return 0
 
     # A single file.

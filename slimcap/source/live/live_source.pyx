@@ -68,8 +68,6 @@ cdef class LiveSource(ZeroCopySource):
         """Open the socket with the options that all live sources have, and start capturing."""
         if self._socket is not None:
             raise TypeError("this source was opened already: make a new one")
-        if options["link_down"] not in ("wait", "raise"):
-            raise ValueError(f'link_down must be "wait" or "raise", not {options["link_down"]!r}')
         if not isinstance(link, (str, Link)):
             raise wrong_type("link", "a str or a Link", link)
         link = self._look_up(link)

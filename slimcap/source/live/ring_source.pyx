@@ -9,9 +9,10 @@ from slimcap.packet.rows cimport Rows, new_rows
 from slimcap.source.live.block_walker cimport reinsert_vlan_tags
 
 import errno
-import os
 
-from slimcap.errors import RingExhausted, SlimcapError, integer, number
+from slimcap.errors import RingExhausted, SlimcapError
+from slimcap.option_set import parse
+from slimcap.source.live.live_options import RingOptions
 
 cdef enum:
     MIN_PACKET_SIZE = 72        # minimum in a block: header, address, one byte, padding (BlockWalker)
@@ -31,38 +32,8 @@ cdef class RingSource(LiveSource):
     ----------
     link : str or Link
         The interface.
-    snaplen : int or strategy, default 262144
-        Maximum number of bytes to capture of a packet, or a strategy of `slimcap.filter`, which returns it
-        for a link type.
-    promiscuous : bool, default False
-        Also receive packets that are addressed to other hosts.
-    filter : str or sequence of (code, jt, jf, k), optional
-        A tcpdump expression or a classic BPF program: only packets that match are captured. Default: see
-        `auto_filter`.
-    auto_filter : bool, default True
-        If there is no `filter`, capture only IP packets; False: all packets.
-    ignore_vlans : bool, default False
-        Do not capture packets with a VLAN tag.
-    reinsert_vlan : bool, default False
-        Put back the VLAN tag that the kernel removed, so that bytes and lengths are those on the wire. On
-        Ethernet only.
-    direction : {"both", "in", "out"}, default "both"
-        Capture all packets, only those that this host received, or only those that it sent.
-    block_size : int, default 1 MiB
-        Size of a block of the ring in bytes: a multiple of the page size, less than 2 GiB.
-    num_blocks : int, default 16
-        Number of blocks. Every `block_timeout` uses up a block, however few packets it holds: more blocks
-        allow the reader to be late for longer, larger blocks do not.
-    block_timeout : float, default 0.01
-        Time in seconds after which the kernel hands over a block that is not full: the maximum delay of a
-        packet. More than 0, up to 3600; rounded to milliseconds.
-    smaller_ring : bool, default False
-        If there is not enough memory for the ring, halve `num_blocks` until there is, instead of raising
-        OSError (ENOMEM).
-    timeout : float, optional
-        Maximum time in seconds that a read waits. Default: no maximum.
-    link_down : {"wait", "raise"}, default "wait"
-        What a read does while the interface is down: wait until it is up again, or raise LinkDown.
+    **options
+        Those of `RingOptions`.
 
     Raises
     ------
@@ -86,17 +57,16 @@ cdef class RingSource(LiveSource):
     ...         print(len(batch))
     """
 
-    def __init__(
-            self, link, *, snaplen=262144, promiscuous=False, filter=None, auto_filter=True,
-            ignore_vlans=False, reinsert_vlan=False, direction="both", block_size=1 << 20, num_blocks=16,
-            block_timeout=0.01, smaller_ring=False, timeout=None, link_down="wait"):
-        _check_options(block_size, num_blocks, block_timeout)
-        self._block_timeout = <int64_t> (block_timeout * 1e9)
-        self._ring_options = <tuple> (block_size, num_blocks, bool(smaller_ring))
-        self._open(link, {
-            "snaplen": snaplen, "promiscuous": promiscuous, "filter": filter, "auto_filter": auto_filter,
-            "ignore_vlans": ignore_vlans, "reinsert_vlan": reinsert_vlan, "direction": direction,
-            "timeout": timeout, "link_down": link_down})
+    def __init__(self, link, **options: Unpack[RingOptions]):
+        options = parse(RingOptions, options)
+        block_size, num_blocks = options["block_size"], options["num_blocks"]
+        if num_blocks * block_size > 1 << 40:
+            raise ValueError(
+                f"num_blocks must be at most {(1 << 40) // block_size} blocks of {block_size} bytes, 1 TiB, "
+                f"not {num_blocks}")
+        self._block_timeout = <int64_t> (options["block_timeout"] * 1e9)
+        self._ring_options = <tuple> (block_size, num_blocks, bool(options["smaller_ring"]))
+        self._open(link, options)
 
     cdef int _set_up(self) except -1:
         self._ring = self._open_ring()
@@ -198,20 +168,3 @@ cdef class RingSource(LiveSource):
     cdef void _tear_down(self) noexcept:
         LiveSource._tear_down(self)
         self._ring = None
-
-
-cdef int _check_options(object block_size, object num_blocks, object block_timeout) except -1:
-    """Raise ValueError for invalid options, for which the kernel would only report EINVAL."""
-    page = os.sysconf("SC_PAGESIZE")
-    integer("block_size", block_size)
-    integer("num_blocks", num_blocks)
-    number("block_timeout", block_timeout)
-    if block_size <= 0 or block_size % page or block_size >= 1 << 31:
-        raise ValueError(
-            f"block_size must be a multiple of the page size, {page}, below 2 GiB, not {block_size}")
-    if num_blocks <= 0 or num_blocks * block_size > 1 << 40:
-        raise ValueError(
-            f"num_blocks must be at least 1, and the ring at most 1 TiB, not {num_blocks} blocks")
-    if not 0 < block_timeout <= 3600:
-        raise ValueError(f"block_timeout must be more than 0 and at most 3600 seconds, not {block_timeout}")
-    return 0

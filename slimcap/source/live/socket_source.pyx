@@ -7,11 +7,8 @@ from slimcap.packet.rows cimport Rows, new_rows
 
 import errno
 
-from slimcap.errors import integer
-
-cdef enum:
-    MAX_MESSAGES = 1024             # UIO_MAXIOV, net/socket.c
-    MAX_BUFFER = (1 << 30) - 1      # the kernel doubles it, and that must fit in an int
+from slimcap.option_set import parse
+from slimcap.source.live.live_options import SocketOptions
 
 
 cdef class SocketSource(LiveSource):
@@ -28,33 +25,8 @@ cdef class SocketSource(LiveSource):
     ----------
     link : str or Link
         The interface.
-    snaplen : int or strategy, default 262144
-        Maximum number of bytes to capture of a packet, or a strategy of `slimcap.filter`, which returns it
-        for a link type.
-    promiscuous : bool, default False
-        Also receive packets that are addressed to other hosts.
-    filter : str or sequence of (code, jt, jf, k), optional
-        A tcpdump expression or a classic BPF program: only packets that match are captured. Default: see
-        `auto_filter`.
-    auto_filter : bool, default True
-        If there is no `filter`, capture only IP packets; False: all packets.
-    ignore_vlans : bool, default False
-        Do not capture packets with a VLAN tag.
-    reinsert_vlan : bool, default False
-        Put back the VLAN tag that the kernel removed, so that bytes and lengths are those on the wire. On
-        Ethernet only.
-    direction : {"both", "in", "out"}, default "both"
-        Capture all packets, only those that this host received, or only those that it sent.
-    buffer_size : int, default 4 MiB
-        Size in bytes of the socket's receive buffer (SO_RCVBUF), from 1 to 2^30 - 1. Each packet in it needs
-        several hundred bytes more than its length. The kernel doubles the size; without CAP_NET_ADMIN, the
-        sysctl net.core.rmem_max is the maximum.
-    batch_size : int, default 64
-        Maximum number of packets per system call, from 1 to 1024.
-    timeout : float, optional
-        Maximum time in seconds that a read waits. Default: no maximum.
-    link_down : {"wait", "raise"}, default "wait"
-        What a read does while the interface is down: wait until it is up again, or raise LinkDown.
+    **options
+        Those of `SocketOptions`.
 
     Raises
     ------
@@ -75,21 +47,10 @@ cdef class SocketSource(LiveSource):
     ...     packet = source.next_packet(timeout=1)
     """
 
-    def __init__(
-            self, link, *, snaplen=262144, promiscuous=False, filter=None, auto_filter=True,
-            ignore_vlans=False, reinsert_vlan=False, direction="both", buffer_size=1 << 22, batch_size=64,
-            timeout=None, link_down="wait"):
-        integer("batch_size", batch_size)
-        integer("buffer_size", buffer_size)
-        if not 1 <= batch_size <= MAX_MESSAGES:
-            raise ValueError(f"batch_size must be 1 to {MAX_MESSAGES} packets, not {batch_size}")
-        if not 1 <= buffer_size <= MAX_BUFFER:
-            raise ValueError(f"buffer_size must be 1 to {MAX_BUFFER} bytes, not {buffer_size}")
-        self._batch_size, self._buffer_size = batch_size, buffer_size
-        self._open(link, {
-            "snaplen": snaplen, "promiscuous": promiscuous, "filter": filter, "auto_filter": auto_filter,
-            "ignore_vlans": ignore_vlans, "reinsert_vlan": reinsert_vlan, "direction": direction,
-            "timeout": timeout, "link_down": link_down})
+    def __init__(self, link, **options: Unpack[SocketOptions]):
+        options = parse(SocketOptions, options)
+        self._batch_size, self._buffer_size = options["batch_size"], options["buffer_size"]
+        self._open(link, options)
 
     cdef int _set_up(self) except -1:
         self._socket.set_messages(self._buffer_size)

@@ -9,19 +9,17 @@ privileges are needed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Unpack
 
 from slimcap.errors import integer, wrong_type
-from slimcap.filter import Direction, Filter, Strategy
+from slimcap.option_set import accepts
 from slimcap.packet.batch import Batch
 from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet
 from slimcap.source.base import Source
-from slimcap.source.live.ring_source import RingSource
-from slimcap.source.live.socket_source import SocketSource
+from slimcap.source.live.live_options import RingOptions, SocketOptions
 from slimcap.source.mock.mock_socket import MockSocket, RingMock, Schedule, SocketMock
 from slimcap.source.mock.replay import Replay
-from slimcap.source.option_docs import with_options_of
 
 WhenFull = Literal["wait", "drop"]
 
@@ -231,7 +229,7 @@ def _check_source(source: object) -> None:
         raise wrong_type("source", "a Source", source)
 
 
-@with_options_of(RingSource)
+@accepts(RingOptions)
 class MockRingSource(RingMock, _Mock):
     """A RingSource without an interface: a producer in this process fills the ring.
 
@@ -249,12 +247,8 @@ class MockRingSource(RingMock, _Mock):
         The simulated interface; a name stands for an Ethernet interface.
     when_full : {"wait", "drop"}, default "wait"
         What happens to a packet when all blocks are full: the producer waits, or it is dropped and counted.
-    snaplen, promiscuous, filter, auto_filter, ignore_vlans, reinsert_vlan, direction
-        The packets to capture, and how many bytes of each: as for `RingSource`.
-    block_size, num_blocks, block_timeout, smaller_ring
-        The ring: as for `RingSource`.
-    timeout, link_down
-        Waiting: as for `RingSource`.
+    **options
+        Those of `RingOptions`.
 
     Raises
     ------
@@ -273,41 +267,9 @@ class MockRingSource(RingMock, _Mock):
     """
 
     def __init__(
-        self,
-        link: str | Link = "mock",
-        *,
-        when_full: WhenFull = "wait",
-        snaplen: int | Strategy = 262144,
-        promiscuous: bool = False,
-        filter: Filter | None = None,
-        auto_filter: bool = True,
-        ignore_vlans: bool = False,
-        reinsert_vlan: bool = False,
-        direction: Direction = "both",
-        block_size: int = 1048576,
-        num_blocks: int = 16,
-        block_timeout: float = 0.01,
-        smaller_ring: bool = False,
-        timeout: float | None = None,
-        link_down: Literal["wait", "raise"] = "wait",
+        self, link: str | Link = "mock", *, when_full: WhenFull = "wait", **options: Unpack[RingOptions]
     ) -> None:
-        RingMock.__init__(
-            self,
-            link,
-            snaplen=snaplen,
-            promiscuous=promiscuous,
-            filter=filter,
-            auto_filter=auto_filter,
-            ignore_vlans=ignore_vlans,
-            reinsert_vlan=reinsert_vlan,
-            direction=direction,
-            block_size=block_size,
-            num_blocks=num_blocks,
-            block_timeout=block_timeout,
-            smaller_ring=smaller_ring,
-            timeout=timeout,
-            link_down=link_down,
-        )
+        RingMock.__init__(self, link, **options)
         self._begin(when_full)
 
     def finalize_block(self) -> bool:
@@ -335,7 +297,7 @@ class MockRingSource(RingMock, _Mock):
         self._release_blocks()
 
 
-@with_options_of(SocketSource)
+@accepts(SocketOptions)
 class MockSocketSource(SocketMock, _Mock):
     """A SocketSource without an interface: a producer in this process writes the messages.
 
@@ -345,13 +307,8 @@ class MockSocketSource(SocketMock, _Mock):
         The simulated interface; a name stands for an Ethernet interface.
     when_full : {"wait", "drop"}, default "wait"
         What happens to a packet when the buffer is full: the producer waits, or it is dropped and counted.
-    snaplen, promiscuous, filter, auto_filter, ignore_vlans, reinsert_vlan, direction
-        The packets to capture, and how many bytes of each: as for `SocketSource`. For filter expressions with
-        `vlan` see `MockRingSource`.
-    buffer_size, batch_size
-        The socket: as for `SocketSource`.
-    timeout, link_down
-        Waiting: as for `SocketSource`.
+    **options
+        Those of `SocketOptions`.
 
     Raises
     ------
@@ -370,35 +327,7 @@ class MockSocketSource(SocketMock, _Mock):
     """
 
     def __init__(
-        self,
-        link: str | Link = "mock",
-        *,
-        when_full: WhenFull = "wait",
-        snaplen: int | Strategy = 262144,
-        promiscuous: bool = False,
-        filter: Filter | None = None,
-        auto_filter: bool = True,
-        ignore_vlans: bool = False,
-        reinsert_vlan: bool = False,
-        direction: Direction = "both",
-        buffer_size: int = 4194304,
-        batch_size: int = 64,
-        timeout: float | None = None,
-        link_down: Literal["wait", "raise"] = "wait",
+        self, link: str | Link = "mock", *, when_full: WhenFull = "wait", **options: Unpack[SocketOptions]
     ) -> None:
-        SocketMock.__init__(
-            self,
-            link,
-            snaplen=snaplen,
-            promiscuous=promiscuous,
-            filter=filter,
-            auto_filter=auto_filter,
-            ignore_vlans=ignore_vlans,
-            reinsert_vlan=reinsert_vlan,
-            direction=direction,
-            buffer_size=buffer_size,
-            batch_size=batch_size,
-            timeout=timeout,
-            link_down=link_down,
-        )
+        SocketMock.__init__(self, link, **options)
         self._begin(when_full)

@@ -1,0 +1,159 @@
+"""Sets of options: an option's type, default, documentation and check are declared once, in a TypedDict.
+
+    class SocketOptions(LiveOptions, total=False):
+        batch_size: Annotated[int, Option(64, "Maximum number of packets.", between(1, 1024))]
+
+Type checkers read it where it is used: `**options: Unpack[SocketOptions]`. `accepts` makes the signature and
+the docstring of a function or class from it; the build makes those of a compiled class (translate.py).
+`parse` checks the options given. A module that declares a set must not import annotations from __future__.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from inspect import Parameter
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
+
+from slimcap.errors import in_range
+
+_Owner = TypeVar("_Owner", bound=Callable[..., object])
+
+_ENTRY: Final = re.compile(r"^( *)\*\*options\n(?:\1 +.*\n)*", re.MULTILINE)
+"""The numpydoc entry that stands for all options of a set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """Declaration of an option, apart from name and type.
+
+    Attributes
+    ----------
+    default : object
+        The default, which is not checked.
+    doc : str
+        Description, for docstrings.
+    check : callable, optional
+        Function of name and value. It returns the value to use, or raises an error that has the name in its
+        message. Default: for a Literal, the value must be one of the choices; otherwise none.
+    kind : str, optional
+        Type as docstrings name it. Default: that of the annotation.
+    annotation : object
+        The annotation, for signatures; set by `options_of`.
+    """
+
+    default: Any
+    doc: str
+    check: Callable[[str, Any], Any] | None = None
+    kind: str = ""
+    annotation: Any = None
+
+
+@functools.cache
+def options_of(options: type) -> Mapping[str, Option]:
+    """Return the options of a set by name, those of its bases first."""
+    hints = options.__annotations__.items()
+    return {name: _completed(hint.__metadata__[0], hint.__origin__) for name, hint in hints}
+
+
+def _completed(option: Option, hint: Any) -> Option:
+    """Add what follows from the type of an option."""
+    check, hint = option.check, getattr(hint, "__forward_arg__", hint)
+    if get_origin(hint) is Literal:
+        check = check or functools.partial(_check_choice, get_args(hint))
+        kind = "{" + ", ".join(f'"{choice}"' for choice in get_args(hint)) + "}"
+    else:
+        kind = hint.__name__ if isinstance(hint, type) else str(hint).removesuffix(" | None")
+    return replace(option, check=check, kind=option.kind or kind, annotation=hint)
+
+
+def between(low: int, high: int) -> Callable[[str, Any], int]:
+    """Return a check for integers from `low` to `high`."""
+    return functools.partial(in_range, low=low, high=high)
+
+
+def _check_choice(choices: tuple[str, ...], name: str, value: str) -> str:
+    if value not in choices:
+        *others, last = (f'"{choice}"' for choice in choices)
+        raise ValueError(f"{name} must be {', '.join(others)} or {last}, not {value!r}")
+    return value
+
+
+def parse(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all options of a set by name: those given, once checked, and the defaults of the others.
+
+    An unknown name raises TypeError, with the nearest name that exists; checks raise TypeError or ValueError.
+    """
+    declared = options_of(options)
+    for name in given:
+        if name not in declared:
+            raise TypeError(_unknown(name, declared))
+    found = {}
+    for name, option in declared.items():
+        value = given.get(name, option.default)
+        if option.check is not None and value is not option.default:
+            value = option.check(name, value)
+        found[name] = value
+    return found
+
+
+def _unknown(name: str, names: Iterable[str]) -> str:
+    import difflib  # only here: slow to import
+
+    similar = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {similar[0]!r}?" if similar else f"the options are {', '.join(names)}"
+    return f"{name!r} is not an option: {hint}"
+
+
+def signature_of(function: Callable[..., object], options: type) -> inspect.Signature:
+    """Return the signature of a function with the options of a set in place of `**options`."""
+    signature = inspect.signature(function)
+    plain = [one for one in signature.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
+    added = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=option.default, annotation=option.annotation)
+        for name, option in options_of(options).items()
+    ]
+    return signature.replace(parameters=plain + added)
+
+
+def with_entries(doc: str, options: type) -> str:
+    """Return a docstring with numpydoc entries of the options of a set in place of the entry `**options`."""
+    entries = "".join(_entry(name, option) for name, option in options_of(options).items())
+    return _ENTRY.sub(lambda found: textwrap.indent(entries, found[1]), doc)
+
+
+def _entry(name: str, option: Option) -> str:
+    text = textwrap.fill(
+        option.doc, 106, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False
+    )
+    return f"{name} : {option.kind}, {_stated(option.default)}\n{text}\n"
+
+
+def _stated(default: Any) -> str:
+    """Return a default as docstrings state it; that of None is described in the text."""
+    if default is None:
+        return "optional"
+    if isinstance(default, str):
+        return f'default "{default}"'
+    is_size = isinstance(default, int) and default > 0 and default % (1 << 20) == 0
+    return f"default {default >> 20} MiB" if is_size else f"default {default}"
+
+
+def accepts(options: type) -> Callable[[_Owner], _Owner]:
+    """Return a decorator that lists the options of a set in the signature and docstring of their owner.
+
+    The owner, a function or a class, has a parameter `**options`, and an entry for it in its docstring.
+    """
+
+    def decorate(owner: _Owner) -> _Owner:
+        function: Any = vars(owner)["__init__"] if isinstance(owner, type) else owner
+        function.__signature__ = signature_of(function, options)
+        if owner.__doc__:  # None with python -OO
+            owner.__doc__ = with_entries(owner.__doc__, options)
+        return owner
+
+    return decorate
