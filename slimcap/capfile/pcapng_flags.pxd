@@ -30,7 +30,7 @@ cdef enum:
 
 
 cdef inline void apply_flags(Record* row, uint32_t flags) noexcept nogil:
-    """Set the packet type from flags; keep it if they do not tell."""
+    """Set the packet type from flags; keep it if they have none."""
     cdef uint32_t reception = flags & RECEPTION
     if flags & DIRECTION == OUTBOUND:
         set_pkt_type(row, PACKET_OUTGOING)

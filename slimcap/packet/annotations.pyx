@@ -1,4 +1,4 @@
-"""`Annotations`: what a capture file says beside its packets, as in pcapng.
+"""`Annotations`: what a pcapng file has besides packets.
 
     options of packets:         runs (row, at, size) ──► values: options as in a file, packet after packet
     blocks between packets:     (row, block)
@@ -47,7 +47,7 @@ cdef class Annotations:
     # Making them.
 
     cdef int reserve(self, Py_ssize_t runs, uint64_t size) except -1:
-        """Make room for more runs, whose options take `size` bytes together, and a number of drops."""
+        """Reserve memory for more runs, whose options take `size` bytes together, and a number of drops."""
         cdef uint64_t run_bytes = (self._count + runs) * sizeof(OptionRun)
         cdef uint64_t values = self._used + size + DROPS_SIZE
         if run_bytes > <uint64_t> self._runs.size:
@@ -57,7 +57,7 @@ cdef class Annotations:
         return 0
 
     cdef int _reserve_for(self, Annotations other) except -1:
-        """Make room for all options of others."""
+        """Reserve memory for all options of others."""
         cdef Py_ssize_t index
         cdef uint64_t size = 0
         with nogil:
@@ -136,7 +136,7 @@ cdef class Annotations:
         return 0
 
     cdef void _copy(self, const OptionRun* run, Annotations owner, int64_t row) noexcept nogil:
-        """Append the options of another packet as those of `row`; there must be room."""
+        """Append the options of another packet as those of `row`, in reserved memory."""
         memcpy(self._values.ptr + self._used, owner._values.ptr + run.at, run.size)
         self._append(row, run.size)
 

@@ -54,12 +54,15 @@ def test_tshark_reads_the_same_from_both_files(
     tshark = [need_tool("tshark"), "-n", "-T", "fields"]
     for field in fields.split():
         tshark += ["-e", field]
+    error = "left out 1 blocks" if name == "interfaces.pcapng" else ""  # of an interface that does not exist
     found, wanted = (
         run_peer(*tshark, "-r", file, reads=[file]).stdout.decode().splitlines()
-        for file in (convert(data_path / name, "out.pcapng"), data_path / name)
+        for file in (convert(data_path / name, "out.pcapng", error=error), data_path / name)
     )
-    # Rows without a link type are custom blocks. Simple packets have no time.
-    assert found == [line.replace("\t\t", "\t0.000000000\t", 1) for line in wanted if line[0] != "\t"]
+    # Rows without a link type are custom blocks, which have no time. Simple packets have none, either.
+    assert found == [
+        line if line[0] == "\t" else line.replace("\t\t", "\t0.000000000\t", 1) for line in wanted
+    ]
     assert len(found) > 3
 
 

@@ -65,14 +65,12 @@ def test_metadata_is_preserved(
 ) -> None:
     before, out = info_of(described_file, capsys), convert(described_file, "out.pcapng")
     after = info_of(out, capsys)
-    assert after["interfaces"] == [one | {"ticks_per_second": SECOND} for one in before["interfaces"]]
+    assert after["interfaces"] == before["interfaces"]
     assert [one["snaplen"] for one in after["interfaces"]] == [96, 0]
     assert after["interfaces"][0]["start_ns"] == START - 1000
     assert after["comments"] == before["comments"] == 2
     assert after["dropped"] == before["dropped"] == 5
-    (section,) = after["sections"]
-    assert section.pop("application").startswith("slimcap")
-    assert section.items() < before["sections"][0].items()
+    assert after["sections"] == before["sections"]
     fields = ["-T", "fields", "-e", "frame.comment", "-e", "frame.packet_flags_direction"]
     comments = run_peer(need_tool("tshark"), "-r", out, *fields, reads=[out]).stdout.decode()
     assert [line.split("\t") for line in comments.split("\n")[:4]] == [
@@ -93,10 +91,7 @@ def test_capinfos_shows_the_same_interfaces(
     for line in ("Name = eth0", "Hardware = i40e", "Operating system = Linux 6", "Capture length = 96"):
         assert line in wanted
         assert line in found
-    # The resolution is nanoseconds now.
-    assert [line for line in found.splitlines() if "Time " not in line] == [
-        line for line in wanted.splitlines() if "Time " not in line
-    ]
+    assert found == wanted
 
 
 def test_drop_counts_of_packets_are_preserved(

@@ -10,20 +10,19 @@ from support.builders.pcapng import Ng
 TICKS = START // 1000
 
 
-def everything(*, big_endian: bool = False, sections: int = 2) -> bytes:
+def everything(*, big_endian: bool = False, sections: int = 2, second_link_type: int = 101) -> bytes:
     """Build a file with every block and option of the draft."""
     ng = Ng(big_endian=big_endian)
-    return b"".join(_section(ng, number) for number in range(sections))
+    return b"".join(_section(ng, number, second_link_type) for number in range(sections))
 
 
-def _section(ng: Ng, number: int) -> bytes:
+def _section(ng: Ng, number: int, second_link_type: int) -> bytes:
     program = struct.pack(ng.order + "HBBI", 0x6, 0, 0, 0x40000)
     return b"".join(
         [
             ng.section(
                 [(2, b"a lab"), (1, b"the first"), (1, b"the second"), (3, b"an OS"), (4, b"a program")]
             ),
-            ng.secrets(b"CLIENT_RANDOM %d" % number, [(1, b"of one session")]),
             ng.interface(
                 1,
                 96,
@@ -49,6 +48,7 @@ def _section(ng: Ng, number: int) -> bytes:
                     ng.custom_option(2988, b"text"),
                 ],
             ),
+            ng.secrets(b"CLIENT_RANDOM %d" % number, [(1, b"of one session")]),
             ng.packet(
                 b"a" * 60,
                 START,
@@ -67,7 +67,7 @@ def _section(ng: Ng, number: int) -> bytes:
             ),
             ng.names(),
             ng.packet(b"b" * 61, START + 1, orig_len=90, options=[ng.flags(1)]),
-            ng.interface(101, 0, "tun0", offset=-(10**9), options=[(11, b"\1" + program)]),
+            ng.interface(second_link_type, 0, "tun0", offset=-(10**9), options=[(11, b"\1" + program)]),
             ng.statistics(0, [ng.time(2, START), ng.count(4, 9), ng.count(8, 5)], START + 7),
             ng.custom(),
             ng.packet(b"c" * 20, TICKS, 1, options=[ng.flags(0)]),
