@@ -173,7 +173,7 @@ cdef class RecordBoundaries(_Pieces):
         """
         cdef uint64_t found = 0
         with nogil:
-            if not exact and wanted - start >= WORTH_A_PROOF and self._layout.most_caplen <= MAX_CAPLEN:
+            if not exact and wanted - start >= WORTH_A_PROOF and self._layout.max_caplen <= MAX_CAPLEN:
                 found = self._prove(wanted)
             if found == 0:
                 found = self._walk(start, wanted)
@@ -199,7 +199,7 @@ cdef class RecordBoundaries(_Pieces):
             The file cannot be read.
         """
         cdef uint64_t found = 0
-        if self._layout.most_caplen <= MAX_CAPLEN:
+        if self._layout.max_caplen <= MAX_CAPLEN:
             with nogil:
                 found = self._prove(wanted)
         self._check()
@@ -217,7 +217,7 @@ cdef class RecordBoundaries(_Pieces):
         """Do the work of `_next` for a header that was read to `p`."""
         cdef PcapRecordHeader h
         read_record(&self._layout, p, &h)
-        if h.caplen > self._layout.most_caplen:
+        if h.caplen > self._layout.max_caplen:
             return 0
         if sound and (h.caplen > h.len or h.len > MOST_LEN or h.fraction >= self._second):
             return 0
@@ -231,7 +231,7 @@ cdef class RecordBoundaries(_Pieces):
 
     cdef uint64_t _prove(self, uint64_t wanted) noexcept nogil:
         """Resynchronise at `wanted`: return the offset of the only chain left; 0 if there is no result."""
-        cdef uint64_t behind = wanted + self._layout.header_len + self._layout.most_caplen
+        cdef uint64_t behind = wanted + self._layout.header_len + self._layout.max_caplen
         cdef uint64_t limit = min(behind + MOST_SWEPT, self._size)
         cdef uint64_t at
         cdef uint32_t live

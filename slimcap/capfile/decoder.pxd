@@ -21,13 +21,13 @@ cdef class Decoder:
     cdef readonly list sections         # SectionInfos, at most MAX_SECTIONS
     cdef Annotations annotations        # options of the rows of the last decode(), and blocks between them
     cdef readonly uint64_t blocks_left_out  # blocks that cannot be copied to another file
-    cdef uint32_t cut                   # maximum cap_len of the rows
+    cdef uint32_t max_cap_len           # maximum cap_len of the rows
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1
     cdef str byte_order(self)
     cdef object count_dropped(self)
 
 
-cdef inline uint32_t most_caplen(uint32_t linktype) noexcept nogil:
+cdef inline uint32_t max_caplen(uint32_t linktype) noexcept nogil:
     """Return the maximum captured length of packets of a link type, the same as libpcap's."""
     return MAX_CAPLEN_DBUS if linktype == LINKTYPE_DBUS else MAX_CAPLEN
 

@@ -249,9 +249,9 @@ cdef class FileReader:
         try:
             got = self._input.read_into(self._block, self._stop, self._block.size - self._stop)
         except StreamError as error:
-            if error.cut and self.file.stopped:
+            if error.truncated and self.file.stopped:
                 return 0
-            damage = <tuple> (TruncatedFileError if error.cut else FileFormatError, error.reason)
+            damage = <tuple> (TruncatedFileError if error.truncated else FileFormatError, error.reason)
         except EOFError as error:
             # File objects such as gzip.open and bz2.open raise it for a truncated stream; ours return 0.
             reason = str(error) or "the file object ended early"
@@ -287,7 +287,7 @@ cdef class FileReader:
         variables alive.
         """
         before = self.left_out + self.returned
-        self._error = (kind, reason, self.file.name, self.file.place(self._base + at), before)
+        self._error = (kind, reason, self.file.name, self.file.offset_in_file(self._base + at), before)
         return kind(*self._error[1:])
 
     cdef object compression(self):

@@ -13,7 +13,7 @@ cdef enum LengthOrder:
 
 cdef struct RecordLayout:
     uint32_t header_len     # size of a record header
-    uint32_t most_caplen
+    uint32_t max_caplen
     LengthOrder lengths
     bint swapped
 

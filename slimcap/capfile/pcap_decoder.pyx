@@ -17,7 +17,7 @@ from slimcap.abi.pcap_format cimport (
     PcapFileHeader,
     PcapRecordHeader,
 )
-from slimcap.capfile.decoder cimport Decoder, fill_row, most_caplen
+from slimcap.capfile.decoder cimport Decoder, fill_row, max_caplen
 from slimcap.packet.record cimport Record
 
 from slimcap.packet.interface import InterfaceInfo, SectionInfo
@@ -69,11 +69,11 @@ cdef class PcapDecoder(Decoder):
         self.header_len = sizeof(h) + (PCAP_IXIA_EXTRA if _is_ixia(h.magic) else 0)
         self._layout = RecordLayout(
             sizeof(PcapRecordHeader) + (PCAP_MODIFIED_EXTRA if h.magic == PCAP_MODIFIED else 0),
-            most_caplen(self.linktype),
+            max_caplen(self.linktype),
             _length_order(h.version_major, h.version_minor),
             self.swapped)
         self.needed = self._layout.header_len
-        self.cut = snaplen if 0 < snaplen < self._layout.most_caplen else self._layout.most_caplen
+        self.max_cap_len = snaplen if 0 < snaplen < self._layout.max_caplen else self._layout.max_caplen
         self.links = (Link(name, 0, self.linktype, named=False),)
         self.interfaces = (InterfaceInfo(self.links[0], h.snaplen, NANOSECONDS // self.resolution),)
         self.sections.append(SectionInfo(self.byte_order(), (h.version_major, h.version_minor)))
@@ -92,7 +92,7 @@ cdef class PcapDecoder(Decoder):
         self.fault = None
         if self._bad_caplen:
             self.fault = (
-                f"a packet of {self._bad_caplen} captured bytes: there can be {self._layout.most_caplen}")
+                f"a packet of {self._bad_caplen} captured bytes: there can be {self._layout.max_caplen}")
         return count
 
     cdef Py_ssize_t _walk(
@@ -105,7 +105,7 @@ cdef class PcapDecoder(Decoder):
         self.needed = header
         while count < room and size - at >= header:
             read_record(&self._layout, data + at, &h)
-            if h.caplen > self._layout.most_caplen:
+            if h.caplen > self._layout.max_caplen:
                 self._bad_caplen = h.caplen
                 break
             if size - at - header < h.caplen:
@@ -115,7 +115,7 @@ cdef class PcapDecoder(Decoder):
             row.timestamp = <int64_t> h.seconds * NANOSECONDS + <int64_t> h.fraction * self.resolution
             row.offset = at + header
             row.interface = 0
-            fill_row(row, self.linktype, data + row.offset, h.caplen, h.len, self.cut)
+            fill_row(row, self.linktype, data + row.offset, h.caplen, h.len, self.max_cap_len)
             at += header + h.caplen
             count += 1
         self.position = at

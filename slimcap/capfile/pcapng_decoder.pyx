@@ -44,7 +44,7 @@ from slimcap.abi.pcap_format cimport (
     PcapngStatistics,
     padded,
 )
-from slimcap.capfile.decoder cimport MAX_CAPLEN, MAX_SECTIONS, Decoder, fill_row, most_caplen
+from slimcap.capfile.decoder cimport MAX_CAPLEN, MAX_SECTIONS, Decoder, fill_row, max_caplen
 from slimcap.capfile.pcapng_fields cimport COUNTERS, INTERFACE_TEXTS, SECTION_TEXTS, TIMES, read_clock
 from slimcap.capfile.pcapng_flags cimport apply_flags, flags_of
 from slimcap.packet.annotations cimport Annotations
@@ -78,14 +78,14 @@ cdef class PcapngDecoder(Decoder):
     def __cinit__(self, *args, **kwargs):
         self._infos = []
         self._name = ""
-        self._wanted = self.cut = MAX_CAPLEN
+        self._wanted = self.max_cap_len = MAX_CAPLEN
         self.resolution = 1000
         self.needed = MIN_BLOCK
 
     def __init__(self, uint32_t snaplen=0, str name=""):
         self._name = name
         self._wanted = snaplen or 0xffffffff
-        self.cut = min(self._wanted, <uint32_t> MAX_CAPLEN)
+        self.max_cap_len = min(self._wanted, <uint32_t> MAX_CAPLEN)
 
     def __dealloc__(self):
         PyMem_RawFree(self._interfaces)
@@ -227,8 +227,8 @@ cdef class PcapngDecoder(Decoder):
             row.timestamp = 0
         else:
             row.timestamp = nanoseconds(&interface.clock, <uint64_t> h.time_high << 32 | h.time_low)
-        if h.caplen > most_caplen(interface.linktype):
-            return self._fail(FAULT_CAPLEN, h.caplen, most_caplen(interface.linktype))
+        if h.caplen > max_caplen(interface.linktype):
+            return self._fail(FAULT_CAPLEN, h.caplen, max_caplen(interface.linktype))
         if h.caplen > left:
             return self._fail(FAULT_OVERRUN, h.caplen, left)
         row.offset += header
@@ -366,7 +366,7 @@ cdef class PcapngDecoder(Decoder):
             self.snaplen = interface.snaplen
             self.resolution = tick
         self.resolution = min(self.resolution, tick)
-        self.cut = max(self.cut, min(self._wanted, most_caplen(interface.linktype)))
+        self.max_cap_len = max(self.max_cap_len, min(self._wanted, max_caplen(interface.linktype)))
         self._count += 1
         return None
 

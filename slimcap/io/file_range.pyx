@@ -62,14 +62,14 @@ cdef class FileRange(Input):
             got = min(<uint64_t> size, first - self.position)
             memcpy(block.ptr + offset, <const uint8_t*> self._preamble + self.position, got)
         else:
-            remaining = self._stop - self.place(self.position)
+            remaining = self._stop - self.offset_in_file(self.position)
             got = self._read(block.ptr + offset, min(<uint64_t> size, remaining)) if remaining else 0
         self.position += got
         return got
 
     cdef Py_ssize_t _read(self, uint8_t* out, size_t size) except -1:
         """Read up to `size` > 0 bytes, at least one; raise OSError if there is none."""
-        cdef long long place = self.place(self.position)
+        cdef long long place = self.offset_in_file(self.position)
         cdef Py_ssize_t got
         if self._fd < 0:
             raise ValueError(f"{self.name} is closed")
@@ -85,7 +85,7 @@ cdef class FileRange(Input):
                 raise_errno("pread", self.name)
             self.event.check()
 
-    cdef uint64_t place(self, uint64_t offset) noexcept:
+    cdef uint64_t offset_in_file(self, uint64_t offset) noexcept:
         cdef uint64_t first = len(self._preamble)
         return self._start + offset - first if offset >= first else offset
 

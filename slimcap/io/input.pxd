@@ -14,7 +14,7 @@ cdef class Input:
     cdef Block _buffer          # buffer of `read`; reused, because new memory costs page faults
     cdef readonly str extent    # name of what it contains, for errors about its end
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t offset, Py_ssize_t size) except -1
-    cdef uint64_t place(self, uint64_t offset) noexcept
+    cdef uint64_t offset_in_file(self, uint64_t offset) noexcept
     cdef int fileno(self) noexcept
     cdef void close(self) noexcept
 

@@ -52,7 +52,7 @@ cdef class Input:
         """Close the input; for the read-ahead thread."""
         self.close()
 
-    cdef uint64_t place(self, uint64_t offset) noexcept:
+    cdef uint64_t offset_in_file(self, uint64_t offset) noexcept:
         """Return the offset in the file of the byte at `offset` in this input."""
         return offset
 

@@ -426,12 +426,12 @@ cdef class Source:
         return self._next_batch(max_packets, timeout)
 
     cdef Batch _next_batch(self, object max_packets, object timeout):
-        cdef Py_ssize_t most = _most_packets(max_packets)
+        cdef Py_ssize_t count = _limit_of(max_packets)
         self._begin(timeout)
         try:
-            most = min(most, self._end - self._next)
-            batch = self._current.batch(self._next, most)
-            self._next += most
+            count = min(count, self._end - self._next)
+            batch = self._current.batch(self._next, count)
+            self._next += count
         finally:
             self._leave()
         return batch
@@ -461,7 +461,7 @@ cdef class Source:
         ValueError
             `max_packets` is less than 1, or `timeout` is negative.
         """
-        _most_packets(max_packets)
+        _limit_of(max_packets)
         deadline_after(timeout)
         self._check_open()
         cdef _Batches batches = _Batches.__new__(_Batches)
@@ -558,12 +558,12 @@ cdef class Source:
         raise TypeError("a source cannot be pickled: open it in the process that reads it")
 
 
-cdef Py_ssize_t _most_packets(object max_packets) except -1:
+cdef Py_ssize_t _limit_of(object max_packets) except -1:
     """Return the maximum number of packets of a batch."""
-    cdef Py_ssize_t most = ALL if max_packets is None else integer("max_packets", max_packets)
-    if most < 1:
-        raise ValueError(f"max_packets must be at least 1, not {most}")
-    return most
+    cdef Py_ssize_t limit = ALL if max_packets is None else integer("max_packets", max_packets)
+    if limit < 1:
+        raise ValueError(f"max_packets must be at least 1, not {limit}")
+    return limit
 
 
 cdef Borrowed _borrowed(object buf):

@@ -18,7 +18,7 @@ def check(data: bytes, step: int = 7) -> tuple[bytes, StreamError | None]:
     whole, error = _drained(data, len(data) + 1)
     stepped, stepped_error = _drained(data, step)
     assert (error is None) == (stepped_error is None)
-    if error is None or error.cut:
+    if error is None or error.truncated:
         assert stepped == whole
     else:  # of xz and bzip2 some bytes before the damage are lost, more or less of them
         size = min(len(whole), len(stepped))

@@ -105,7 +105,7 @@ def test_stream_after_the_last_may_be_cut_at_every_byte(kind):
         data, error = decompress(first + second[:cut])
         assert data.startswith(PLAIN), f"cut after {cut} bytes"
         assert error is not None, f"cut after {cut} bytes"
-        assert error.cut, f"cut after {cut} bytes"
+        assert error.truncated, f"cut after {cut} bytes"
 
 
 @every_framed
@@ -113,7 +113,7 @@ def test_skippable_frame_may_be_cut_at_every_byte(kind):
     cuts = range(4, len(SKIPPABLE))
     for cut in cuts:
         data, error = decompress(kind.pack(PLAIN) + SKIPPABLE[:cut])
-        assert (data, error is not None and error.cut) == (PLAIN, True), f"cut after {cut} bytes"
+        assert (data, error is not None and error.truncated) == (PLAIN, True), f"cut after {cut} bytes"
     assert_truncated(outcome(kind.pack(PLAIN) + SKIPPABLE[:-1]), PLAIN)
 
 
@@ -131,7 +131,7 @@ def test_everything_before_a_cut_at_every_byte_is_given(kind, step):
         data, error = decompress(packed[:cut], step)
         assert data == kind.unpack(packed[:cut]), f"cut after {cut} bytes"
         assert error is not None, f"cut after {cut} bytes"
-        assert error.cut, f"cut after {cut} bytes"
+        assert error.truncated, f"cut after {cut} bytes"
 
 
 @every_kind

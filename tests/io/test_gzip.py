@@ -111,7 +111,7 @@ def test_everything_before_a_cut_at_every_byte_is_decompressed(level, step):
         data, error = decompress(packed[:cut], step)
         assert data == GZIP.unpack(packed[:cut]), f"cut after {cut} bytes"
         assert error is not None, f"cut after {cut} bytes"
-        assert error.cut, f"cut after {cut} bytes"
+        assert error.truncated, f"cut after {cut} bytes"
 
 
 @pytest.mark.parametrize("level", [0, 9])
@@ -134,7 +134,7 @@ def test_output_that_the_decompressor_holds_back_is_given_at_every_cut(packets):
         data, error = decompress(packed[:cut])
         assert data == GZIP.unpack(packed[:cut]), f"cut after {cut} bytes"
         assert error is not None, f"cut after {cut} bytes"
-        assert error.cut, f"cut after {cut} bytes"
+        assert error.truncated, f"cut after {cut} bytes"
 
 
 @pytest.mark.parametrize("block_size", [64, 100, 1000, 4096, 1 << 18, 1 << 20])
@@ -272,4 +272,4 @@ def test_everything_before_a_broken_member_is_given():
     data, error = decompress(b"".join(packed))
     assert data.startswith(LARGE[:300_000])
     assert error is not None
-    assert not error.cut
+    assert not error.truncated

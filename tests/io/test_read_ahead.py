@@ -154,7 +154,7 @@ def test_read_times_out_and_continues_later(stalled):
 @pytest.mark.parametrize(
     ("error", "raised"),
     [
-        (StreamError("broken", cut=True), TruncatedFileError),
+        (StreamError("broken", truncated=True), TruncatedFileError),
         (StreamError("broken"), FileFormatError),
         (OSError(5, "broken"), OSError),
         (MemoryError("broken"), MemoryError),

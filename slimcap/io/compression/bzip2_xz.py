@@ -58,7 +58,7 @@ class StepReader:
             if self._stream.needs_input and not self._stream.eof:
                 self._input = self._read(READ_SIZE)
                 if not self._input:
-                    raise StreamError(f"the {self.name} stream is truncated", cut=True)
+                    raise StreamError(f"the {self.name} stream is truncated", truncated=True)
         return b""
 
     def _step(self) -> bytes:

@@ -51,7 +51,7 @@ class GzipReader:
             if not self._input and not self._member.eof:
                 self._input = self._read(READ_SIZE)
                 if not self._input:
-                    raise StreamError("the gzip stream is truncated", cut=True)
+                    raise StreamError("the gzip stream is truncated", truncated=True)
         return b""
 
     def _at_end(self) -> bool:

@@ -49,12 +49,12 @@ def lz4_library() -> Any:
 
 
 class StreamError(Exception):
-    """A compressed stream is damaged or, with `cut`, truncated. The data before that was returned already."""
+    """A compressed stream is damaged or, with `truncated`, ends early. The data before that was returned."""
 
-    def __init__(self, reason: str, cut: bool = False) -> None:
+    def __init__(self, reason: str, truncated: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.cut = cut
+        self.truncated = truncated
 
 
 class Reader(Protocol):

@@ -286,14 +286,14 @@ class FrameReader:
         rest, self._input, self._offset = self._input[self._offset :], b"", 0
         data = frame.decompress(rest) if rest else b""
         if not data:
-            raise StreamError(f"the {frame.name} stream is truncated", cut=True)
+            raise StreamError(f"the {frame.name} stream is truncated", truncated=True)
         return data
 
     def _next_frame(self) -> bool:
         """Start the next frame after skippable ones; return False at the end."""
         while True:
             if not self._skip_frame():
-                raise StreamError("the compressed stream is truncated in a skippable frame", cut=True)
+                raise StreamError("the compressed stream is truncated in a skippable frame", truncated=True)
             if not self._ensure(_MAGIC_LEN):
                 break
             head = self._input[self._offset : self._offset + _SKIPPABLE_HEADER]
@@ -302,11 +302,11 @@ class FrameReader:
                 self.name = self._frame.name
                 return True
             if not self._ensure(_SKIPPABLE_HEADER):
-                raise StreamError("the compressed stream is truncated in a skippable frame", cut=True)
+                raise StreamError("the compressed stream is truncated in a skippable frame", truncated=True)
             head = self._input[self._offset : self._offset + _SKIPPABLE_HEADER]
             self._skip = _SKIPPABLE_HEADER + int.from_bytes(head[_MAGIC_LEN:], "little")
         if self._offset < len(self._input):
-            raise StreamError("the compressed stream is truncated", cut=True)
+            raise StreamError("the compressed stream is truncated", truncated=True)
         return False
 
     def _skip_frame(self) -> bool:

@@ -101,7 +101,7 @@ cdef class PcapSource(ZeroCopySource):
 
     cdef Py_ssize_t _snaplen(self) except -1:
         # Not the snaplen that the file states, since its packets may be longer.
-        return self._opened().decoder.cut
+        return self._opened().decoder.max_cap_len
 
     cdef FileReader _opened(self):
         if self._reader is None:

@@ -92,7 +92,7 @@ cdef class FilesSource(ZeroCopySource):
         self._open_parts.add(part)
         if part.reader.decoder.sections and len(self._sections) < MAX_SECTIONS:
             self._sections[part.head.order] = part.reader.decoder.sections[0]
-        self._max_len = max(self._max_len, <Py_ssize_t> part.reader.decoder.cut)
+        self._max_len = max(self._max_len, <Py_ssize_t> part.reader.decoder.max_cap_len)
         return self._number(part)
 
     cdef bint _read_part(self, Part part, int64_t deadline) except -1:
