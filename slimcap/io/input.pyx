@@ -154,10 +154,13 @@ cdef class _FileObject(Input):
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t offset, Py_ssize_t size) except -1:
         cdef Py_ssize_t got
         cdef object count
-        if self._readinto is not None:
-            count = self._readinto(memoryview(new_window(block, offset, size, False)))
-        else:
-            count = _copy(self._read(size), block, offset, size)
+        try:
+            if self._readinto is not None:
+                count = self._readinto(memoryview(new_window(block, offset, size, False)))
+            else:
+                count = _copy(self._read(size), block, offset, size)
+        except StopIteration as error:  # would end the loop of the caller as if the file had ended
+            raise RuntimeError(f"{self.name}: reading raised StopIteration: {error}") from error
         if count is None:
             raise BlockingIOError(f"{self.name} is in non-blocking mode and has no data: make it blocking")
         got = count

@@ -22,11 +22,11 @@ from slimcap.errors import wrong_type
 from slimcap.packet.headers.columns import HEADER_DTYPE
 from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.link import Link
-from slimcap.packet.record import RECORD_DTYPE
+from slimcap.packet.record import RECORD_DTYPE, copy_of
 
 cnp.import_array()
 
-cdef cnp.dtype _RECORD = RECORD_DTYPE
+cdef cnp.dtype _RECORD = copy_of(RECORD_DTYPE)
 cdef cnp.dtype _BYTE = np.dtype("u1")
 cdef enum:
     HTML_ROWS = 10
@@ -35,10 +35,12 @@ cdef enum:
 cdef object _array(cnp.dtype dtype, Py_ssize_t count, View view):
     """Return an array of `count` items over the bytes of a view.
 
-    It stays read-only: before numpy makes an array writable, it asks the view, which refuses.
+    It stays read-only: before numpy makes an array writable, it asks the view, which refuses. Its dtype is a
+    copy, since a caller may rename the fields.
     """
     cdef cnp.npy_intp size = count
     cdef cnp.ndarray array
+    dtype = copy_of(dtype)
     # Both calls steal a reference.
     cnp.Py_INCREF(dtype)
     array = PyArray_NewFromDescr(cnp.ndarray, dtype, 1, &size, NULL, <void*> view._ptr, 0, None)
@@ -156,11 +158,21 @@ cdef class _Packer:
 
 
 cdef object _rows_from(object records):
-    """Return a copy of records as an array of at least one dimension."""
-    try:
-        return np.atleast_1d(np.asarray(records, RECORD_DTYPE)).copy()
-    except TypeError as error:
-        raise TypeError(f"records must be an array of RECORD_DTYPE: {error}") from None
+    """Return a copy of records as an array of at least one dimension. Fields are found by their names."""
+    names = getattr(getattr(records, "dtype", None), "names", None)
+    if names is None or records.dtype == RECORD_DTYPE:
+        try:
+            return np.atleast_1d(np.asarray(records, RECORD_DTYPE)).copy()
+        except TypeError as error:
+            raise TypeError(f"records must be an array of RECORD_DTYPE: {error}") from None
+    if sorted(names) != sorted(RECORD_DTYPE.names):
+        raise TypeError(f"records must have the fields {', '.join(RECORD_DTYPE.names)}, not {', '.join(names)}")
+    rows = np.zeros(records.shape, RECORD_DTYPE)
+    for name in names:
+        rows[name] = records[name]
+        if not np.array_equal(rows[name], records[name]):
+            raise ValueError(f"records[{name!r}] has values that do not fit into {rows.dtype[name]}")
+    return np.atleast_1d(rows)
 
 
 cdef tuple _checked(object items, str name, type kind):
@@ -268,7 +280,7 @@ cdef class Batch:
     Parameters
     ----------
     records : array_like of RECORD_DTYPE, shape (N,)
-        One row per packet. Copied.
+        One row per packet. Copied. Another structured array must have the same fields, in any order.
     data : buffer
         The bytes that `records["offset"]` and `records["cap_len"]` point into. Not copied; must not change.
     links : iterable of Link, default ()

@@ -7,3 +7,5 @@ RECORD_DTYPE: Final[np.dtype[np.void]]
 
 `help(slimcap.Batch)` lists the columns.
 """
+
+def copy_of(dtype: np.dtype[np.void]) -> np.dtype[np.void]: ...

@@ -35,3 +35,8 @@ if not (RECORD_DTYPE.itemsize == sizeof(Record) == 40 and NO_IP == NO_IP_OFFSET
         == [FLAG_VLAN, FLAG_VLAN_STRIPPED, FLAG_TRUNCATED, FLAG_CHECKSUM_VALID, FLAG_CHECKSUM_NOT_READY,
             FLAG_LOSING, FLAG_GSO]):
     raise ImportError("the compiled layout of Record does not match the Python constants: rebuild slimcap")
+
+
+def copy_of(dtype):
+    """Return a copy of a dtype. numpy's own copies share the fields, so renaming them would change both."""
+    return dtype.newbyteorder("=")

@@ -156,3 +156,20 @@ def test_close_and_unblock_take_effect_between_two_reads_of_a_file_object(
     finally:
         stopped.set()
         reading.join(10)
+
+
+def test_stop_iteration_of_a_file_object_is_an_error():
+    """It must not end the loop as if the file had ended."""
+
+    class Broken(io.BytesIO):
+        def readinto1(self, buffer):
+            if self.tell() > 1000:
+                raise StopIteration("no more")
+            return super().readinto(memoryview(buffer)[:200])
+
+    with PcapSource(Broken(pcap_header() + RECORD * 100)) as source:
+        with pytest.raises(RuntimeError, match="reading raised StopIteration: no more"):
+            for _ in source:
+                pass
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            list(source.batches())

@@ -182,3 +182,39 @@ def test_init_again_raises_while_a_view_is_open(batch, memory):
         batch.__init__(rows()[:1], other)
     assert (is_locked(memory), is_locked(other)) == (True, False)
     assert (len(batch), bytes(view)) == (len(LENGTHS), payload_of(rows()[0]))
+
+
+# ---- records with other dtypes
+
+
+def test_records_are_taken_by_the_names_of_their_fields(memory):
+    plain = rows()
+    reordered = np.zeros(len(plain), [(name, plain.dtype[name]) for name in reversed(plain.dtype.names)])
+    for name in plain.dtype.names:
+        reordered[name] = plain[name]
+    assert Batch(reordered, memory).records.tolist() == Batch(plain, memory).records.tolist()
+
+
+def test_records_with_other_fields_are_refused(memory):
+    for changed in (
+        rows()[["timestamp", "offset"]],
+        np.zeros(2, [("x", "u1"), *((name, RECORD_DTYPE[name]) for name in RECORD_DTYPE.names)]),
+    ):
+        with pytest.raises(TypeError, match="records must have the fields timestamp, offset, total_len"):
+            Batch(changed, memory)
+
+
+def test_values_that_do_not_fit_are_refused(memory):
+    wide = np.zeros(1, [(name, "i8") for name in RECORD_DTYPE.names])
+    wide["total_len"] = 1 << 32
+    with pytest.raises(ValueError, match=r"records\['total_len'\] has values that do not fit into uint32"):
+        Batch(wide, memory)
+
+
+def test_renaming_fields_of_an_array_changes_no_other(memory):
+    first = Batch(rows(), memory)
+    first.records.dtype.names = [f"x{index}" for index in range(len(RECORD_DTYPE.names))]
+    second = Batch(rows(), memory)
+    assert second.records.dtype.names == RECORD_DTYPE.names
+    assert second["total_len"].tolist() == rows()["total_len"].tolist()
+    assert list(RECORD_DTYPE.fields) == list(RECORD_DTYPE.names)

@@ -271,3 +271,15 @@ def test_headers_without_inner_are_those_of_the_tunnel(data_path):
     rows = read(data_path / "tunnels.pcap").headers()
     assert not rows["tunnels"].any()
     assert set(rows["protocol"].tolist()) == {4, 17, 41, 47}
+
+
+def test_headers_can_be_saved(data_path, tmp_path):
+    headers = read(data_path / "mixed.pcap").headers()
+    np.save(tmp_path / "headers.npy", headers)
+    for mode in (None, "r"):
+        loaded = np.load(tmp_path / "headers.npy", mmap_mode=mode)
+        assert loaded.dtype.names == HEADER_DTYPE.names
+        assert loaded.tolist() == headers.tolist()
+    assert memoryview(headers).itemsize == HEADER_DTYPE.itemsize
+    headers.dtype.names = [name.upper() for name in HEADER_DTYPE.names]
+    assert "src" in read(data_path / "mixed.pcap").headers().dtype.names

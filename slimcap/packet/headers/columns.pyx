@@ -26,6 +26,7 @@ import numpy as np
 
 from slimcap.errors import wrong_type
 from slimcap.packet.enums import HeaderStatus, LinkType
+from slimcap.packet.record import copy_of
 
 cnp.import_array()
 
@@ -98,6 +99,8 @@ cdef dict _COLUMNS = _layout()
 cdef list _KEYS = ["flow_hash", "flow_hash_symmetric", "community_id"]
 cdef list _DEFAULT = [name for name in _COLUMNS if name not in _KEYS]
 
+# In order of their offsets, or numpy could not save it.
+_DEFAULT.sort(key=lambda name: _COLUMNS[name][1])
 HEADER_DTYPE = np.dtype({
     "names": _DEFAULT,
     "formats": [_COLUMNS[name][0] for name in _DEFAULT],
@@ -219,7 +222,8 @@ cdef object header_columns(
     job.linktypes, job.interfaces = <const uint32_t*> cnp.PyArray_DATA(linktypes), len(linktypes)
     job.inner = inner
     job.parts, job.chunk_stride = PART_LINK | PART_NETWORK | PART_TRANSPORT, sizeof(Header)
-    dtype = HEADER_DTYPE if columns is None else _select(columns, &job)
+    # A copy, since a caller may rename the fields of the array's dtype.
+    dtype = copy_of(HEADER_DTYPE) if columns is None else _select(columns, &job)
     # Zeroed for some columns, as their dtype may have padding bytes that nothing else writes.
     cdef cnp.ndarray out = np.empty(count, dtype) if columns is None else np.zeros(count, dtype)
     cdef uint8_t* p = <uint8_t*> cnp.PyArray_DATA(out)
