@@ -166,7 +166,8 @@ cdef object _rows_from(object records):
         except TypeError as error:
             raise TypeError(f"records must be an array of RECORD_DTYPE: {error}") from None
     if sorted(names) != sorted(RECORD_DTYPE.names):
-        raise TypeError(f"records must have the fields {', '.join(RECORD_DTYPE.names)}, not {', '.join(names)}")
+        raise TypeError(
+            f"records must have the fields {', '.join(RECORD_DTYPE.names)}, not {', '.join(names)}")
     rows = np.zeros(records.shape, RECORD_DTYPE)
     for name in names:
         rows[name] = records[name]

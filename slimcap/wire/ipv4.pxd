@@ -7,6 +7,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
+cimport slimcap.wire.ah as ah
 from slimcap.abi.branch cimport rarely
 from slimcap.abi.bytes cimport be16
 from slimcap.wire.upper cimport UPPER_FOUND, UPPER_FRAGMENT, UPPER_MALFORMED, UPPER_TRUNCATED, UpperLayer
@@ -63,9 +64,33 @@ cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogi
     else:
         upper.state = UPPER_FOUND
         upper.offset = max(header, <uint32_t> MIN_LEN)
+        if rarely(upper.protocol == ah.PROTOCOL):
+            skip_authentication(p, n, &upper)
     if rarely(header < MIN_LEN or (total_length and total_length < header)):
         upper.state = UPPER_MALFORMED
     return upper
+
+
+cdef inline void skip_authentication(const uint8_t* p, Py_ssize_t n, UpperLayer* upper) noexcept nogil:
+    """Skip authentication headers; `upper.offset` is that of the first one, within `p[:n]`."""
+    cdef Py_ssize_t offset = upper.offset
+    cdef uint32_t size
+    upper.offset = 0
+    upper.state = UPPER_TRUNCATED
+    for _ in range(ah.MAX_HEADERS):
+        size = ah.check(p + offset, n - offset)
+        if size == 0:
+            return
+        upper.protocol = p[offset + ah.NEXT_HEADER]
+        offset += size
+        if upper.protocol != ah.PROTOCOL:
+            if offset <= n:
+                upper.state = UPPER_FOUND
+                upper.offset = <uint32_t> offset
+            return
+        if offset > n:
+            return
+    upper.state = UPPER_MALFORMED
 
 
 cdef inline void put_mapped(uint8_t* out, const uint8_t* address) noexcept nogil:

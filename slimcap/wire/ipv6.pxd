@@ -8,10 +8,10 @@ length:
 
     next (1) | length in 8 bytes, less the first (1) | …              hop-by-hop, routing, destination
     next (1) | 0 (1) | offset (13 bits), 0 (2), more (1) | id (4)     fragment (section 4.5)
-    next (1) | length in words, less two (1) | …                      AH (RFC 4302 section 2.2)
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+cimport slimcap.wire.ah as ah
 from slimcap.abi.bytes cimport be16, be32
 from slimcap.wire.upper cimport UPPER_FOUND, UPPER_FRAGMENT, UPPER_MALFORMED, UPPER_TRUNCATED, UpperLayer
 
@@ -29,7 +29,6 @@ cdef enum:
     HOP_BY_HOP = 0
     ROUTING = 43
     FRAGMENT = 44
-    AUTHENTICATION = 51
     DESTINATION = 60
     NO_NEXT_HEADER = 59
     MIN_EXTENSION = 8
@@ -86,7 +85,7 @@ cdef inline uint64_t length(const uint8_t* p, Py_ssize_t n) noexcept nogil:
 
 cdef inline bint is_extension(uint32_t protocol) noexcept nogil:
     return (protocol == HOP_BY_HOP or protocol == ROUTING or protocol == FRAGMENT
-            or protocol == AUTHENTICATION or protocol == DESTINATION)
+            or protocol == ah.PROTOCOL or protocol == DESTINATION)
 
 
 cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogil:
@@ -122,8 +121,8 @@ cdef inline void skip_extensions(const uint8_t* p, Py_ssize_t n, UpperLayer* upp
             if upper.fragment >> 3:
                 upper.state = UPPER_FRAGMENT
                 return
-        elif kind == AUTHENTICATION:
-            offset += (<Py_ssize_t> p[offset + EXTENSION_LENGTH] + 2) * 4
+        elif kind == ah.PROTOCOL:
+            offset += ah.check(p + offset, n - offset)
         else:
             offset += (<Py_ssize_t> p[offset + EXTENSION_LENGTH] + 1) * 8
         if not is_extension(upper.protocol):

@@ -13,6 +13,8 @@ import pytest
 
 import slimcap
 from slimcap.cli.main import main
+from support.builders.layers import ip
+from support.builders.pcap import pcap_header, pcap_record
 from support.cli import JSON_KEYS, bad_path, ip_of, iso, sample_path
 from support.samples import DATA
 
@@ -165,6 +167,31 @@ def test_json_shows_the_attributes_of_packets(name: str, capsys: pytest.CaptureF
             "src_port": ip.src_port or None,
             "dst_port": ip.dst_port or None,
         }
+
+
+@pytest.mark.parametrize(
+    ("protocol", "payload", "shown"),
+    [
+        (17, bytes(8), (17, 0, 0)),
+        (6, struct.pack("!HH", 0, 80), (6, 0, 80)),
+        (6, struct.pack("!H", 80), (6, 80, None)),
+        (6, b"", (6, None, None)),
+        (0, bytes(8), (0, None, None)),
+        (1, bytes(8), (1, None, None)),
+    ],
+)
+def test_json_shows_zero_as_a_number_and_what_is_missing_as_null(
+    protocol: int,
+    payload: bytes,
+    shown: tuple[int | None, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "raw.pcap"
+    file.write_bytes(pcap_header(linktype=101) + pcap_record(ip(payload, protocol, "192.0.2.1", "192.0.2.2")))
+    assert main(["read", "--json", str(file)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["protocol"], found["src_port"], found["dst_port"]) == shown
 
 
 def test_json_matches_the_packet_bytes(samples: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,6 +83,16 @@ def test_community_id_is_that_of_the_reference(name, data_path):
     assert compared >= {1, 6, 17, 58, 132} or name != "transports.pcap"
 
 
+@pytest.mark.parametrize(("protocol", "has_id"), [(47, True), (50, True), (89, True), (6, False), (1, False)])
+def test_later_fragments_have_a_community_id_if_their_protocol_has_no_ports(protocol, has_id):
+    packet = ip(bytes(24), protocol, "192.0.2.1", "192.0.2.2")
+    fragments = [packet[:6] + struct.pack("!H", place) + packet[8:] for place in (0x2000, 3)]
+    first, later = decoded_batch(fragments, linktype=101).headers(["status", "community_id"])
+    assert later["status"] == HeaderStatus.FRAGMENT
+    assert first["community_id"] != b""
+    assert later["community_id"] == (first["community_id"] if has_id else b"")
+
+
 def test_every_icmp_type_has_the_community_id_of_the_reference():
     ends4, ends6 = ("192.0.2.9", "192.0.2.1"), ("2001:db8::9", "2001:db8::1")
     payloads = []

@@ -100,6 +100,47 @@ def test_ipv6_extension_headers_come_before_the_upper_layer(kind, units):
     assert (row["protocol"], row["l4_offset"], row["l7_len"]) == (UDP, 54 + size, 5)
 
 
+def authentication(next_header: int, words: int = 4) -> bytes:
+    """An authentication header, by default without integrity check value."""
+    return bytes([next_header, words - 2]) + bytes(4 * words - 2)
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_ipv4_authentication_headers_come_before_the_upper_layer(count):
+    headers = authentication(AUTHENTICATION, 5) * (count - 1) + authentication(UDP, 6)
+    frame = ethernet(IPV4, ipv4(headers + udp(bytes(5)), AUTHENTICATION))
+    row = headers_of(frame)
+    assert (row["protocol"], row["src_port"], row["dst_port"], row["l7_len"]) == (UDP, 4321, 53, 5)
+    assert row["l4_offset"] == 34 + len(headers)
+    layer = slimcap.Packet.from_payload(frame, 0, len(frame), 14).ip_layer
+    assert (layer.protocol, layer.src_port, layer.dst_port) == (UDP, 4321, 53)
+
+
+def test_cut_authentication_headers_are_truncated_and_too_many_are_malformed():
+    frame = ethernet(IPV4, ipv4(authentication(UDP) + udp(bytes(5)), AUTHENTICATION))
+    for size in range(34, 34 + 16):
+        row = headers_of(frame[:size], total_len=len(frame))
+        assert row["status"] == slimcap.HeaderStatus.TRUNCATED
+        assert (row["src_port"], row["l4_offset"]) == (0, 0)
+        assert row["protocol"] == (AUTHENTICATION if size < 42 else UDP)
+    many = ethernet(IPV4, ipv4(authentication(AUTHENTICATION) * 8 + udp(b""), AUTHENTICATION))
+    assert headers_of(many)["status"] == slimcap.HeaderStatus.MALFORMED
+    past_the_end = ethernet(IPV4, ipv4(bytes([UDP, 200]) + bytes(30), AUTHENTICATION))
+    assert headers_of(past_the_end)["status"] == slimcap.HeaderStatus.MALFORMED
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 19])
+def test_first_fragments_may_end_within_the_transport_header(size):
+    """The rest of it is in the next fragment (RFC 1858 section 3)."""
+    part = tcp(2)[:size]
+    for frame in (
+        ethernet(IPV4, ipv4(part, TCP, fragment=0x2000)),
+        ethernet(IPV6, ipv6(struct.pack("!BBHI", TCP, 0, 1, 7) + part, FRAGMENT)),
+    ):
+        assert headers_of(frame)["status"] == slimcap.HeaderStatus.TRUNCATED
+    assert headers_of(ethernet(IPV4, ipv4(part, TCP)))["status"] == slimcap.HeaderStatus.MALFORMED
+
+
 @pytest.mark.parametrize("flags", [0, *(1 << bit for bit in range(12)), 0xFFF])
 def test_tcp_fields_are_parsed(flags):
     row = headers_of(ethernet(IPV4, ipv4(tcp(flags), TCP)))

@@ -20,6 +20,7 @@ from slimcap.source.file.pcap_source import PcapSource
 _VLAN_ID: Final = 0x0FFF  # the bits of a tag that hold the VLAN ID (IEEE 802.1Q clause 9.6)
 
 _MARKS: Final = dict(zip(PacketType, ("In", "B", "M", "P", "Out", "-"), strict=True))
+_WITH_PORTS: Final = (6, 17, 33, 132, 136)  # TCP, UDP, DCCP, SCTP, UDP-Lite
 _NO_ADDRESS: Final = np.zeros((), "V16")
 # One entry for each byte, as the pkt_type column may hold any.
 _MARK: Final = [f"{_MARKS[PacketType(byte)]:<3}" for byte in range(256)]
@@ -62,8 +63,12 @@ def text_lines(batch: Batch, unit: Unit) -> list[str]:
 
 def json_lines(batch: Batch, unit: Unit) -> list[str]:
     """Format packets as JSON objects with the same keys; a missing value is null."""
-    headers = batch.headers(["ip_version", "protocol", "src", "dst", "src_port", "dst_port"])
-    addressed = (headers["ip_version"] != 0) & (headers["dst"] != _NO_ADDRESS)
+    headers = batch.headers(["ip_version", "protocol", "src", "dst", "src_port", "dst_port", "l4_offset"])
+    is_ip = headers["ip_version"] != 0
+    addressed = is_ip & (headers["dst"] != _NO_ADDRESS)
+    # Bytes of the ports that were captured.
+    ported = np.isin(headers["protocol"], _WITH_PORTS) & (headers["l4_offset"] != 0)
+    ports = (batch["cap_len"].astype(np.int64) - headers["l4_offset"]) * ported
     columns: dict[str, list[Any]] = {
         "timestamp": [f"{time}Z" for time in _times(batch, unit)],
         "timestamp_ns": batch["timestamp"].tolist(),
@@ -73,12 +78,12 @@ def json_lines(batch: Batch, unit: Unit) -> list[str]:
         "total_len": batch["total_len"].tolist(),
         "vlan": _vlans(batch),
         "ip_offset": _or_none(batch["ip_offset"], batch["ip_offset"] != NO_IP),
-        "ip_version": _or_none(headers["ip_version"], headers["ip_version"] != 0),
-        "protocol": _or_none(headers["protocol"], headers["protocol"] != 0),
+        "ip_version": _or_none(headers["ip_version"], is_ip),
+        "protocol": _or_none(headers["protocol"], is_ip & ((headers["protocol"] != 0) | addressed)),
         "src": _or_none(ip_to_str(headers["src"]), addressed),
         "dst": _or_none(ip_to_str(headers["dst"]), addressed),
-        "src_port": _or_none(headers["src_port"], headers["src_port"] != 0),
-        "dst_port": _or_none(headers["dst_port"], headers["dst_port"] != 0),
+        "src_port": _or_none(headers["src_port"], ports >= 2),
+        "dst_port": _or_none(headers["dst_port"], ports >= 4),
     }
     encode = json.JSONEncoder(check_circular=False).encode
     return [encode(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]

@@ -5,7 +5,7 @@
                            |<--------- packet.length ------->|
                            |<-- packet.n: captured -->|
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 cimport slimcap.wire.arp as arp
@@ -108,9 +108,12 @@ cdef inline void fill_network(Header* header, const IPPacket* packet) noexcept n
     header.more_fragments = packet.upper.fragment & 1
 
 
-cdef inline uint32_t truncation_status(uint32_t n, uint32_t length) noexcept nogil:
-    """Return the status of a packet whose headers extend past byte `n` of `length`."""
-    return STATUS_TRUNCATED if n < length else STATUS_MALFORMED
+cdef inline uint32_t truncation_status(uint32_t n, uint32_t length, bint first_fragment) noexcept nogil:
+    """Return the status of a packet whose headers extend past byte `n` of `length`.
+
+    The rest of them may be in the next fragment.
+    """
+    return STATUS_TRUNCATED if n < length or first_fragment else STATUS_MALFORMED
 
 
 cdef inline void fill_tcp(Header* header, const uint8_t* p, uint32_t n) noexcept nogil:
@@ -142,7 +145,8 @@ cdef inline void fill_icmp(Header* header, const uint8_t* p, uint32_t n) noexcep
 
 
 cdef inline uint32_t fill_transport(
-        Header* header, const uint8_t* p, uint32_t n, uint32_t length, uint32_t parts) noexcept nogil:
+        Header* header, const uint8_t* p, uint32_t n, uint32_t length, bint first_fragment,
+        uint32_t parts) noexcept nogil:
     """Fill in the upper layer, of which `n` of `length` bytes were captured; return the packet's status."""
     cdef uint32_t protocol = header.protocol
     # Of the transport header: length without options, and with them by its own field; both 0 if truncated.
@@ -171,7 +175,7 @@ cdef inline uint32_t fill_transport(
     if rarely(header_len < min_len):
         return STATUS_MALFORMED
     if rarely(header_len == 0 or header_len > n):
-        return truncation_status(n, length)
+        return truncation_status(n, length, first_fragment)
     header.l7_offset = header.l4_offset + header_len
     header.l7_len = length - header_len
     if protocol == transport.UDP:
@@ -191,14 +195,16 @@ cdef inline uint32_t fill_ip(
         Header* header, const IPPacket* packet, uint32_t ip_offset, uint32_t parts) noexcept nogil:
     """Fill in the columns from the IP header on, which is at `ip_offset`; return the packet's status."""
     cdef uint32_t offset = packet.upper.offset
+    cdef bint first_fragment = packet.upper.fragment == 1  # at offset 0, and more follow
     fill_addresses(header, packet)
     if packet.version and parts & PART_NETWORK:
         fill_network(header, packet)
     if packet.upper.state == UPPER_FOUND:
         header.l4_offset = ip_offset + offset
-        return fill_transport(header, packet.p + offset, packet.n - offset, packet.length - offset, parts)
+        return fill_transport(
+            header, packet.p + offset, packet.n - offset, packet.length - offset, first_fragment, parts)
     if packet.upper.state == UPPER_TRUNCATED:
-        return truncation_status(packet.n, packet.length)
+        return truncation_status(packet.n, packet.length, first_fragment)
     return STATUS_FRAGMENT if packet.upper.state == UPPER_FRAGMENT else STATUS_MALFORMED
 
 
@@ -244,6 +250,14 @@ cdef inline void fill_link(
         header.status = <uint8_t> fill_arp(header, p, row.cap_len, &info)
 
 
+cdef inline int64_t upper_len(const IPPacket* packet) noexcept nogil:
+    """Return how many bytes of the upper layer's header can have been captured; -1 if its protocol is unknown.
+    """
+    if packet.upper.state == UPPER_FOUND:
+        return packet.n - packet.upper.offset
+    return 0 if packet.upper.state == UPPER_FRAGMENT and not ipv6.is_extension(packet.upper.protocol) else -1
+
+
 cdef inline void fill_header(
         HeaderRow* out, const uint8_t* payload, const Record* row, uint32_t linktype, uint32_t parts,
         bint inner) noexcept nogil:
@@ -268,5 +282,4 @@ cdef inline void fill_header(
         header.tunnels += 1
     header.status = <uint8_t> fill_ip(header, &packet, offset, parts)
     if rarely(parts & (PART_HASH | PART_COMMUNITY_ID)) and packet.version:
-        offset = packet.upper.offset
-        fill_keys(out, packet.n - offset if packet.upper.state == UPPER_FOUND else -1, parts)
+        fill_keys(out, upper_len(&packet), parts)
