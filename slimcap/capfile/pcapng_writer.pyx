@@ -149,6 +149,7 @@ cdef class PcapNgWriter(Writer):
     cdef object _infos          # the interfaces of the last batch; None: only the links are known
     cdef object _links          # the links of the last batch; None if there are none, and
     cdef Block _places          # a Place for each, and one more for packets without a link
+    cdef list _found            # indices of those that have a block in the section
     cdef Py_ssize_t _known      # number of these links
     cdef Annotations _annotations   # of the batch being written, or None
 
@@ -417,6 +418,16 @@ cdef class PcapNgWriter(Writer):
             (<Place*> places.ptr)[i] = self._place_of(links[i], None if infos is None else infos[i])
         (<Place*> places.ptr)[count] = self._place_of(None, None)
         self._places, self._known, self._links = places, count, links
+        self._found = [i for i in range(count + 1) if (<Place*> places.ptr)[i].number != UNDESCRIBED]
+        return 0
+
+    cdef int _forget(self) except -1:
+        """Begin a section, which has no interfaces yet."""
+        cdef Py_ssize_t index
+        self._numbers, self._in_file, self._described = {}, [], new_block(0)
+        for index in self._found:
+            (<Place*> self._places.ptr)[index] = self._place_of(self._link_at(index), self._info_at(index))
+        self._found = []
         return 0
 
     cdef int _choose(self, object interface) except -1:
@@ -444,7 +455,7 @@ cdef class PcapNgWriter(Writer):
         elif row.timestamp < 0 or self._links is None:
             raise ValueError(_bad_time("a packet", row.timestamp))
         else:
-            link = self._link_of(row)
+            link = self._link_at(row.interface)
             self._fine.add(link)
             self._numbers.pop(link, None)
         self._find(min(<Py_ssize_t> row.interface, self._known))
@@ -452,14 +463,15 @@ cdef class PcapNgWriter(Writer):
 
     cdef int _find(self, Py_ssize_t index) except -1:
         """Find the place of a batch's interface in the file; describe it if it has none."""
-        link = self._links[index] if index < self._known else None
+        link = self._link_at(index)
         if link not in self._numbers:
-            self._describe(link, None if link is None or self._infos is None else self._infos[index], {})
+            self._describe(link, self._info_at(index), {})
         (<Place*> self._places.ptr)[index] = self._place_of(link, None)
+        self._found.append(index)
         return 0
 
     cdef Py_ssize_t _size_before(self, const Record* row) except -1:
-        return len(self._block_of(self._link_of(row), self._info_of(row), {}))
+        return len(self._block_of(self._link_at(row.interface), self._info_at(row.interface), {}))
 
     cdef bint _is_new(self, const Record* row) noexcept nogil:
         """Return True if the row's interface has no block yet."""
@@ -468,15 +480,13 @@ cdef class PcapNgWriter(Writer):
     cdef Place* _place(self, const Record* row) noexcept nogil:
         return <Place*> self._places.ptr + min(<Py_ssize_t> row.interface, self._known)
 
-    cdef object _link_of(self, const Record* row):
-        """Return the row's Link, or None."""
-        return self._links[row.interface] if row.interface < self._known else None
+    cdef object _link_at(self, Py_ssize_t index):
+        """Return a Link of the batch, or None."""
+        return self._links[index] if index < self._known else None
 
-    cdef object _info_of(self, const Record* row):
-        """Return the InterfaceInfo of the row, or None."""
-        if self._infos is None or row.interface >= self._known:
-            return None
-        return self._infos[row.interface]
+    cdef object _info_at(self, Py_ssize_t index):
+        """Return an InterfaceInfo of the batch, or None."""
+        return None if self._infos is None or index >= self._known else self._infos[index]
 
     # Blocks between packets.
 
@@ -487,7 +497,7 @@ cdef class PcapNgWriter(Writer):
                 stop = min(max(<Py_ssize_t> row, start), batch._count)
                 self._write_rows(batch._rows, start, stop, view._ptr, view._len)
                 start = stop
-                self._put_block(block, batch)
+                self._put_block(block)
         return self._write_rows(batch._rows, start, batch._count, view._ptr, view._len)
 
     cdef int _check_block(self, object block) except -1:
@@ -500,16 +510,14 @@ cdef class PcapNgWriter(Writer):
                 raise ValueError(f"a block of interface {number}, where the batch has {self._known}")
         return 0
 
-    cdef int _put_block(self, object block, Batch batch) except -1:
+    cdef int _put_block(self, object block) except -1:
         """Write a block that is not a packet."""
         cdef bytes encoded
         if isinstance(block, OtherBlock):
             encoded = other_block(block.type, block.body)
         elif isinstance(block, SectionInfo):
             encoded = section_block(block.options or ())
-            self._numbers, self._in_file, self._described = {}, [], new_block(0)
-            self._links = None
-            self._learn(batch.links, batch._interfaces)
+            self._forget()
         elif isinstance(block, Statistics):
             self._find(block.interface)
             return self._put_statistics(
@@ -525,10 +533,10 @@ cdef class PcapNgWriter(Writer):
                 if row > 0:
                     limit = min(limit, <Py_ssize_t> row)
                     break
-                room[0] -= self._size_of_block(block, batch)
+                room[0] -= self._size_of_block(block)
         return limit
 
-    cdef Py_ssize_t _size_of_block(self, object block, Batch batch) except -1:
+    cdef Py_ssize_t _size_of_block(self, object block) except -1:
         if isinstance(block, OtherBlock):
             return len(other_block(block.type, block.body))
         if isinstance(block, SectionInfo):
@@ -538,8 +546,7 @@ cdef class PcapNgWriter(Writer):
                 [(code, value if isinstance(value, bytes) else bytes(8)) for code, value in block.options]))
         if (<Place*> self._places.ptr)[<Py_ssize_t> block].number != UNDESCRIBED:
             return 0
-        return len(self._block_of(
-            batch.links[block], None if batch._interfaces is None else batch._interfaces[block], {}))
+        return len(self._block_of(self._link_at(block), self._info_at(block), {}))
 
     # Packets.
 
