@@ -801,7 +801,8 @@ cdef class Batch:
         Returns
         -------
         pyarrow.Table
-            N rows; `timestamp` is timestamp[ns, UTC], the other columns keep their types.
+            N rows; `timestamp` is timestamp[ns, UTC], and lengths are int64, so that sums are right. The
+            other columns keep their types.
             It owns its memory, except with "binary_view".
 
         Raises

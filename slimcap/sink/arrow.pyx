@@ -78,8 +78,9 @@ cdef object _header_dtype(list names):
 cdef class ArrowColumns:
     """Export a structured array as an Arrow table: `polars.DataFrame(ArrowColumns(array))`.
 
-    Numbers and booleans keep their types. Fields of bytes (`V16`, `S16`, `("u1", 16)`) become fixed-size
-    binary; times (`M8[ns]`, and an integer field named `timestamp`) become timestamps in UTC.
+    Numbers and booleans keep their types, except that lengths of 32 bits (`total_len`, `cap_len`, `ip_len`,
+    `l7_len`) become int64, so that sums are right. Fields of bytes (`V16`, `S16`, `("u1", 16)`) become
+    fixed-size binary; times (`M8[ns]`, and an integer field named `timestamp`) become timestamps in UTC.
 
     Parameters
     ----------

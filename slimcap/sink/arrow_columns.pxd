@@ -3,6 +3,7 @@ from slimcap.packet.batch cimport Batch
 
 cdef enum Kind:
     FIXED           # fixed-width values, copied unchanged
+    WIDENED         # uint32, as int64
     BOOLEAN         # bytes, as bits
     ADDRESS         # addresses of 16 or 6 bytes, as text
     TEXT            # ASCII padded with zeros, as text

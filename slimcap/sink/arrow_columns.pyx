@@ -18,6 +18,7 @@ from libc.string cimport memcpy, memset, strlen
 
 cimport slimcap.wire.ipv4 as ipv4
 from slimcap.abi.arrow_c_data cimport VIEW_INLINE, ArrowArray, ArrowSchema, BinaryView
+from slimcap.abi.bytes cimport load32
 from slimcap.abi.inet cimport AF_INET, AF_INET6, INET6_ADDRSTRLEN, inet_ntop
 from slimcap.abi.memory cimport aligned_alloc
 from slimcap.abi.python cimport Py_IsInitialized
@@ -44,6 +45,10 @@ cdef dict NUMBERS = {
     "i1": b"c", "u1": b"C", "i2": b"s", "u2": b"S", "i4": b"i", "u4": b"I", "i8": b"l", "u8": b"L",
     "f4": b"f", "f8": b"g",
 }
+cdef bytes INT64 = NUMBERS["i8"]
+
+# Lengths that people add up: some programs sum 32-bit numbers in 32 bits.
+cdef frozenset ADDED_UP = frozenset(("total_len", "cap_len", "ip_len", "l7_len"))
 cdef dict TIMES = {"s": b"tss:UTC", "ms": b"tsm:UTC", "us": b"tsu:UTC", "ns": b"tsn:UTC"}
 cdef bytes TIMESTAMP = TIMES["ns"]
 
@@ -63,6 +68,7 @@ cdef struct Memory:         # the private_data of an ArrowArray
 cdef struct Strided:        # a column to copy out of the rows
     const char* source
     Py_ssize_t stride, width
+    bint widened            # width 4 there, 8 in the target
     char* target
 
 
@@ -180,11 +186,12 @@ cdef class Layout:
             raise MemoryError(f"cannot allocate {len(self.fields)} columns")
         try:
             for index, field in enumerate(self.fields):
-                if field.kind == Kind.FIXED:
+                if field.kind == Kind.FIXED or field.kind == Kind.WIDENED:
                     array = arrays[field.array]
                     _start_array(out.children[index], count, 2, 0)
                     columns[found].source = <const char*> cnp.PyArray_DATA(array) + field.offset
                     columns[found].stride, columns[found].width = array.strides[0], field.width
+                    columns[found].widened = field.kind == Kind.WIDENED
                     columns[found].target = <char*> _new_buffer(out.children[index], 0, count, field.width)
                     out.children[index].buffers[1] = columns[found].target
                     found += 1
@@ -204,7 +211,7 @@ cdef class Layout:
                 _add_texts(out.children[index], arrays[field.array], field)
             elif field.kind == Kind.BINARY_VIEW:
                 _add_views(out.children[index], batch)
-            elif field.kind != Kind.FIXED:
+            elif field.kind != Kind.FIXED and field.kind != Kind.WIDENED:
                 _add_payloads(out.children[index], batch, field.kind == Kind.HEX)
         return 0
 
@@ -239,6 +246,8 @@ cdef Field _field_of(str name, tuple location, bint text):
         return _field(name, b"U", Kind.ADDRESS, array, offset, column.itemsize)
     if column.kind == "b":
         return _field(name, b"b", Kind.BOOLEAN, array, offset, 1)
+    if name in ADDED_UP and column.isnative and column.str[1:] == "u4":
+        return _field(name, INT64, Kind.WIDENED, array, offset, sizeof(int64_t))
     return _field(name, _format_of(name, column), Kind.FIXED, array, offset, column.itemsize)
 
 
@@ -356,7 +365,9 @@ cdef void _copy_column(Strided column, Py_ssize_t start, Py_ssize_t count) noexc
     column.source += start * column.stride
     column.target += start * column.width
     # A width that is constant at compile time makes each copy one load and one store.
-    if column.width == 1:
+    if column.widened:
+        _widen_values(column, count)
+    elif column.width == 1:
         _copy_values(column, count, 1)
     elif column.width == 2:
         _copy_values(column, count, 2)
@@ -374,6 +385,13 @@ cdef inline void _copy_values(Strided column, Py_ssize_t count, size_t width) no
     cdef Py_ssize_t index
     for index in range(count):
         memcpy(column.target + index * width, column.source + index * column.stride, width)
+
+
+cdef inline void _widen_values(Strided column, Py_ssize_t count) noexcept nogil:
+    cdef int64_t* target = <int64_t*> column.target
+    cdef Py_ssize_t index
+    for index in range(count):
+        target[index] = load32(column.source + index * column.stride)
 
 
 # ---- booleans and texts

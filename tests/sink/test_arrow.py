@@ -23,7 +23,8 @@ pa = pytest.importorskip("pyarrow")
 def test_columns_have_these_arrow_types(mixed: Batch) -> None:
     types = {
         "timestamp": pa.timestamp("ns", "UTC"),
-        **dict.fromkeys(["total_len", "cap_len", "flags"], pa.uint32()),
+        **dict.fromkeys(["total_len", "cap_len"], pa.int64()),
+        "flags": pa.uint32(),
         **dict.fromkeys(["ip_offset", "interface", "vlan_tci", "vlan_tpid"], pa.uint16()),
         "pkt_type": pa.uint8(),
         "payload": pa.binary_view(),

@@ -147,7 +147,7 @@ def test_moved_children_outlive_their_parent() -> None:
     children = [take(array.children[index].contents) for index in (1, len(RECORD_COLUMNS))]
     release(array)
     total_len, payload = children
-    assert (ctypes.c_uint32 * len(batch)).from_address(total_len.buffers[1])[:] == batch["total_len"].tolist()
+    assert (ctypes.c_int64 * len(batch)).from_address(total_len.buffers[1])[:] == batch["total_len"].tolist()
     with pytest.raises(BufferError):
         batch.release()
     release(total_len)

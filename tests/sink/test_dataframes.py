@@ -6,12 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from slimcap import Batch, open_file
+from slimcap import RECORD_DTYPE, Batch, Link, LinkType, open_file, write
 from slimcap.sink.arrow import ArrowStream
 from support.batches import payloads_of
-from support.tables import RECORD_COLUMNS, by_polars, by_pyarrow, expected_columns, uneven_batch
+from support.tables import (
+    RECORD_COLUMNS,
+    by_polars,
+    by_pyarrow,
+    expected_columns,
+    exported_dtype,
+    uneven_batch,
+)
 
 pa = pytest.importorskip("pyarrow")
 
@@ -85,9 +93,31 @@ def test_to_pandas_keeps_types_and_values(mixed: Batch) -> None:
     assert frame["payload"].tolist() == payloads_of(mixed)
     assert isinstance(frame["payload"].dtype, pandas.ArrowDtype)
     for name in RECORD_COLUMNS[1:]:
-        assert frame[name].dtype == mixed[name].dtype
+        assert frame[name].dtype == exported_dtype(mixed, name)
         assert (frame[name] == mixed[name]).all()
     assert list(mixed.to_pandas(["flags"]).columns) == ["flags"]
+
+
+@pytest.mark.parametrize("name", ["total_len", "l7_len"])
+def test_sums_of_lengths_are_right_beyond_32_bits(name: str, tmp_path: Path) -> None:
+    """For example polars adds up numbers of 32 bits in 32 bits."""
+    polars, duckdb = pytest.importorskip("polars"), pytest.importorskip("duckdb")
+    records = np.zeros(3, RECORD_DTYPE)
+    records["total_len"] = 0xFFFF_FFF0
+    records["cap_len"] = 28
+    frame = bytes.fromhex("4500001c000000004011000001020304050607080035003500080000")
+    batch = Batch(records, frame, [Link("tun0", 0, LinkType.RAW)])
+    values = batch["total_len"] if name == "total_len" else batch.headers([name])[name]
+    wanted = sum(values.tolist())
+    assert wanted > 1 << 32 or name == "l7_len"
+    file = tmp_path / "out.parquet"
+    write(batch, file, columns=[name])
+    assert polars.DataFrame(ArrowStream([batch], [name]))[name].sum() == wanted
+    assert batch.to_polars([name])[name].sum() == wanted
+    assert batch.to_pandas([name])[name].sum() == wanted
+    assert duckdb.sql(f"select sum({name}) from '{file}'").limit(1).fetchall() == [(wanted,)]
+    for schema in (batch.to_arrow([name]).schema, batch.to_polars([name]).to_arrow().schema):
+        assert schema.field(name).type == "int64"
 
 
 def test_to_polars_keeps_values(mixed: Batch) -> None:
