@@ -33,7 +33,7 @@ class GzipReader:
         self._read = read
         self._input = head
         self._member = self._zlib.decompressobj(wbits=_GZIP_WINDOW)
-        self._by_bytes = False
+        self._damaged = False
 
     def read(self) -> bytes:
         """Return more decompressed data; b"" at the end.
@@ -45,7 +45,7 @@ class GzipReader:
         """
         while not self._at_end():
             # Call it even without input: the decompressor may hold back output that did not fit.
-            data = self._decompress(_MAX_OUTPUT)
+            data = self._decompress()
             if data:
                 return data
             if not self._input and not self._member.eof:
@@ -68,35 +68,36 @@ class GzipReader:
         self._member = self._zlib.decompressobj(wbits=_GZIP_WINDOW)
         return False
 
-    def _decompress(self, max_len: int) -> bytes:
-        """Return some output.
-
-        After an error, repeat the last step byte by byte, because zlib discards the output before the error.
-        """
-        if self._by_bytes:
-            return self._step_bytes(max_len)
+    def _decompress(self) -> bytes:
+        """Return some output. zlib discards the output of a call that finds damage, so repeat that in parts."""
+        if self._damaged:
+            return self._before_damage()
         saved = self._member.copy()
         try:
-            data: bytes = self._member.decompress(self._input, max_len)
+            data: bytes = self._member.decompress(self._input, _MAX_OUTPUT)
         except self._errors:
             self._member = saved
-            self._by_bytes = True
-            return self._step_bytes(max_len)
+            self._damaged = True
+            return self._before_damage()
         self._input = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
         return data
 
-    def _step_bytes(self, max_len: int) -> bytes:
-        data = b""
-        while not data and not self._member.eof:
-            step = self._input[:1]
+    def _before_damage(self) -> bytes:
+        """Return some output of the input before the damage, which is somewhere in the input."""
+        while True:
+            part = self._input[: (len(self._input) + 1) // 2]
+            saved = self._member.copy()
             try:
-                data = self._member.decompress(step, max_len)
+                data: bytes = self._member.decompress(part, _MAX_OUTPUT)
             except self._errors as error:
-                raise StreamError(f"the gzip stream is corrupt: {error}") from None
-            self._input = self._member.unused_data + self._member.unconsumed_tail + self._input[1:]
-            if not step:
-                break
-        return data
+                if len(part) == 1:
+                    raise StreamError(f"the gzip stream is corrupt: {error}") from None
+                self._member = saved
+                self._input = part  # the damage is in it
+                continue
+            self._input = self._member.unconsumed_tail + self._input[len(part) :]
+            if data:
+                return data
 
 
 def fastest_zlib() -> tuple[Any, tuple[type[Exception], ...]]:
