@@ -101,6 +101,12 @@ def parse(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def changed(options: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those values that are not the default of their option: to pass on to what has fewer options."""
+    declared = options_of(options)
+    return {name: value for name, value in values.items() if value is not declared[name].default}
+
+
 def _unknown(name: str, names: Iterable[str]) -> str:
     import difflib  # only here: slow to import
 

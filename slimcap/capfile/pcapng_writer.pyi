@@ -1,30 +1,16 @@
-from typing import Literal, final
+from typing import Unpack, final
 
+from slimcap.capfile.write_options import PcapNgWriterOptions
 from slimcap.capfile.writer import Writer
-from slimcap.io.compression.encoders import Compression
 from slimcap.io.target import Target
 from slimcap.packet.batch import Batch
-from slimcap.packet.interface import InterfaceInfo, SectionInfo
+from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet
 
 @final
 class PcapNgWriter(Writer):
-    def __init__(
-        self,
-        file: Target,
-        link_type: int = 1,
-        *,
-        snaplen: int = 262144,
-        compression: Compression | Literal["infer"] | None = "infer",
-        level: int | None = None,
-        atomic: bool = False,
-        comment: str | None = None,
-        hardware: str | None = None,
-        os: str | None = None,
-        application: str | None = None,
-        section: SectionInfo | None = None,
-    ) -> None: ...
+    def __init__(self, file: Target, link_type: int = 1, **options: Unpack[PcapNgWriterOptions]) -> None: ...
     @property
     def interfaces(self) -> tuple[Link | None, ...]: ...
     def add_interface(

@@ -37,15 +37,7 @@ from slimcap.capfile.pcapng_blocks cimport interface_block, other_block, section
 from slimcap.capfile.pcapng_decoder cimport MAX_BLOCK
 from slimcap.capfile.pcapng_fields cimport INTERFACE_TEXTS, SECTION_TEXTS, read_clock
 from slimcap.capfile.pcapng_flags cimport flags_of
-from slimcap.capfile.writer cimport (
-    MAX_LINK_TYPE,
-    MAX_SNAPLEN,
-    Frame,
-    Writer,
-    check_link_type,
-    frame_of,
-    put_frame,
-)
+from slimcap.capfile.writer cimport MAX_LINK_TYPE, Frame, Writer, frame_of, put_frame
 from slimcap.packet.annotations cimport Annotations, OptionRun, with_comments
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.lease cimport Block, new_block
@@ -56,10 +48,12 @@ from slimcap.packet.view cimport View
 from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET
 
 import time
-from operator import index as as_index
 
-from slimcap.errors import wrong_type
+from slimcap.capfile.write_options import ALL_BYTES, PcapNgWriterOptions
+from slimcap.errors import in_range, integer, wrong_type
+from slimcap.option_set import parse
 from slimcap.packet.interface import InterfaceInfo, OtherBlock, SectionInfo, Statistics
+from slimcap.packet.link import Link
 
 cdef enum:
     PADDING = 4
@@ -104,24 +98,8 @@ cdef class PcapNgWriter(Writer):
         As for `PcapWriter`.
     link_type : int, default 1
         LINKTYPE_ number of packets without a Link; 1 is Ethernet.
-    snaplen : int, default 262144
-        As for `PcapWriter`.
-    compression : {"infer", "gzip", "zstd", "xz", "lz4", "bzip2"} or None, default "infer"
-        As for `PcapWriter`.
-    level : int, optional
-        As for `PcapWriter`.
-    atomic : bool, default False
-        As for `PcapWriter`.
-    comment : str, optional
-        Comment on the file. Default: none.
-    hardware, os : str, optional
-        Hardware and operating system of the capturing host. Default: not stored.
-    application : str, optional
-        Application that wrote the file; "" stores none. Default: that of `section`, else slimcap and its
-        version.
-    section : SectionInfo, optional
-        A section that was read from a file, for all its options; the texts above replace its own. Default:
-        only the texts above.
+    **options
+        Those of `PcapNgWriterOptions`.
 
     Raises
     ------
@@ -141,7 +119,6 @@ cdef class PcapNgWriter(Writer):
     ...     writer.write_batch(batch.with_comments({0: "the first packet"}))
     """
 
-    cdef uint32_t _link_type
     cdef dict _numbers          # numbers of the section's interfaces by Link; None: the one without a name
     cdef list _in_file          # Links of the section's interfaces by number,
     cdef Block _described       # and a Place for each of them
@@ -152,14 +129,10 @@ cdef class PcapNgWriter(Writer):
     cdef Py_ssize_t _known      # number of these links
     cdef Annotations _annotations   # of the batch being written, or None
 
-    # The default snaplen is libpcap's MAXIMUM_SNAPLEN: readers reject longer packets.
-    def __init__(
-            self, file, link_type=1, *, snaplen=262144, compression="infer", level=None, atomic=False,
-            comment=None, hardware=None, os=None, application=None, section=None):
-        cdef bytes head = _section(section, comment, hardware, os, application)
-        check_link_type(link_type)
-        self._open(file, snaplen, compression, level, atomic)
-        self._link_type = link_type
+    def __init__(self, file, link_type=1, **options: Unpack[PcapNgWriterOptions]):
+        options = parse(PcapNgWriterOptions, options)
+        cdef bytes head = _section(options)
+        self._open(file, link_type, options)
         self._numbers, self._in_file, self._described, self._fine = {}, [], new_block(0), set()
         self._learn((), None)
         self._begin(<const char*> head, len(head))
@@ -206,6 +179,8 @@ cdef class PcapNgWriter(Writer):
         given = {name: value for name, value in given.items() if value is not None}
         info = interface if isinstance(interface, InterfaceInfo) else None
         link = interface if info is None else info.link
+        if not isinstance(link, Link):
+            raise wrong_type("interface", "a Link or an InterfaceInfo", interface)
         self._enter()
         try:
             if link not in self._numbers:
@@ -274,6 +249,8 @@ cdef class PcapNgWriter(Writer):
                 raise ValueError(_bad_time("the packet", packet._row.timestamp))
             if comment is None:
                 comment = packet.comment
+            elif not isinstance(comment, str):
+                raise wrong_type("comment", "a str", comment)
             self._annotate(None if comment is None else with_comments(None, {0: comment}, 1))
             self._write_one(packet)
         finally:
@@ -314,17 +291,19 @@ cdef class PcapNgWriter(Writer):
         self._enter()
         try:
             self._choose(interface)
-            counters = {
-                STATISTICS_RECEIVED: received, STATISTICS_INTERFACE_DROPS: interface_dropped,
-                STATISTICS_FILTER_ACCEPTED: filter_accepted, STATISTICS_SYSTEM_DROPS: dropped}
-            times = {STATISTICS_START: (start, "start"), STATISTICS_END: (end, "end")}
+            times = ((STATISTICS_START, "start", start), (STATISTICS_END, "end", end))
+            counters = (
+                (STATISTICS_RECEIVED, "received", received),
+                (STATISTICS_INTERFACE_DROPS, "interface_dropped", interface_dropped),
+                (STATISTICS_FILTER_ACCEPTED, "filter_accepted", filter_accepted),
+                (STATISTICS_SYSTEM_DROPS, "dropped", dropped))
+            options = [(code, _unsigned(name, value)) for code, name, value in times if value is not None]
+            options += [
+                (code, _eight_bytes(_unsigned(name, value)))
+                for code, name, value in counters if value is not None]
             at = end if at is None else at
             at = time.time_ns() if at is None else at
-            self._put_statistics((<Place*> self._places.ptr)[0], _unsigned(at, "at"), [
-                (code, _unsigned(time, name)) for code, (time, name) in times.items() if time is not None
-            ] + [
-                (code, _eight_bytes(_unsigned(value, "a counter")))
-                for code, value in counters.items() if value is not None])
+            self._put_statistics((<Place*> self._places.ptr)[0], _unsigned("at", at), options)
         finally:
             self._busy = False
 
@@ -361,11 +340,9 @@ cdef class PcapNgWriter(Writer):
         snaplen = given
         if snaplen is None:
             snaplen = self._snaplen if info is None else info.snaplen
-            if info is not None and self._snaplen < MAX_SNAPLEN:  # packets are truncated
+            if info is not None and self._snaplen < ALL_BYTES:  # packets are truncated
                 snaplen = min(snaplen or self._snaplen, self._snaplen)
-        if not 0 <= snaplen <= UINT32_MAX:
-            raise ValueError(f"snaplen is a number of bytes from 0 to {UINT32_MAX}, not {snaplen}")
-        return snaplen
+        return in_range("snaplen", snaplen, 0, UINT32_MAX)
 
     cdef bytes _block_of(self, object link, object info, dict given):
         """Return the block that describes an interface."""
@@ -421,7 +398,7 @@ cdef class PcapNgWriter(Writer):
 
     cdef int _choose(self, object interface) except -1:
         """Make all rows that are written next belong to the interface with this number."""
-        number = as_index(interface)
+        number = integer("interface", interface)
         if number == 0 and not self._in_file:
             self._describe(None, None, {})
             self._links = ()  # what _places has is out of date
@@ -729,28 +706,26 @@ cdef str _bad_time(str what, int64_t timestamp):
     return f"{what} has the time {timestamp} ns, which is between two ticks of its interface's clock"
 
 
-cdef bytes _section(object section, object comment, object hardware, object os, object application):
+cdef bytes _section(dict options):
     """Return the header of the first section."""
+    section = options["section"]
     if section is not None and not isinstance(section, SectionInfo):
         raise wrong_type("section", "a SectionInfo", section)
-    texts = {"comment": comment, "hardware": hardware, "os": os, "application": application}
+    texts = {name: options[name] for name in ("comment", "hardware", "os", "application")}
     if section is not None:
         texts = {name: getattr(section, name) if text is None else text for name, text in texts.items()}
-    if application is None and not texts["application"]:
+    if options["application"] is None and not texts["application"]:
         texts["application"] = _this()
-    options = None if section is None else section.options
-    return section_block(with_texts(() if options is None else options, SECTION_TEXTS, texts))
+    before = None if section is None else section.options
+    return section_block(with_texts(() if before is None else before, SECTION_TEXTS, texts))
 
 
 cdef bytes _eight_bytes(uint64_t value):
     return (<const char*> &value)[:sizeof(value)]
 
 
-cdef object _unsigned(object value, str what):
-    number = as_index(value)
-    if not 0 <= number <= 0xffffffffffffffff:
-        raise ValueError(f"{what} of {number}: there are 64 bits for it, and no sign")
-    return number
+cdef object _unsigned(str name, object value):
+    return in_range(name, value, 0, 0xffffffffffffffff)
 
 
 cdef str _this():

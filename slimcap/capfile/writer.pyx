@@ -10,17 +10,18 @@ from slimcap.io.output cimport open_output
 from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.view cimport View
 
+from slimcap.errors import in_range
+
+
 cdef class Writer:
     """Base class of writers: see `PcapWriter` and `PcapNgWriter`."""
 
-    cdef int _open(
-            self, object file, object snaplen, object compression, object level, bint atomic) except -1:
+    cdef int _open(self, object file, object link_type, dict options) except -1:
         if self._name is not None:
             raise TypeError("a writer is opened once")
-        if not 0 < snaplen <= MAX_SNAPLEN:
-            raise ValueError(f"snaplen is a number of bytes from 1 to {MAX_SNAPLEN}, not {snaplen}")
-        self._snaplen, self._atomic = snaplen, atomic
-        self._out = open_output(file, compression, level, atomic)
+        self._link_type = in_range("link_type", link_type, 0, MAX_LINK_TYPE)
+        self._snaplen, self._atomic = options["snaplen"], options["atomic"]
+        self._out = open_output(file, options["compression"], options["level"], self._atomic)
         self._name = self._out.name
         return 0
 
@@ -294,9 +295,3 @@ cdef class Writer:
         Advance `at[0]`; return the index of the first row that was not written.
         """
         return index
-
-
-cdef int check_link_type(object link_type) except -1:
-    if not 0 <= link_type <= MAX_LINK_TYPE:
-        raise ValueError(f"link_type is from 0 to {MAX_LINK_TYPE}, not {link_type}")
-    return 0

@@ -119,10 +119,14 @@ LIVE = (
     "reinsert_vlan=False, direction='both', timeout=None, link_down='wait'"
 )
 FILES = "snaplen=None, filter=None, block_size=1048576, timeout=None"
+WRITE = "snaplen=262144, compression='infer', level=None, atomic=False"
+SECTION = "comment=None, hardware=None, os=None, application=None, section=None"
 OPTIONS = {
     slimcap.RingSource: f"{LIVE}, block_size=1048576, num_blocks=16, block_timeout=0.01, smaller_ring=False",
     slimcap.SocketSource: f"{LIVE}, buffer_size=4194304, batch_size=64",
     slimcap.PcapSource: f"{FILES}, follow=False",
+    slimcap.PcapWriter: WRITE,
+    slimcap.PcapNgWriter: f"{WRITE}, {SECTION}",
     MergedSource: FILES,
     RotatedSource: FILES,
 }

@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 
 import slimcap
+from slimcap.capfile.write_options import PcapNgWriterOptions, PcapWriterOptions, WriteOptions
+from slimcap.io.compression.encoders import Compression
 from slimcap.mock import MockRingSource, MockSocketSource
-from slimcap.option_set import Option, accepts, between, options_of, parse
+from slimcap.option_set import Option, accepts, between, changed, options_of, parse
+from slimcap.packet.interface import SectionInfo
 from slimcap.source.file.file_options import FilesOptions, PcapOptions
 from slimcap.source.file.followed import RotatedSource
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.live.live_options import LiveOptions, RingOptions, SocketOptions
 
 SETS = [LiveOptions, RingOptions, SocketOptions, FilesOptions, PcapOptions]
+SETS += [WriteOptions, PcapWriterOptions, PcapNgWriterOptions]
 
 
 class Base(TypedDict, total=False):
@@ -129,6 +133,12 @@ def test_values_out_of_range_raise_value_error() -> None:
         parse(Extended, {"mode": "idle"})
 
 
+def test_values_that_are_the_default_need_not_be_passed_on() -> None:
+    given = {"ratio": None, "size": 7, "mode": "fast"}
+    assert changed(Extended, parse(Extended, given)) == {"size": 7}
+    assert changed(Extended, {"ratio": 0.0}) == {"ratio": 0.0}
+
+
 def test_value_is_what_the_check_returns() -> None:
     assert type(parse(Extended, {"size": np.int64(7)})["size"]) is int
 
@@ -138,7 +148,8 @@ def test_value_is_what_the_check_returns() -> None:
 
 @pytest.mark.parametrize("options", SETS)
 def test_every_option_has_documentation_and_the_type_that_checkers_see(options: type) -> None:
-    hints = typing.get_type_hints(options, vars(slimcap.filter) | {"Any": Any}, include_extras=True)
+    names = vars(slimcap.filter) | {"SectionInfo": SectionInfo, "Compression": Compression}
+    hints = typing.get_type_hints(options, names | {"Any": Any, "Literal": Literal}, include_extras=True)
     found = options_of(options)
     assert list(found) == list(hints)
     assert options.__optional_keys__ == found.keys()  # type: ignore[attr-defined]
@@ -158,6 +169,7 @@ OUT_OF_RANGE = {
     "block_timeout": [0, -0.1, 3600.1, float("nan")],
     "buffer_size": [0, 1 << 30],
     "batch_size": [0, 1025],
+    "level": [],  # the limits depend on the compression
     "direction": ["", "up"],
     "link_down": ["ignore", ""],
 }
@@ -184,6 +196,9 @@ def test_every_check_names_its_option(options: type) -> None:
         (MockRingSource, RingOptions),
         (MockSocketSource, SocketOptions),
         (slimcap.PcapSource, PcapOptions),
+        (slimcap.PcapWriter, PcapWriterOptions),
+        (slimcap.PcapNgWriter, PcapNgWriterOptions),
+        (slimcap.open_writer, PcapNgWriterOptions),
         (slimcap.open_file, PcapOptions),
         (slimcap.open_files, FilesOptions),
         (slimcap.read, FilesOptions),
