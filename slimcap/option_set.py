@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from inspect import Parameter
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
-from slimcap.errors import in_range
+from slimcap.errors import in_range, wrong_type
 
 _Owner = TypeVar("_Owner", bound=Callable[..., object])
 
@@ -74,6 +74,17 @@ def _completed(option: Option, hint: Any) -> Option:
 def between(low: int, high: int) -> Callable[[str, Any], int]:
     """Return a check for integers from `low` to `high`."""
     return functools.partial(in_range, low=low, high=high)
+
+
+def instance_of(kind: type) -> Callable[[str, Any], Any]:
+    """Return a check for instances of a class."""
+    return functools.partial(_check_type, kind)
+
+
+def _check_type(kind: type, name: str, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise wrong_type(name, f"a {kind.__name__}", value)
+    return value
 
 
 def _check_choice(choices: tuple[str, ...], name: str, value: str) -> str:

@@ -709,8 +709,6 @@ cdef str _bad_time(str what, int64_t timestamp):
 cdef bytes _section(dict options):
     """Return the header of the first section."""
     section = options["section"]
-    if section is not None and not isinstance(section, SectionInfo):
-        raise wrong_type("section", "a SectionInfo", section)
     texts = {name: options[name] for name in ("comment", "hardware", "os", "application")}
     if section is not None:
         texts = {name: getattr(section, name) if text is None else text for name, text in texts.items()}

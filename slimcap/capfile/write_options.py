@@ -4,14 +4,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 from slimcap.errors import integer
 from slimcap.filter.program import MAX_SNAPLEN
-from slimcap.option_set import Option, between
+from slimcap.option_set import Option, between, instance_of
+from slimcap.packet.interface import SectionInfo
 
 if TYPE_CHECKING:
     from slimcap.io.compression.encoders import Compression
-    from slimcap.packet.interface import SectionInfo
 
 ALL_BYTES = (1 << 31) - 1
 """The maximum snaplen, which truncates nothing."""
+
+_TEXT = instance_of(str)
 
 
 class WriteOptions(TypedDict, total=False):
@@ -60,15 +62,15 @@ class SectionOptions(TypedDict, total=False):
     """Description of a pcapng file."""
 
     comment: Annotated[
-        str | None, Option(None, "Comment on the file. Default: that of `section`, else none.")
+        str | None, Option(None, "Comment on the file. Default: that of `section`, else none.", _TEXT)
     ]
     hardware: Annotated[
         str | None,
-        Option(None, "Hardware of the capturing host. Default: that of `section`, else not stored."),
+        Option(None, "Hardware of the capturing host. Default: that of `section`, else none.", _TEXT),
     ]
     os: Annotated[
         str | None,
-        Option(None, "Operating system of the capturing host. Default: that of `section`, else not stored."),
+        Option(None, "Operating system of the capturing host. Default: that of `section`, else none.", _TEXT),
     ]
     application: Annotated[
         str | None,
@@ -76,14 +78,17 @@ class SectionOptions(TypedDict, total=False):
             None,
             'Application that wrote the file; "" stores none. Default: that of `section`, else slimcap and '
             "its version.",
+            _TEXT,
         ),
     ]
     section: Annotated[
-        "SectionInfo | None",
+        SectionInfo | None,
         Option(
             None,
             "A section that was read from a file, for all its options; the texts above replace its own. "
             "Default: only the texts above.",
+            instance_of(SectionInfo),
+            kind="SectionInfo",
         ),
     ]
 

@@ -9,16 +9,20 @@ import os
 import string
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import numpy as np
 
+from slimcap.errors import wrong_type
 from slimcap.io.atomic_file import Finished
+from slimcap.io.compression.encoders import encoder_for
+from slimcap.option_set import accepts, changed, parse
 from slimcap.packet.batch import Batch
 from slimcap.packet.interface import BlockType, InterfaceInfo, OtherBlock
 from slimcap.packet.record import RECORD_DTYPE
 from slimcap.sink.open_writer import Format, stem_and_endings, writer_class
+from slimcap.sink.rotation_options import RotatingOptions
 
 if TYPE_CHECKING:
     from slimcap.capfile.pcap_writer import PcapWriter
@@ -34,6 +38,7 @@ _MAX_CONTEXT: Final = 64 << 20  # maximum bytes of such blocks to repeat in each
 _OF_A_PACKET: Final = ("timestamp", "total_len", "cap_len", "vlan_tci", "vlan_tpid", "flags")
 
 
+@accepts(RotatingOptions)
 class RotatingWriter(Finished):
     """Write packets to a series of capture files.
 
@@ -49,33 +54,17 @@ class RotatingWriter(Finished):
         is the UTC time of its first packet, a `datetime`. Examples: ``"cap-{index:05}.pcap"``,
         ``"{time:%Y%m%d-%H%M%S}.pcapng.zst"``. A template without fields gets ``-{index:05}`` before its
         suffixes.
-    max_bytes : int, optional
-        Maximum size of a file in bytes, before compression. A packet that is larger gets a file of its own.
-        Default: no maximum.
-    max_seconds : int, optional
-        Length of a file's interval in seconds. Intervals are counted from the Unix epoch. A packet that is
-        older than the interval of the current file does not end it. Default: no limit.
-    max_packets : int, optional
-        Maximum number of packets in a file. Default: no maximum.
-    max_files : int, optional
-        Maximum number of files to keep. If there are more, the oldest one written by this writer is removed.
-        Default: keep all.
     format : {"pcap", "pcapng"}, optional
-        Default: from the suffix of the template, as for `open_writer`.
-    link_type : int, default 1
-        LINKTYPE_ number, as for `open_writer`.
-    overwrite : bool, default False
-        Replace files that existed before; False: raise FileExistsError.
-    on_file : callable, optional
-        Called with the path of each file once it is complete. Default: no callback.
+        Default: from the suffix of the template. pcap does not have the options from `comment` on.
     **options
-        Other options of the format's writer, as for `open_writer`: `snaplen`, `compression`, `level`,
-        `comment` and more.
+        Those of `RotatingOptions`.
 
     Raises
     ------
     ValueError
-        The template is not valid, a limit is not positive, or the format does not exist.
+        The template or an option is not valid, or the format does not exist.
+    ImportError
+        The compression requires a package that is not installed.
 
     Examples
     --------
@@ -89,31 +78,21 @@ class RotatingWriter(Finished):
         self,
         template: str | os.PathLike[str],
         *,
-        max_bytes: int | None = None,
-        max_seconds: int | None = None,
-        max_packets: int | None = None,
-        max_files: int | None = None,
         format: Format | None = None,
-        link_type: int = 1,
-        overwrite: bool = False,
-        on_file: Callable[[str], object] | None = None,
-        **options: Any,
+        **options: Unpack[RotatingOptions],
     ) -> None:
-        limits = {
-            "max_bytes": max_bytes,
-            "max_seconds": max_seconds,
-            "max_packets": max_packets,
-            "max_files": max_files,
-        }
-        for name, value in limits.items():
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is at least 1, not {value}")
+        if not isinstance(template, (str, os.PathLike)):
+            raise wrong_type("template", "a str or os.PathLike", template)
+        found = parse(RotatingOptions, options)
+        self._max_bytes, self._max_packets = found.pop("max_bytes"), found.pop("max_packets")
+        self._max_files, seconds = found.pop("max_files"), found.pop("max_seconds")
+        self._interval = None if seconds is None else seconds * _SECOND
+        self._overwrite, self._on_file = found.pop("overwrite"), found.pop("on_file")
+        self._options = changed(RotatingOptions, found)  # of the writer
         self._template = _with_index(os.fspath(template))
         self._class = writer_class(self._template, format)
-        self._max_bytes, self._max_packets, self._max_files = max_bytes, max_packets, max_files
-        self._interval = None if max_seconds is None else max_seconds * _SECOND
-        self._overwrite, self._on_file = overwrite, on_file
-        self._link_type, self._options = link_type, options
+        # Check them before the first file is opened.
+        encoder_for(_named(self._template, 0, 0), found["compression"], found["level"])
         # For every file: as given to add_interface, by link.
         self._interfaces: dict[Link, tuple[Link | InterfaceInfo, dict[str, Any]]] = {}
         self._writer: PcapWriter | PcapNgWriter | None = None
@@ -300,7 +279,7 @@ class RotatingWriter(Finished):
         path = _named(self._template, self._opened, time)
         if path in self._files or (os.path.lexists(path) and not self._overwrite):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-        writer = self._class(path, self._link_type, atomic=True, **self._options)
+        writer = self._class(path, atomic=True, **self._options)
         try:
             for interface, description in self._interfaces.values():
                 writer.add_interface(interface, **description)

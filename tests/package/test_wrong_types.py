@@ -46,6 +46,7 @@ LIVE = {
 }
 MOCK = LIVE | {"when_full": "wait"}
 WRITING = {"file": Fresh(io.BytesIO), "link_type": 1, "snaplen": 96, "compression": None, "level": None}
+ROTATION = dict.fromkeys(("max_bytes", "max_seconds", "max_packets", "max_files", "on_file"))
 SECTION = {"comment": None, "hardware": None, "os": None, "application": None, "section": None}
 OF_FILES = {"file": MIXED, "snaplen": 96, "filter": None, "block_size": 1 << 20, "timeout": None}
 
@@ -98,6 +99,10 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "PcapWriter": WRITING,
     "PcapWriter.write_batch": {"batch": BATCH},
     "PcapWriter.write_packet": {"packet": PACKET},
+    "RotatingWriter": {"template": "x.pcap", "format": None, "link_type": 1, "snaplen": 96}
+    | {"compression": None, "level": None}
+    | SECTION
+    | ROTATION,
     "Source.batches": READING | {"max_packets": 1},
     "Source.next_batch": READING | {"max_packets": 1},
     "Source.next_ip_packet": READING | {"buf": None},
@@ -138,16 +143,20 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "resolve": {"snaplen": minimal_ipv4_header, "link_type": 1},
     "with_direction": {"program": DROP, "direction": "in"},
     "with_snaplen": {"program": DROP, "snaplen": 64},
+    "write": {"packets": BATCH, "file": Fresh(io.BytesIO), "format": "pcapng", "compression": None}
+    | {"level": None, "snaplen": None, "columns": None, "payload": None}
+    | ROTATION,
     "without_vlans": {"program": DROP, "link_type": 1},
 }
 
 # Arguments that are used for their truth value, so that everything is accepted.
 FLAGS = {
     *("atomic", "auto_filter", "drain", "follow", "ignore_vlans", "inner", "loops", "named", "promiscuous"),
-    *("reinsert_vlan", "restamp", "smaller_ring", "swapped"),
+    *("overwrite", "reinsert_vlan", "restamp", "smaller_ring", "swapped"),
 }
 OTHERS = {
     "ArrowStream": {"text"},  # a flag
+    "write": {"progress"},  # only called
     "View.hex": {"bytes_per_sep"},  # checked by `bytes.hex`
 }
 # The message names these by another word.

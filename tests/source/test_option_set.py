@@ -13,14 +13,15 @@ from slimcap.capfile.write_options import PcapNgWriterOptions, PcapWriterOptions
 from slimcap.io.compression.encoders import Compression
 from slimcap.mock import MockRingSource, MockSocketSource
 from slimcap.option_set import Option, accepts, between, changed, options_of, parse
-from slimcap.packet.interface import SectionInfo
+from slimcap.sink.rotate import RotatingWriter
+from slimcap.sink.rotation_options import RotatingOptions, RotationOptions
 from slimcap.source.file.file_options import FilesOptions, PcapOptions
 from slimcap.source.file.followed import RotatedSource
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.live.live_options import LiveOptions, RingOptions, SocketOptions
 
 SETS = [LiveOptions, RingOptions, SocketOptions, FilesOptions, PcapOptions]
-SETS += [WriteOptions, PcapWriterOptions, PcapNgWriterOptions]
+SETS += [WriteOptions, PcapWriterOptions, PcapNgWriterOptions, RotationOptions, RotatingOptions]
 
 
 class Base(TypedDict, total=False):
@@ -148,8 +149,8 @@ def test_value_is_what_the_check_returns() -> None:
 
 @pytest.mark.parametrize("options", SETS)
 def test_every_option_has_documentation_and_the_type_that_checkers_see(options: type) -> None:
-    names = vars(slimcap.filter) | {"SectionInfo": SectionInfo, "Compression": Compression}
-    hints = typing.get_type_hints(options, names | {"Any": Any, "Literal": Literal}, include_extras=True)
+    names = vars(slimcap.filter) | {"Any": Any, "Literal": Literal, "Compression": Compression}
+    hints = typing.get_type_hints(options, names, include_extras=True)
     found = options_of(options)
     assert list(found) == list(hints)
     assert options.__optional_keys__ == found.keys()  # type: ignore[attr-defined]
@@ -162,14 +163,20 @@ def test_every_option_has_documentation_and_the_type_that_checkers_see(options: 
             assert option.check(name, option.default) == option.default, name
 
 
-OUT_OF_RANGE = {
+OUT_OF_RANGE: dict[str, list[Any]] = {
     "snaplen": [0, -1, 1 << 32],
     "block_size": [0, -1, 63, 1 << 31],
     "num_blocks": [0, -1, 1 << 29],
     "block_timeout": [0, -0.1, 3600.1, float("nan")],
     "buffer_size": [0, 1 << 30],
     "batch_size": [0, 1025],
-    "level": [],  # the limits depend on the compression
+    "max_bytes": [0, -1],
+    "max_seconds": [0],
+    "max_packets": [0],
+    "max_files": [0],
+    "link_type": [-1, 1 << 16],
+    # Only the type is checked.
+    **{name: [] for name in ("level", "on_file", "comment", "hardware", "os", "application", "section")},
     "direction": ["", "up"],
     "link_down": ["ignore", ""],
 }
@@ -199,6 +206,8 @@ def test_every_check_names_its_option(options: type) -> None:
         (slimcap.PcapWriter, PcapWriterOptions),
         (slimcap.PcapNgWriter, PcapNgWriterOptions),
         (slimcap.open_writer, PcapNgWriterOptions),
+        (RotatingWriter, RotatingOptions),
+        (slimcap.write, RotationOptions),
         (slimcap.open_file, PcapOptions),
         (slimcap.open_files, FilesOptions),
         (slimcap.read, FilesOptions),
