@@ -17,9 +17,10 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from inspect import Parameter
+from types import UnionType
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
-from slimcap.errors import in_range, wrong_type
+from slimcap.errors import in_range, integer, number, wrong_type
 
 _Owner = TypeVar("_Owner", bound=Callable[..., object])
 
@@ -39,7 +40,8 @@ class Option:
         Description, for docstrings.
     check : callable, optional
         Function of name and value. It returns the value to use, or raises an error that has the name in its
-        message. Default: for a Literal, the value must be one of the choices; otherwise none.
+        message. Default: that the value is of the type of the annotation, or one of its choices; none for a
+        bool, of which the truth value is used, and for a type that is not known yet (a str).
     kind : str, optional
         Type as docstrings name it. Default: that of the annotation.
     annotation : object
@@ -62,23 +64,28 @@ def options_of(options: type) -> Mapping[str, Option]:
 
 def _completed(option: Option, hint: Any) -> Option:
     """Add what follows from the type of an option."""
-    check, hint = option.check, getattr(hint, "__forward_arg__", hint)
-    if get_origin(hint) is Literal:
-        check = check or functools.partial(_check_choice, get_args(hint))
-        kind = "{" + ", ".join(f'"{choice}"' for choice in get_args(hint)) + "}"
+    hint = getattr(hint, "__forward_arg__", hint)
+    plain = get_args(hint)[0] if isinstance(hint, UnionType) else hint  # without None
+    if get_origin(plain) is Literal:
+        kind = "{" + ", ".join(f'"{choice}"' for choice in get_args(plain)) + "}"
     else:
-        kind = hint.__name__ if isinstance(hint, type) else str(hint).removesuffix(" | None")
-    return replace(option, check=check, kind=option.kind or kind, annotation=hint)
+        kind = plain.__name__ if isinstance(plain, type) else str(hint)
+    return replace(option, check=option.check or _check_of(plain), kind=option.kind or kind, annotation=hint)
+
+
+def _check_of(kind: Any) -> Callable[[str, Any], Any] | None:
+    """Return the check that follows from a type."""
+    if get_origin(kind) is Literal:
+        return functools.partial(_check_choice, get_args(kind))
+    if kind in (int, float):
+        return integer if kind is int else number
+    kind = get_origin(kind) or kind
+    return functools.partial(_check_type, kind) if isinstance(kind, type) and kind is not bool else None
 
 
 def between(low: int, high: int) -> Callable[[str, Any], int]:
     """Return a check for integers from `low` to `high`."""
     return functools.partial(in_range, low=low, high=high)
-
-
-def instance_of(kind: type) -> Callable[[str, Any], Any]:
-    """Return a check for instances of a class."""
-    return functools.partial(_check_type, kind)
 
 
 def _check_type(kind: type, name: str, value: Any) -> Any:

@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
-from slimcap.errors import integer
 from slimcap.filter.program import MAX_SNAPLEN
-from slimcap.option_set import Option, between, instance_of
+from slimcap.option_set import Option, between
 from slimcap.packet.interface import SectionInfo
 
 if TYPE_CHECKING:
@@ -12,8 +11,6 @@ if TYPE_CHECKING:
 
 ALL_BYTES = (1 << 31) - 1
 """The maximum snaplen, which truncates nothing."""
-
-_TEXT = instance_of(str)
 
 
 class WriteOptions(TypedDict, total=False):
@@ -32,15 +29,11 @@ class WriteOptions(TypedDict, total=False):
         "Compression | Literal['infer'] | None",
         Option(
             "infer",
-            'Compression format. "infer" chooses it by the path\'s extension: .gz, .zst, .xz, .lz4, .bz2, '
-            "else none.",
+            'Compression format. "infer": by the extension of the path: .gz, .zst, .xz, .lz4, .bz2, or none.',
             kind='{"infer", "gzip", "zstd", "xz", "lz4", "bzip2"} or None',
         ),
     ]
-    level: Annotated[
-        int | None,
-        Option(None, "Compression level. Default: that of the command-line tool of that name.", integer),
-    ]
+    level: Annotated[int | None, Option(None, "Compression level. Default: that of the tool of that name.")]
 
 
 class PcapWriterOptions(WriteOptions, total=False):
@@ -61,24 +54,15 @@ class PcapWriterOptions(WriteOptions, total=False):
 class SectionOptions(TypedDict, total=False):
     """Description of a pcapng file."""
 
-    comment: Annotated[
-        str | None, Option(None, "Comment on the file. Default: that of `section`, else none.", _TEXT)
-    ]
-    hardware: Annotated[
-        str | None,
-        Option(None, "Hardware of the capturing host. Default: that of `section`, else none.", _TEXT),
-    ]
-    os: Annotated[
-        str | None,
-        Option(None, "Operating system of the capturing host. Default: that of `section`, else none.", _TEXT),
-    ]
+    comment: Annotated[str | None, Option(None, "Comment on the file. Default: that of `section`.")]
+    hardware: Annotated[str | None, Option(None, "Hardware of the host. Default: that of `section`.")]
+    os: Annotated[str | None, Option(None, "Operating system of the host. Default: that of `section`.")]
     application: Annotated[
         str | None,
         Option(
             None,
             'Application that wrote the file; "" stores none. Default: that of `section`, else slimcap and '
             "its version.",
-            _TEXT,
         ),
     ]
     section: Annotated[
@@ -86,9 +70,7 @@ class SectionOptions(TypedDict, total=False):
         Option(
             None,
             "A section that was read from a file, for all its options; the texts above replace its own. "
-            "Default: only the texts above.",
-            instance_of(SectionInfo),
-            kind="SectionInfo",
+            "Default: none.",
         ),
     ]
 

@@ -25,11 +25,7 @@ _WRITERS: Final[dict[str, type[PcapWriter | PcapNgWriter]]] = {
 
 @accepts(PcapNgWriterOptions)
 def open_writer(
-    file: Target,
-    link_type: int = 1,
-    *,
-    format: Format | None = None,
-    **options: Unpack[PcapNgWriterOptions],
+    file: Target, link_type: int = 1, *, format: Format | None = None, **options: Unpack[PcapNgWriterOptions]
 ) -> PcapWriter | PcapNgWriter:
     """Open a capture file for writing.
 

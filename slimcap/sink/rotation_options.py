@@ -1,10 +1,10 @@
 """Options of capture files that are split."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, TypedDict
 
 from slimcap.capfile.write_options import SectionOptions, WriteOptions
-from slimcap.errors import integer, wrong_type
+from slimcap.errors import integer
 from slimcap.option_set import Option, between
 
 
@@ -13,12 +13,6 @@ def _positive(name: str, value: int) -> int:
     if found < 1:
         raise ValueError(f"{name} must be at least 1, not {found}")
     return found
-
-
-def _function(name: str, value: Any) -> Any:
-    if not callable(value):
-        raise wrong_type(name, "callable", value)
-    return value
 
 
 class RotationOptions(TypedDict, total=False):
@@ -49,8 +43,7 @@ class RotationOptions(TypedDict, total=False):
         int | None,
         Option(
             None,
-            "Maximum number of files to keep. If there are more, the oldest one written by this writer is "
-            "removed. Default: keep all.",
+            "Maximum number of files to keep: the oldest one of this writer is removed. Default: keep all.",
             _positive,
         ),
     ]
@@ -59,12 +52,7 @@ class RotationOptions(TypedDict, total=False):
     ]
     on_file: Annotated[
         Callable[[str], object] | None,
-        Option(
-            None,
-            "Called with the path of each file once it is complete. Default: no callback.",
-            _function,
-            kind="callable",
-        ),
+        Option(None, "Called with the path of each complete file. Default: no callback.", kind="callable"),
     ]
 
 

@@ -96,8 +96,7 @@ def write(
     >>> slimcap.write(batch, "packets.parquet", columns=["timestamp", "src", "dst", "total_len"])
     1000
     """
-    rotation = parse(RotationOptions, options)
-    given = changed(RotationOptions, rotation)
+    given = changed(RotationOptions, parse(RotationOptions, options))
     kind = _format_of(file) if format is None else format
     table = {"columns": columns, "payload": payload}
     capture = {"level": level, "snaplen": snaplen, **given}
@@ -120,7 +119,7 @@ def write(
             snaplen=snaplen,
             compression=compression,
             level=level,
-            rotation=cast(RotationOptions, rotation) if split else None,
+            rotation=options if split else None,
         )
         del first
     return _copy(batches, output, progress)

@@ -176,7 +176,10 @@ OUT_OF_RANGE: dict[str, list[Any]] = {
     "max_files": [0],
     "link_type": [-1, 1 << 16],
     # Only the type is checked.
-    **{name: [] for name in ("level", "on_file", "comment", "hardware", "os", "application", "section")},
+    **{
+        name: []
+        for name in ("timeout", "level", "on_file", "comment", "hardware", "os", "application", "section")
+    },
     "direction": ["", "up"],
     "link_down": ["ignore", ""],
 }
