@@ -17,7 +17,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from inspect import Parameter
-from types import UnionType
+from types import NoneType
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 from slimcap.errors import in_range, integer, number, wrong_type
@@ -65,7 +65,8 @@ def options_of(options: type) -> Mapping[str, Option]:
 def _completed(option: Option, hint: Any) -> Option:
     """Add what follows from the type of an option."""
     hint = getattr(hint, "__forward_arg__", hint)
-    plain = get_args(hint)[0] if isinstance(hint, UnionType) else hint  # without None
+    args = get_args(hint)
+    plain = args[0] if args[1:] == (NoneType,) else hint  # of `X | None`
     if get_origin(plain) is Literal:
         kind = "{" + ", ".join(f'"{choice}"' for choice in get_args(plain)) + "}"
     else:
@@ -79,7 +80,7 @@ def _check_of(kind: Any) -> Callable[[str, Any], Any] | None:
         return functools.partial(_check_choice, get_args(kind))
     if kind in (int, float):
         return integer if kind is int else number
-    kind = get_origin(kind) or kind
+    kind = Callable if get_origin(kind) is Callable else kind
     return functools.partial(_check_type, kind) if isinstance(kind, type) and kind is not bool else None
 
 

@@ -22,11 +22,9 @@ from slimcap.abi.pcap_format cimport (
     PCAPNG_SECTION,
     PCAPNG_SIMPLE,
     PCAPNG_STATISTICS,
-    STATISTICS_END,
     STATISTICS_FILTER_ACCEPTED,
     STATISTICS_INTERFACE_DROPS,
     STATISTICS_RECEIVED,
-    STATISTICS_START,
     STATISTICS_SYSTEM_DROPS,
     PcapngOption,
     PcapngPacket,
@@ -35,7 +33,7 @@ from slimcap.abi.pcap_format cimport (
 )
 from slimcap.capfile.pcapng_blocks cimport interface_block, other_block, section_block, statistics_block
 from slimcap.capfile.pcapng_decoder cimport MAX_BLOCK
-from slimcap.capfile.pcapng_fields cimport INTERFACE_TEXTS, SECTION_TEXTS, read_clock
+from slimcap.capfile.pcapng_fields cimport INTERFACE_TEXTS, SECTION_TEXTS, TIMES, read_clock
 from slimcap.capfile.pcapng_flags cimport flags_of
 from slimcap.capfile.writer cimport MAX_LINK_TYPE, Frame, Writer, frame_of, put_frame
 from slimcap.packet.annotations cimport Annotations, OptionRun, with_comments
@@ -49,9 +47,9 @@ from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET
 
 import time
 
-from slimcap.capfile.write_options import ALL_BYTES, PcapNgWriterOptions
+from slimcap.capfile.write_options import ALL_BYTES, InterfaceOptions, PcapNgWriterOptions, StatisticsOptions
 from slimcap.errors import in_range, integer, wrong_type
-from slimcap.option_set import parse
+from slimcap.option_set import accepts, changed, parse
 from slimcap.packet.interface import InterfaceInfo, OtherBlock, SectionInfo, Statistics
 from slimcap.packet.link import Link
 
@@ -73,6 +71,9 @@ cdef struct Text:
     bint flagged                # flags are among them
 
 cdef bytes IN_NANOSECONDS = bytes([NANO])   # if_tsresol
+cdef dict STATISTICS = {
+    **TIMES, STATISTICS_RECEIVED: "received", STATISTICS_INTERFACE_DROPS: "interface_dropped",
+    STATISTICS_FILTER_ACCEPTED: "filter_accepted", STATISTICS_SYSTEM_DROPS: "dropped"}
 cdef set WRITTEN_HERE = {PCAPNG_INTERFACE, PCAPNG_OLD_PACKET, PCAPNG_PACKET, PCAPNG_SECTION, PCAPNG_SIMPLE,
                          PCAPNG_STATISTICS}
 
@@ -142,7 +143,8 @@ cdef class PcapNgWriter(Writer):
         """Interfaces of the section so far, by number: a tuple of Link; None is the one without a name."""
         return tuple(self._in_file or ())
 
-    def add_interface(self, interface, *, snaplen=None, comment=None, filter=None, hardware=None, os=None):
+    @accepts(InterfaceOptions)
+    def add_interface(self, interface, **options: Unpack[InterfaceOptions]):
         """Describe an interface, so that packets and statistics can refer to it.
 
         Parameters
@@ -150,15 +152,8 @@ cdef class PcapNgWriter(Writer):
         interface : Link or InterfaceInfo
             Name, description and link type of the interface. Of an InterfaceInfo also what the parameters
             below default to.
-        snaplen : int, optional
-            Maximum number of bytes captured of a packet, 0 for all. It is only stored: longer packets are
-            accepted. Default: the writer's `snaplen`.
-        comment : str, optional
-            Comment on the interface. Default: none.
-        filter : str, optional
-            Capture filter. Default: not stored.
-        hardware, os : str, optional
-            Hardware and operating system of the capturing host. Default: not stored.
+        **options
+            Those of `InterfaceOptions`.
 
         Returns
         -------
@@ -174,9 +169,7 @@ cdef class PcapNgWriter(Writer):
         OSError, RuntimeError
             As for `write_packet`.
         """
-        given = {
-            "snaplen": snaplen, "comment": comment, "filter": filter, "hardware": hardware, "os": os}
-        given = {name: value for name, value in given.items() if value is not None}
+        given = changed(InterfaceOptions, parse(InterfaceOptions, options))
         info = interface if isinstance(interface, InterfaceInfo) else None
         link = interface if info is None else info.link
         if not isinstance(link, Link):
@@ -257,9 +250,8 @@ cdef class PcapNgWriter(Writer):
             self._annotate(None)
             self._busy = False
 
-    def write_statistics(
-            self, interface=0, *, received=None, dropped=None, interface_dropped=None, filter_accepted=None,
-            start=None, end=None, at=None):
+    @accepts(StatisticsOptions)
+    def write_statistics(self, interface=0, **options: Unpack[StatisticsOptions]):
         """Write the packet counters of an interface (section 4.6), as of the time `at`.
 
         Times are rounded down to the resolution of the interface.
@@ -268,18 +260,8 @@ cdef class PcapNgWriter(Writer):
         ----------
         interface : int, default 0
             Number of the interface, as returned by `add_interface`: its index in `interfaces`.
-        received : int, optional
-            Packets received. Default: not stored.
-        dropped : int, optional
-            Packets dropped for lack of memory, as counted by `Stats.packets_dropped`. Default: not stored.
-        interface_dropped : int, optional
-            Packets that the interface dropped before. Default: not stored.
-        filter_accepted : int, optional
-            Packets that the filter accepted. Default: not stored.
-        start, end : int, optional
-            Start and end of the capture, in nanoseconds since the Unix epoch. Default: not stored.
-        at : int, optional
-            Time of the counters, in nanoseconds since the Unix epoch. Default: `end` if given, else now.
+        **options
+            Those of `StatisticsOptions`.
 
         Raises
         ------
@@ -288,22 +270,14 @@ cdef class PcapNgWriter(Writer):
         OSError, RuntimeError
             As for `write_packet`.
         """
+        given = changed(StatisticsOptions, parse(StatisticsOptions, options))
         self._enter()
         try:
             self._choose(interface)
-            times = ((STATISTICS_START, "start", start), (STATISTICS_END, "end", end))
-            counters = (
-                (STATISTICS_RECEIVED, "received", received),
-                (STATISTICS_INTERFACE_DROPS, "interface_dropped", interface_dropped),
-                (STATISTICS_FILTER_ACCEPTED, "filter_accepted", filter_accepted),
-                (STATISTICS_SYSTEM_DROPS, "dropped", dropped))
-            options = [(code, _unsigned(name, value)) for code, name, value in times if value is not None]
-            options += [
-                (code, _eight_bytes(_unsigned(name, value)))
-                for code, name, value in counters if value is not None]
-            at = end if at is None else at
-            at = time.time_ns() if at is None else at
-            self._put_statistics((<Place*> self._places.ptr)[0], _unsigned("at", at), options)
+            at = given.pop("at", given.get("end"))
+            self._put_statistics((<Place*> self._places.ptr)[0], time.time_ns() if at is None else at, [
+                (code, given[name] if name in TIMES.values() else _eight_bytes(given[name]))
+                for code, name in STATISTICS.items() if name in given])
         finally:
             self._busy = False
 
@@ -720,10 +694,6 @@ cdef bytes _section(dict options):
 
 cdef bytes _eight_bytes(uint64_t value):
     return (<const char*> &value)[:sizeof(value)]
-
-
-cdef object _unsigned(str name, object value):
-    return in_range(name, value, 0, 0xffffffffffffffff)
 
 
 cdef str _this():

@@ -9,8 +9,7 @@ from slimcap.packet.interface import SectionInfo
 if TYPE_CHECKING:
     from slimcap.io.compression.encoders import Compression
 
-ALL_BYTES = (1 << 31) - 1
-"""The maximum snaplen, which truncates nothing."""
+ALL_BYTES = (1 << 31) - 1  # the maximum snaplen, which truncates nothing
 
 
 class WriteOptions(TypedDict, total=False):
@@ -20,8 +19,7 @@ class WriteOptions(TypedDict, total=False):
         int,
         Option(
             MAX_SNAPLEN,
-            "Maximum number of bytes to write of a packet; longer ones are truncated. Many programs do not "
-            "read packets of more than 262144 bytes.",
+            "Maximum number of bytes to write of a packet. Many programs do not read more than 262144.",
             between(1, ALL_BYTES),
         ),
     ]
@@ -43,10 +41,9 @@ class PcapWriterOptions(WriteOptions, total=False):
         bool,
         Option(
             False,
-            "Write to a temporary file in the same directory, and rename it on `close()`. So the file is "
-            "either complete or does not exist, and an older one is replaced only by a complete one. After "
-            "an exception in the `with` block, after `discard()` or a failed `close()`, the temporary file "
-            "is removed.",
+            "Write to a temporary file in the same directory, which `close()` renames: an older file is "
+            "replaced only by a complete one. After an exception in the `with` block, after `discard()` or a "
+            "failed `close()`, the temporary file is removed.",
         ),
     ]
 
@@ -59,21 +56,56 @@ class SectionOptions(TypedDict, total=False):
     os: Annotated[str | None, Option(None, "Operating system of the host. Default: that of `section`.")]
     application: Annotated[
         str | None,
-        Option(
-            None,
-            'Application that wrote the file; "" stores none. Default: that of `section`, else slimcap and '
-            "its version.",
-        ),
+        Option(None, 'Application; "" for none. Default: that of `section`, else slimcap and its version.'),
     ]
     section: Annotated[
         SectionInfo | None,
-        Option(
-            None,
-            "A section that was read from a file, for all its options; the texts above replace its own. "
-            "Default: none.",
-        ),
+        Option(None, "A section that was read from a file, for its texts and other options. Default: none."),
     ]
 
 
 class PcapNgWriterOptions(PcapWriterOptions, SectionOptions, total=False):
     """Options of `PcapNgWriter`."""
+
+
+class InterfaceOptions(TypedDict, total=False):
+    """Description of an interface of a pcapng file."""
+
+    snaplen: Annotated[
+        int | None,
+        Option(
+            None,
+            "Maximum number of bytes captured of a packet, 0 for all. It is only stored: longer packets are "
+            "accepted. Default: the writer's `snaplen`.",
+            between(0, (1 << 32) - 1),
+        ),
+    ]
+    comment: Annotated[str | None, Option(None, "Comment on the interface. Default: none.")]
+    filter: Annotated[str | None, Option(None, "Capture filter. Default: not stored.")]
+    hardware: Annotated[str | None, Option(None, "Hardware of the host. Default: not stored.")]
+    os: Annotated[str | None, Option(None, "Operating system of the host. Default: not stored.")]
+
+
+_UNSIGNED = between(0, (1 << 64) - 1)
+_TIME = "in nanoseconds since the Unix epoch. Default: "
+
+
+class StatisticsOptions(TypedDict, total=False):
+    """Packet counters of an interface, and their times."""
+
+    received: Annotated[int | None, Option(None, "Packets received. Default: not stored.", _UNSIGNED)]
+    dropped: Annotated[
+        int | None,
+        Option(None, "Packets dropped, as in `Stats.packets_dropped`. Default: not stored.", _UNSIGNED),
+    ]
+    interface_dropped: Annotated[
+        int | None, Option(None, "Packets that the interface dropped. Default: not stored.", _UNSIGNED)
+    ]
+    filter_accepted: Annotated[
+        int | None, Option(None, "Packets that the filter accepted. Default: not stored.", _UNSIGNED)
+    ]
+    start: Annotated[int | None, Option(None, f"Start of the capture, {_TIME}not stored.", _UNSIGNED)]
+    end: Annotated[int | None, Option(None, f"End of the capture, {_TIME}not stored.", _UNSIGNED)]
+    at: Annotated[
+        int | None, Option(None, f"Time of the counters, {_TIME}`end` if given, else now.", _UNSIGNED)
+    ]

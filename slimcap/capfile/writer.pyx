@@ -10,7 +10,9 @@ from slimcap.io.output cimport open_output
 from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.view cimport View
 
+from slimcap.capfile.write_options import InterfaceOptions, StatisticsOptions
 from slimcap.errors import in_range
+from slimcap.option_set import accepts, parse
 
 
 cdef class Writer:
@@ -39,37 +41,37 @@ cdef class Writer:
             self._busy = False
         return 0
 
-    def add_interface(self, interface, *, snaplen=None, comment=None, filter=None, hardware=None, os=None):
-        """Do nothing: only pcapng has descriptions of interfaces.
+    @accepts(InterfaceOptions)
+    def add_interface(self, interface, **options: Unpack[InterfaceOptions]):
+        """Only check the arguments: pcap has no descriptions of interfaces.
 
         Parameters
         ----------
         interface : Link or InterfaceInfo
             The interface; ignored.
-        snaplen : int, optional
-            Ignored. Default: none.
-        comment, filter, hardware, os : str, optional
-            Ignored. Default: none.
+        **options
+            Those of `InterfaceOptions`.
 
         Returns
         -------
         int
             0.
         """
+        parse(InterfaceOptions, options)
         return 0
 
-    def write_statistics(
-            self, interface=0, *, received=None, dropped=None, interface_dropped=None, filter_accepted=None,
-            start=None, end=None, at=None):
-        """Do nothing: only pcapng has packet counters.
+    @accepts(StatisticsOptions)
+    def write_statistics(self, interface=0, **options: Unpack[StatisticsOptions]):
+        """Only check the arguments: pcap has no packet counters.
 
         Parameters
         ----------
         interface : int, default 0
             Ignored.
-        received, dropped, interface_dropped, filter_accepted, start, end, at : int, optional
-            Ignored. Default: none.
+        **options
+            Those of `StatisticsOptions`.
         """
+        parse(StatisticsOptions, options)
 
     def flush(self):
         """Write all buffered packets, and flush the file object if there is one.

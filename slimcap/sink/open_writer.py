@@ -38,7 +38,7 @@ def open_writer(
         Link.
     format : {"pcap", "pcapng"}, optional
         Default: from the suffix of the path, before that of a compression: .pcapng and .ntar are pcapng,
-        everything else is pcap, which does not have the options from `comment` on.
+        everything else is pcap, which does not have the options from `comment` to `section`.
     **options
         Those of `PcapNgWriterOptions`.
 

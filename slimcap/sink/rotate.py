@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import numpy as np
 
+from slimcap.capfile.write_options import InterfaceOptions, StatisticsOptions
 from slimcap.errors import wrong_type
 from slimcap.io.atomic_file import Finished
 from slimcap.io.compression.encoders import encoder_for
@@ -21,7 +22,7 @@ from slimcap.option_set import accepts, changed, parse
 from slimcap.packet.batch import Batch
 from slimcap.packet.interface import BlockType, InterfaceInfo, OtherBlock
 from slimcap.packet.record import RECORD_DTYPE
-from slimcap.sink.open_writer import Format, stem_and_endings, writer_class
+from slimcap.sink.open_writer import stem_and_endings, writer_class
 from slimcap.sink.rotation_options import RotatingOptions
 
 if TYPE_CHECKING:
@@ -54,15 +55,13 @@ class RotatingWriter(Finished):
         is the UTC time of its first packet, a `datetime`. Examples: ``"cap-{index:05}.pcap"``,
         ``"{time:%Y%m%d-%H%M%S}.pcapng.zst"``. A template without fields gets ``-{index:05}`` before its
         suffixes.
-    format : {"pcap", "pcapng"}, optional
-        Default: from the suffix of the template. pcap does not have the options from `comment` on.
     **options
         Those of `RotatingOptions`.
 
     Raises
     ------
     ValueError
-        The template or an option is not valid, or the format does not exist.
+        The template or an option is not valid.
     ImportError
         The compression requires a package that is not installed.
 
@@ -74,13 +73,7 @@ class RotatingWriter(Finished):
     ...         writer.write_batch(batch)
     """
 
-    def __init__(
-        self,
-        template: str | os.PathLike[str],
-        *,
-        format: Format | None = None,
-        **options: Unpack[RotatingOptions],
-    ) -> None:
+    def __init__(self, template: str | os.PathLike[str], **options: Unpack[RotatingOptions]) -> None:
         if not isinstance(template, (str, os.PathLike)):
             raise wrong_type("template", "a str or os.PathLike", template)
         found = parse(RotatingOptions, options)
@@ -88,13 +81,13 @@ class RotatingWriter(Finished):
         self._max_files, seconds = found.pop("max_files"), found.pop("max_seconds")
         self._interval = None if seconds is None else seconds * _SECOND
         self._overwrite, self._on_file = found.pop("overwrite"), found.pop("on_file")
-        self._options = changed(RotatingOptions, found)  # of the writer
         self._template = _with_index(os.fspath(template))
-        self._class = writer_class(self._template, format)
+        self._class = writer_class(self._template, found.pop("format"))
         # Check them before the first file is opened.
         encoder_for(_named(self._template, 0, 0), found["compression"], found["level"])
+        self._options = changed(RotatingOptions, found)  # of the writer
         # For every file: as given to add_interface, by link.
-        self._interfaces: dict[Link, tuple[Link | InterfaceInfo, dict[str, Any]]] = {}
+        self._interfaces: dict[Link, tuple[Link | InterfaceInfo, InterfaceOptions]] = {}
         self._writer: PcapWriter | PcapNgWriter | None = None
         self._path = ""
         self._until = 0  # end of the current file's interval in ns
@@ -126,15 +119,16 @@ class RotatingWriter(Finished):
         """Number of packets so far in all files; some may still be in the buffer."""
         return self._packets + (self._writer.packets_written if self._writer is not None else 0)
 
-    def add_interface(self, interface: Link | InterfaceInfo, **description: Any) -> None:
+    @accepts(InterfaceOptions)
+    def add_interface(self, interface: Link | InterfaceInfo, **options: Unpack[InterfaceOptions]) -> None:
         """Describe an interface in the current file and all later ones; pcap files have no place for it.
 
         Parameters
         ----------
         interface : Link or InterfaceInfo
             The interface.
-        **description
-            Its description, as for `PcapNgWriter.add_interface`.
+        **options
+            Those of `InterfaceOptions`.
 
         Raises
         ------
@@ -146,20 +140,21 @@ class RotatingWriter(Finished):
         link = interface.link if isinstance(interface, InterfaceInfo) else interface
         with self._alone():
             if self._writer is not None:
-                self._writer.add_interface(interface, **description)
-            elif link in self._interfaces and description:
+                self._writer.add_interface(interface, **options)
+            elif link in self._interfaces and options:
                 raise ValueError(f"{link.name!r} is described already")
-            self._interfaces.setdefault(link, (interface, description))
+            self._interfaces.setdefault(link, (interface, options))
 
-    def write_statistics(self, interface: int = 0, **counters: int | None) -> None:
+    @accepts(StatisticsOptions)
+    def write_statistics(self, interface: int = 0, **options: Unpack[StatisticsOptions]) -> None:
         """Do nothing: counters are of the whole capture, and a file has only a part of it.
 
         Parameters
         ----------
         interface : int, default 0
             Ignored.
-        **counters : int, optional
-            Ignored. Default: none.
+        **options
+            Those of `StatisticsOptions`.
         """
 
     def write_batch(self, batch: Batch) -> None:
@@ -281,8 +276,8 @@ class RotatingWriter(Finished):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         writer = self._class(path, atomic=True, **self._options)
         try:
-            for interface, description in self._interfaces.values():
-                writer.add_interface(interface, **description)
+            for interface, options in self._interfaces.values():
+                writer.add_interface(interface, **options)
             if self._context:
                 nothing = Batch(np.zeros(0, RECORD_DTYPE), b"")
                 writer.write_batch(nothing.with_blocks([(0, block) for block in self._context]))

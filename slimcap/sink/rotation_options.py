@@ -6,6 +6,7 @@ from typing import Annotated, TypedDict
 from slimcap.capfile.write_options import SectionOptions, WriteOptions
 from slimcap.errors import integer
 from slimcap.option_set import Option, between
+from slimcap.sink.open_writer import Format
 
 
 def _positive(name: str, value: int) -> int:
@@ -36,20 +37,12 @@ class RotationOptions(TypedDict, total=False):
             _positive,
         ),
     ]
-    max_packets: Annotated[
-        int | None, Option(None, "Maximum number of packets in a file. Default: no maximum.", _positive)
-    ]
+    max_packets: Annotated[int | None, Option(None, "Maximum number of packets. Default: none.", _positive)]
     max_files: Annotated[
         int | None,
-        Option(
-            None,
-            "Maximum number of files to keep: the oldest one of this writer is removed. Default: keep all.",
-            _positive,
-        ),
+        Option(None, "Number of files to keep: the oldest one it wrote is removed. Default: all.", _positive),
     ]
-    overwrite: Annotated[
-        bool, Option(False, "Replace files that existed before; False: raise FileExistsError.")
-    ]
+    overwrite: Annotated[bool, Option(False, "Replace files that exist; False: raise FileExistsError.")]
     on_file: Annotated[
         Callable[[str], object] | None,
         Option(None, "Called with the path of each complete file. Default: no callback.", kind="callable"),
@@ -59,4 +52,8 @@ class RotationOptions(TypedDict, total=False):
 class RotatingOptions(RotationOptions, WriteOptions, SectionOptions, total=False):
     """Options of `RotatingWriter`."""
 
+    format: Annotated[
+        Format | None,
+        Option(None, "Default: from the suffix. pcap does not have the options from `comment` to `section`."),
+    ]
     link_type: Annotated[int, Option(1, "LINKTYPE_ number, as for `open_writer`.", between(0, 0xFFFF))]

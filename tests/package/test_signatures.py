@@ -18,9 +18,8 @@ from slimcap.source.file.followed import RotatedSource
 from slimcap.source.file.merged import MergedSource
 from support.declarations import UNSTATED, Declared, all_named, parameters_of
 
-# The options that replace those of the task, and what a RotatingWriter passes on to each of its files.
+# The options that replace those of the task.
 WITH_OPTIONS = {"ReadTask.open", "ReadTask.read", "ReadTask.batches"}
-WITH_OPTIONS |= {"RotatingWriter.add_interface", "RotatingWriter.write_statistics"}
 
 ALL = all_named()
 ABSTRACT = ["View", "IPLayer", "PacketView", "Source", "Field"]  # constructors that raise
@@ -129,7 +128,7 @@ OPTIONS: dict[Callable[..., Any], str] = {
     slimcap.PcapSource: f"{FILES}, follow=False",
     slimcap.PcapWriter: f"{WRITE}, atomic=False",
     slimcap.PcapNgWriter: f"{WRITE}, atomic=False, {SECTION}",
-    RotatingWriter: f"format=None, {ROTATION}, {WRITE}, {SECTION}, link_type=1",
+    RotatingWriter: f"{ROTATION}, {WRITE}, {SECTION}, format=None, link_type=1",
     slimcap.write: "format=None, compression='infer', level=None, snaplen=None, columns=None, payload=None, "
     f"progress=None, {ROTATION}",
     MergedSource: FILES,

@@ -59,7 +59,7 @@ def test_limits_below_1_raise(limit):
         ({"snaplen": 0}, "snaplen must be 1 to 2147483647, not 0"),
         ({"compression": "zip"}, "compression must be one of"),
         ({"level": 3}, "level 3 was given, but no compression"),
-        ({"format": "erf"}, "format is one of pcap, pcapng, not 'erf'"),
+        ({"format": "erf"}, 'format must be "pcap" or "pcapng", not \'erf\''),
     ],
 )
 def test_options_are_checked_before_there_is_a_packet(options, error):
