@@ -37,10 +37,12 @@ class RotationOptions(TypedDict, total=False):
             _positive,
         ),
     ]
-    max_packets: Annotated[int | None, Option(None, "Maximum number of packets. Default: none.", _positive)]
+    max_packets: Annotated[
+        int | None, Option(None, "Maximum number of packets in a file. Default: no maximum.", _positive)
+    ]
     max_files: Annotated[
         int | None,
-        Option(None, "Number of files to keep: the oldest one it wrote is removed. Default: all.", _positive),
+        Option(None, "Maximum number of new files to keep: the oldest is removed. Default: all.", _positive),
     ]
     overwrite: Annotated[bool, Option(False, "Replace files that exist; False: raise FileExistsError.")]
     on_file: Annotated[
