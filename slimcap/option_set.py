@@ -17,9 +17,10 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from inspect import Parameter
+from types import NoneType
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
-from slimcap.errors import in_range
+from slimcap.errors import in_range, integer, number, wrong_type
 
 _Owner = TypeVar("_Owner", bound=Callable[..., object])
 
@@ -39,7 +40,8 @@ class Option:
         Description, for docstrings.
     check : callable, optional
         Function of name and value. It returns the value to use, or raises an error that has the name in its
-        message. Default: for a Literal, the value must be one of the choices; otherwise none.
+        message. Default: that the value is of the type of the annotation, or one of its choices; none for a
+        bool, of which the truth value is used, and for a type that is not known yet (a str).
     kind : str, optional
         Type as docstrings name it. Default: that of the annotation.
     annotation : object
@@ -62,18 +64,35 @@ def options_of(options: type) -> Mapping[str, Option]:
 
 def _completed(option: Option, hint: Any) -> Option:
     """Add what follows from the type of an option."""
-    check, hint = option.check, getattr(hint, "__forward_arg__", hint)
-    if get_origin(hint) is Literal:
-        check = check or functools.partial(_check_choice, get_args(hint))
-        kind = "{" + ", ".join(f'"{choice}"' for choice in get_args(hint)) + "}"
+    hint = getattr(hint, "__forward_arg__", hint)
+    args = get_args(hint)
+    plain = args[0] if args[1:] == (NoneType,) else hint  # of `X | None`
+    if get_origin(plain) is Literal:
+        kind = "{" + ", ".join(f'"{choice}"' for choice in get_args(plain)) + "}"
     else:
-        kind = hint.__name__ if isinstance(hint, type) else str(hint).removesuffix(" | None")
-    return replace(option, check=check, kind=option.kind or kind, annotation=hint)
+        kind = plain.__name__ if isinstance(plain, type) else str(hint)
+    return replace(option, check=option.check or _check_of(plain), kind=option.kind or kind, annotation=hint)
+
+
+def _check_of(kind: Any) -> Callable[[str, Any], Any] | None:
+    """Return the check that follows from a type."""
+    if get_origin(kind) is Literal:
+        return functools.partial(_check_choice, get_args(kind))
+    if kind in (int, float):
+        return integer if kind is int else number
+    kind = Callable if get_origin(kind) is Callable else kind
+    return functools.partial(_check_type, kind) if isinstance(kind, type) and kind is not bool else None
 
 
 def between(low: int, high: int) -> Callable[[str, Any], int]:
     """Return a check for integers from `low` to `high`."""
     return functools.partial(in_range, low=low, high=high)
+
+
+def _check_type(kind: type, name: str, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise wrong_type(name, f"a {kind.__name__}", value)
+    return value
 
 
 def _check_choice(choices: tuple[str, ...], name: str, value: str) -> str:
@@ -99,6 +118,12 @@ def parse(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
             value = option.check(name, value)
         found[name] = value
     return found
+
+
+def changed(options: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those values that are not the default of their option: to pass on to what has fewer options."""
+    declared = options_of(options)
+    return {name: value for name, value in values.items() if value is not declared[name].default}
 
 
 def _unknown(name: str, names: Iterable[str]) -> str:

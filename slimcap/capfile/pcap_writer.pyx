@@ -5,11 +5,14 @@ from libc.string cimport memcpy
 
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.pcap_format cimport PCAP_NANO, PcapFileHeader, PcapRecordHeader
-from slimcap.capfile.writer cimport Frame, Writer, check_link_type, frame_of, put_frame
+from slimcap.capfile.writer cimport Frame, Writer, frame_of, put_frame
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.packet cimport Packet
 from slimcap.packet.record cimport Record
 from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET
+
+from slimcap.capfile.write_options import PcapWriterOptions
+from slimcap.option_set import parse
 
 # Seconds are an unsigned 32-bit number (draft-ietf-opsawg-pcap, section 5), which ends in 2106.
 cdef int64_t TIME_END = <int64_t> NANOSECONDS << 32
@@ -35,24 +38,15 @@ cdef class PcapWriter(Writer):
         which `close()` flushes and leaves open.
     link_type : int, default 1
         LINKTYPE_ number of all packets, as in `Link.type`; 1 is Ethernet.
-    snaplen : int, default 262144
-        Maximum number of bytes to write of a packet; longer ones are truncated. Many programs do not read
-        packets of more than 262144 bytes.
-    compression : {"infer", "gzip", "zstd", "xz", "lz4", "bzip2"} or None, default "infer"
-        Compression format. "infer" chooses it by the path's extension: .gz, .zst, .xz, .lz4, .bz2, else none.
-    level : int, optional
-        Compression level. Default: that of the command-line tool of that name.
-    atomic : bool, default False
-        Write to a temporary file in the same directory, and rename it on `close()`. So the file is either
-        complete or does not exist, and an older one is replaced only by a complete one. After an exception in
-        the `with` block, after `discard()` or a failed `close()`, the temporary file is removed.
+    **options
+        Those of `PcapWriterOptions`.
 
     Raises
     ------
     OSError
         The file cannot be opened or written.
     ValueError
-        `link_type`, `snaplen`, `compression` or `level` is not valid; or `atomic` was given without a path.
+        `link_type` or an option is not valid; or `atomic` was given without a path.
     TypeError
         `file` is neither a path nor an object with a `write` method.
     ImportError
@@ -64,16 +58,11 @@ cdef class PcapWriter(Writer):
     ...     writer.write_batch(batch)
     """
 
-    cdef uint32_t _link_type
     cdef object _links          # the links of the last batch, and
     cdef bytes _wrong           # for each, 1 if its link type differs from the file's; None if none does
 
-    # The default snaplen is libpcap's MAXIMUM_SNAPLEN: readers reject longer packets.
-    def __init__(
-            self, file, link_type=1, *, snaplen=262144, compression="infer", level=None, atomic=False):
-        check_link_type(link_type)
-        self._open(file, snaplen, compression, level, atomic)
-        self._link_type = link_type
+    def __init__(self, file, link_type=1, **options: Unpack[PcapWriterOptions]):
+        self._open(file, link_type, parse(PcapWriterOptions, options))
         self._begin_file()
 
     cdef int _begin_file(self) except -1:

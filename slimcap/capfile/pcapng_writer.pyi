@@ -1,53 +1,19 @@
-from typing import Literal, final
+from typing import Unpack, final
 
+from slimcap.capfile.write_options import InterfaceOptions, PcapNgWriterOptions, StatisticsOptions
 from slimcap.capfile.writer import Writer
-from slimcap.io.compression.encoders import Compression
 from slimcap.io.target import Target
 from slimcap.packet.batch import Batch
-from slimcap.packet.interface import InterfaceInfo, SectionInfo
+from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet
 
 @final
 class PcapNgWriter(Writer):
-    def __init__(
-        self,
-        file: Target,
-        link_type: int = 1,
-        *,
-        snaplen: int = 262144,
-        compression: Compression | Literal["infer"] | None = "infer",
-        level: int | None = None,
-        atomic: bool = False,
-        comment: str | None = None,
-        hardware: str | None = None,
-        os: str | None = None,
-        application: str | None = None,
-        section: SectionInfo | None = None,
-    ) -> None: ...
+    def __init__(self, file: Target, link_type: int = 1, **options: Unpack[PcapNgWriterOptions]) -> None: ...
     @property
     def interfaces(self) -> tuple[Link | None, ...]: ...
-    def add_interface(
-        self,
-        interface: Link | InterfaceInfo,
-        *,
-        snaplen: int | None = None,
-        comment: str | None = None,
-        filter: str | None = None,
-        hardware: str | None = None,
-        os: str | None = None,
-    ) -> int: ...
+    def add_interface(self, interface: Link | InterfaceInfo, **options: Unpack[InterfaceOptions]) -> int: ...
     def write_batch(self, batch: Batch) -> None: ...
     def write_packet(self, packet: Packet, *, interface: int = 0, comment: str | None = None) -> None: ...
-    def write_statistics(
-        self,
-        interface: int = 0,
-        *,
-        received: int | None = None,
-        dropped: int | None = None,
-        interface_dropped: int | None = None,
-        filter_accepted: int | None = None,
-        start: int | None = None,
-        end: int | None = None,
-        at: int | None = None,
-    ) -> None: ...
+    def write_statistics(self, interface: int = 0, **options: Unpack[StatisticsOptions]) -> None: ...

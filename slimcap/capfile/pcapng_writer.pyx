@@ -22,11 +22,9 @@ from slimcap.abi.pcap_format cimport (
     PCAPNG_SECTION,
     PCAPNG_SIMPLE,
     PCAPNG_STATISTICS,
-    STATISTICS_END,
     STATISTICS_FILTER_ACCEPTED,
     STATISTICS_INTERFACE_DROPS,
     STATISTICS_RECEIVED,
-    STATISTICS_START,
     STATISTICS_SYSTEM_DROPS,
     PcapngOption,
     PcapngPacket,
@@ -35,17 +33,9 @@ from slimcap.abi.pcap_format cimport (
 )
 from slimcap.capfile.pcapng_blocks cimport interface_block, other_block, section_block, statistics_block
 from slimcap.capfile.pcapng_decoder cimport MAX_BLOCK
-from slimcap.capfile.pcapng_fields cimport INTERFACE_TEXTS, SECTION_TEXTS, read_clock
+from slimcap.capfile.pcapng_fields cimport INTERFACE_TEXTS, SECTION_TEXTS, TIMES, read_clock
 from slimcap.capfile.pcapng_flags cimport flags_of
-from slimcap.capfile.writer cimport (
-    MAX_LINK_TYPE,
-    MAX_SNAPLEN,
-    Frame,
-    Writer,
-    check_link_type,
-    frame_of,
-    put_frame,
-)
+from slimcap.capfile.writer cimport MAX_LINK_TYPE, Frame, Writer, frame_of, put_frame
 from slimcap.packet.annotations cimport Annotations, OptionRun, with_comments
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.lease cimport Block, new_block
@@ -56,10 +46,12 @@ from slimcap.packet.view cimport View
 from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET
 
 import time
-from operator import index as as_index
 
-from slimcap.errors import wrong_type
+from slimcap.capfile.write_options import ALL_BYTES, InterfaceOptions, PcapNgWriterOptions, StatisticsOptions
+from slimcap.errors import in_range, integer, wrong_type
+from slimcap.option_set import accepts, changed, parse
 from slimcap.packet.interface import InterfaceInfo, OtherBlock, SectionInfo, Statistics
+from slimcap.packet.link import Link
 
 cdef enum:
     PADDING = 4
@@ -79,6 +71,9 @@ cdef struct Text:
     bint flagged                # flags are among them
 
 cdef bytes IN_NANOSECONDS = bytes([NANO])   # if_tsresol
+cdef dict STATISTICS = {
+    **TIMES, STATISTICS_RECEIVED: "received", STATISTICS_INTERFACE_DROPS: "interface_dropped",
+    STATISTICS_FILTER_ACCEPTED: "filter_accepted", STATISTICS_SYSTEM_DROPS: "dropped"}
 cdef set WRITTEN_HERE = {PCAPNG_INTERFACE, PCAPNG_OLD_PACKET, PCAPNG_PACKET, PCAPNG_SECTION, PCAPNG_SIMPLE,
                          PCAPNG_STATISTICS}
 
@@ -104,24 +99,8 @@ cdef class PcapNgWriter(Writer):
         As for `PcapWriter`.
     link_type : int, default 1
         LINKTYPE_ number of packets without a Link; 1 is Ethernet.
-    snaplen : int, default 262144
-        As for `PcapWriter`.
-    compression : {"infer", "gzip", "zstd", "xz", "lz4", "bzip2"} or None, default "infer"
-        As for `PcapWriter`.
-    level : int, optional
-        As for `PcapWriter`.
-    atomic : bool, default False
-        As for `PcapWriter`.
-    comment : str, optional
-        Comment on the file. Default: none.
-    hardware, os : str, optional
-        Hardware and operating system of the capturing host. Default: not stored.
-    application : str, optional
-        Application that wrote the file; "" stores none. Default: that of `section`, else slimcap and its
-        version.
-    section : SectionInfo, optional
-        A section that was read from a file, for all its options; the texts above replace its own. Default:
-        only the texts above.
+    **options
+        Those of `PcapNgWriterOptions`.
 
     Raises
     ------
@@ -141,7 +120,6 @@ cdef class PcapNgWriter(Writer):
     ...     writer.write_batch(batch.with_comments({0: "the first packet"}))
     """
 
-    cdef uint32_t _link_type
     cdef dict _numbers          # numbers of the section's interfaces by Link; None: the one without a name
     cdef list _in_file          # Links of the section's interfaces by number,
     cdef Block _described       # and a Place for each of them
@@ -153,14 +131,10 @@ cdef class PcapNgWriter(Writer):
     cdef Py_ssize_t _known      # number of these links
     cdef Annotations _annotations   # of the batch being written, or None
 
-    # The default snaplen is libpcap's MAXIMUM_SNAPLEN: readers reject longer packets.
-    def __init__(
-            self, file, link_type=1, *, snaplen=262144, compression="infer", level=None, atomic=False,
-            comment=None, hardware=None, os=None, application=None, section=None):
-        cdef bytes head = _section(section, comment, hardware, os, application)
-        check_link_type(link_type)
-        self._open(file, snaplen, compression, level, atomic)
-        self._link_type = link_type
+    def __init__(self, file, link_type=1, **options: Unpack[PcapNgWriterOptions]):
+        options = parse(PcapNgWriterOptions, options)
+        cdef bytes head = _section(options)
+        self._open(file, link_type, options)
         self._numbers, self._in_file, self._described, self._fine = {}, [], new_block(0), set()
         self._learn((), None)
         self._begin(<const char*> head, len(head))
@@ -170,7 +144,8 @@ cdef class PcapNgWriter(Writer):
         """Interfaces of the section so far, by number: a tuple of Link; None is the one without a name."""
         return tuple(self._in_file or ())
 
-    def add_interface(self, interface, *, snaplen=None, comment=None, filter=None, hardware=None, os=None):
+    @accepts(InterfaceOptions)
+    def add_interface(self, interface, **options: Unpack[InterfaceOptions]):
         """Describe an interface, so that packets and statistics can refer to it.
 
         Parameters
@@ -178,15 +153,8 @@ cdef class PcapNgWriter(Writer):
         interface : Link or InterfaceInfo
             Name, description and link type of the interface. Of an InterfaceInfo also what the parameters
             below default to.
-        snaplen : int, optional
-            Maximum number of bytes captured of a packet, 0 for all. It is only stored: longer packets are
-            accepted. Default: the writer's `snaplen`.
-        comment : str, optional
-            Comment on the interface. Default: none.
-        filter : str, optional
-            Capture filter. Default: not stored.
-        hardware, os : str, optional
-            Hardware and operating system of the capturing host. Default: not stored.
+        **options
+            Those of `InterfaceOptions`.
 
         Returns
         -------
@@ -202,11 +170,11 @@ cdef class PcapNgWriter(Writer):
         OSError, RuntimeError
             As for `write_packet`.
         """
-        given = {
-            "snaplen": snaplen, "comment": comment, "filter": filter, "hardware": hardware, "os": os}
-        given = {name: value for name, value in given.items() if value is not None}
+        given = changed(InterfaceOptions, parse(InterfaceOptions, options))
         info = interface if isinstance(interface, InterfaceInfo) else None
         link = interface if info is None else info.link
+        if not isinstance(link, Link):
+            raise wrong_type("interface", "a Link or an InterfaceInfo", interface)
         self._enter()
         try:
             if link not in self._numbers:
@@ -275,15 +243,16 @@ cdef class PcapNgWriter(Writer):
                 raise ValueError(_bad_time("the packet", packet._row.timestamp))
             if comment is None:
                 comment = packet.comment
+            elif not isinstance(comment, str):
+                raise wrong_type("comment", "a str", comment)
             self._annotate(None if comment is None else with_comments(None, {0: comment}, 1))
             self._write_one(packet)
         finally:
             self._annotate(None)
             self._busy = False
 
-    def write_statistics(
-            self, interface=0, *, received=None, dropped=None, interface_dropped=None, filter_accepted=None,
-            start=None, end=None, at=None):
+    @accepts(StatisticsOptions)
+    def write_statistics(self, interface=0, **options: Unpack[StatisticsOptions]):
         """Write the packet counters of an interface (section 4.6), as of the time `at`.
 
         Times are rounded down to the resolution of the interface.
@@ -292,18 +261,8 @@ cdef class PcapNgWriter(Writer):
         ----------
         interface : int, default 0
             Number of the interface, as returned by `add_interface`: its index in `interfaces`.
-        received : int, optional
-            Packets received. Default: not stored.
-        dropped : int, optional
-            Packets dropped for lack of memory, as counted by `Stats.packets_dropped`. Default: not stored.
-        interface_dropped : int, optional
-            Packets that the interface dropped before. Default: not stored.
-        filter_accepted : int, optional
-            Packets that the filter accepted. Default: not stored.
-        start, end : int, optional
-            Start and end of the capture, in nanoseconds since the Unix epoch. Default: not stored.
-        at : int, optional
-            Time of the counters, in nanoseconds since the Unix epoch. Default: `end` if given, else now.
+        **options
+            Those of `StatisticsOptions`.
 
         Raises
         ------
@@ -312,20 +271,14 @@ cdef class PcapNgWriter(Writer):
         OSError, RuntimeError
             As for `write_packet`.
         """
+        given = changed(StatisticsOptions, parse(StatisticsOptions, options))
         self._enter()
         try:
             self._choose(interface)
-            counters = {
-                STATISTICS_RECEIVED: received, STATISTICS_INTERFACE_DROPS: interface_dropped,
-                STATISTICS_FILTER_ACCEPTED: filter_accepted, STATISTICS_SYSTEM_DROPS: dropped}
-            times = {STATISTICS_START: (start, "start"), STATISTICS_END: (end, "end")}
-            at = end if at is None else at
-            at = time.time_ns() if at is None else at
-            self._put_statistics((<Place*> self._places.ptr)[0], _unsigned(at, "at"), [
-                (code, _unsigned(time, name)) for code, (time, name) in times.items() if time is not None
-            ] + [
-                (code, _eight_bytes(_unsigned(value, "a counter")))
-                for code, value in counters.items() if value is not None])
+            at = given.pop("at", given.get("end"))
+            self._put_statistics((<Place*> self._places.ptr)[0], time.time_ns() if at is None else at, [
+                (code, given[name] if name in TIMES.values() else _eight_bytes(given[name]))
+                for code, name in STATISTICS.items() if name in given])
         finally:
             self._busy = False
 
@@ -362,11 +315,9 @@ cdef class PcapNgWriter(Writer):
         snaplen = given
         if snaplen is None:
             snaplen = self._snaplen if info is None else info.snaplen
-            if info is not None and self._snaplen < MAX_SNAPLEN:  # packets are truncated
+            if info is not None and self._snaplen < ALL_BYTES:  # packets are truncated
                 snaplen = min(snaplen or self._snaplen, self._snaplen)
-        if not 0 <= snaplen <= UINT32_MAX:
-            raise ValueError(f"snaplen is a number of bytes from 0 to {UINT32_MAX}, not {snaplen}")
-        return snaplen
+        return in_range("snaplen", snaplen, 0, UINT32_MAX)
 
     cdef bytes _block_of(self, object link, object info, dict given):
         """Return the block that describes an interface."""
@@ -432,7 +383,7 @@ cdef class PcapNgWriter(Writer):
 
     cdef int _choose(self, object interface) except -1:
         """Make all rows that are written next belong to the interface with this number."""
-        number = as_index(interface)
+        number = integer("interface", interface)
         if number == 0 and not self._in_file:
             self._describe(None, None, {})
             self._links = ()  # what _places has is out of date
@@ -736,28 +687,20 @@ cdef str _bad_time(str what, int64_t timestamp):
     return f"{what} has the time {timestamp} ns, which is between two ticks of its interface's clock"
 
 
-cdef bytes _section(object section, object comment, object hardware, object os, object application):
+cdef bytes _section(dict options):
     """Return the header of the first section."""
-    if section is not None and not isinstance(section, SectionInfo):
-        raise wrong_type("section", "a SectionInfo", section)
-    texts = {"comment": comment, "hardware": hardware, "os": os, "application": application}
+    section = options["section"]
+    texts = {name: options[name] for name in ("comment", "hardware", "os", "application")}
     if section is not None:
         texts = {name: getattr(section, name) if text is None else text for name, text in texts.items()}
-    if application is None and not texts["application"]:
+    if options["application"] is None and not texts["application"]:
         texts["application"] = _this()
-    options = None if section is None else section.options
-    return section_block(with_texts(() if options is None else options, SECTION_TEXTS, texts))
+    before = None if section is None else section.options
+    return section_block(with_texts(() if before is None else before, SECTION_TEXTS, texts))
 
 
 cdef bytes _eight_bytes(uint64_t value):
     return (<const char*> &value)[:sizeof(value)]
-
-
-cdef object _unsigned(object value, str what):
-    number = as_index(value)
-    if not 0 <= number <= 0xffffffffffffffff:
-        raise ValueError(f"{what} of {number}: there are 64 bits for it, and no sign")
-    return number
 
 
 cdef str _this():

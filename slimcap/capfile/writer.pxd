@@ -13,7 +13,6 @@ cdef enum:
     TAGGED = TAG_OFFSET + VLAN_LEN  # bytes from the frame's start to the end of the tag
     MAX_LINK_TYPE = 0xffff          # the bits above are FCS length and reserved
     MAX_LEN = 0xffffffff
-    MAX_SNAPLEN = 0x7fffffff        # with this nothing is truncated
 
 cdef struct Frame:
     # A packet as written to a file.
@@ -25,11 +24,11 @@ cdef struct Frame:
 cdef class Writer:
     cdef Output _out                # None if closed
     cdef str _name
-    cdef uint32_t _snaplen
+    cdef uint32_t _link_type, _snaplen
     cdef uint64_t _packets, _bytes
     cdef bint _atomic
     cdef bint _busy                 # a method is running
-    cdef int _open(self, object file, object snaplen, object compression, object level, bint atomic) except -1
+    cdef int _open(self, object file, object link_type, dict options) except -1
     cdef int _begin(self, const void* head, Py_ssize_t size) except -1
     cdef int _end(self, bint whole) except -1
     cdef int _enter(self) except -1
@@ -54,8 +53,6 @@ cdef class Writer:
     cdef Py_ssize_t _pack(
         self, const Record* rows, Py_ssize_t index, Py_ssize_t count, const uint8_t* data, uint64_t size,
         uint8_t* out, Py_ssize_t* at, Py_ssize_t room) noexcept nogil
-
-cdef int check_link_type(object link_type) except -1
 
 
 cdef inline void frame_of(

@@ -10,17 +10,20 @@ from slimcap.io.output cimport open_output
 from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.view cimport View
 
+from slimcap.capfile.write_options import InterfaceOptions, StatisticsOptions
+from slimcap.errors import in_range
+from slimcap.option_set import accepts, parse
+
+
 cdef class Writer:
     """Base class of writers: see `PcapWriter` and `PcapNgWriter`."""
 
-    cdef int _open(
-            self, object file, object snaplen, object compression, object level, bint atomic) except -1:
+    cdef int _open(self, object file, object link_type, dict options) except -1:
         if self._name is not None:
             raise TypeError("a writer is opened once")
-        if not 0 < snaplen <= MAX_SNAPLEN:
-            raise ValueError(f"snaplen is a number of bytes from 1 to {MAX_SNAPLEN}, not {snaplen}")
-        self._snaplen, self._atomic = snaplen, atomic
-        self._out = open_output(file, compression, level, atomic)
+        self._link_type = in_range("link_type", link_type, 0, MAX_LINK_TYPE)
+        self._snaplen, self._atomic = options["snaplen"], options["atomic"]
+        self._out = open_output(file, options["compression"], options["level"], self._atomic)
         self._name = self._out.name
         return 0
 
@@ -38,37 +41,37 @@ cdef class Writer:
             self._busy = False
         return 0
 
-    def add_interface(self, interface, *, snaplen=None, comment=None, filter=None, hardware=None, os=None):
-        """Do nothing: only pcapng has descriptions of interfaces.
+    @accepts(InterfaceOptions)
+    def add_interface(self, interface, **options: Unpack[InterfaceOptions]):
+        """Only check the arguments: pcap has no descriptions of interfaces.
 
         Parameters
         ----------
         interface : Link or InterfaceInfo
             The interface; ignored.
-        snaplen : int, optional
-            Ignored. Default: none.
-        comment, filter, hardware, os : str, optional
-            Ignored. Default: none.
+        **options
+            Those of `InterfaceOptions`.
 
         Returns
         -------
         int
             0.
         """
+        parse(InterfaceOptions, options)
         return 0
 
-    def write_statistics(
-            self, interface=0, *, received=None, dropped=None, interface_dropped=None, filter_accepted=None,
-            start=None, end=None, at=None):
-        """Do nothing: only pcapng has packet counters.
+    @accepts(StatisticsOptions)
+    def write_statistics(self, interface=0, **options: Unpack[StatisticsOptions]):
+        """Only check the arguments: pcap has no packet counters.
 
         Parameters
         ----------
         interface : int, default 0
             Ignored.
-        received, dropped, interface_dropped, filter_accepted, start, end, at : int, optional
-            Ignored. Default: none.
+        **options
+            Those of `StatisticsOptions`.
         """
+        parse(StatisticsOptions, options)
 
     def flush(self):
         """Write all buffered packets, and flush the file object if there is one.
@@ -294,9 +297,3 @@ cdef class Writer:
         Advance `at[0]`; return the index of the first row that was not written.
         """
         return index
-
-
-cdef int check_link_type(object link_type) except -1:
-    if not 0 <= link_type <= MAX_LINK_TYPE:
-        raise ValueError(f"link_type is from 0 to {MAX_LINK_TYPE}, not {link_type}")
-    return 0

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from slimcap.capfile.pcapng_writer import PcapNgWriter
+from slimcap.capfile.write_options import ALL_BYTES
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.io.atomic_file import Finished
-from slimcap.io.compression.encoders import encoder_for
 from slimcap.packet.batch import count_options
 from slimcap.packet.enums import LinkType
 from slimcap.packet.interface import BlockType, OtherBlock, Statistics
 from slimcap.packet.link import Link
 from slimcap.sink.open_writer import Format, open_writer, writer_class
 from slimcap.sink.rotate import RotatingWriter
+from slimcap.sink.rotation_options import RotationOptions
 from slimcap.source.file.pcap_source import PcapSource
 from slimcap.source.file.several import FilesSource
 from slimcap.source.live.live_source import LiveSource
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     _Writer: TypeAlias = PcapWriter | PcapNgWriter | RotatingWriter
 
-_ALL_BYTES: Final = (1 << 31) - 1  # a snaplen that truncates nothing
 _MAX_DBUS: Final = 128 << 20  # libpcap reads D-Bus messages of up to 128 MiB, other packets of 256 KiB
 _MAX_COUNTER: Final = (1 << 64) - 1
 _SECTION_TEXTS: Final = ("comment", "hardware", "os", "application")
@@ -74,8 +74,7 @@ class CaptureFile(Finished):
     level : int, optional
         As for `open_writer`.
     rotation : dict, optional
-        `max_bytes`, `max_seconds`, `max_packets`, `max_files`, `overwrite` and `on_file`, as for
-        `RotatingWriter`. Default: one file.
+        Those of `RotationOptions`. Default: one file.
 
     Raises
     ------
@@ -93,7 +92,7 @@ class CaptureFile(Finished):
         snaplen: int | None = None,
         compression: Any = "infer",
         level: int | None = None,
-        rotation: dict[str, Any] | None = None,
+        rotation: RotationOptions | None = None,
     ) -> None:
         self.lost: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
@@ -113,16 +112,15 @@ class CaptureFile(Finished):
 
     def _default_snaplen(self) -> int:
         if self._is_pcapng:
-            return _ALL_BYTES
+            return ALL_BYTES
         return _MAX_DBUS if self._link is not None and self._link.type == LinkType.DBUS else MAX_SNAPLEN
 
-    def _open(self, file: Target, options: dict[str, Any], rotation: dict[str, Any] | None) -> _Writer:
+    def _open(self, file: Target, options: dict[str, Any], rotation: RotationOptions | None) -> _Writer:
         link_type = LinkType.ETHERNET if self._link is None else self._link.type
         if rotation is None:
             return open_writer(file, link_type, atomic=_is_path(file), **options)
         if not isinstance(file, (str, os.PathLike)) or file == "-":
             raise ValueError(f"{file!r} cannot be split into several files: give a path")
-        encoder_for(file, options["compression"], options["level"])  # checks them before the first file
         return RotatingWriter(os.fsdecode(file), link_type=link_type, **rotation, **options)
 
     def _section(self) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final, Literal
+from typing import Final, Literal, Unpack
 
 from slimcap.capfile.pcap_writer import PcapWriter
 from slimcap.capfile.pcapng_writer import PcapNgWriter
-from slimcap.io.compression.encoders import Compression, compression_of
+from slimcap.capfile.write_options import PcapNgWriterOptions
+from slimcap.io.compression.encoders import compression_of
 from slimcap.io.target import Target
-from slimcap.packet.interface import SectionInfo
+from slimcap.option_set import accepts, changed, parse
 
 Format = Literal["pcap", "pcapng"]
 """Format of a capture file to write."""
@@ -22,20 +23,9 @@ _WRITERS: Final[dict[str, type[PcapWriter | PcapNgWriter]]] = {
 }
 
 
+@accepts(PcapNgWriterOptions)
 def open_writer(
-    file: Target,
-    link_type: int = 1,
-    *,
-    format: Format | None = None,
-    snaplen: int = 262144,
-    compression: Compression | Literal["infer"] | None = "infer",
-    level: int | None = None,
-    atomic: bool = False,
-    comment: str | None = None,
-    hardware: str | None = None,
-    os: str | None = None,
-    application: str | None = None,
-    section: SectionInfo | None = None,
+    file: Target, link_type: int = 1, *, format: Format | None = None, **options: Unpack[PcapNgWriterOptions]
 ) -> PcapWriter | PcapNgWriter:
     """Open a capture file for writing.
 
@@ -48,19 +38,9 @@ def open_writer(
         Link.
     format : {"pcap", "pcapng"}, optional
         Default: from the suffix of the path, before that of a compression: .pcapng and .ntar are pcapng,
-        everything else is pcap.
-    snaplen : int, default 262144
-        Maximum number of bytes to write of a packet.
-    compression : {"infer", "gzip", "zstd", "xz", "lz4", "bzip2"} or None, default "infer"
-        "infer" uses the suffix of the path.
-    level : int, optional
-        Compression level. Default: that of the command of the same name.
-    atomic : bool, default False
-        Write to a temporary file that `close()` renames.
-    comment, hardware, os, application : str, optional
-        Description of the file; pcapng only. Default: none.
-    section : SectionInfo, optional
-        A section that was read from a file, for all its options; pcapng only. Default: only the texts above.
+        everything else is pcap, which does not have the options from `comment` to `section`.
+    **options
+        Those of `PcapNgWriterOptions`.
 
     Returns
     -------
@@ -80,21 +60,8 @@ def open_writer(
     ...     for batch in source.batches():
     ...         writer.write_batch(batch)
     """
-    options: dict[str, Any] = {
-        "snaplen": snaplen,
-        "compression": compression,
-        "level": level,
-        "atomic": atomic,
-    }
-    description = {
-        "comment": comment,
-        "hardware": hardware,
-        "os": os,
-        "application": application,
-        "section": section,
-    }
-    options |= {name: value for name, value in description.items() if value is not None}
-    return writer_class(file, format)(file, link_type, **options)
+    given = changed(PcapNgWriterOptions, parse(PcapNgWriterOptions, options))
+    return writer_class(file, format)(file, link_type, **given)
 
 
 def writer_class(file: object, format: Format | None) -> type[PcapWriter | PcapNgWriter]:

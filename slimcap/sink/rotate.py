@@ -9,16 +9,21 @@ import os
 import string
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import numpy as np
 
+from slimcap.capfile.write_options import InterfaceOptions, StatisticsOptions
+from slimcap.errors import wrong_type
 from slimcap.io.atomic_file import Finished
+from slimcap.io.compression.encoders import encoder_for
+from slimcap.option_set import accepts, changed, parse
 from slimcap.packet.batch import Batch
 from slimcap.packet.interface import BlockType, InterfaceInfo, OtherBlock
 from slimcap.packet.record import RECORD_DTYPE
-from slimcap.sink.open_writer import Format, stem_and_endings, writer_class
+from slimcap.sink.open_writer import stem_and_endings, writer_class
+from slimcap.sink.rotation_options import RotatingOptions
 
 if TYPE_CHECKING:
     from slimcap.capfile.pcap_writer import PcapWriter
@@ -34,6 +39,7 @@ _MAX_CONTEXT: Final = 64 << 20  # maximum bytes of such blocks to repeat in each
 _OF_A_PACKET: Final = ("timestamp", "total_len", "cap_len", "vlan_tci", "vlan_tpid", "flags")
 
 
+@accepts(RotatingOptions)
 class RotatingWriter(Finished):
     """Write packets to a series of capture files.
 
@@ -49,33 +55,15 @@ class RotatingWriter(Finished):
         is the UTC time of its first packet, a `datetime`. Examples: ``"cap-{index:05}.pcap"``,
         ``"{time:%Y%m%d-%H%M%S}.pcapng.zst"``. A template without fields gets ``-{index:05}`` before its
         suffixes.
-    max_bytes : int, optional
-        Maximum size of a file in bytes, before compression. A packet that is larger gets a file of its own.
-        Default: no maximum.
-    max_seconds : int, optional
-        Length of a file's interval in seconds. Intervals are counted from the Unix epoch. A packet that is
-        older than the interval of the current file does not end it. Default: no limit.
-    max_packets : int, optional
-        Maximum number of packets in a file. Default: no maximum.
-    max_files : int, optional
-        Maximum number of files to keep. If there are more, the oldest one written by this writer is removed.
-        Default: keep all.
-    format : {"pcap", "pcapng"}, optional
-        Default: from the suffix of the template, as for `open_writer`.
-    link_type : int, default 1
-        LINKTYPE_ number, as for `open_writer`.
-    overwrite : bool, default False
-        Replace files that existed before; False: raise FileExistsError.
-    on_file : callable, optional
-        Called with the path of each file once it is complete. Default: no callback.
     **options
-        Other options of the format's writer, as for `open_writer`: `snaplen`, `compression`, `level`,
-        `comment` and more.
+        Those of `RotatingOptions`.
 
     Raises
     ------
     ValueError
-        The template is not valid, a limit is not positive, or the format does not exist.
+        The template or an option is not valid.
+    ImportError
+        The compression requires a package that is not installed.
 
     Examples
     --------
@@ -85,37 +73,21 @@ class RotatingWriter(Finished):
     ...         writer.write_batch(batch)
     """
 
-    def __init__(
-        self,
-        template: str | os.PathLike[str],
-        *,
-        max_bytes: int | None = None,
-        max_seconds: int | None = None,
-        max_packets: int | None = None,
-        max_files: int | None = None,
-        format: Format | None = None,
-        link_type: int = 1,
-        overwrite: bool = False,
-        on_file: Callable[[str], object] | None = None,
-        **options: Any,
-    ) -> None:
-        limits = {
-            "max_bytes": max_bytes,
-            "max_seconds": max_seconds,
-            "max_packets": max_packets,
-            "max_files": max_files,
-        }
-        for name, value in limits.items():
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is at least 1, not {value}")
+    def __init__(self, template: str | os.PathLike[str], **options: Unpack[RotatingOptions]) -> None:
+        if not isinstance(template, (str, os.PathLike)):
+            raise wrong_type("template", "a str or os.PathLike", template)
+        found = parse(RotatingOptions, options)
+        self._max_bytes, self._max_packets = found.pop("max_bytes"), found.pop("max_packets")
+        self._max_files, seconds = found.pop("max_files"), found.pop("max_seconds")
+        self._interval = None if seconds is None else seconds * _SECOND
+        self._overwrite, self._on_file = found.pop("overwrite"), found.pop("on_file")
         self._template = _with_index(os.fspath(template))
-        self._class = writer_class(self._template, format)
-        self._max_bytes, self._max_packets, self._max_files = max_bytes, max_packets, max_files
-        self._interval = None if max_seconds is None else max_seconds * _SECOND
-        self._overwrite, self._on_file = overwrite, on_file
-        self._link_type, self._options = link_type, options
+        self._class = writer_class(self._template, found.pop("format"))
+        # Check them before the first file is opened.
+        encoder_for(_named(self._template, 0, 0), found["compression"], found["level"])
+        self._options = changed(RotatingOptions, found)  # of the writer
         # For every file: as given to add_interface, by link.
-        self._interfaces: dict[Link, tuple[Link | InterfaceInfo, dict[str, Any]]] = {}
+        self._interfaces: dict[Link, tuple[Link | InterfaceInfo, InterfaceOptions]] = {}
         self._writer: PcapWriter | PcapNgWriter | None = None
         self._path = ""
         self._until = 0  # end of the current file's interval in ns
@@ -147,15 +119,16 @@ class RotatingWriter(Finished):
         """Number of packets so far in all files; some may still be in the buffer."""
         return self._packets + (self._writer.packets_written if self._writer is not None else 0)
 
-    def add_interface(self, interface: Link | InterfaceInfo, **description: Any) -> None:
+    @accepts(InterfaceOptions)
+    def add_interface(self, interface: Link | InterfaceInfo, **options: Unpack[InterfaceOptions]) -> None:
         """Describe an interface in the current file and all later ones; pcap files have no place for it.
 
         Parameters
         ----------
         interface : Link or InterfaceInfo
             The interface.
-        **description
-            Its description, as for `PcapNgWriter.add_interface`.
+        **options
+            Those of `InterfaceOptions`.
 
         Raises
         ------
@@ -167,20 +140,21 @@ class RotatingWriter(Finished):
         link = interface.link if isinstance(interface, InterfaceInfo) else interface
         with self._alone():
             if self._writer is not None:
-                self._writer.add_interface(interface, **description)
-            elif link in self._interfaces and description:
+                self._writer.add_interface(interface, **options)
+            elif link in self._interfaces and options:
                 raise ValueError(f"{link.name!r} is described already")
-            self._interfaces.setdefault(link, (interface, description))
+            self._interfaces.setdefault(link, (interface, options))
 
-    def write_statistics(self, interface: int = 0, **counters: int | None) -> None:
+    @accepts(StatisticsOptions)
+    def write_statistics(self, interface: int = 0, **options: Unpack[StatisticsOptions]) -> None:
         """Do nothing: counters are of the whole capture, and a file has only a part of it.
 
         Parameters
         ----------
         interface : int, default 0
             Ignored.
-        **counters : int, optional
-            Ignored. Default: none.
+        **options
+            Those of `StatisticsOptions`.
         """
 
     def write_batch(self, batch: Batch) -> None:
@@ -300,10 +274,10 @@ class RotatingWriter(Finished):
         path = _named(self._template, self._opened, time)
         if path in self._files or (os.path.lexists(path) and not self._overwrite):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-        writer = self._class(path, self._link_type, atomic=True, **self._options)
+        writer = self._class(path, atomic=True, **self._options)
         try:
-            for interface, description in self._interfaces.values():
-                writer.add_interface(interface, **description)
+            for interface, options in self._interfaces.values():
+                writer.add_interface(interface, **options)
             if self._context:
                 nothing = Batch(np.zeros(0, RECORD_DTYPE), b"")
                 writer.write_batch(nothing.with_blocks([(0, block) for block in self._context]))

@@ -5,24 +5,29 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
+from slimcap.errors import wrong_type
 from slimcap.io.compression.encoders import compression_of
+from slimcap.option_set import accepts, changed, parse
 from slimcap.packet.batch import Batch
 from slimcap.sink.capture_file import CaptureFile
 from slimcap.sink.open_writer import Format, stem_and_endings
+from slimcap.sink.rotation_options import RotationOptions
 from slimcap.sink.table_file import FORMATS, TableFile, TableFormat
 
 if TYPE_CHECKING:
     from slimcap.io.target import Target
     from slimcap.source.base import Source
 
+_LIMITS: Final = ("max_bytes", "max_seconds", "max_packets")
 _CAPTURE_ENDINGS: Final = (".pcap", ".cap", ".dmp", ".pcapng", ".ntar")
 
 FileFormat = Format | TableFormat
 """Format of a file that `write` writes."""
 
 
+@accepts(RotationOptions)
 def write(
     packets: Source | Batch | Iterable[Batch],
     file: Target,
@@ -33,13 +38,8 @@ def write(
     snaplen: int | None = None,
     columns: Iterable[str] | None = None,
     payload: bool | None = None,
-    max_bytes: int | None = None,
-    max_seconds: int | None = None,
-    max_packets: int | None = None,
-    max_files: int | None = None,
-    overwrite: bool = False,
-    on_file: Callable[[str], object] | None = None,
     progress: Callable[[int], object] | None = None,
+    **options: Unpack[RotationOptions],
 ) -> int:
     """Write packets to a file: pcap, pcapng, Parquet, Arrow or CSV.
 
@@ -53,7 +53,9 @@ def write(
     packets : Source, Batch or iterable of Batch
         A source is read to its end, and stays open.
     file : str, bytes, os.PathLike or binary file object
-        The file. File objects and "-", standard output, are for pcap and pcapng.
+        The file, which is replaced if it exists; with `max_bytes`, `max_seconds` or `max_packets` a template
+        of the paths of several files, as for `RotatingWriter`. File objects and "-", standard output, are for
+        pcap and pcapng, and so are several files.
     format : {"pcap", "pcapng", "parquet", "arrow", "csv"}, optional
         Default: from the suffix of the path, before that of a compression; pcap for a file object and "-".
     compression : str or None, default "infer"
@@ -68,17 +70,10 @@ def write(
         `Batch.headers`. Default: those of RECORD_DTYPE except `offset`, and "payload".
     payload : bool, optional
         Include the payload in the default columns of a table. Default: True, except in CSV.
-    max_bytes, max_seconds, max_packets : int, optional
-        Limits of a file, after which the next one begins: `file` is then a template, as for `RotatingWriter`.
-        For pcap and pcapng. Default: one file.
-    max_files : int, optional
-        Maximum number of such files to keep. Default: all.
-    overwrite : bool, default False
-        Replace files that existed before; False: raise FileExistsError. A single file is always replaced.
-    on_file : callable, optional
-        Called with the path of each of several files once it is complete. Default: no callback.
     progress : callable, optional
         Called after each batch with the number of packets so far. Default: no callback.
+    **options
+        Those of `RotationOptions`.
 
     Returns
     -------
@@ -101,20 +96,19 @@ def write(
     >>> slimcap.write(batch, "packets.parquet", columns=["timestamp", "src", "dst", "total_len"])
     1000
     """
-    limits = {"max_bytes": max_bytes, "max_seconds": max_seconds, "max_packets": max_packets}
-    rotation = {"max_files": max_files, "on_file": on_file, "overwrite": overwrite or None}
+    given = changed(RotationOptions, parse(RotationOptions, options))
     kind = _format_of(file) if format is None else format
     table = {"columns": columns, "payload": payload}
-    capture = {"level": level, "snaplen": snaplen, **limits, **rotation}
+    capture = {"level": level, "snaplen": snaplen, **given}
     _refuse(kind, table if kind not in FORMATS else capture)
     source, batches = _read(packets)
     output: TableFile | CaptureFile
     if kind in FORMATS:
         output = _open_table(file, kind, columns, payload, compression)
     else:
-        split = any(value is not None for value in limits.values())
+        split = any(name in given for name in _LIMITS)
         if not split:
-            _refuse("a single file", rotation)
+            _refuse("a single file", given)
         first = next(batches, None) if source is None else None
         batches = batches if first is None else itertools.chain((first,), batches)
         output = CaptureFile(
@@ -125,7 +119,7 @@ def write(
             snaplen=snaplen,
             compression=compression,
             level=level,
-            rotation={**limits, **rotation, "overwrite": overwrite} if split else None,
+            rotation=options if split else None,
         )
         del first
     return _copy(batches, output, progress)
@@ -199,4 +193,6 @@ def _read(packets: Source | Batch | Iterable[Batch]) -> tuple[Source | None, Ite
     if hasattr(packets, "batches"):
         source = cast("Source", packets)
         return source, source.batches()
+    if not isinstance(packets, Iterable):
+        raise wrong_type("packets", "a Source, a Batch or an iterable of Batch", packets)
     return None, iter(packets)

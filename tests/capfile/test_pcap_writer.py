@@ -233,14 +233,14 @@ def test_packets_of_another_link_type_raise():
 
 @pytest.mark.parametrize("link_type", [-1, 65536, 2**40])
 def test_link_type_out_of_range_raises(link_type, tmp_path):
-    with pytest.raises(ValueError, match="link_type is from 0 to 65535"):
+    with pytest.raises(ValueError, match="link_type must be 0 to 65535"):
         PcapWriter(tmp_path / "out", link_type)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("snaplen", [-1, 0, 1 << 31])
 def test_snaplen_out_of_range_raises(snaplen, tmp_path):
-    with pytest.raises(ValueError, match="snaplen is a number of bytes"):
+    with pytest.raises(ValueError, match="snaplen must be 1 to 2147483647"):
         PcapWriter(tmp_path / "out", snaplen=snaplen)
     assert not (tmp_path / "out").exists()
 

@@ -49,8 +49,29 @@ def test_bad_templates_raise(template):
 @pytest.mark.parametrize("limit", ["max_bytes", "max_seconds", "max_packets", "max_files"])
 def test_limits_below_1_raise(limit):
     for value in (0, -1):
-        with pytest.raises(ValueError, match=f"{limit} is at least 1, not {value}"):
+        with pytest.raises(ValueError, match=f"{limit} must be at least 1, not {value}"):
             RotatingWriter("a", **{limit: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"snaplen": 0}, "snaplen must be 1 to 2147483647, not 0"),
+        ({"compression": "zip"}, "compression must be one of"),
+        ({"level": 3}, "level 3 was given, but no compression"),
+        ({"format": "erf"}, 'format must be "pcap" or "pcapng", not \'erf\''),
+    ],
+)
+def test_options_are_checked_before_there_is_a_packet(options, error):
+    with pytest.raises(ValueError, match=error):
+        RotatingWriter("a.pcap", **options)
+
+
+def test_unknown_options_raise():
+    with pytest.raises(TypeError, match="'max_size' is not an option"):
+        RotatingWriter("a.pcap", max_size=9)
+    with pytest.raises(TypeError, match="'atomic' is not an option"):
+        RotatingWriter("a.pcap", atomic=False)
 
 
 # ---- packets, interfaces and comments

@@ -3,20 +3,33 @@
 import inspect
 import re
 import typing
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 import numpy as np
 import pytest
 
 import slimcap
+from slimcap.capfile.write_options import (
+    InterfaceOptions,
+    PcapNgWriterOptions,
+    PcapWriterOptions,
+    StatisticsOptions,
+    WriteOptions,
+)
+from slimcap.io.compression.encoders import Compression
 from slimcap.mock import MockRingSource, MockSocketSource
-from slimcap.option_set import Option, accepts, between, options_of, parse
+from slimcap.option_set import Option, accepts, between, changed, options_of, parse
+from slimcap.sink.rotate import RotatingWriter
+from slimcap.sink.rotation_options import RotatingOptions, RotationOptions
 from slimcap.source.file.file_options import FilesOptions, PcapOptions
 from slimcap.source.file.followed import RotatedSource
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.live.live_options import LiveOptions, RingOptions, SocketOptions
 
 SETS = [LiveOptions, RingOptions, SocketOptions, FilesOptions, PcapOptions]
+SETS += [WriteOptions, PcapWriterOptions, PcapNgWriterOptions, InterfaceOptions, StatisticsOptions]
+SETS += [RotationOptions, RotatingOptions]
 
 
 class Base(TypedDict, total=False):
@@ -129,6 +142,47 @@ def test_values_out_of_range_raise_value_error() -> None:
         parse(Extended, {"mode": "idle"})
 
 
+class Typed(TypedDict, total=False):
+    """Options whose checks follow from their types."""
+
+    count: Annotated[int | None, Option(None, "Number.")]
+    ratio: Annotated[float, Option(0.5, "Ratio.")]
+    text: Annotated[str | None, Option(None, "Text.")]
+    call: Annotated[Callable[[str], object] | None, Option(None, "Called.", kind="callable")]
+    mode: Annotated[Literal["slow", "fast"] | None, Option(None, "Speed.")]
+    flag: Annotated[bool, Option(False, "Flag.")]
+    either: Annotated[int | str, Option(0, "Either.")]
+    later: Annotated["Wrong | None", Option(None, "A type that is not known yet.")]  # type: ignore[name-defined]  # noqa: F821
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "error"),
+    [
+        ("count", 7, "count must be an integer, not tuple"),
+        ("ratio", 1, "ratio must be a number, not tuple"),
+        ("text", "a", "text must be a str, not tuple"),
+        ("call", print, "call must be a Callable, not tuple"),
+        ("mode", "slow", 'mode must be "slow" or "fast", not ()'),
+        ("flag", True, None),
+        ("either", "a", None),
+        ("later", 1, None),
+    ],
+)
+def test_check_follows_from_the_type(name: str, right: object, error: str | None) -> None:
+    assert parse(Typed, {name: right})[name] == right
+    if error is None:
+        assert parse(Typed, {name: ()})[name] == ()
+    else:
+        with pytest.raises((TypeError, ValueError), match=f"^{re.escape(error)}$"):
+            parse(Typed, {name: ()})
+
+
+def test_values_that_are_the_default_need_not_be_passed_on() -> None:
+    given = {"ratio": None, "size": 7, "mode": "fast"}
+    assert changed(Extended, parse(Extended, given)) == {"size": 7}
+    assert changed(Extended, {"ratio": 0.0}) == {"ratio": 0.0}
+
+
 def test_value_is_what_the_check_returns() -> None:
     assert type(parse(Extended, {"size": np.int64(7)})["size"]) is int
 
@@ -138,7 +192,8 @@ def test_value_is_what_the_check_returns() -> None:
 
 @pytest.mark.parametrize("options", SETS)
 def test_every_option_has_documentation_and_the_type_that_checkers_see(options: type) -> None:
-    hints = typing.get_type_hints(options, vars(slimcap.filter) | {"Any": Any}, include_extras=True)
+    names = vars(slimcap.filter) | {"Any": Any, "Literal": Literal, "Compression": Compression}
+    hints = typing.get_type_hints(options, names, include_extras=True)
     found = options_of(options)
     assert list(found) == list(hints)
     assert options.__optional_keys__ == found.keys()  # type: ignore[attr-defined]
@@ -151,13 +206,41 @@ def test_every_option_has_documentation_and_the_type_that_checkers_see(options: 
             assert option.check(name, option.default) == option.default, name
 
 
-OUT_OF_RANGE = {
-    "snaplen": [0, -1, 1 << 32],
+OUT_OF_RANGE: dict[str, list[Any]] = {
+    "snaplen": [-1, 1 << 32],
     "block_size": [0, -1, 63, 1 << 31],
     "num_blocks": [0, -1, 1 << 29],
     "block_timeout": [0, -0.1, 3600.1, float("nan")],
     "buffer_size": [0, 1 << 30],
     "batch_size": [0, 1025],
+    "max_bytes": [0, -1],
+    "max_seconds": [0],
+    "max_packets": [0],
+    "max_files": [0],
+    "link_type": [-1, 1 << 16],
+    "format": ["erf"],
+    "received": [-1, 1 << 64],
+    "dropped": [-1, 1 << 64],
+    "interface_dropped": [-1, 1 << 64],
+    "filter_accepted": [-1, 1 << 64],
+    "start": [-1],
+    "end": [-1],
+    "at": [-1, 1 << 64],
+    # Only the type is checked.
+    **{
+        name: []
+        for name in (
+            "timeout",
+            "level",
+            "filter",
+            "on_file",
+            "comment",
+            "hardware",
+            "os",
+            "application",
+            "section",
+        )
+    },
     "direction": ["", "up"],
     "link_down": ["ignore", ""],
 }
@@ -175,6 +258,13 @@ def test_every_check_names_its_option(options: type) -> None:
             parse(options, {name: object()})
 
 
+def test_only_of_an_interface_the_snaplen_may_be_0() -> None:
+    assert parse(InterfaceOptions, {"snaplen": 0})["snaplen"] == 0
+    for options in (FilesOptions, WriteOptions):
+        with pytest.raises(ValueError, match=r"^snaplen must be 1 to"):
+            parse(options, {"snaplen": 0})
+
+
 @pytest.mark.parametrize(
     ("owner", "options"),
     [
@@ -184,6 +274,11 @@ def test_every_check_names_its_option(options: type) -> None:
         (MockRingSource, RingOptions),
         (MockSocketSource, SocketOptions),
         (slimcap.PcapSource, PcapOptions),
+        (slimcap.PcapWriter, PcapWriterOptions),
+        (slimcap.PcapNgWriter, PcapNgWriterOptions),
+        (slimcap.open_writer, PcapNgWriterOptions),
+        (RotatingWriter, RotatingOptions),
+        (slimcap.write, RotationOptions),
         (slimcap.open_file, PcapOptions),
         (slimcap.open_files, FilesOptions),
         (slimcap.read, FilesOptions),

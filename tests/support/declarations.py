@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from inspect import Parameter
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, is_typeddict
 
 import slimcap
 import slimcap.filter
@@ -165,7 +165,8 @@ def public_modules() -> Iterator[tuple[ModuleType, list[str]]]:
                 for name, value in vars(module).items()
                 if not name.startswith("_")
                 and getattr(value, "__module__", None) == info.name
-                and (inspect.isclass(value) or callable(value))
+                and callable(value)
+                and not is_typeddict(value)
             ],
         )
 

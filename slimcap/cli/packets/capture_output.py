@@ -13,6 +13,7 @@ from slimcap.io.compression.encoders import Compression
 from slimcap.packet.batch import Batch
 from slimcap.sink.capture_file import CaptureFile
 from slimcap.sink.open_writer import Format
+from slimcap.sink.rotation_options import RotationOptions
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.pcap_source import PcapSource
 
@@ -76,12 +77,13 @@ def opened_output(args: argparse.Namespace, source: CapturedFiles) -> Iterator[O
     An exception in the context leaves no new file, except those of a split that are complete. Errors of the
     output raise OutputError; options that do not go together end the command.
     """
-    rotation = {
+    rotation: RotationOptions = {
         "max_packets": args.split_packets,
         "max_bytes": args.split_bytes,
         "max_seconds": args.split_seconds,
+        "overwrite": True,
     }
-    split = any(rotation.values())
+    split = args.split_packets or args.split_bytes or args.split_seconds
     try:
         with writing():
             file = CaptureFile(
@@ -91,7 +93,7 @@ def opened_output(args: argparse.Namespace, source: CapturedFiles) -> Iterator[O
                 snaplen=args.snaplen,
                 compression=None if args.compression == "none" else args.compression,
                 level=args.level,
-                rotation={**rotation, "overwrite": True} if split else None,
+                rotation=rotation if split else None,
             )
     except ValueError as error:
         args.error(str(error))

@@ -1,0 +1,61 @@
+"""Options of capture files that are split."""
+
+from collections.abc import Callable
+from typing import Annotated, TypedDict
+
+from slimcap.capfile.write_options import SectionOptions, WriteOptions
+from slimcap.errors import integer
+from slimcap.option_set import Option, between
+from slimcap.sink.open_writer import Format
+
+
+def _positive(name: str, value: int) -> int:
+    found = integer(name, value)
+    if found < 1:
+        raise ValueError(f"{name} must be at least 1, not {found}")
+    return found
+
+
+class RotationOptions(TypedDict, total=False):
+    """When a file ends, and what happens to it then."""
+
+    max_bytes: Annotated[
+        int | None,
+        Option(
+            None,
+            "Maximum size of a file in bytes, before compression. A packet that is larger gets a file of its "
+            "own. Default: no maximum.",
+            _positive,
+        ),
+    ]
+    max_seconds: Annotated[
+        int | None,
+        Option(
+            None,
+            "Length of a file's interval in seconds. Intervals are counted from the Unix epoch. A packet "
+            "that is older than the interval of the current file does not end it. Default: no limit.",
+            _positive,
+        ),
+    ]
+    max_packets: Annotated[
+        int | None, Option(None, "Maximum number of packets in a file. Default: no maximum.", _positive)
+    ]
+    max_files: Annotated[
+        int | None,
+        Option(None, "Maximum number of new files to keep: the oldest is removed. Default: all.", _positive),
+    ]
+    overwrite: Annotated[bool, Option(False, "Replace files that exist; False: raise FileExistsError.")]
+    on_file: Annotated[
+        Callable[[str], object] | None,
+        Option(None, "Called with the path of each complete file. Default: no callback.", kind="callable"),
+    ]
+
+
+class RotatingOptions(RotationOptions, WriteOptions, SectionOptions, total=False):
+    """Options of `RotatingWriter`."""
+
+    format: Annotated[
+        Format | None,
+        Option(None, "Default: from the suffix. pcap does not have the options from `comment` to `section`."),
+    ]
+    link_type: Annotated[int, Option(1, "LINKTYPE_ number, as for `open_writer`.", between(0, 0xFFFF))]
