@@ -12,7 +12,7 @@ NO_IP: Final = 65535
 """Value of `ip_offset` if no IP header was found in the packet."""
 
 PACKET_HDR_OFFSET: Final = 6
-"""Offset of the payload in the bytes of a `Packet`."""
+"""Offset of the payload in the bytes of `Packet.to_go_bytes`."""
 
 
 class PacketType(enum.IntEnum):
