@@ -127,15 +127,7 @@ def build_packet(
     data += bytes(total_len - cap_len)
     segment = _segment(source, destination, protocol, ports, tcp_flags, data)
     frame = link + _ip_header(source, destination, protocol, len(segment)) + segment
-    record = np.zeros(1, RECORD_DTYPE)
-    record["timestamp"], record["pkt_type"], record["ip_offset"] = timestamp, pkt_type, len(link)
-    record["total_len"], record["cap_len"] = total_len, cap_len
-    flags = RecordFlag.TRUNCATED if total_len > cap_len else RecordFlag(0)
-    if vlan is not None:
-        record["vlan_tci"], record["vlan_tpid"] = vlan, _TPID
-        flags |= RecordFlag.VLAN
-    record["flags"] = flags
-    return Batch(record, frame)[0].copy()
+    return _captured(frame, cap_len, len(link), pkt_type, timestamp, vlan)
 
 
 def build_go_packet(
@@ -205,6 +197,21 @@ def build_go_packet(
     return Packet.from_payload(packet, pkt_type, total_len, _ETHERNET_LEN)
 
 
+def _captured(
+    frame: bytes, cap_len: int, ip_offset: int, pkt_type: int, timestamp: int, vlan: int | None
+) -> Packet:
+    """Return the packet of a frame of which `cap_len` bytes are captured."""
+    record = np.zeros(1, RECORD_DTYPE)
+    record["timestamp"], record["pkt_type"], record["ip_offset"] = timestamp, pkt_type, ip_offset
+    record["total_len"], record["cap_len"] = len(frame), cap_len
+    flags = RecordFlag.TRUNCATED if cap_len < len(frame) else RecordFlag(0)
+    if vlan is not None:
+        record["vlan_tci"], record["vlan_tpid"] = vlan, _TPID
+        flags |= RecordFlag.VLAN
+    record["flags"] = flags
+    return Batch(record, frame)[0].copy()
+
+
 # ---- headers
 
 
@@ -248,7 +255,7 @@ def _segment(
 def _checksum(data: bytes) -> int:
     """Return the Internet checksum (RFC 1071)."""
     data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     return -total % 0xFFFF  # adding the carries reduces the sum modulo 2^16 - 1
 
 

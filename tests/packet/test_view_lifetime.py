@@ -42,6 +42,7 @@ OWNERS = {
     "batch_packet": lambda path: batch_of([CONTENT])[0].payload,
     "sub_batch": lambda path: batch_of([CONTENT, CONTENT[:50]], before=GAP)[[1, 0]][1:].payload(0),
     "batch_copy": lambda path: batch_of([CONTENT]).copy()[0].ip_layer,
+    "memoryview_of_packet_view": lambda path: memoryview(batch_of([CONTENT])[0]),
     "memoryview_of_batch": lambda path: memoryview(view_of(CONTENT)),
     "numpy_of_batch": lambda path: np.frombuffer(view_of(CONTENT), "u1"),
     "iterator": lambda path: iter(view_of(CONTENT)),

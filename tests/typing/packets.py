@@ -10,8 +10,11 @@ from slimcap.mock import build_go_packet, build_packet
 
 def check_making(packet: Packet) -> None:
     assert_type(build_packet("192.0.2.1", IPv4Address("192.0.2.2")), Packet)
-    assert_type(build_packet("::1", "::2", 1, 2, 6, b"payload", PacketType.OUTGOING, total_len=60), Packet)
-    assert_type(build_packet("::1", "::2", vlan=7, timestamp=1, tcp_flags=2, src_mac="", dst_mac=""), Packet)
+    assert_type(build_packet("::1", "::2", 1, 2, 6, b"payload", PacketType.OUTGOING, total_len=100), Packet)
+    assert_type(build_packet("::1", "::2", timestamp=1, vlan=None, tcp_flags=2), Packet)
+    assert_type(
+        build_packet("::1", "::2", vlan=7, src_mac="02:00:00:00:00:01", dst_mac="02:00:00:00:00:03"), Packet
+    )
     assert_type(build_go_packet("::1", "::2", 1, 2, 6, b"payload", PacketType.OUTGOING, 60), Packet)
     assert_type(Packet(bytes(packet)), Packet)
     assert_type(Packet(packet), Packet)
