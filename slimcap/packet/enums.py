@@ -12,7 +12,7 @@ NO_IP: Final = 65535
 """Value of `ip_offset` if no IP header was found in the packet."""
 
 PACKET_HDR_OFFSET: Final = 6
-"""Offset of the payload in the bytes of a `Packet`."""
+"""Offset of the payload in the bytes of `Packet.to_go_bytes`."""
 
 
 class PacketType(enum.IntEnum):
@@ -122,8 +122,8 @@ class HeaderStatus(enum.IntEnum):
     FRAGMENT = 3
     """A fragment other than the first: the IP header is known, the upper layer is not."""
     TRUNCATED = 4
-    """The captured bytes, or a first fragment, end within the headers. Fields that were captured completely are
-    known; if the IP header itself is truncated, only `ip_version` and `protocol` are."""
+    """The captured bytes, or a first fragment, end within the headers. Fields that were captured completely
+    are known; if the IP header itself is truncated, only `ip_version` and `protocol` are."""
     MALFORMED = 5
     """A header contradicts itself or extends past the packet's end. The fields before the error are known."""
 

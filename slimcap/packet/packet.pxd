@@ -4,15 +4,14 @@ from libc.stdint cimport uint8_t
 from slimcap.packet.record cimport Record
 
 cdef enum:
-    HDR_LEN = 6  # PACKET_HDR_OFFSET: type (1), IP layer offset (1), total length (4, machine byte order)
-    INLINE_LEN = 154  # a Packet with a capacity of up to 148 bytes needs a single allocation
+    INLINE_LEN = 148  # a Packet with a capacity of up to 148 bytes needs a single allocation
 
 cdef class Packet:
     cdef Record _row
     cdef const uint8_t* _ptr    # the payload: in _memory, or the bytes that a PacketView shows
     cdef readonly object comment
     cdef object _owner          # keeps _ptr alive: bytes, or the hold of a lease; None: _ptr is in _inline
-    cdef uint8_t* _memory       # header and payload; NULL for a PacketView
+    cdef uint8_t* _memory       # the payload, to write to; NULL for a PacketView
     cdef Py_ssize_t _capacity   # maximum size of the payload
     cdef uint8_t _inline[INLINE_LEN]
     @cython.final

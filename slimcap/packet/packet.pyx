@@ -1,10 +1,4 @@
-"""One packet: `Packet`, which owns its bytes, and `PacketView`, which shows those of a batch.
-
-A `Packet` has the Go library's layout in memory:
-
-    0      1           2           6
-    | type | ip offset | total len | payload …
-"""
+"""One packet: `Packet`, which owns its bytes, and `PacketView`, which shows those of a batch."""
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint32_t
@@ -19,11 +13,15 @@ from slimcap.packet.enums import PACKET_HDR_OFFSET, PacketType, RecordFlag
 
 cdef enum:
     MAX_PAYLOAD = 0x7fffffff
-    BYTE_NO_IP = 255  # NO_IP in the layout, which has one byte for the IP header's offset
+    ETHERNET_LEN = 14
+    # The Go library's packet: type (1), offset of the IP header (1), total length (4, machine byte order),
+    # payload.
+    GO_HDR_LEN = 6
+    GO_NO_IP = 255  # offset of the IP header if there is none, or if it does not fit in one byte
 
 cdef list PACKET_TYPES = [PacketType(value) for value in range(256)]
 
-if PACKET_HDR_OFFSET != HDR_LEN:
+if PACKET_HDR_OFFSET != GO_HDR_LEN:
     raise ImportError("the compiled packet layout does not match PACKET_HDR_OFFSET: rebuild slimcap")
 
 
@@ -35,22 +33,19 @@ cdef object packet_type(uint8_t value):
 @cython.no_gc  # no reference cycles: the owner is bytes or a hold, neither of which refers to packets
 @cython.freelist(64)
 cdef class Packet:
-    """A packet that owns its bytes, in the Go library's memory layout.
+    """A packet that owns its bytes.
 
-    The layout is a header of 6 bytes and the payload::
-
-        type (1) | IP header offset, 255: none (1) | total length (4, machine byte order) | payload …
-
-    `bytes(packet)` and `memoryview(packet)` give header and payload; `len(packet)` is the length of the
-    payload.
+    `bytes(packet)` and `memoryview(packet)` give the captured bytes from the link-layer header on, as
+    `payload` does; `len(packet)` is their number.
 
     A packet made by `source.new_packet()` can be passed to `next_packet()` repeatedly. Views and buffers of
     it (`payload`, `ip_layer`, `memoryview(packet)`) stay valid, but their content changes with each packet.
 
     Parameters
     ----------
-    data : buffer
-        Bytes in this layout. Copied.
+    payload : buffer
+        The bytes from the link-layer header on. Copied. The other properties are the defaults of
+        `from_payload`.
 
     Attributes
     ----------
@@ -59,38 +54,29 @@ cdef class Packet:
 
     Raises
     ------
-    ValueError
-        `data` is shorter than the header of 6 bytes.
     OverflowError
         The payload is longer than 2^31 - 1 bytes.
     TypeError, BufferError
-        `data` is not a C-contiguous buffer.
+        `payload` is not a C-contiguous buffer.
 
     Examples
     --------
     >>> from slimcap.mock import build_packet
-    >>> packet = build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
+    >>> packet = build_packet("192.0.2.1", "192.0.2.2", 1234, 53, payload=b"x")
     >>> slimcap.Packet(bytes(packet)).ip_layer.src
-    '10.0.0.1'
+    '192.0.2.1'
     """
 
-    def __init__(self, data):
-        cdef Lease source = lease_buffer(data)
+    def __init__(self, payload):
+        cdef Lease source = lease_buffer(payload)
         cdef Record row
-        if source._size < HDR_LEN:
-            raise ValueError(
-                f"data must have at least {HDR_LEN} bytes, the packet header, not {source._size}")
-        _check_size(source._size - HDR_LEN)
-        _init_row(&row, source._size - HDR_LEN)
-        row.pkt_type = source._ptr[0]
-        row.ip_offset = source._ptr[1]
-        if row.ip_offset == BYTE_NO_IP:
-            row.ip_offset = NO_IP_OFFSET
-        memcpy(&row.total_len, source._ptr + 2, 4)
-        _flag_truncated(&row)
+        _check_size(source._size)
+        _init_row(&row, source._size)
+        row.total_len = row.cap_len
+        row.ip_offset = ETHERNET_LEN
         self._own()
         self._allocate(row.cap_len)
-        self._fill(&row, source._ptr + HDR_LEN)
+        self._fill(&row, source._ptr)
 
     @staticmethod
     def from_payload(
@@ -149,6 +135,72 @@ cdef class Packet:
         packet._fill(&row, source._ptr)
         return packet
 
+    @staticmethod
+    def from_go_bytes(data):
+        """Make a packet from a packet of the Go library (its type `Packet`), as `to_go_bytes` returns it.
+
+        Parameters
+        ----------
+        data : buffer
+            A header of 6 bytes and the payload. Copied.
+
+        Returns
+        -------
+        Packet
+            A new packet with timestamp 0.
+
+        Raises
+        ------
+        ValueError
+            `data` is shorter than the header.
+        OverflowError
+            The payload is longer than 2^31 - 1 bytes.
+        TypeError, BufferError
+            `data` is not a C-contiguous buffer.
+
+        Examples
+        --------
+        >>> packet = slimcap.Packet.from_payload(bytes(64), slimcap.PacketType.OUTGOING)
+        >>> slimcap.Packet.from_go_bytes(packet.to_go_bytes()).type.name
+        'OUTGOING'
+        """
+        cdef Lease source = lease_buffer(data)
+        cdef Record row
+        if source._size < GO_HDR_LEN:
+            raise ValueError(
+                f"data must have at least {GO_HDR_LEN} bytes, the packet header, not {source._size}")
+        _check_size(source._size - GO_HDR_LEN)
+        _init_row(&row, source._size - GO_HDR_LEN)
+        row.pkt_type = source._ptr[0]
+        row.ip_offset = source._ptr[1]
+        if row.ip_offset == GO_NO_IP:
+            row.ip_offset = NO_IP_OFFSET
+        memcpy(&row.total_len, source._ptr + 2, 4)
+        _flag_truncated(&row)
+        return packet_from(&row, source._ptr + GO_HDR_LEN)
+
+    def to_go_bytes(self):
+        """Return the packet as the Go library stores it: a header of 6 bytes and the payload.
+
+        The header has the type (1 byte), the offset of the IP header (1 byte; 255 if there is none, or if it
+        is larger than 254) and the length on the wire (4 bytes, in the machine's byte order).
+
+        Returns
+        -------
+        bytes
+            A copy.
+
+        Examples
+        --------
+        >>> slimcap.Packet.from_payload(b"payload", slimcap.PacketType.OUTGOING).to_go_bytes()[:2]
+        b'\\x04\\x0e'
+        """
+        cdef uint8_t header[GO_HDR_LEN]
+        header[0] = self._row.pkt_type
+        header[1] = <uint8_t> self._row.ip_offset if self._row.ip_offset < GO_NO_IP else GO_NO_IP
+        memcpy(header + 2, &self._row.total_len, 4)
+        return PyBytes_FromStringAndSize(<const char*> header, GO_HDR_LEN) + bytes(self)
+
     @property
     def capacity(self):
         """Maximum size of the payload in bytes."""
@@ -166,8 +218,8 @@ cdef class Packet:
         """Use the packet's inline memory if it has none yet."""
         if self._memory is NULL:
             self._memory = self._inline
-            self._capacity = INLINE_LEN - HDR_LEN
-            self._ptr = self._memory + HDR_LEN
+            self._capacity = INLINE_LEN
+            self._ptr = self._memory
 
     cdef int _allocate(self, Py_ssize_t capacity) except -1:
         """Allocate memory for a payload of `capacity` bytes if the inline memory is too small.
@@ -179,10 +231,10 @@ cdef class Packet:
             return 0
         if self._memory is not self._inline:
             raise TypeError("this packet is initialised already: make a new one")
-        self._owner = PyBytes_FromStringAndSize(NULL, HDR_LEN + capacity)
+        self._owner = PyBytes_FromStringAndSize(NULL, capacity)
         self._memory = <uint8_t*> PyBytes_AS_STRING(self._owner)
         self._capacity = capacity
-        self._ptr = self._memory + HDR_LEN
+        self._ptr = self._memory
         return 0
 
     cdef void _fill(self, const Record* row, const uint8_t* payload) noexcept:
@@ -194,18 +246,14 @@ cdef class Packet:
         if self._row.cap_len > self._capacity:
             self._row.cap_len = <uint32_t> self._capacity
             self._row.flags |= FLAG_TRUNCATED
-        self._memory[0] = row.pkt_type
-        self._memory[1] = <uint8_t> row.ip_offset if row.ip_offset < BYTE_NO_IP else BYTE_NO_IP
-        memcpy(self._memory + 2, &row.total_len, 4)
         if self._row.cap_len:
-            memmove(self._memory + HDR_LEN, payload, self._row.cap_len)  # may overlap: a view of this packet
+            memmove(self._memory, payload, self._row.cap_len)  # may overlap: a view of this packet
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
-        self._use_inline()
-        export_bytes(buffer, self, self._memory, HDR_LEN + <Py_ssize_t> self._row.cap_len, True, flags)
+        export_bytes(buffer, self, self._ptr, self._row.cap_len, True, flags)
 
     def __bytes__(self):
-        return bytes(memoryview(self))
+        return PyBytes_FromStringAndSize(<const char*> self._ptr, self._row.cap_len)
 
     @property
     def timestamp(self):
@@ -289,7 +337,7 @@ cdef class Packet:
             self._row.timestamp, self._row.interface,
             self._row.vlan_tci, self._row.vlan_tpid, self._row.flags, self.comment)
         return _unpickle, (
-            bytes(self.payload), self._row.pkt_type, self._row.total_len, self._row.ip_offset, *state)
+            bytes(self), self._row.pkt_type, self._row.total_len, self._row.ip_offset, *state)
 
     def __repr__(self):
         what = str(self.ip_layer) if self.ip_layer else "no IP layer"
@@ -301,8 +349,8 @@ cdef class Packet:
 cdef class PacketView(Packet):
     """Read-only view of one packet of a `Batch`, without a copy.
 
-    It has the properties of a `Packet`, but it is not a buffer (its `payload` is) and cannot be written to.
-    It keeps its batch's bytes alive as long as it lives; `copy()` makes a Packet that owns its bytes.
+    It has the properties of a `Packet`, but it cannot be written to. It keeps its batch's bytes alive as long
+    as it lives; `copy()` makes a Packet that owns its bytes.
 
     Examples
     --------
@@ -312,13 +360,6 @@ cdef class PacketView(Packet):
     def __init__(self):
         raise TypeError(
             "PacketView cannot be instantiated: batches make views; use Packet.from_payload for a packet")
-
-    def __bytes__(self):
-        return bytes(self.copy())
-
-    def __getbuffer__(self, Py_buffer* buffer, int flags):
-        raise BufferError(
-            "a PacketView is not a buffer of header and payload: use its payload, or copy() it")
 
 
 cdef PacketView new_packet_view(const Record* row, const uint8_t* payload, object owner):

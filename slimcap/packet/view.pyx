@@ -46,9 +46,9 @@ cdef class View:
     Examples
     --------
     >>> from slimcap.mock import build_packet
-    >>> packet = build_packet("10.0.0.1", "10.0.0.2")
+    >>> packet = build_packet("192.0.2.1", "192.0.2.2")
     >>> packet.payload[26:30].hex(".")
-    '0a.00.00.01'
+    'c0.00.02.01'
     """
 
     def __init__(self):
@@ -139,7 +139,7 @@ cdef class IPLayer(View):
     Examples
     --------
     >>> from slimcap.mock import build_packet
-    >>> build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17).ip_layer.dst_port
+    >>> build_packet("192.0.2.1", "192.0.2.2", 1234, 53).ip_layer.dst_port
     53
     """
 

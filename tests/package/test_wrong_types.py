@@ -52,6 +52,16 @@ COUNTERS = dict.fromkeys(
     ("received", "dropped", "interface_dropped", "filter_accepted", "start", "end", "at")
 )
 SECTION = {"comment": None, "hardware": None, "os": None, "application": None, "section": None}
+BUILDING = {
+    "src": "192.0.2.1",
+    "dst": "192.0.2.2",
+    "src_port": 1,
+    "dst_port": 2,
+    "protocol": 17,
+    "payload": b"",
+    "pkt_type": 0,
+    "total_len": 60,
+}
 OF_FILES = {"file": MIXED, "snaplen": 96, "filter": None, "block_size": 1 << 20, "timeout": None}
 
 # Valid arguments of each function. Each of them is replaced by a `Wrong()` in turn.
@@ -89,7 +99,8 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     | {"vlan_tci": 7, "vlan_tpid": 0x8100, "network": 14},
     "MockRingSource": MOCK | {"block_size": 1 << 20, "num_blocks": 4, "block_timeout": 0.01},
     "MockSocketSource": MOCK | {"buffer_size": 1 << 20, "batch_size": 64},
-    "Packet": {"data": bytes(60)},
+    "Packet": {"payload": bytes(60)},
+    "Packet.from_go_bytes": {"data": bytes(60)},
     "Packet.from_payload": {"payload": b"x", "pkt_type": 0, "total_len": 1, "ip_layer_offset": 0}
     | {"timestamp": 0, "buf": None},
     "PcapNgWriter": WRITING | SECTION,
@@ -123,8 +134,10 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "_Mock.pipe": {"source": SOURCE, "speed": 1.0, "rate": None},
     "_Mock.set_link": {"state": "up"},
     "accept": {"snaplen": 64},
-    "build_packet": {"src": "10.0.0.1", "dst": "10.0.0.2", "src_port": 1, "dst_port": 2, "protocol": 17}
-    | {"payload": b"", "pkt_type": 0, "total_len": 60},
+    "build_go_packet": BUILDING,
+    "build_packet": BUILDING
+    | {"timestamp": 0, "vlan": 1, "tcp_flags": 2, "src_mac": "02:00:00:00:00:01"}
+    | {"dst_mac": "02:00:00:00:00:02"},
     "build_program": {"link_type": 1, "filter": "ip", "snaplen": 64, "direction": "both", "interface": None}
     | {"auto_filter": True, "ignore_vlans": False},
     "check": {"program": DROP},

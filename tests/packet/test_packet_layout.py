@@ -1,4 +1,4 @@
-"""Packet: its bytes in the layout of the Go library, and making one from bytes or a payload."""
+"""Packet: its bytes, those in the layout of the Go library, and making one from either."""
 
 from __future__ import annotations
 
@@ -17,33 +17,40 @@ LENGTHS = (0, 1, 14, INLINE - 1, INLINE, INLINE + 1, 1514, 70_000)
 CONTENT = random.Random(1).randbytes(max(LENGTHS))
 
 
-# ---- layout
+# ---- bytes
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-def test_bytes_are_header_and_payload(length):
+def test_bytes_are_the_payload(length):
+    payload = CONTENT[:length]
+    packet = Packet.from_payload(payload, PacketType.OUTGOING, 0x01020304, 18)
+    assert bytes(packet) == memoryview(packet).tobytes() == np.array(packet).tobytes() == payload
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_go_bytes_are_header_and_payload(length):
     payload = CONTENT[:length]
     packet = Packet.from_payload(payload, PacketType.OUTGOING, 0x01020304, 18)
     expected = struct.pack("=BBI", 4, 18, 0x01020304) + payload
     assert len(expected) == PACKET_HDR_OFFSET + length
-    assert bytes(packet) == memoryview(packet).tobytes() == np.frombuffer(packet, "u1").tobytes() == expected
+    assert packet.to_go_bytes() == expected
 
 
 @pytest.mark.parametrize(
     ("offset", "byte"), [(0, 0), (14, 14), (254, 254), (255, 255), (256, 255), (65534, 255), (NO_IP, 255)]
 )
-def test_ip_layer_offsets_above_254_become_255_in_the_layout(offset, byte):
+def test_ip_layer_offsets_above_254_become_255_in_the_go_bytes(offset, byte):
     packet = Packet.from_payload(CONTENT, ip_layer_offset=offset)
-    assert (packet.ip_layer_offset, bytes(packet)[1]) == (offset, byte)
-    assert Packet(packet).ip_layer_offset == (NO_IP if byte == 255 else offset)
+    assert (packet.ip_layer_offset, packet.to_go_bytes()[1]) == (offset, byte)
+    assert Packet.from_go_bytes(packet.to_go_bytes()).ip_layer_offset == (NO_IP if byte == 255 else offset)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("as_buffer", [bytes, bytearray, memoryview, np.array, Packet])
-def test_packets_survive_a_round_trip_through_bytes(length, as_buffer):
+def test_packets_survive_a_round_trip_through_go_bytes(length, as_buffer):
     data = struct.pack("=BBI", 1, 14, 99_999) + CONTENT[:length]
-    packet = Packet(as_buffer(memoryview(data)))
-    assert bytes(packet) == data
+    packet = Packet.from_go_bytes(as_buffer(memoryview(data)))
+    assert packet.to_go_bytes() == data
     assert properties_of(packet) == (
         *(0, 99_999, length, length, PacketType.BROADCAST, True, 14, 0, 0, 0, RecordFlag.TRUNCATED),
         *(CONTENT[:length], CONTENT[14:length]),
@@ -52,16 +59,18 @@ def test_packets_survive_a_round_trip_through_bytes(length, as_buffer):
 
 def test_a_packet_copies_its_bytes():
     data = bytearray(bytes(6) + CONTENT[:50])
-    made = [Packet(data), Packet.from_payload(memoryview(data)[6:])]
+    payload = memoryview(data)[6:]
+    made = [Packet.from_go_bytes(data), Packet(payload), Packet.from_payload(payload)]
+    payload.release()
     data[:] = bytes(len(data))
-    assert [bytes(packet.payload) for packet in made] == [CONTENT[:50]] * 2
+    assert [bytes(packet.payload) for packet in made] == [CONTENT[:50]] * 3
     data.clear()  # no other reference is left
 
 
 def test_the_buffer_is_read_only_bytes():
     packet = Packet.from_payload(CONTENT[:60])
     view = memoryview(packet)
-    assert (view.readonly, view.format, view.nbytes) == (True, "B", 66)
+    assert (view.readonly, view.format, view.nbytes) == (True, "B", 60)
     with pytest.raises(ValueError, match="WRITEABLE"):
         np.frombuffer(packet, "u1").flags.writeable = True
     with pytest.raises(TypeError):
@@ -71,8 +80,9 @@ def test_the_buffer_is_read_only_bytes():
 # ---- from_payload
 
 
-def test_from_payload_has_these_defaults():
-    packet = Packet.from_payload(CONTENT[:60])
+@pytest.mark.parametrize("make", [Packet, Packet.from_payload])
+def test_packets_of_a_payload_have_these_defaults(make):
+    packet = make(CONTENT[:60])
     assert properties_of(packet) == (
         *(0, 60, 60, 60, PacketType.UNKNOWN, True, 14, 0, 0, 0, RecordFlag(0)),
         *(CONTENT[:60], CONTENT[14:60]),
@@ -94,7 +104,7 @@ def test_packets_longer_on_the_wire_are_flagged_truncated(total_len):
     packet = Packet.from_payload(CONTENT[:60], total_len=total_len)
     assert (packet.total_len, packet.cap_len) == (total_len, 60)
     assert packet.flags == (RecordFlag.TRUNCATED if total_len > 60 else 0)
-    assert Packet(bytes(packet)).flags == packet.flags
+    assert Packet.from_go_bytes(packet.to_go_bytes()).flags == packet.flags
 
 
 @pytest.mark.parametrize("offset", [0, 1, 59, 60, 61, 254, 65534, NO_IP])
@@ -110,11 +120,11 @@ def test_no_ip_means_no_ip_layer_in_a_longer_packet():
 
 
 @pytest.mark.parametrize("kind", [*range(6), 254, 255])
-def test_every_packet_type_is_kept_in_the_first_byte(kind):
+def test_every_packet_type_is_kept_in_the_first_go_byte(kind):
     packet = Packet.from_payload(b"", kind)
     assert packet.type is PacketType(kind)
     assert packet.is_inbound == (kind != PacketType.OUTGOING)
-    assert bytes(packet)[0] == kind
+    assert packet.to_go_bytes()[0] == kind
 
 
 # ---- refused arguments
@@ -167,19 +177,20 @@ def test_arguments_of_wrong_types_are_refused(arguments):
 
 @pytest.mark.parametrize("data", ["text", None, 6, [1, 2, 3, 4, 5, 6]], ids=str)
 def test_data_without_a_buffer_is_refused(data):
-    with pytest.raises(TypeError):
-        Packet(data)
+    for make in (Packet, Packet.from_go_bytes):
+        with pytest.raises(TypeError):
+            make(data)
 
 
 @pytest.mark.parametrize("length", range(6))
-def test_data_shorter_than_the_header_is_refused(length):
+def test_go_bytes_shorter_than_the_header_is_refused(length):
     with pytest.raises(ValueError, match=f"at least 6 bytes, the packet header, not {length}"):
-        Packet(bytes(length))
+        Packet.from_go_bytes(bytes(length))
 
 
 @pytest.mark.parametrize(
     ("make", "size"),
-    [(Packet.from_payload, 2**31), (Packet.from_payload, 2**32 + 1), (Packet, 2**32 + 7)],
+    [(Packet.from_payload, 2**31), (Packet, 2**32 + 1), (Packet.from_go_bytes, 2**32 + 7)],
 )
 def test_payloads_of_gigabytes_are_refused(make, size, tmp_path):
     # A sparse file uses neither disk nor memory.

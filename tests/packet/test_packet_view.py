@@ -55,7 +55,8 @@ def test_properties_are_those_of_the_record(way, length):
         *(ROW["timestamp"], ROW["total_len"], length, length, PacketType.OTHER_HOST, True),
         *(18, 513, 0xE123, 0x88A8, RecordFlag(0x80000005), payload, payload[18:]),
     )
-    assert bytes(packet) == struct.pack("=BBI", 3, 18, ROW["total_len"]) + payload
+    assert bytes(packet) == bytes(memoryview(packet)) == payload
+    assert packet.to_go_bytes() == struct.pack("=BBI", 3, 18, ROW["total_len"]) + payload
     assert type(packet.type) is PacketType
     assert type(packet.flags) is RecordFlag
 
@@ -82,8 +83,8 @@ def test_properties_cannot_be_set(way, name):
 
 
 def test_repr_shows_type_addresses_and_lengths():
-    packet = build_packet("1.2.3.4", "6.7.8.9", 5, 80, 6, b"more", PacketType.OUTGOING, 100)
-    assert repr(packet) == "<Packet: OUTGOING 1.2.3.4:5 => 6.7.8.9:80 (proto: 6), 42 of 100 bytes>"
+    packet = build_packet("1.2.3.4", "6.7.8.9", 5, 80, 6, b"more", PacketType.OUTGOING, total_len=100)
+    assert repr(packet) == "<Packet: OUTGOING 1.2.3.4:5 => 6.7.8.9:80 (proto: 6), 58 of 100 bytes>"
     view = batch_of([b"\x01\x02"], pkt_type=77, ip_offset=NO_IP)[0]
     assert repr(view) == "<PacketView: UNKNOWN no IP layer, 2 of 2 bytes>"
 
@@ -91,12 +92,18 @@ def test_repr_shows_type_addresses_and_lengths():
 # ---- PacketView
 
 
-def test_a_packet_view_has_no_buffer_of_its_own():
-    view = batch_of([CONTENT])[0]
-    for ask in (memoryview, lambda packet: np.frombuffer(packet, "u1"), Packet, bytearray):
-        with pytest.raises(BufferError, match="payload"):
-            ask(view)
-    assert memoryview(view.payload) == CONTENT
+def test_a_packet_view_is_a_read_only_buffer_of_the_batchs_memory():
+    batch = batch_of([CONTENT[:9], CONTENT[9:99]], before=GAP)
+    view = batch[1]
+    shown = np.frombuffer(view, "u1")
+    assert shown.ctypes.data == batch.data.ctypes.data + int(batch["offset"][1])
+    assert memoryview(view).readonly
+    assert bytes(view) == shown.tobytes() == bytes(Packet(view)) == CONTENT[9:99]
+    with pytest.raises(BufferError, match="views"):
+        batch.release()
+    del view
+    assert churn()
+    assert shown.tobytes() == CONTENT[9:99]
 
 
 def test_packet_views_cannot_be_made_directly():

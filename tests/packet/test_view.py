@@ -17,7 +17,7 @@ import sys
 import numpy as np
 import pytest
 
-from slimcap import IPLayer, View
+from slimcap import IPLayer, Packet, View
 from slimcap.packet.lease import Lease
 from support.batches import batch_of
 from support.packets import ip_layer_of, view_of
@@ -160,6 +160,8 @@ SAME = {
     "View": view_of,
     "IPLayer": ip_layer_of,
     "Lease": Lease,
+    "Packet": Packet,
+    "PacketView": lambda content: batch_of([content])[0],
     "array": lambda content: array.array("B", content),
     "ctypes": lambda content: (ctypes.c_ubyte * len(content))(*content),
 }
@@ -193,7 +195,6 @@ UNEQUAL = {
     "int": lambda: 0,
     "str": lambda: "text",
     "tuple": lambda: tuple(CONTENT),
-    "packet_view": lambda: batch_of([CONTENT])[0],
     "released_memoryview": lambda: released(memoryview(CONTENT)),
     "released_lease": lambda: released(Lease(CONTENT)),
     "closed_mmap": closed_mmap,

@@ -16,11 +16,11 @@ CONTENT = random.Random(1).randbytes(300)
 
 
 def small(content=CONTENT[:60]):
-    return Packet(bytes(6) + content)
+    return Packet(content)
 
 
 def large():
-    return Packet(bytes(6) + CONTENT)
+    return Packet(CONTENT)
 
 
 def next_payload_into(source):
@@ -42,6 +42,7 @@ OWNERS = {
     "batch_packet": lambda path: batch_of([CONTENT])[0].payload,
     "sub_batch": lambda path: batch_of([CONTENT, CONTENT[:50]], before=GAP)[[1, 0]][1:].payload(0),
     "batch_copy": lambda path: batch_of([CONTENT]).copy()[0].ip_layer,
+    "memoryview_of_packet_view": lambda path: memoryview(batch_of([CONTENT])[0]),
     "memoryview_of_batch": lambda path: memoryview(view_of(CONTENT)),
     "numpy_of_batch": lambda path: np.frombuffer(view_of(CONTENT), "u1"),
     "iterator": lambda path: iter(view_of(CONTENT)),
@@ -58,7 +59,7 @@ OWNERS = {
 
 def churn(path):
     """Allocate memory of every kind that the views above have, and write to it."""
-    noise = [Packet(b"\xaa" * n) for n in (6, 60, 154, 155, 306, 2006) for _ in range(100)]
+    noise = [Packet(b"\xaa" * n) for n in (0, 60, 148, 149, 300, 2000) for _ in range(100)]
     noise += [batch_of([b"\xaa" * n]).copy() for n in (60, 300, 70_000) for _ in range(20)]
     noise += [source.next_batch() for source in [open_file(path) for _ in range(4)]]
     noise += [view_of(b"\xaa" * 60) for _ in range(100)]

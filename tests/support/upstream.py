@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from slimcap import Packet
-from slimcap.mock import build_packet
+from slimcap.mock import build_go_packet
 from support.mocks import Mock
 
 COUNT = 10_000
@@ -22,7 +22,7 @@ def packet_number(n: int) -> Packet:
     less than what was captured, or 16 bits of them; ours are never less, so that these are 100 more.
     """
     i, j = divmod(n, 100)
-    built = build_packet(
+    built = build_go_packet(
         f"1.2.3.{i % 254 + 1}",
         f"4.5.6.{j % 254 + 1}",
         i,

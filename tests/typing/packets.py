@@ -5,14 +5,20 @@ from typing import Literal, assert_type
 
 import slimcap
 from slimcap import NO_IP, IPLayer, Packet, PacketType, PacketView, RecordFlag, View
-from slimcap.mock import build_packet
-from slimcap.packet.enums import PACKET_HDR_OFFSET
+from slimcap.mock import build_go_packet, build_packet
 
 
 def check_making(packet: Packet) -> None:
     assert_type(build_packet("192.0.2.1", IPv4Address("192.0.2.2")), Packet)
-    assert_type(build_packet("::1", "::2", 1, 2, 6, b"payload", PacketType.OUTGOING, total_len=60), Packet)
+    assert_type(build_packet("::1", "::2", 1, 2, 6, b"payload", PacketType.OUTGOING, total_len=100), Packet)
+    assert_type(build_packet("::1", "::2", timestamp=1, vlan=None, tcp_flags=2), Packet)
+    assert_type(
+        build_packet("::1", "::2", vlan=7, src_mac="02:00:00:00:00:01", dst_mac="02:00:00:00:00:03"), Packet
+    )
+    assert_type(build_go_packet("::1", "::2", 1, 2, 6, b"payload", PacketType.OUTGOING, 60), Packet)
     assert_type(Packet(bytes(packet)), Packet)
+    assert_type(Packet(packet), Packet)
+    assert_type(Packet.from_go_bytes(packet.to_go_bytes()), Packet)
     assert_type(Packet.from_payload(packet.payload), Packet)
     assert_type(Packet.from_payload(b"", 0, None, NO_IP, 1, buf=packet), Packet)
     assert_type(Packet.from_payload(b"", pkt_type=PacketType.OUTGOING, total_len=9, timestamp=1), Packet)
@@ -35,8 +41,8 @@ def check_packet(packet: Packet) -> None:
     assert_type(packet.capacity, int)
     assert_type(packet.copy(), Packet)
     assert_type(bytes(packet), bytes)
-    assert_type(memoryview(packet.copy())[0], int)
-    assert_type(bytes(packet)[PACKET_HDR_OFFSET:], bytes)
+    assert_type(memoryview(packet)[0], int)
+    assert_type(packet.to_go_bytes(), bytes)
 
 
 def check_packet_view(view: PacketView) -> None:

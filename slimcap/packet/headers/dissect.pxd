@@ -251,8 +251,7 @@ cdef inline void fill_link(
 
 
 cdef inline int64_t upper_len(const IPPacket* packet) noexcept nogil:
-    """Return how many bytes of the upper layer's header can have been captured; -1 if its protocol is unknown.
-    """
+    """Return how many bytes of the upper layer were captured; -1 if its protocol is not known."""
     if packet.upper.state == UPPER_FOUND:
         return packet.n - packet.upper.offset
     return 0 if packet.upper.state == UPPER_FRAGMENT and not ipv6.is_extension(packet.upper.protocol) else -1

@@ -154,7 +154,8 @@ cdef inline void fill_keys(HeaderRow* row, int64_t upper_len, uint32_t parts) no
     """Fill in the flow keys of a packet.
 
     `upper_len` is the number of captured bytes of the upper layer, 0 in a fragment other than the first, and
-    negative if its protocol is not known. A Community ID is written only if the ports were captured, for a protocol that has ports.
+    negative if its protocol is not known. A Community ID is written only if the ports were captured, for a
+    protocol that has ports.
     """
     cdef Flow flow
     if parts & PART_HASH:

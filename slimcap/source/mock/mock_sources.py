@@ -260,10 +260,10 @@ class MockRingSource(RingMock, _Mock):
     Examples
     --------
     >>> from slimcap.mock import MockRingSource, build_packet
-    >>> packet = build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
-    >>> with MockRingSource(auto_filter=False) as source:
+    >>> packet = build_packet("192.0.2.1", "192.0.2.2", 1234, 53, payload=b"x")
+    >>> with MockRingSource() as source:
     ...     print(source.add_packet(packet), source.finalize_block(), source.next_packet().total_len)
-    True True 60
+    True True 43
     """
 
     def __init__(
@@ -320,10 +320,10 @@ class MockSocketSource(SocketMock, _Mock):
     Examples
     --------
     >>> from slimcap.mock import MockSocketSource, build_packet
-    >>> packet = build_packet("10.0.0.1", "10.0.0.2", 1234, 53, protocol=17, total_len=60)
-    >>> with MockSocketSource(auto_filter=False) as source:
+    >>> packet = build_packet("192.0.2.1", "192.0.2.2", 1234, 53, payload=b"x")
+    >>> with MockSocketSource() as source:
     ...     print(source.add_packet(packet), source.next_packet().total_len)
-    True 60
+    True 43
     """
 
     def __init__(

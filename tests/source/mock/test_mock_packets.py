@@ -7,7 +7,7 @@ import time
 import pytest
 
 from slimcap import NO_IP, Batch, CaptureStopped, PacketType, RecordFlag, Stats, open_file
-from slimcap.mock import build_packet
+from slimcap.mock import build_go_packet, build_packet
 from support.batches import START, batch_of
 from support.mocks import drained, hand_over, packet
 from support.traffic import (
@@ -74,9 +74,25 @@ def test_a_packet_without_a_timestamp_gets_the_current_time(opened, timestamp):
     assert before <= collect(mock, 1)[0].timestamp <= time.time_ns()
 
 
-def test_a_packet_of_build_packet_has_no_ethertype(opened):
+@pytest.mark.parametrize(("src", "dst"), [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")])
+@pytest.mark.parametrize("vlan", [None, 7])
+def test_a_built_packet_passes_the_default_filter(opened, src, dst, vlan):
+    built = build_packet(src, dst, 1234, 53, payload=b"x", timestamp=START, vlan=vlan, total_len=100)
+    mock = opened()
+    assert mock.add_packet(built)
+    hand_over(mock)
+    got = mock.next_packet()
+    assert (got.timestamp, got.type, got.ip_layer) == (START, PacketType.THIS_HOST, built.ip_layer)
+    assert (got.ip_layer.src, got.ip_layer.dst, got.ip_layer.dst_port) == (src, dst, 53)
+    assert got.ip_layer[-1:] == b"x"
+    tag_len = 0 if vlan is None else 4  # the tag is stripped, as by the kernel
+    assert (got.vlan_tci, got.total_len, built.total_len) == (vlan or 0, 100 - tag_len, 100)
+    assert RecordFlag.TRUNCATED in got.flags
+
+
+def test_a_packet_of_build_go_packet_has_no_ethertype(opened):
     """The default filter accepts only IP packets, which it knows by their EtherType."""
-    built = build_packet("1.2.3.4", "5.6.7.8", 5, 80, 6, b"x" * 9, PacketType.OTHER_HOST, 256)
+    built = build_go_packet("1.2.3.4", "5.6.7.8", 5, 80, 6, b"x" * 9, PacketType.OTHER_HOST, 256)
     assert not opened().add_packet(built)
     mock = opened(auto_filter=False)
     assert mock.add_packet(built)
