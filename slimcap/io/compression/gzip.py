@@ -69,7 +69,7 @@ class GzipReader:
         return False
 
     def _decompress(self) -> bytes:
-        """Return some output. zlib discards that of a call that finds damage, so repeat such a call in parts."""
+        """Return some output; if a call finds damage, repeat it in parts, since zlib discards its output."""
         if self._damaged:
             return self._before_damage()
         saved = self._member.copy()
