@@ -535,15 +535,12 @@ cdef class PcapNgWriter(Writer):
         return 0
 
     cdef int _annotate(self, Annotations annotations) except -1:
-        cdef Py_ssize_t index
         cdef const OptionRun* run
         self._annotations = annotations
         if annotations is not None:
-            for index in range(annotations._count):
-                run = <const OptionRun*> annotations._runs.ptr + index
-                if run.size > MAX_BLOCK:
-                    raise ValueError(
-                        f"packet {run.row} has options of {run.size} bytes, of at most {MAX_BLOCK}")
+            run = annotations.longer_than(MAX_BLOCK)
+            if run is not NULL:
+                raise ValueError(f"packet {run.row} has options of {run.size} bytes, of at most {MAX_BLOCK}")
         return 0
 
     cdef Text _text_of(self, const OptionRun* run) noexcept nogil:
@@ -563,9 +560,12 @@ cdef class PcapNgWriter(Writer):
     cdef Py_ssize_t _size_of(
             self, const Record* rows, Py_ssize_t index, const uint8_t* data, uint64_t size) noexcept nogil:
         cdef uint32_t kind = self._place(&rows[index]).link_type
+        cdef const OptionRun* run = NULL
         cdef Text text
         cdef Frame frame
-        text = self._text_of(NULL if self._annotations is None else self._annotations.run_of(index))
+        if self._annotations is not None:
+            run = self._annotations.run_of(index)
+        text = self._text_of(run)
         frame_of(&rows[index], data, size, self._snaplen, kind == LINKTYPE_ETHERNET, &frame)
         return _block_length(&frame, _flags(rows[index].pkt_type, kind, &frame, &text), &text)
 

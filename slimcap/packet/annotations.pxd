@@ -27,6 +27,7 @@ cdef class Annotations:
     cdef list _list(self, const OptionRun* run)
     cdef Py_ssize_t find(self, int64_t row) noexcept nogil
     cdef const OptionRun* run_of(self, int64_t row) noexcept nogil
+    cdef const OptionRun* longer_than(self, uint64_t size) noexcept
     cdef Options options_of(self, const OptionRun* run) noexcept nogil
     cdef object comment(self, int64_t row)
     cdef dict comments(self)

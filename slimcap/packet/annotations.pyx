@@ -221,6 +221,17 @@ cdef class Annotations:
             return NULL
         return run
 
+    cdef const OptionRun* longer_than(self, uint64_t size) noexcept:
+        """Return the first run of more than `size` bytes, or NULL."""
+        cdef const OptionRun* run = <const OptionRun*> self._runs.ptr
+        cdef const OptionRun* end = run + self._count
+        with nogil:
+            while run != end and run.size <= size:
+                run += 1
+        if run == end:
+            return NULL
+        return run
+
     cdef Options options_of(self, const OptionRun* run) noexcept nogil:
         cdef Options options
         options.at, options.left, options.swapped = self._values.ptr + run.at, run.size, False

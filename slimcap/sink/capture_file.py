@@ -53,8 +53,9 @@ class CaptureFile(Finished):
     packets, and of packets, the packet counters, and all other blocks in their place. pcap has no place for
     them: `lost` counts what was left out. `left_out` counts what pcapng could not keep either.
 
-    Writes are atomic, except to standard output, FIFOs and file objects. As a context manager the file is
-    closed on success, and discarded after an exception; complete files of a rotation stay.
+    Writes are atomic, except to standard output, FIFOs and file objects, or without `atomic`. As a context
+    manager the file is closed on success, and discarded after an exception; complete files of a rotation
+    stay.
 
     Parameters
     ----------
@@ -75,6 +76,8 @@ class CaptureFile(Finished):
         As for `open_writer`.
     rotation : dict, optional
         Those of `RotationOptions`. Default: one file.
+    atomic : bool, default True
+        False: write to a single file directly, so that its packets can be read while it is written.
 
     Raises
     ------
@@ -93,6 +96,7 @@ class CaptureFile(Finished):
         compression: Any = "infer",
         level: int | None = None,
         rotation: RotationOptions | None = None,
+        atomic: bool = True,
     ) -> None:
         self.lost: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
@@ -108,17 +112,19 @@ class CaptureFile(Finished):
         options["snaplen"] = snaplen or self._default_snaplen()
         if self._is_pcapng:
             options |= self._section()
-        self._writer: _Writer = self._open(file, options, rotation)
+        self._writer: _Writer = self._open(file, options, rotation, atomic)
 
     def _default_snaplen(self) -> int:
         if self._is_pcapng:
             return ALL_BYTES
         return _MAX_DBUS if self._link is not None and self._link.type == LinkType.DBUS else MAX_SNAPLEN
 
-    def _open(self, file: Target, options: dict[str, Any], rotation: RotationOptions | None) -> _Writer:
+    def _open(
+        self, file: Target, options: dict[str, Any], rotation: RotationOptions | None, atomic: bool
+    ) -> _Writer:
         link_type = LinkType.ETHERNET if self._link is None else self._link.type
         if rotation is None:
-            return open_writer(file, link_type, atomic=_is_path(file), **options)
+            return open_writer(file, link_type, atomic=atomic and _is_path(file), **options)
         if not isinstance(file, (str, os.PathLike)) or file == "-":
             raise ValueError(f"{file!r} cannot be split into several files: give a path")
         return RotatingWriter(os.fsdecode(file), link_type=link_type, **rotation, **options)
@@ -254,7 +260,9 @@ class CaptureFile(Finished):
     def _write_counters(self, link: Link, counters: dict[str, int]) -> None:
         limited = {name: min(max(value, 0), _MAX_COUNTER) for name, value in counters.items()}
         if isinstance(self._writer, PcapNgWriter) and link in self._writer.interfaces:
-            self._writer.write_statistics(self._writer.interfaces.index(link), at=self._latest, **limited)
+            self._writer.write_statistics(
+                self._writer.interfaces.index(link), at=self._latest or None, **limited
+            )
 
     def _counters(self) -> list[dict[str, int]]:
         """Return the packet counters of each interface, as arguments of `write_statistics`."""

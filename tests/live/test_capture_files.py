@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import slimcap
+from support.builders.pcapng import STATISTICS
 from support.capture_command import (
     StartCapture,
     all_kinds,
@@ -23,6 +24,7 @@ from support.capture_command import (
 )
 from support.cli import PATIENCE, NeedTool
 from support.netns import Veth
+from support.pcapng_dump import blocks_of
 from support.peers import listening_tcpdump, run_peer
 from support.threads import wait_until
 
@@ -37,6 +39,25 @@ def test_snaplen_truncates_packets_in_the_file(veth: Veth, capture: StartCapture
     assert payloads_in(path) == [frame[:50] for frame in sent]
     assert batch["total_len"].tolist() == list(map(len, sent))
     assert struct.unpack_from("=I", path.read_bytes(), 16) == (50,)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_pcapng_has_the_interface_and_the_counts(
+    count: int, veth: Veth, capture: StartCapture, tmp_path: Path
+) -> None:
+    path = tmp_path / "out.pcapng"
+    running = capture("--filter", "udp", "--duration", "0.5", "-w", path)
+    sent = numbered_frames(veth, count)
+    veth.send(sent)
+    assert running.end() == (0, b"", totals(count))
+    assert payloads_in(path) == sent
+    with slimcap.open_file(path) as source:
+        assert sum(map(len, source.batches())) == count
+        (info,) = source.interfaces
+    assert (info.link.name, info.link.type, info.filter) == ("right", 1, "udp")
+    assert (info.received, info.os_dropped, info.interface_dropped) == (count, 0, 0)
+    (statistics,) = [block for block in blocks_of(path.read_bytes()) if block.type == STATISTICS]
+    assert abs(statistics.fields[1] - time.time_ns()) < 60 * 10**9
 
 
 def test_file_is_that_of_tcpdump(

@@ -30,8 +30,9 @@ are captured, also those with VLAN tags or PPPoE headers. Expressions are those
 of tcpdump, see pcap-filter(7); they require libpcap (Debian: apt install
 libpcap0.8).
 
-A capture file has nanosecond timestamps, and VLAN tags are reinserted. Packets
-are in it after about 10 ms. While it is written, standard error shows packets,
+A capture file has nanosecond timestamps, and VLAN tags are reinserted; pcapng
+also has the interface, the expression, and at the end the counts. Packets are
+in it after about 10 ms. While it is written, standard error shows packets,
 rates and drops if it is a terminal and rich is installed (pip install
 'slimcap[cli]'), unless the file is standard output and a terminal or a pipe.
 
@@ -65,7 +66,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_count(command, "capture")
     add("--duration", type=number(float, 0.001, 10**9), metavar="SECONDS", help="stop after SECONDS")
     add = command.add_mutually_exclusive_group().add_argument
-    add("-w", dest="file", metavar="FILE", help="write a pcap file; - is standard output")
+    add("-w", dest="file", metavar="FILE", help="write a pcap file, or pcapng by its suffix; - is stdout")
     add("--json", action="store_true", help="print a JSON object per line")
 
 
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 def _capture(source: LiveSource, args: argparse.Namespace, status: StatusLine) -> None:
     """Copy packets from the source to the output, then write the totals."""
     lines = Lines(json_lines if args.json else text_lines)
-    sink = lines if args.file is None else CaptureFileSink(args.file, source.link.type, args.snaplen)
+    sink = lines if args.file is None else CaptureFileSink(args.file, source, args.snaplen)
     complain(f"listening on {printable(source.link.name)}, {source.link.type_name}, snaplen {args.snaplen}")
     captured = 0
     try:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from slimcap.cli.terminal.streams import writing
 from slimcap.packet.batch import Batch
-from slimcap.sink.open_writer import open_writer
+from slimcap.sink.capture_file import CaptureFile
 from slimcap.sink.table_file import TableFile, format_of
 from slimcap.source.base import Source
 from slimcap.source.file.pcap_source import PcapSource
+from slimcap.source.live.live_source import LiveSource
 
 
 class PacketSink:
@@ -53,14 +54,14 @@ class TableSink(PacketSink):
 class CaptureFileSink(PacketSink):
     """A capture file, written as packets arrive; an existing one is overwritten."""
 
-    def __init__(self, file: str, link_type: int, snaplen: int) -> None:
+    def __init__(self, file: str, source: LiveSource, snaplen: int) -> None:
         with writing():
-            self._writer = open_writer(file, link_type, snaplen=snaplen)
+            self._file = CaptureFile(file, source, snaplen=snaplen, atomic=False)
 
     def add(self, batch: Batch, source: Source) -> None:
         with writing():
-            self._writer.write_batch(batch)
+            self._file.add(batch)
 
     def close(self) -> None:
         with writing():
-            self._writer.close()
+            self._file.close()

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from slimcap.packet.rows cimport Rows
 from slimcap.source.base cimport ZeroCopySource
@@ -14,7 +14,8 @@ cdef class LiveSource(ZeroCopySource):
     cdef bint _draining         # stop() was called, or the link is gone: no more packets arrive
     cdef int64_t _drained       # while draining: the last packet is available by then, monotonic ns
     cdef tuple _interfaces      # an InterfaceInfo of the link
-    cdef object _kernel_stats   # Stats: sum of the kernel's counters, which reset when read
+    cdef uint64_t _received, _dropped, _freezes     # sums of the kernel's counters, which reset when read
+    cdef int64_t _counted_at    # when they were read last, monotonic ns
     cdef object _drops          # counter of packets that the interface lost
 
     # Implemented by subclasses.

@@ -4,7 +4,7 @@
     _fill:      _next_rows() ──► rows
                      └─ none: wait for packets, the interface, the source's event or the deadline; repeat
 """
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport POLLERR, POLLHUP
@@ -24,6 +24,7 @@ from slimcap.source.base import Stats
 from slimcap.source.live.rtnetlink import LinkDrops
 
 cdef enum:
+    COUNT_INTERVAL = 1_000_000_000       # ns between two readings of the counters, while packets come
     LINK_CHECK_INTERVAL = 100_000_000    # ns between two checks whether a link that went down still exists
 
 
@@ -75,7 +76,7 @@ cdef class LiveSource(ZeroCopySource):
         self._timeout = options["timeout"]
         self._raise_down = options["link_down"] == "raise"
         self.reinsert_vlan = options["reinsert_vlan"] and link.type == LinkType.ETHERNET
-        self._kernel_stats = Stats(0, 0, 0)
+        self._received = self._dropped = self._freezes = 0
         self._max_len = resolve(options["snaplen"], link.type)
         self._links = (link,)
         expression = options["filter"] if isinstance(options["filter"], str) else ""
@@ -113,6 +114,8 @@ cdef class LiveSource(ZeroCopySource):
             rows = self._next_rows()
             if rows is not None:
                 rows.interfaces = self._interfaces
+                if monotonic_ns() - self._counted_at > COUNT_INTERVAL:
+                    self._count()
                 return rows
             if self._draining and (expired or self._is_drained()):
                 if self._gone:
@@ -138,8 +141,7 @@ cdef class LiveSource(ZeroCopySource):
         """Return True if every packet that the kernel accepted was returned. There must be no current rows.
         """
         self._count()
-        stats = self._kernel_stats
-        return <int64_t> self._earlier >= stats.packets_received - stats.packets_dropped
+        return self._earlier + self._dropped >= self._received
 
     cdef int _wait(self, int64_t deadline) except -1:
         """Wait for packets, but not longer than until the link or the end of draining must be checked."""
@@ -211,15 +213,28 @@ cdef class LiveSource(ZeroCopySource):
     # Counters.
 
     cdef int _count(self) except -1:
-        """Add the kernel's counters to ours; reading them resets them."""
-        if self._socket is not None and self._socket.is_ours():
-            found = self._socket.read_statistics()
-            self._kernel_stats = Stats(*(sum(pair) for pair in zip(self._kernel_stats, found, strict=True)))
+        """Add the kernel's counters to ours; reading them resets them.
+
+        They have 32 bits. That they wrapped is seen by the packets that were read, so it is enough to read
+        them before 2^32 packets were dropped; fewer than half as many can wait to be read. No other thread
+        can run between the statements.
+        """
+        cdef uint64_t received, dropped, freezes, half
+        if self._socket is None or not self._socket.is_ours():
+            return 0
+        received, dropped, freezes = self._socket.read_statistics()
+        self._received += received
+        self._dropped += dropped
+        self._freezes += freezes
+        half = self._socket.counter_range // 2
+        while half and self._received + half < self._earlier + self._end + self._dropped:
+            self._received += self._socket.counter_range
+        self._counted_at = monotonic_ns()
         return 0
 
     cdef object _totals(self):
         self._count()
-        return self._kernel_stats
+        return Stats(self._received, self._dropped, self._freezes)
 
     @property
     def interfaces(self):

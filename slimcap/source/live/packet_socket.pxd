@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from slimcap.abi.linux cimport mmsghdr, packet_mreq
 from slimcap.io.event cimport Event
@@ -11,6 +11,7 @@ cdef enum LinkState:
 
 cdef class CaptureSocket:
     cdef readonly object link
+    cdef uint64_t counter_range     # its counters wrap to 0 there; 0: they do not
     cdef object compile(self, dict options)
     cdef object count_drops(self)
     cdef int attach(self, bytes program) except -1

@@ -94,6 +94,9 @@ cdef class CaptureSocket:
     The methods are called in the order in which they are defined, and none after `detach`.
     """
 
+    def __cinit__(self, *args, **kwargs):
+        self.counter_range = 1 << 32  # struct tpacket_stats has unsigned int
+
     cdef object compile(self, dict options):
         """Return the program for these options of `build_program`."""
         raise NotImplementedError

@@ -267,7 +267,10 @@ cdef class MockSocket(CaptureSocket):
 
     cdef object read_statistics(self):
         self._lock_state()
-        found = self._packets, self._drops, self._blocks.freezes if self._blocks is not None else 0
+        packets, drops = self._packets, self._drops
+        if self.counter_range:
+            packets, drops = packets % self.counter_range, drops % self.counter_range
+        found = packets, drops, self._blocks.freezes if self._blocks is not None else 0
         self._packets = self._drops = 0
         if self._blocks is not None:
             self._blocks.freezes = 0
@@ -558,6 +561,12 @@ cdef class MockSocket(CaptureSocket):
         self._drops += count
         PyThread_release_lock(self._lock)
 
+    def wrap_counters(self, uint64_t at):
+        """Let the counters of packets wrap to 0 at a number, as the kernel's do at 2^32."""
+        if at == 0:
+            raise ValueError("a counter wraps at 1 or more, not at 0")
+        self.counter_range = at
+
     def freeze(self, bint frozen):
         """Start or end dropping all packets as if the buffer was full."""
         self._lock_state()
@@ -643,6 +652,7 @@ cdef class RingMock(RingSource):
             raise ValueError("run(drain=False) requires that packets were added, and none was read")
         self._ring.repeat_first(filled)
         device._repeats = True
+        device.counter_range = 0  # packets that are returned again are not counted
 
 
 cdef class SocketMock(SocketSource):
@@ -669,6 +679,7 @@ cdef class SocketMock(SocketSource):
             raise ValueError("run(drain=False) requires packets: add them first")
         device._lock_state()
         device._messages.repeats = device._repeats = True
+        device.counter_range = 0
         PyThread_release_lock(device._lock)
 
 
