@@ -24,7 +24,7 @@ from slimcap.source.base import Stats
 from slimcap.source.live.rtnetlink import LinkDrops
 
 cdef enum:
-    COUNT_INTERVAL = 1_000_000_000       # ns between two readings of the counters, while packets come
+    COUNT_INTERVAL = NANOSECONDS         # between two readings of the counters, while packets come
     LINK_CHECK_INTERVAL = 100_000_000    # ns between two checks whether a link that went down still exists
 
 
