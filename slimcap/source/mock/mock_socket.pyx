@@ -252,7 +252,8 @@ cdef class MockSocket(CaptureSocket):
                 return POLLERR
             retire_at = self._retire_at()
             if retire_at != NEVER and monotonic_ns() >= retire_at:
-                self._retire()
+                with nogil:
+                    self._retire()
                 return POLLIN
             until = retire_at if deadline == NEVER or 0 <= retire_at < deadline else deadline
             try:
@@ -541,7 +542,10 @@ cdef class MockSocket(CaptureSocket):
         """Hand over the open block; return False if there is none."""
         if not self.is_ours():
             raise RuntimeError(FORKED)
-        return self._retire()
+        cdef bint retired
+        with nogil:  # who has the lock may be waiting for the GIL
+            retired = self._retire()
+        return retired
 
     def add_empty_block(self):
         """Hand over the open block, then a block without packets; return False if all blocks are full.
@@ -625,7 +629,9 @@ cdef class RingMock(RingSource):
         return self.device
 
     cdef int64_t _delay(self) noexcept:
-        self.device._retire()
+        cdef MockSocket device = self.device
+        with nogil:
+            device._retire()
         return 0
 
     def _release_blocks(self):
