@@ -231,19 +231,19 @@ cdef class RecordBoundaries(_Pieces):
 
     cdef uint64_t _prove(self, uint64_t wanted) noexcept nogil:
         """Resynchronise at `wanted`: return the offset of the only chain left; 0 if there is no result."""
-        cdef uint64_t behind = wanted + self._layout.header_len + self._layout.max_caplen
-        cdef uint64_t limit = min(behind + MOST_SWEPT, self._size)
+        cdef uint64_t window_end = wanted + self._layout.header_len + self._layout.max_caplen
+        cdef uint64_t limit = min(window_end + MOST_SWEPT, self._size)
         cdef uint64_t at
         cdef uint32_t live
-        if behind >= self._size:
+        if window_end >= self._size:
             return 0
         memset(self._live, 0, RING // 8)
-        live = self._start_all(wanted, behind)
-        at = self._next_live(behind, limit)
+        live = self._start_all(wanted, window_end)
+        at = self._next_live(window_end, limit)
         while live > 1 and at < limit:
             live -= 1
             self._drop(at)
-            live += self._add(self._next(at, True), behind)
+            live += self._add(self._next(at, True), window_end)
             at = self._next_live(at + 1, limit)
         return at if live == 1 and at < limit and self._goes_on(at) else 0
 
@@ -255,7 +255,7 @@ cdef class RecordBoundaries(_Pieces):
                 return False
         return True
 
-    cdef uint32_t _start_all(self, uint64_t at, uint64_t behind) noexcept nogil:
+    cdef uint32_t _start_all(self, uint64_t at, uint64_t window_end) noexcept nogil:
         """Start a chain at each byte of the window and move it one step; return the number of live offsets.
 
         A step that ends within the window ends where another chain starts, so the chains merge there.
@@ -263,22 +263,22 @@ cdef class RecordBoundaries(_Pieces):
         cdef uint32_t live = 0
         cdef uint64_t end
         cdef const uint8_t* p
-        while at < behind:
+        while at < window_end:
             p = self._look(at, self._layout.header_len)
             if p is NULL:
                 break
-            end = min(behind, self._first + self._have - self._layout.header_len + 1)
+            end = min(window_end, self._first + self._have - self._layout.header_len + 1)
             while at < end:
-                live += self._add(self._behind(p, at, True), behind)
+                live += self._add(self._behind(p, at, True), window_end)
                 p += 1
                 at += 1
         return live
 
-    cdef inline uint32_t _add(self, uint64_t to, uint64_t behind) noexcept nogil:
+    cdef inline uint32_t _add(self, uint64_t to, uint64_t window_end) noexcept nogil:
         """Mark `to` as live; return 1 if it is after the window and was not marked yet, else 0."""
         cdef uint64_t* word = self._word(to)
         cdef uint64_t bit = <uint64_t> 1 << to % WORD
-        if to < behind or word[0] & bit:
+        if to < window_end or word[0] & bit:
             return 0
         word[0] |= bit
         return 1

@@ -46,7 +46,6 @@ cdef class FileReader:
     cdef Py_ssize_t _decode(self, Record[::1] out) except -1
     cdef Rows _keep(self, Block rows, Py_ssize_t count)
     cdef int _hold_back(self, Annotations annotations) except -1
-    cdef Annotations _with_pending(self, Annotations annotations)
     cdef bint _end_of_file(self) except -1
     cdef int _read_more(self, Py_ssize_t needed) except -1
     cdef int _make_space(self, Py_ssize_t needed) except -1

@@ -17,7 +17,7 @@ from slimcap.filter.matcher cimport Matcher, row_numbers
 from slimcap.io.event cimport Event
 from slimcap.io.input cimport open_input, wrap_input
 from slimcap.io.watch cimport EndPolicy
-from slimcap.packet.annotations cimport Annotations
+from slimcap.packet.annotations cimport Annotations, after_blocks
 from slimcap.packet.lease cimport Block, Pool, new_block
 from slimcap.packet.record cimport Record
 from slimcap.packet.rows cimport Rows, new_rows
@@ -197,7 +197,9 @@ cdef class FileReader:
             return None
         self.returned += kept
         found = new_rows(rows, kept, self._block, self._stop, self.decoder.links)
-        found.interfaces, found.annotations = self.decoder.interfaces, self._with_pending(annotations)
+        found.interfaces = self.decoder.interfaces
+        found.annotations = after_blocks(self._pending, annotations)
+        self._pending, self._pending_size = [], 0
         return found
 
     cdef int _hold_back(self, Annotations annotations) except -1:
@@ -213,20 +215,9 @@ cdef class FileReader:
                 self._pending_size += size
         return 0
 
-    cdef Annotations _with_pending(self, Annotations annotations):
-        """Return annotations of rows, with the blocks that come before them."""
-        if self._pending:
-            if annotations is None:
-                annotations = Annotations()
-            annotations.blocks[:0] = [(0, block) for block in self._pending]
-            self._pending, self._pending_size = [], 0
-        return annotations
-
     cdef Annotations trailer(self):
         """Return the blocks after the last packet so far; None if there are none."""
-        cdef Annotations found = Annotations()
-        found.blocks = [(0, block) for block in self._pending]
-        return found if found.blocks else None
+        return after_blocks(self._pending, None)
 
     cdef bint _end_of_file(self) except -1:
         if self._start == self._stop or self.file.stopped:

@@ -422,12 +422,14 @@ cdef class PcapngDecoder(Decoder):
 
         None if it must not be copied, or if it is in the other byte order, and its layout is not known.
         """
-        cdef bytearray body = bytearray(p[sizeof(PcapngBlock):block.length - LENGTH_SIZE])
-        cdef uint8_t* data = body
-        cdef uint64_t size = len(body)
+        cdef bytearray body
+        cdef uint8_t* data
+        cdef uint64_t size
         cdef bint ok = not self.swapped or block.type == PCAPNG_JOURNAL
         if block.type == PCAPNG_PRIVATE:
             return None
+        body = bytearray(p[sizeof(PcapngBlock):block.length - LENGTH_SIZE])
+        data, size = body, len(body)
         if self.swapped and block.type == PCAPNG_NAMES:
             ok = _swap_names(data, size)
         elif self.swapped and block.type == PCAPNG_SECRETS:

@@ -33,5 +33,7 @@ cdef class Annotations:
     cdef dict comments(self)
     cdef tuple count_options(self)
 
+cdef Annotations other_blocks(Annotations own, list blocks)
+cdef Annotations after_blocks(list blocks, Annotations own)
 cdef Annotations with_blocks(Annotations own, object blocks, int64_t count)
 cdef Annotations with_comments(Annotations own, object comments, int64_t count)

@@ -176,24 +176,20 @@ cdef class Annotations:
         """
         cdef Annotations found = Annotations.__new__(Annotations)
         cdef const int64_t[::1] numbers = np.ascontiguousarray(rows, np.int64)
-        cdef Py_ssize_t index, count = 0
+        cdef Py_ssize_t index, count = 0, most = numbers.shape[0] if self._count else 0
         cdef const OptionRun* run
         cdef OptionRun* runs
-        with nogil:
-            for index in range(numbers.shape[0] if self._count else 0):  # a row may occur several times
-                count += self.run_of(numbers[index]) is not NULL
-        found._runs.resize(count * sizeof(OptionRun))
-        found._values, found._used = self._values, self._used
+        found._runs.resize(most * sizeof(OptionRun))  # a row may occur several times
         runs = <OptionRun*> found._runs.ptr
         with nogil:
-            for index in range(numbers.shape[0]):
-                if found._count == count:
-                    break
+            for index in range(most):
                 run = self.run_of(numbers[index])
                 if run is not NULL:
-                    runs[found._count] = run[0]
-                    runs[found._count].row = index
-                    found._count = found._count + 1
+                    runs[count] = run[0]
+                    runs[count].row = index
+                    count += 1
+        found._runs.resize(count * sizeof(OptionRun))
+        found._values, found._used, found._count = self._values, self._used, count
         if self.blocks:
             highest = np.maximum.accumulate(numbers) if numbers.shape[0] else numbers
             places = np.searchsorted(highest, [row for row, _ in self.blocks]).tolist()
@@ -346,6 +342,22 @@ cdef Annotations with_comments(Annotations own, object comments, int64_t count):
     return found if found._count or found.blocks else None
 
 
+cdef Annotations other_blocks(Annotations own, list blocks):
+    """Return annotations with these blocks instead of those of `own`, which may be None; None if empty."""
+    cdef Annotations found = Annotations.__new__(Annotations)
+    found.blocks = blocks
+    if own is not None:
+        found._runs, found._count, found._values, found._used = own._runs, own._count, own._values, own._used
+    return found if found._count or blocks else None
+
+
+cdef Annotations after_blocks(list blocks, Annotations own):
+    """Return annotations with more blocks before the first row; `own` may be None."""
+    if not blocks:
+        return own
+    return other_blocks(own, [(0, block) for block in blocks] + ([] if own is None else own.blocks))
+
+
 cdef Annotations with_blocks(Annotations own, object blocks, int64_t count):
     """Return annotations of `count` rows with these blocks instead of those of `own`, which may be None.
 
@@ -356,7 +368,7 @@ cdef Annotations with_blocks(Annotations own, object blocks, int64_t count):
     TypeError
         An item is not a row and a block.
     """
-    cdef Annotations found = Annotations.__new__(Annotations)
+    cdef list found = []
     if not isinstance(blocks, Iterable):
         raise wrong_type("blocks", "an iterable of (row, block)", blocks)
     for item in blocks:
@@ -365,8 +377,6 @@ cdef Annotations with_blocks(Annotations own, object blocks, int64_t count):
         row = as_index(item[0])
         if not 0 <= row <= count:
             raise ValueError(f"a block before packet {row} of {count}")
-        found.blocks.append((row, item[1]))
-    found.blocks.sort(key=_row_of)
-    if own is not None:
-        found._runs, found._count, found._values, found._used = own._runs, own._count, own._values, own._used
-    return found if found._count or found.blocks else None
+        found.append((row, item[1]))
+    found.sort(key=_row_of)
+    return other_blocks(own, found)

@@ -18,6 +18,7 @@ cdef class Batch:
     cdef object _data
     cdef int _take(self, object rows) except -1
     cdef int _inherit(self, Batch other, object rows) except -1
+    cdef Batch _annotated(self, Annotations annotations)
     cdef View _open(self)
     cdef int _check(self) except -1
     cdef object _packet(self, Py_ssize_t index)

@@ -107,12 +107,11 @@ cdef class _Packer:
     cdef Block rows, data
     cdef Py_ssize_t count, size
     cdef tuple links, interfaces
-    cdef Annotations annotations
-    cdef bint annotated         # there are some
+    cdef Annotations annotations    # None: there are none
 
     def __cinit__(self):
         self.rows, self.data = new_block(0), new_block(0)
-        self.links, self.annotations = (), Annotations()
+        self.links = ()
 
     cdef int add(self, Batch batch) except -1:
         cdef View view = batch._open()
@@ -127,8 +126,9 @@ cdef class _Packer:
                 batch._rows, batch._count, view._ptr, view._len,
                 <Record*> self.rows.ptr + self.count, self.data.ptr, self.size)
         if batch._annotations is not None:
+            if self.annotations is None:
+                self.annotations = Annotations()
             self.annotations.add(batch._annotations, self.count)
-            self.annotated = True
         self.count += batch._count
         self.size += more
         return 0
@@ -153,7 +153,7 @@ cdef class _Packer:
         batch = new_batch(
             <const Record*> self.rows.ptr, self.count,
             lease_block(self.rows, self.rows.size).hold, lease_block(self.data, self.data.size), self.links)
-        batch._interfaces, batch._annotations = self.interfaces, self.annotations if self.annotated else None
+        batch._interfaces, batch._annotations = self.interfaces, self.annotations
         return batch
 
 
@@ -457,7 +457,10 @@ cdef class Batch:
         >>> batch.with_comments({0: "retransmitted", 2: "lost"}).comments[2]
         'lost'
         """
-        cdef Annotations annotations = with_comments(self._annotations, comments, self._count)
+        return self._annotated(with_comments(self._annotations, comments, self._count))
+
+    cdef Batch _annotated(self, Annotations annotations):
+        """Return a batch of the same packets with other annotations."""
         cdef Batch batch = self[:]
         batch._annotations = annotations
         return batch
@@ -498,9 +501,7 @@ cdef class Batch:
         >>> batch.with_blocks(()).blocks
         ()
         """
-        cdef Batch batch = self[:]
-        batch._annotations = with_blocks(self._annotations, blocks, self._count)
-        return batch
+        return self._annotated(with_blocks(self._annotations, blocks, self._count))
 
     @property
     def timestamps(self):

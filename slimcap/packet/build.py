@@ -89,7 +89,7 @@ def build_packet(
     Returns
     -------
     Packet
-        The packet, with memory of its own.
+        A Packet that owns its memory.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def build_go_packet(
     Returns
     -------
     Packet
-        The packet, with memory of its own.
+        A Packet that owns its memory.
 
     Raises
     ------

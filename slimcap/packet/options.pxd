@@ -47,7 +47,6 @@ cdef tuple read_options(Options* options, uint32_t block)
 cdef bytes encode_option(int code, bytes value)
 cdef bytes encode_options(object options)
 cdef list comment_options(object text, str what)
-cdef bytes encode_text(object text, str what)
 cdef dict texts_of(object options, dict fields)
 cdef tuple with_texts(tuple options, dict fields, dict texts)
 

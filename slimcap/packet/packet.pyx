@@ -17,7 +17,7 @@ cdef enum:
     # The Go library's packet: type (1), offset of the IP header (1), total length (4, machine byte order),
     # payload.
     GO_HDR_LEN = 6
-    GO_NO_IP = 255  # offset of the IP header if there is none, or if it does not fit in one byte
+    GO_NO_IP = 255  # instead of the offset of the IP header: no header, or an offset above 254
 
 cdef list PACKET_TYPES = [PacketType(value) for value in range(256)]
 

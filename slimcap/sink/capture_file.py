@@ -253,16 +253,15 @@ class CaptureFile(Finished):
             if counters and not self._is_pcapng:
                 self.lost["packet counters"] += 1
             elif counters and number not in self._counted:
-                self._write_counters(self._interfaces[number].link, counters)
+                self._write_counters(self._interfaces[number], counters)
         if not self._is_pcapng:
             self.lost["interface descriptions"] += sum(map(_is_described, self._interfaces))
 
-    def _write_counters(self, link: Link, counters: dict[str, int]) -> None:
+    def _write_counters(self, info: InterfaceInfo, counters: dict[str, int]) -> None:
         limited = {name: min(max(value, 0), _MAX_COUNTER) for name, value in counters.items()}
-        if isinstance(self._writer, PcapNgWriter) and link in self._writer.interfaces:
-            self._writer.write_statistics(
-                self._writer.interfaces.index(link), at=self._latest or None, **limited
-            )
+        if isinstance(self._writer, PcapNgWriter):
+            number = self._writer.add_interface(info)  # of the file
+            self._writer.write_statistics(number, at=self._latest or None, **limited)
 
     def _counters(self) -> list[dict[str, int]]:
         """Return the packet counters of each interface, as arguments of `write_statistics`."""

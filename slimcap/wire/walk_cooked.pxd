@@ -2,12 +2,12 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 cimport slimcap.wire.llc as llc
+from slimcap.abi.linux cimport PACKET_OUTGOING
 from slimcap.wire.walk_ethertype cimport walk_ethertype
 from slimcap.wire.walk_result cimport LinkInfo
 
 cdef enum:
     PROTOCOL_802_2 = 0x0004  # LLC; other numbers up to llc.MAX_LENGTH are the kernel's (linux/if_ether.h)
-    PACKET_OUTGOING = 4
     # For these hardware types the protocol field is not an EtherType.
     ARPHRD_FRAD = 770
     ARPHRD_IEEE80211_PRISM = 802

@@ -13,15 +13,15 @@ from slimcap.mock import build_go_packet
 from support.batches import batch_of
 
 
-def ethernet_ipv4(src, dst, protocol, behind, total_len=0):
+def ethernet_ipv4(src, dst, protocol, rest, total_len=0):
     head = struct.pack(">14xBxHxxxxxBxx", 0x45, total_len & 0xFFFF, protocol)
-    return head + socket.inet_aton(src) + socket.inet_aton(dst) + behind
+    return head + socket.inet_aton(src) + socket.inet_aton(dst) + rest
 
 
-def ethernet_ipv6(src, dst, protocol, behind, total_len=0):
+def ethernet_ipv6(src, dst, protocol, rest, total_len=0):
     head = struct.pack(">14xBxxxHBx", 0x60, total_len & 0xFFFF, protocol)
     addresses = (socket.inet_pton(socket.AF_INET6, address) for address in (src, dst))
-    return head + b"".join(addresses) + behind
+    return head + b"".join(addresses) + rest
 
 
 A4, B4, A6, B6 = "192.0.2.1", "198.51.100.2", "2001:db8::1", "2001:db8:ffff::2"

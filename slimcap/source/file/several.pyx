@@ -1,13 +1,13 @@
 """`FilesSource`: base class of sources of several files. It merges interface lists and sums up counters."""
 cimport cython
-from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.capfile.decoder cimport MAX_SECTIONS
 from slimcap.capfile.file_reader cimport BYTES_A_ROW, FileReader, open_reader
 from slimcap.io.event cimport SIGNAL_END, deadline_after
 from slimcap.io.watch cimport EndPolicy
-from slimcap.packet.annotations cimport Annotations
+from slimcap.packet.annotations cimport Annotations, after_blocks, other_blocks
 from slimcap.packet.lease cimport Block, Pool, new_block
 from slimcap.packet.record cimport MAX_INTERFACES, Record
 from slimcap.packet.rows cimport Rows, blocks_batch, new_rows
@@ -160,11 +160,8 @@ cdef class FilesSource(ZeroCopySource):
     cdef Rows _complete(self, Rows rows):
         """Add what rows of all files have: the interfaces, and blocks from the ends of files before."""
         rows.links, rows.interfaces = self._links, self._interfaces
-        if self._late:
-            if rows.annotations is None:
-                rows.annotations = Annotations()
-            rows.annotations.blocks[:0] = [(0, block) for block in self._late]
-            self._late = []
+        rows.annotations = after_blocks(self._late, rows.annotations)
+        self._late = []
         return rows
 
     cdef void _close_part(self, Part part) noexcept:
@@ -236,9 +233,7 @@ cdef class FilesSource(ZeroCopySource):
     @property
     def trailer(self):
         """A batch without packets, with the blocks after the last packets of files, as for `PcapSource`."""
-        cdef Annotations found = Annotations()
-        found.blocks = [(0, block) for block in self._late]
-        return blocks_batch(found if self._late else None, self._links, self._interfaces)
+        return blocks_batch(after_blocks(self._late, None), self._links, self._interfaces)
 
     @property
     def blocks_left_out(self):
@@ -255,12 +250,10 @@ cdef class FilesSource(ZeroCopySource):
 
 cdef Annotations only_others(Annotations annotations):
     """Return annotations without the blocks that a merge makes itself: sections, interfaces, statistics."""
-    cdef Annotations found
     if annotations is None or not annotations.blocks:
         return annotations
-    found = annotations.part(0, INT64_MAX, True)
-    found.blocks = [(row, block) for row, block in annotations.blocks if isinstance(block, OtherBlock)]
-    return found if found.blocks or found._count else None
+    return other_blocks(
+        annotations, [(row, block) for row, block in annotations.blocks if isinstance(block, OtherBlock)])
 
 
 cdef object replace_index(object link, Py_ssize_t index):

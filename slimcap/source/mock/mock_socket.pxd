@@ -56,7 +56,7 @@ cdef class MockSocket(CaptureSocket):
     cdef int _wake_producer(self) noexcept nogil
     cdef bint _has_space(self) noexcept nogil
     cdef int64_t _retire_at(self) noexcept nogil
-    cdef bint _retire(self) noexcept nogil
+    cdef bint _retire(self) noexcept
     cdef int _arrive(self, const Record* row, const uint8_t* payload, bint restamp) noexcept nogil
     cdef bint _enqueue(self, const Arrival* packet, bint losing) noexcept nogil
     cdef void _describe(self, const Record* row, Arrival* packet) noexcept nogil

@@ -252,8 +252,7 @@ cdef class MockSocket(CaptureSocket):
                 return POLLERR
             retire_at = self._retire_at()
             if retire_at != NEVER and monotonic_ns() >= retire_at:
-                with nogil:
-                    self._retire()
+                self._retire()
                 return POLLIN
             until = retire_at if deadline == NEVER or 0 <= retire_at < deadline else deadline
             try:
@@ -315,14 +314,15 @@ cdef class MockSocket(CaptureSocket):
             return NEVER
         return self._blocks.opened_at + self._block_timeout
 
-    cdef bint _retire(self) noexcept nogil:
+    cdef bint _retire(self) noexcept:
         """Hand over the open block; return False if there is none."""
         cdef bint retired = False
         if self._blocks is not None:
-            self._acquire()
-            retired = self._blocks.open
-            self._blocks.retire(self._drops > 0)
-            PyThread_release_lock(self._lock)
+            with nogil:  # who has the lock may be waiting for the GIL
+                self._acquire()
+                retired = self._blocks.open
+                self._blocks.retire(self._drops > 0)
+                PyThread_release_lock(self._lock)
         if retired:
             self._wake_reader()
         return retired
@@ -542,10 +542,7 @@ cdef class MockSocket(CaptureSocket):
         """Hand over the open block; return False if there is none."""
         if not self.is_ours():
             raise RuntimeError(FORKED)
-        cdef bint retired
-        with nogil:  # who has the lock may be waiting for the GIL
-            retired = self._retire()
-        return retired
+        return self._retire()
 
     def add_empty_block(self):
         """Hand over the open block, then a block without packets; return False if all blocks are full.
@@ -629,9 +626,7 @@ cdef class RingMock(RingSource):
         return self.device
 
     cdef int64_t _delay(self) noexcept:
-        cdef MockSocket device = self.device
-        with nogil:
-            device._retire()
+        self.device._retire()
         return 0
 
     def _release_blocks(self):
