@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from slimcap.capfile.decoder cimport Decoder
+from slimcap.filter.header_filter cimport HeaderMatcher
 from slimcap.filter.matcher cimport Matcher
 from slimcap.io.event cimport Event
 from slimcap.io.input cimport Input
@@ -27,6 +28,7 @@ cdef class FileReader:
     cdef Py_ssize_t _start, _stop
     cdef uint64_t _base         # offset in the file of the block's first byte
     cdef Matcher _matcher       # the filter; None: all packets match
+    cdef HeaderMatcher _header_matcher  # the conditions on headers, or None
     cdef uint64_t blocks_left_out   # blocks between packets that were not kept
     cdef list _pending          # those that come before the next packet
     cdef Py_ssize_t _pending_size   # memory they take, in bytes, roughly

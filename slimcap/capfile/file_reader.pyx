@@ -1,7 +1,7 @@
 """`FileReader`: the packets of one capture file, a block at a time.
 
-    Input ──► (decompressor) ──► Decoder ──► (Matcher) ──► Rows
-     bytes                        rows        those that match
+    Input ──► (decompressor) ──► Decoder ──► (Matcher) ──► (HeaderMatcher) ──► Rows
+     bytes                        rows             those that match
 
 A reader has no lock, no signals and no counters of what was read: sources, which have readers, do.
 """
@@ -13,6 +13,7 @@ from slimcap.abi.bytes cimport load32
 from slimcap.abi.pcap_format cimport PCAPNG_SECTION, PcapFileHeader
 from slimcap.capfile.pcap_decoder cimport PcapDecoder
 from slimcap.capfile.pcapng_decoder cimport PcapngDecoder
+from slimcap.filter.header_filter cimport header_matcher
 from slimcap.filter.matcher cimport Matcher, row_numbers
 from slimcap.io.event cimport Event
 from slimcap.io.input cimport open_input, wrap_input
@@ -37,8 +38,9 @@ cdef FileReader open_reader(
         object file, dict options, Event event, int64_t deadline, EndPolicy end=None, bint ahead=True):
     """Open a capture file and read its header, waiting with `event` until `deadline`.
 
-    Of the options, which were checked, it uses `snaplen`, `filter` and `block_size`. With an end policy the
-    file is followed: the policy tells where it ends. `ahead` allows a read-ahead thread for decompression.
+    Of the options, which were checked, it uses `snaplen`, `filter`, `where` and `block_size`. With an end
+    policy the file is followed: the policy tells where it ends. `ahead` allows a read-ahead thread for
+    decompression.
     """
     cdef FileReader reader = FileReader.__new__(FileReader)
     reader._open(file, options, event, deadline, end, ahead)
@@ -66,6 +68,8 @@ cdef class FileReader:
             if options["filter"] is not None:
                 self._matcher = Matcher(options["filter"])
                 self._matcher.learn(self.decoder.links)
+            if options["where"] is not None:
+                self._header_matcher = header_matcher(options["where"])
         except BaseException:
             self.close()
             raise
@@ -191,7 +195,13 @@ cdef class FileReader:
             kept = self._matcher.keep(p, count, self._block.ptr, self._stop, p, numbers)
             if annotations is not None:
                 annotations = annotations.take(row_numbers(numbers, kept))
-            self.left_out += count - kept
+        if kept and self._header_matcher is not None:
+            self._header_matcher.learn(self.decoder.links)
+            numbers = None if annotations is None else new_block(kept * sizeof(int64_t))
+            kept = self._header_matcher.keep(p, kept, self._block.ptr, self._stop, p, numbers)
+            if annotations is not None:
+                annotations = annotations.take(row_numbers(numbers, kept))
+        self.left_out += count - kept
         if kept == 0:
             self._hold_back(annotations)
             return None
@@ -288,6 +298,7 @@ cdef class FileReader:
     cdef void ignore_filter(self) noexcept:
         """Let all packets match."""
         self._matcher = None
+        self._header_matcher = None
 
     cdef void close(self) noexcept:
         self._input.close()

@@ -1,6 +1,7 @@
-"""Capture filters: which packets the kernel passes to a capture, and how many bytes of each."""
+"""Filters: which packets the kernel passes to a capture and how many bytes of each; which ones match."""
 
 from slimcap.filter.compile import Filter, build_program
+from slimcap.filter.header_filter import HeaderFilter
 from slimcap.filter.libpcap import compile_expression
 from slimcap.filter.presets import Direction, ip_only, with_direction, without_vlans
 from slimcap.filter.program import DROP, Instruction, Program, accept, check, pack, with_snaplen
@@ -19,6 +20,7 @@ __all__ = [
     "DROP",
     "Direction",
     "Filter",
+    "HeaderFilter",
     "Instruction",
     "Machine",
     "Program",

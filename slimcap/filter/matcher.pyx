@@ -13,6 +13,7 @@ from libc.string cimport memcpy
 cimport slimcap.wire.null as null
 cimport slimcap.wire.vlan as vlan
 from slimcap.abi.bytes cimport load32
+from slimcap.filter.header_filter cimport HeaderMatcher, header_matcher
 from slimcap.filter.vm cimport Machine, execute
 from slimcap.packet.batch cimport Batch, new_batch
 from slimcap.packet.lease cimport Block, lease_block, lease_buffer, new_block
@@ -24,6 +25,7 @@ import functools
 import numpy as np
 
 from slimcap.errors import FilterError
+from slimcap.filter.header_filter import header_filter
 from slimcap.filter.libpcap import compile_expression
 from slimcap.filter.program import check_filter_type
 from slimcap.packet.enums import LinkType
@@ -147,18 +149,39 @@ cdef class Matcher:
         return out
 
 
-def match(Batch batch not None, filter):
-    """Return a batch of the packets that match a filter; see `Batch.filter`."""
-    cdef View view = batch._open()
+def match(Batch batch not None, filter, where):
+    """Return a batch of the packets that match a filter and conditions; see `Batch.filter`."""
+    if filter is None and where is None:
+        raise TypeError("filter() requires a filter, or conditions: where={…}")
+    matched = batch
+    if filter is not None:
+        matched = _match(matched, _matcher_of(matched, filter))
+    if where is not None:
+        matched = _match(matched, header_matcher(header_filter("where", where)))
+    return matched
+
+
+cdef Matcher _matcher_of(Batch batch, object filter):
     cdef Matcher matcher = Matcher(filter)
-    cdef Block rows = new_block(batch._count * sizeof(Record))
-    cdef Block numbers = new_block(batch._count * sizeof(int64_t)) if batch._annotations is not None else None
-    cdef Py_ssize_t count
-    cdef Batch matched
     if isinstance(filter, str) and not batch._links:
         raise FilterError(
             f"filter {filter!r}: this batch has no links, so its link type is unknown: make it with "
             "Batch(…, links=…), or use a BPF program")
+    return matcher
+
+
+ctypedef fused AnyMatcher:
+    Matcher
+    HeaderMatcher
+
+
+cdef Batch _match(Batch batch, AnyMatcher matcher):
+    """Return a batch of the packets that match."""
+    cdef View view = batch._open()
+    cdef Block rows = new_block(batch._count * sizeof(Record))
+    cdef Block numbers = new_block(batch._count * sizeof(int64_t)) if batch._annotations is not None else None
+    cdef Py_ssize_t count
+    cdef Batch matched
     matcher.learn(batch._links)
     count = matcher.keep(batch._rows, batch._count, view._ptr, view._len, <Record*> rows.ptr, numbers)
     rows.resize(count * sizeof(Record))

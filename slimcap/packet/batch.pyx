@@ -593,16 +593,20 @@ cdef class Batch:
                 to += n
         return out
 
-    def filter(self, filter):
-        """Return the packets that match a filter, as a batch over the same bytes.
+    def filter(self, filter=None, *, where=None):
+        """Return the packets that match a filter, conditions on their headers, or both.
 
         Expressions are compiled for the link type of each interface, as for a capture file. The filter sees
         VLAN tags that the kernel removed where they were on the wire.
 
         Parameters
         ----------
-        filter : str, Machine or sequence of (code, jt, jf, k)
-            A tcpdump expression or a classic BPF program.
+        filter : str, Machine or sequence of (code, jt, jf, k), optional
+            A tcpdump expression or a classic BPF program. Default: all packets match.
+        where : mapping or slimcap.filter.HeaderFilter, optional
+            Conditions on the headers, as options of `HeaderFilter`, which see headers after VLAN tags,
+            MPLS labels and PPPoE headers, and in tunnels. For many batches make the HeaderFilter once.
+            Default: all packets match.
 
         Returns
         -------
@@ -613,12 +617,19 @@ cdef class Batch:
         ------
         FilterError
             The filter cannot be compiled for a link type of this batch, or is not a valid program.
+        TypeError
+            Neither a filter nor conditions were given, or one has a wrong type.
         ValueError
-            The batch was released.
+            The batch was released, or a condition is not valid.
+
+        Examples
+        --------
+        >>> batch = slimcap.read("trace.pcap")
+        >>> web = batch.filter(where={"net": "192.0.2.0/24", "port": [80, 443]})
         """
         from slimcap.filter.matcher import match
 
-        return match(self, filter)
+        return match(self, filter, where)
 
     def headers(self, columns=None, inner=False):
         """Parse the packets' headers, from the link layer to the transport layer.

@@ -62,7 +62,14 @@ BUILDING = {
     "pkt_type": 0,
     "total_len": 60,
 }
-OF_FILES = {"file": MIXED, "snaplen": 96, "filter": None, "block_size": 1 << 20, "timeout": None}
+OF_FILES = {
+    "file": MIXED,
+    "snaplen": 96,
+    "filter": None,
+    "where": {"port": 53},
+    "block_size": 1 << 20,
+    "timeout": None,
+}
 
 # Valid arguments of each function. Each of them is replaced by a `Wrong()` in turn.
 FUNCTIONS: dict[str, dict[str, Any]] = {
@@ -75,7 +82,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
         "interfaces": None,
         "comments": None,
     },
-    "Batch.filter": {"filter": DROP},
+    "Batch.filter": {"filter": DROP, "where": {"port": 53}},
     "Batch.gather": {"n": 4},
     "Batch.headers": {"columns": ["src"]},
     "Batch.ip_layer": {"index": 0},
@@ -146,6 +153,8 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "fixed": {"snaplen": 64},
     "in_network": {"column": np.zeros(1, "V16"), "network": "10.0.0.0/8"},
     "ip_from_str": {"texts": ["10.0.0.1"]},
+    "HeaderFilter": {"host": "192.0.2.1", "net": "192.0.2.0/24", "port": 53, "protocol": 17, "vlan": 1}
+    | {"flow": ("::1", 1, "::2", 2, 6), "community_id": "1:LQU9qZlK+B5F3KDmev6m5PMibrg="},
     "ip_only": {"link_type": 1, "snaplen": 64},
     "ip_to_str": {"column": np.zeros(1, "V16")},
     "minimal_ipv4_header": {"link_type": 1},

@@ -6,6 +6,7 @@ import argparse
 from typing import Final
 
 from slimcap.cli.packets.capture_output import OUTPUT_DETAILS, add_output, opened_output
+from slimcap.cli.packets.conditions import FILTER_DETAILS, selection
 from slimcap.cli.packets.inputs import batches_of, noting, open_input, report_failures
 from slimcap.cli.packets.select import Choice, add_choice
 from slimcap.cli.terminal.live_line import wanted
@@ -15,6 +16,7 @@ DETAILS: Final = f"""\
 IN is a pcap or pcapng file, compressed or not. If it is damaged, OUT contains
 the packets before the damage.
 
+{FILTER_DETAILS}
 {OUTPUT_DETAILS}"""
 
 
@@ -32,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     choice = Choice(args.after, args.before, args.count)
     with (
         noting(args.file, failures),
-        open_input(args.file, filter=args.filter) as source,
+        open_input(args.file, **selection(args)) as source,
         opened_output(args, source) as output,
         noting(args.file, failures),
     ):

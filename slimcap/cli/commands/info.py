@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from slimcap.cli.packets.conditions import FILTER_DETAILS, add_conditions, selection
 from slimcap.cli.packets.inputs import batches_of, noting, open_input, report_failures
 from slimcap.cli.render.report_text import info_text
 from slimcap.cli.render.summary import Totals, iso
@@ -18,7 +19,7 @@ from slimcap.cli.terminal.streams import write
 from slimcap.packet.interface import InterfaceInfo, SectionInfo
 
 SUMMARY: Final = "describe capture files and their contents"
-DETAILS: Final = """\
+DETAILS: Final = f"""\
 Each file is read to its end. With --json, it is one object; a value is null if
 the file does not contain it, or if it is undefined, as a rate without packets.
 
@@ -32,7 +33,11 @@ the file does not contain it, or if it is undefined, as a rate without packets.
   interfaces        interfaces, with packet counts and metadata;
                     ticks_per_second is the resolution of the timestamps
   error             error in the file; other values cover what precedes it
-"""
+
+With --filter or a condition, packets, bytes and what is computed from them
+cover the packets that match.
+
+{FILTER_DETAILS}"""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -40,6 +45,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("files", nargs="+", metavar="FILE", help="capture file; - is standard input")
     command.add_argument("--json", action="store_true", help="print a JSON object per file, one per line")
     command.add_argument("--hash", action="store_true", help="compute the SHA-256 of each file as stored")
+    add_conditions(command)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     code = 0
     for number, file in enumerate(args.files):
         failures: list[str] = []
-        report = _report(file, failures, with_hash=args.hash)
+        report = _report(file, failures, selection(args), with_hash=args.hash)
         if args.json:
             write(json.dumps(report) + "\n")
         elif report["format"]:
@@ -56,14 +62,17 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _report(file: str, failures: list[str], *, with_hash: bool) -> dict[str, Any]:
-    """Return the report on a file as shown by `--json`; errors are appended to `failures`."""
+def _report(file: str, failures: list[str], selected: dict[str, Any], *, with_hash: bool) -> dict[str, Any]:
+    """Return the report on a file as shown by `--json`, with what selects its packets.
+
+    Errors are appended to `failures`.
+    """
     totals, comments, packets = Totals(), 0, Counter[int]()
     about: dict[str, Any] = dict.fromkeys(("format", "compression", "file_size", "sha256"))
     sections: tuple[SectionInfo, ...] = ()
     infos: tuple[InterfaceInfo, ...] = ()
     dropped = 0
-    with noting(file, failures), open_input(file) as source:
+    with noting(file, failures), open_input(file, **selected) as source:
         try:
             for batch in batches_of(source, bar=wanted(lines=False)):
                 totals.add(batch)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from slimcap.cli.packets.capture_output import OUTPUT_DETAILS, add_output, opened_output
+from slimcap.cli.packets.conditions import FILTER_DETAILS, selection
 from slimcap.cli.packets.inputs import batches_of, check_input, noting, report_failures
 from slimcap.cli.packets.select import Choice, add_choice
 from slimcap.cli.terminal.live_line import wanted
@@ -23,6 +24,7 @@ same description become one. Memory use does not grow with the number of files.
 If a file cannot be opened, OUT is not written. If one is damaged, OUT contains
 its packets before the damage, and those of the other files.
 
+{FILTER_DETAILS}
 {OUTPUT_DETAILS}"""
 
 
@@ -48,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
 def _open(args: argparse.Namespace) -> MergedSource:
     for file in args.files:
         check_input(file)
-    return open_files(args.files, filter=args.filter)
+    options = selection(args)
+    return open_files(args.files, filter=options["filter"], where=options["where"])
 
 
 def _batches(source: MergedSource, files: int, failures: list[str], *, bar: bool) -> Iterator[Batch]:

@@ -8,7 +8,8 @@ import textwrap
 from contextlib import ExitStack
 from typing import Final
 
-from slimcap.cli.arguments import add_count, add_filter
+from slimcap.cli.arguments import add_count
+from slimcap.cli.packets.conditions import FILTER_DETAILS, add_conditions, selection
 from slimcap.cli.packets.inputs import batches_of, noting, open_input, report_failures
 from slimcap.cli.packets.packet_sink import PacketSink, TableSink
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
@@ -47,6 +48,7 @@ hexadecimal text, only if --columns names it. --columns also accepts offset,
 {textwrap.fill(", ".join(_COLUMNS), 77)}.
 --to requires pyarrow: pip install 'slimcap[parquet]'
 
+{FILTER_DETAILS}
 An error in a file does not stop the next one from being read; the packets
 before the error are printed or written. Long files get a progress bar if
 standard error is a terminal and rich is installed (pip install 'slimcap[cli]'),
@@ -58,7 +60,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `slimcap read`."""
     add = command.add_argument
     add("files", nargs="+", metavar="FILE", help="capture file; - is standard input")
-    add_filter(command)
+    add_conditions(command)
     add_count(command, "read")
     add("--summary", action="store_true", help="print totals, sizes and protocols instead")
     add("--json", action="store_true", help="print a JSON object per line")
@@ -103,7 +105,7 @@ def _read(args: argparse.Namespace, sink: PacketSink, failures: list[str]) -> No
     for file in args.files:
         if not left:
             return
-        with noting(file, failures), open_input(file, filter=args.filter) as source:
+        with noting(file, failures), open_input(file, **selection(args)) as source:
             try:
                 for batch in batches_of(source, bar=bar, max_packets=left):
                     left -= len(batch)

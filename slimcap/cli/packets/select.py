@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcap.cli.arguments import add_count, add_filter, time_ns
+from slimcap.cli.arguments import add_count, time_ns
+from slimcap.cli.packets.conditions import add_conditions
 from slimcap.packet.batch import Batch
 
 EARLIEST, LATEST = -(1 << 63), (1 << 63) - 1
@@ -17,7 +18,7 @@ EARLIEST, LATEST = -(1 << 63), (1 << 63) - 1
 
 def add_choice(command: argparse.ArgumentParser) -> None:
     """Add the options that select packets."""
-    add_filter(command)
+    add_conditions(command)
     command.add_argument("--after", type=time_ns, metavar="TIME", help="select packets at or after TIME")
     command.add_argument("--before", type=time_ns, metavar="TIME", help="select packets before TIME")
     add_count(command, "write")

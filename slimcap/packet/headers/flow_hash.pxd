@@ -51,13 +51,18 @@ cdef inline Flow ordered(Flow flow) noexcept nogil:
     return flow
 
 
+cdef inline void put_key(Flow flow, uint8_t* out) noexcept nogil:
+    """Write the bytes that a flow hash is computed from, KEY_LEN of them."""
+    memcpy(out, flow.src, 16)
+    memcpy(out + 16, flow.dst, 16)
+    put_be16(out + 32, flow.src_port)
+    put_be16(out + 34, flow.dst_port)
+    out[36] = flow.protocol
+
+
 cdef inline uint64_t flow_hash(Flow flow) noexcept nogil:
     cdef uint8_t key[KEY_LEN]
-    memcpy(key, flow.src, 16)
-    memcpy(key + 16, flow.dst, 16)
-    put_be16(key + 32, flow.src_port)
-    put_be16(key + 34, flow.dst_port)
-    key[36] = flow.protocol
+    put_key(flow, key)
     return xxh64(key, KEY_LEN)
 
 

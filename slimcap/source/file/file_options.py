@@ -1,11 +1,18 @@
 """Options of sources that read capture files."""
 
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from slimcap.option_set import Option, between
 
 if TYPE_CHECKING:
-    from slimcap.filter import Filter, Machine
+    from slimcap.filter import Filter, HeaderFilter, Machine
+    from slimcap.filter.where_options import WhereOptions
+
+
+def _header_filter(name: str, where: Any) -> "HeaderFilter":
+    from slimcap.filter.header_filter import header_filter  # only here: compiled, and read by the build
+
+    return header_filter(name, where)
 
 
 class FilesOptions(TypedDict, total=False):
@@ -27,6 +34,17 @@ class FilesOptions(TypedDict, total=False):
             "in `stats().packets_received`, but not returned. The filter sees at most `snaplen` bytes of a "
             "packet. Default: all packets match.",
             kind="str, Machine or sequence of (code, jt, jf, k)",
+        ),
+    ]
+    where: Annotated[
+        "WhereOptions | HeaderFilter | None",
+        Option(
+            None,
+            "Conditions on the headers of a packet, as options of `slimcap.filter.HeaderFilter`, such as "
+            '``{"host": "192.0.2.1", "port": 443}``. They hold in addition to `filter`, and see '
+            "headers after VLAN tags, MPLS labels and PPPoE headers, and in tunnels. Default: all packets match.",
+            _header_filter,
+            "mapping or HeaderFilter",
         ),
     ]
     block_size: Annotated[
