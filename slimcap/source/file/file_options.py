@@ -41,8 +41,8 @@ class FilesOptions(TypedDict, total=False):
         Option(
             None,
             "Conditions on the headers of a packet, as options of `slimcap.filter.HeaderFilter`, such as "
-            '``{"host": "192.0.2.1", "port": 443}``. They hold in addition to `filter`, and see headers after '
-            "VLAN tags, MPLS labels and PPPoE headers, and in tunnels. Default: all packets match.",
+            '``{"host": "192.0.2.1", "port": 443}``. They hold in addition to `filter`, and see headers '
+            "after VLAN tags, MPLS labels and PPPoE headers, and in tunnels. Default: all packets match.",
             _header_filter,
             "mapping or HeaderFilter",
         ),
