@@ -596,8 +596,9 @@ cdef class Batch:
     def filter(self, filter):
         """Return the packets that match a filter, as a batch over the same bytes.
 
-        Expressions are compiled for the link type of each interface, as for a capture file. The filter sees
-        VLAN tags that the kernel removed where they were on the wire.
+        Expressions are compiled for the link type of each packet's interface, as for a capture file. For link
+        types for which libpcap cannot compile the expression, no packet matches. The filter sees VLAN tags that
+        the kernel removed where they were on the wire.
 
         Parameters
         ----------
@@ -612,7 +613,7 @@ cdef class Batch:
         Raises
         ------
         FilterError
-            The filter cannot be compiled for a link type of this batch, or is not a valid program.
+            The filter is not a valid program, or an expression that is not valid for any link type.
         ValueError
             The batch was released.
         """
