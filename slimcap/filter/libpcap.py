@@ -6,6 +6,7 @@ import ctypes
 import functools
 import os
 import re
+import socket
 import struct
 import sys
 import threading
@@ -21,7 +22,7 @@ from slimcap.packet.enums import LinkType
 _LIBRARIES: Final = ("libpcap.so.0.8", "libpcap.so.1")  # Debian's name, and that of other distributions
 _ERRBUF_SIZE: Final = 256
 _FILE_MAGIC: Final = 0xA1B2C3D4
-_MAX_LINK_TYPE: Final = 0xFFFF
+MAX_LINK_TYPE: Final = 0xFFFF
 
 # libpcap's DLT_ numbers equal the LINKTYPE_ numbers, with few exceptions (pcap-common.c). An interface can
 # have the first of these two; the second is OpenBSD's and known only there. Both are DLT_RAW.
@@ -36,6 +37,7 @@ _VLAN: Final = re.compile(r"\bvlan\b")
 REJECTS_ALL: Final = "expression rejects all packets"
 # Reasons that do not depend on the link type. A lookup may succeed the next time.
 _SAME_EVERYWHERE: Final = ("syntax error", "unknown host", "unknown network", "out of memory")
+_SIGNAL_INTERVAL: Final = 0.05  # seconds
 _SHOWN: Final = 200  # characters of an expression in an error message
 
 
@@ -147,7 +149,7 @@ def compile_expression(
     live_interface : str, optional
         Name of the interface to compile for, for a live capture. An expression with `vlan` requires the same
         privileges as the capture, and that the interface, or else `lo`, is up. `ip broadcast` is compiled for
-        the netmask of the interface. Default: compile for a file, where `ip broadcast` matches only
+        the netmask of its first IPv4 address. Default: compile for a file, where `ip broadcast` matches only
         255.255.255.255 and 0.0.0.0, as in tcpdump.
     swapped : bool, default False
         Compile for a file written on a machine of the other byte order: BSD loopback packets (LINKTYPE_NULL)
@@ -171,7 +173,7 @@ def compile_expression(
     ((6, 0, 0, 64),)
     """
     check_snaplen(snaplen)
-    link_type = in_range("link_type", link_type, 0, _MAX_LINK_TYPE)
+    link_type = in_range("link_type", link_type, 0, MAX_LINK_TYPE)
     for name, value in (("expression", expression), ("live_interface", live_interface or "")):
         if not isinstance(value, str):
             raise wrong_type(name, "a str", value)
@@ -217,7 +219,8 @@ def _interruptible(call: Callable[[], Program]) -> Program:
         done.set()
 
     threading.Thread(target=run, name="slimcap-compile", daemon=True).start()
-    done.wait()
+    while not done.wait(_SIGNAL_INTERVAL):  # a signal that another thread received does not end the wait
+        pass
     if errors:
         try:
             raise errors[0]
@@ -261,7 +264,10 @@ def _compile(library: ctypes.CDLL, handle: int, expression: str, netmask: int) -
 
 
 def _netmask(library: ctypes.CDLL, expression: str, interface: str) -> int:
-    """Return the netmask of an interface as tcpdump does: 0 if it has no IPv4 address."""
+    """Return the netmask of an interface, 0 if it has no IPv4 address.
+
+    pcap_lookupnet() returns it in network byte order, and pcap_compile() expects it in host byte order.
+    """
     name = os.fsencode(interface)
     if not _libc().if_nametoindex(name):
         raise FilterError(
@@ -270,7 +276,7 @@ def _netmask(library: ctypes.CDLL, expression: str, interface: str) -> int:
     network, netmask = ctypes.c_uint32(), ctypes.c_uint32()
     error = ctypes.create_string_buffer(_ERRBUF_SIZE)
     found = library.pcap_lookupnet(name, ctypes.byref(network), ctypes.byref(netmask), error)
-    return netmask.value if found == 0 else 0
+    return socket.ntohl(netmask.value) if found == 0 else 0
 
 
 @contextmanager

@@ -24,7 +24,7 @@ import functools
 import numpy as np
 
 from slimcap.errors import FilterError
-from slimcap.filter.libpcap import REJECTS_ALL, LinkTypeRefused, compile_expression
+from slimcap.filter.libpcap import MAX_LINK_TYPE, REJECTS_ALL, LinkTypeRefused, compile_expression, shown
 from slimcap.filter.program import DROP, check_filter_type
 from slimcap.packet.enums import LinkType
 
@@ -44,6 +44,9 @@ _DROP = Machine(DROP)
 @functools.lru_cache(maxsize=64)
 def _compiled(expression, link_type, swapped):
     """Return the Machine for a link type, or the arguments of LinkTypeRefused."""
+    if link_type > MAX_LINK_TYPE:
+        reason = f"link types of files are 0 to {MAX_LINK_TYPE}"
+        return f"filter {shown(expression)}: {reason}", reason
     try:
         return Machine(compile_expression(expression, link_type, swapped=swapped))
     except LinkTypeRefused as error:
