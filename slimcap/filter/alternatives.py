@@ -1,8 +1,7 @@
-"""Split long lists of alternatives, since the time that libpcap takes for one grows with its square.
+"""Split long lists of alternatives: the time that libpcap takes for one grows with its square, and more.
 
-    host A or host B or C or …  ──►  host A or …    host B or …    host C or …
-                                          │ no match     │ no match     │ no match
-                                          └──────────────┴──►  ──►  ────┴──► drop
+`host A or host B or host C or …` becomes several expressions, compiled each on its own. In the program that
+is made of theirs, a packet that does not match the first one goes to the second, and so on.
 """
 
 from __future__ import annotations
@@ -17,15 +16,12 @@ _MAX_TERMS: Final = 50  # of a part; 500 hosts take 20 s as one expression, 0.2 
 _OR: Final = re.compile(r"\s+or\s+|\s*\|\|\s*")
 _WORD: Final = re.compile(r"[\w.:/-]+", re.ASCII)
 _ADDRESS_OR_NUMBER: Final = re.compile(r"\d|.*[.:]")  # unlike any keyword
-_QUALIFIERS: Final = frozenset(
-    ("src", "dst", "host", "net", "port", "portrange", "proto")
-    + ("ether", "ip", "ip6", "arp", "rarp", "tcp", "udp", "sctp")
-)  # fmt: skip
+_PROTOCOLS: Final = ("ether", "ip", "ip6", "arp", "rarp", "tcp", "udp", "sctp")
+_QUALIFIERS: Final = frozenset(("src", "dst", "host", "net", "port", "portrange", "proto", *_PROTOCOLS))
 _DIRECTIONS: Final = frozenset(("src", "dst"))
 # Words that bind to more than their own term. The encapsulations change what all later terms refer to.
-_NOT_SEPARATE: Final = frozenset(
-    ("and", "or", "not", "mask", "vlan", "mpls", "pppoed", "pppoes", "geneve", "vxlan")
-)
+_ENCAPSULATIONS: Final = ("vlan", "mpls", "pppoed", "pppoes", "geneve", "vxlan")
+_NOT_SEPARATE: Final = frozenset(("and", "or", "not", "mask", *_ENCAPSULATIONS))
 
 
 def split_alternatives(expression: str) -> list[str]:

@@ -181,6 +181,7 @@ def compile_expression(
         raise FilterError(f"filter {shown(expression)} contains a NUL character: remove it")
     library = _libpcap()
     netmask = 0
+    opened: AbstractContextManager[int]
     if live_interface is None:
         opened = _open_file(library, expression, link_type, snaplen, swapped)
     else:
@@ -203,7 +204,7 @@ def _interruptible(call: Callable[[], Program]) -> Program:
     """Return the result of a call that may block in C.
 
     Python handles signals in the main thread, between instructions. There the call gets a thread of its own,
-    which goes on if a signal handler raises.
+    which continues if a signal handler raises.
     """
     if threading.current_thread() is not threading.main_thread():
         return call()

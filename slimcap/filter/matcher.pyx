@@ -1,7 +1,8 @@
 """Match captured packets with a filter, a block of packets at a time, without the GIL.
 
-An expression becomes one program per link type, compiled as for a file, where VLAN tags are in the packet's
-bytes, when the first packet of that type comes. If the kernel removed a tag, it is reinserted before the program runs:
+An expression becomes one program per link type, when the first packet of that type comes. It is compiled as
+for a file, where VLAN tags are in the packet's bytes. If the kernel removed a tag, it is reinserted
+before the program runs:
 
     | destination (6) | source (6) | EtherType …       as captured
     | destination (6) | source (6) | TPID (2) | TCI (2) | EtherType …
@@ -32,8 +33,8 @@ from slimcap.packet.enums import LinkType
 _EITHER_ORDER = frozenset((LinkType.NULL, LinkType.ENC))
 
 
-# An expression is valid if libpcap compiles it for one of these: it has primitives that exist only for Ethernet,
-# for 802.11, for PFLOG, for cooked captures, for MTP2 and for ATM.
+# An expression is valid if libpcap compiles it for one of these. It has primitives that exist only for
+# Ethernet, 802.11, PFLOG, cooked captures, MTP2 and ATM.
 _PROBED = (
     LinkType.ETHERNET, LinkType.IEEE802_11, 117, LinkType.LINUX_SLL, LinkType.LINUX_SLL2, 140, 123,
 )

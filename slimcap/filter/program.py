@@ -141,7 +141,7 @@ def check(program: Iterable[Sequence[int]], *, loops: bool = False) -> Program:
     ((6, 0, 0, 64),)
     """
     checked = tuple(_instruction(index, fields) for index, fields in enumerate(instructions_of(program)))
-    if not checked or len(checked) > MAX_LENGTH and not loops:
+    if not checked or (len(checked) > MAX_LENGTH and not loops):
         raise FilterError(f"a program must have 1 to {MAX_LENGTH} instructions, not {len(checked)}")
     for index, instruction in enumerate(checked):
         if loops and jumps_back(index, instruction):

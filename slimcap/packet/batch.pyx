@@ -596,9 +596,9 @@ cdef class Batch:
     def filter(self, filter):
         """Return the packets that match a filter, as a batch over the same bytes.
 
-        Expressions are compiled for the link type of each packet's interface, as for a capture file. For link
-        types for which libpcap cannot compile the expression, no packet matches. The filter sees VLAN tags that
-        the kernel removed where they were on the wire.
+        Expressions are compiled for the link type of each packet's interface, as for a capture file. No
+        packet matches if libpcap cannot compile the expression for its link type. The filter sees VLAN tags
+        that the kernel removed where they were on the wire.
 
         Parameters
         ----------

@@ -55,7 +55,9 @@ def test_packets_of_an_interface_that_libpcap_cannot_filter_do_not_match(block_s
         with source_of(data + plain, filter="ip", block_size=block_size) as source:
             assert len(concat(source.batches())) == 2
             assert source.unfilterable == {}
-        with source_of(data + strange + plain + strange + plain, filter="ip", block_size=block_size) as source:
+        with source_of(
+            data + strange + plain + strange + plain, filter="ip", block_size=block_size
+        ) as source:
             found = concat(source.batches())
             assert found["interface"].tolist() == [1 - other] * 4
             assert source.unfilterable == {147: "DLT 147 link-layer type filtering not implemented"}

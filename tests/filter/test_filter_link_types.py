@@ -46,12 +46,43 @@ len > 60
 greater 40 and less 80
 """.strip().splitlines()
 RADIOTAP, BLUETOOTH = 127, 201
-COMMON = {1, 9, 12, 50, 101, 104, 105, 107, 108, 113, 117, 127, 147, 187, 189, 190, 192, 201, 227, 228, 229, 239, 276}
+COMMON = {
+    1,
+    9,
+    12,
+    50,
+    101,
+    104,
+    105,
+    107,
+    108,
+    113,
+    117,
+    127,
+    147,
+    187,
+    189,
+    190,
+    192,
+    201,
+    227,
+    228,
+    229,
+    239,
+    276,
+}
 
 
 def frames() -> list[bytes]:
     """Return packets of Ethernet and raw IP, and such with a radiotap or cooked header before them."""
-    frames = [ethernet(udp(1)), ethernet(udp6(2), 0x86DD), arp(3), tagged(ethernet(udp(4)), 7), udp(5), udp6(6)]
+    frames = [
+        ethernet(udp(1)),
+        ethernet(udp6(2), 0x86DD),
+        arp(3),
+        tagged(ethernet(udp(4)), 7),
+        udp(5),
+        udp6(6),
+    ]
     wlan = bytes.fromhex("08000000") + bytes(20) + bytes.fromhex("aaaa03000000") + b"\x08\x00"
     frames += [bytes.fromhex("0000080000000000") + wlan + udp(7), bytes([0x80]) + bytes(60)]
     frames += [bytes(14) + b"\x08\x00" + udp(8), b"\x08\x00" + bytes(18) + udp(9), b"\0\0\0\2" + udp(10)]

@@ -113,7 +113,7 @@ def test_programs_of_any_length_run_on_files_but_not_in_the_kernel() -> None:
     wanted = read(DATA / "mixed.pcap", filter="ether[0:4] = 0x02000000 or ether[6:4] = 0x02000000")
     assert len(read(DATA / "mixed.pcap", filter=addresses)) == len(wanted) > 0
     options = {"snaplen": 96, "auto_filter": False, "ignore_vlans": False}
-    with pytest.raises(FilterError, match="the kernel accepts 4096.*Batch.filter") as raised:
+    with pytest.raises(FilterError, match=r"the kernel accepts 4096.*Batch.filter") as raised:
         build_program(ETHERNET, addresses, interface="lo", **options)  # type: ignore[arg-type]
     assert len(str(raised.value)) < 500
     with pytest.raises(FilterError, match=r"loop \(protochain\).*Batch.filter"):

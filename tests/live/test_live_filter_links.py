@@ -17,8 +17,8 @@ from support.netns import Namespace, Veth
 from support.peers import run_peer
 from support.traffic import LiveSource, assert_silent, collect, ethernet, payloads, tagged, udp, udp6
 
-# ARPHRD_ numbers whose packets a packet socket delivers from the IP header on. libpcap would open most of them
-# as "cooked", a link type of its own.
+# ARPHRD_ numbers whose packets a packet socket delivers from the IP header on. libpcap would open most of
+# them as "cooked", a link type of its own.
 PPP, RAWIP, TUNNEL, TUNNEL6, SIT, IPGRE, IP6GRE, NONE = 512, 519, 768, 769, 776, 778, 823, 65534
 PACKETS = [udp(1), udp6(2), udp(3, port=53), udp(4, size=200)]
 EXPRESSIONS = ("udp", "ip6", "port 53", "host 192.0.2.1 and greater 100", "not ip", "ip[9] = 17 or inbound")
@@ -36,7 +36,7 @@ def test_expressions_match_on_interfaces_without_a_link_layer(
         if "inbound" not in expression:
             batch = read(io.BytesIO(file), filter=expression)
             wanted = [bytes(batch.payload(index)) for index in range(len(batch))]
-            assert 0 < len(wanted)
+            assert len(wanted) > 0
         with namespace.inside(), kind("t0", filter=expression) as source:
             assert source.link is not None
             assert source.link.type == LinkType.RAW
@@ -46,9 +46,7 @@ def test_expressions_match_on_interfaces_without_a_link_layer(
             assert_silent(source)
 
 
-def test_expressions_are_compiled_while_the_interface_is_down(
-    veth: Veth, kind: type[LiveSource]
-) -> None:
+def test_expressions_are_compiled_while_the_interface_is_down(veth: Veth, kind: type[LiveSource]) -> None:
     veth.namespace.ip("link set dev right down")
     frames = [ethernet(udp(1)), ethernet(udp(2, port=53)), ethernet(udp6(3), 0x86DD)]
     with veth.namespace.inside(), kind("right", filter="port 53 or ip6") as source:
@@ -63,7 +61,7 @@ def test_vlan_expression_on_an_interface_that_is_down_requires_lo(veth: Veth) ->
     """libpcap compiles `vlan` for a live capture only on an interface that it can open."""
     veth.namespace.ip("link set dev right down")
     with veth.namespace.inside():
-        with pytest.raises(FilterError, match="cannot open right: .*cannot open lo: .*requires one of them"):
+        with pytest.raises(FilterError, match=r"cannot open right: .*cannot open lo: .*requires one of them"):
             SocketSource("right", filter="vlan 7")
         veth.namespace.ip("link set dev lo up")
         with SocketSource("right", filter="vlan 7") as source:

@@ -45,9 +45,9 @@ cdef class PcapSource(ZeroCopySource):
     TruncatedFileError
         The file ends in its header. Also from calls that read, as above: it ends in the middle of a record.
     FilterError
-        The filter is not a valid program or expression. An expression that is valid, but not for the link type
-        of an interface, matches none of its packets: see `unfilterable`. Also from calls that read: a host
-        name could not be resolved again for another link type.
+        The filter is not a valid program or expression. An expression that is valid, but not for the link
+        type of an interface, matches none of its packets: see `unfilterable`. Also from calls that read: a
+        host name could not be resolved again, for another link type.
     OSError
         The file cannot be opened or read.
     TimeoutError
