@@ -36,6 +36,7 @@ cdef class FileReader:
     cdef Rows next_rows(self, int64_t deadline)
     cdef object compression(self)
     cdef Annotations trailer(self)
+    cdef dict unfilterable(self)
     cdef void ignore_filter(self) noexcept
     cdef void close(self) noexcept
     cdef int _open(

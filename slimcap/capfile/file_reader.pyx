@@ -67,7 +67,7 @@ cdef class FileReader:
             self._read_header(options["snaplen"] or 0)
             if options["filter"] is not None:
                 self._matcher = Matcher(options["filter"])
-                self._matcher.learn(self.decoder.links)
+                self._matcher.validate(self.decoder.links)
             if options["where"] is not None:
                 self._header_matcher = header_matcher(options["where"])
         except BaseException:
@@ -184,7 +184,7 @@ cdef class FileReader:
         cdef Rows found
         if count and self._matcher is not None:
             try:
-                self._matcher.learn(self.decoder.links)
+                self._matcher.prepare(self.decoder.links, p, count)
             except FilterError as error:
                 kept = self._matcher.known(p, count)
                 if kept < count:
@@ -294,6 +294,10 @@ cdef class FileReader:
     cdef object compression(self):
         """Return the name of the compression, or None; that of zstd and lz4 is known once data was read."""
         return None if self._decompressor is None else self._decompressor.name
+
+    cdef dict unfilterable(self):
+        """Return the link types for which the filter cannot be compiled: link type → reason."""
+        return {} if self._matcher is None else self._matcher.unfilterable
 
     cdef void ignore_filter(self) noexcept:
         """Let all packets match."""

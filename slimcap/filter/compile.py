@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slimcap.filter.libpcap import compile_expression
+from slimcap.errors import FilterError
+from slimcap.filter.libpcap import compile_expression, shown
 from slimcap.filter.presets import Direction, ip_only, with_direction, without_vlans
-from slimcap.filter.program import Instruction, Program, accept, check, check_filter_type, with_snaplen
+from slimcap.filter.program import (
+    MAX_LENGTH,
+    Instruction,
+    Program,
+    accept,
+    check,
+    check_filter_type,
+    jumps_back,
+    with_snaplen,
+)
 from slimcap.packet.enums import LinkType
 
 Filter = str | Sequence[Instruction]
@@ -64,6 +74,7 @@ def build_program(
     link_type = LinkType.of(link_type)
     if isinstance(filter, str):
         program = compile_expression(filter, link_type, snaplen=snaplen, live_interface=interface)
+        _check_for_kernel(filter, program)
     elif filter is not None:
         check_filter_type(filter)
         program = with_snaplen(check(filter), snaplen)
@@ -72,3 +83,17 @@ def build_program(
     if ignore_vlans:
         program = without_vlans(program, link_type)
     return with_direction(program, direction)
+
+
+def _check_for_kernel(expression: str, program: Program) -> None:
+    """Raise FilterError if an expression is one that only runs in user space."""
+    reason = ""
+    if len(program) > MAX_LENGTH:
+        reason = f"the program has {len(program)} instructions, and the kernel accepts {MAX_LENGTH}"
+    elif any(jumps_back(index, instruction) for index, instruction in enumerate(program)):
+        reason = "the program has a loop (protochain), which the kernel does not accept"
+    if reason:
+        raise FilterError(
+            f"filter {shown(expression)}: {reason}: capture with a simpler filter, and use this one with "
+            "Batch.filter"
+        )

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
+import re
+import socket
 import struct
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from slimcap.errors import FilterError, in_range, wrong_type
-from slimcap.filter.program import MAX_SNAPLEN, Program, check_snaplen
+from slimcap.filter.alternatives import match_any, split_alternatives
+from slimcap.filter.program import MAX_SNAPLEN, Program, check_snaplen, zero_scratch
 from slimcap.packet.enums import LinkType
 
 _LIBRARIES: Final = ("libpcap.so.0.8", "libpcap.so.1")  # Debian's name, and that of other distributions
-_NETMASK_UNKNOWN: Final = 0xFFFFFFFF
 _ERRBUF_SIZE: Final = 256
 _FILE_MAGIC: Final = 0xA1B2C3D4
-_MAX_LINK_TYPE: Final = 0xFFFF
+MAX_LINK_TYPE: Final = 0xFFFF
 
 # libpcap's DLT_ numbers equal the LINKTYPE_ numbers, with few exceptions (pcap-common.c). An interface can
 # have the first of these two; the second is OpenBSD's and known only there. Both are DLT_RAW.
@@ -27,7 +30,34 @@ _DLT_RAW: Final = 12
 _DLT_OF_LINKTYPE: Final[dict[int, int]] = {LinkType.RAW: _DLT_RAW, LinkType.RAW_OPENBSD: _DLT_RAW}
 
 # Up to version 1.7, libpcap's pcap_compile() kept its state in global variables.
+_REENTRANT: Final = (1, 8)
 _lock: Final = threading.Lock()
+
+_VLAN: Final = re.compile(r"\bvlan\b")
+REJECTS_ALL: Final = "expression rejects all packets"
+# Reasons that do not depend on the link type. A lookup may succeed the next time.
+_SAME_EVERYWHERE: Final = ("syntax error", "unknown host", "unknown network", "out of memory")
+_SIGNAL_INTERVAL: Final = 0.05  # seconds
+_SHOWN: Final = 200  # characters of an expression in an error message
+
+
+class LinkTypeRefused(FilterError):
+    """An expression cannot be compiled for a link type, but perhaps for another.
+
+    Parameters
+    ----------
+    message : str
+        The message.
+    reason : str
+        The reason in libpcap's words.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[LinkTypeRefused], tuple[str, str]]:
+        return type(self), (str(self), self.reason)
 
 
 class _Instruction(ctypes.Structure):
@@ -62,6 +92,9 @@ def _libpcap() -> ctypes.CDLL:
         )
     handle, text, program = ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(_Program)
     for function, result, arguments in (
+        ("pcap_lib_version", text, ()),
+        ("pcap_lookupnet", ctypes.c_int, (text, *(ctypes.POINTER(ctypes.c_uint32),) * 2, text)),
+        ("pcap_open_dead", handle, (ctypes.c_int, ctypes.c_int)),
         ("pcap_fopen_offline", handle, (handle, text)),
         ("pcap_create", handle, (text, text)),
         ("pcap_set_snaplen", ctypes.c_int, (handle, ctypes.c_int)),
@@ -85,6 +118,7 @@ def _libc() -> ctypes.CDLL:
     library.fmemopen.restype = ctypes.c_void_p
     library.fmemopen.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
     library.fclose.argtypes = (ctypes.c_void_p,)
+    library.if_nametoindex.argtypes = (ctypes.c_char_p,)
     return library
 
 
@@ -102,7 +136,7 @@ def compile_expression(
     from the packet, so `vlan` has to ask the kernel for it. libpcap compiles such a program only for an
     interface that it has opened.
 
-    Host names in the expression are resolved, which may block.
+    Host names in the expression are resolved, which may block. Ctrl-C interrupts that at once.
 
     Parameters
     ----------
@@ -113,8 +147,10 @@ def compile_expression(
     snaplen : int, default 262144
         Maximum number of bytes to capture of a packet, 1 to 262144; the program returns it for a match.
     live_interface : str, optional
-        Name of the interface to compile for, for a live capture. This requires the same privileges as the
-        capture. Default: compile for a file.
+        Name of the interface to compile for, for a live capture. An expression with `vlan` requires the same
+        privileges as the capture, and that the interface, or else `lo`, is up. `ip broadcast` is compiled for
+        the netmask of its first IPv4 address. Default: compile for a file, where `ip broadcast` matches only
+        255.255.255.255 and 0.0.0.0, as in tcpdump.
     swapped : bool, default False
         Compile for a file written on a machine of the other byte order: BSD loopback packets (LINKTYPE_NULL)
         have their address family in that order.
@@ -122,7 +158,8 @@ def compile_expression(
     Returns
     -------
     Program
-        A program to attach to a socket, or to run with `Machine`.
+        A program to run with `Machine`, or, if it is for a live capture, to attach to a socket. The kernel
+        refuses programs of more than 4096 instructions.
 
     Raises
     ------
@@ -136,27 +173,111 @@ def compile_expression(
     ((6, 0, 0, 64),)
     """
     check_snaplen(snaplen)
-    link_type = in_range("link_type", link_type, 0, _MAX_LINK_TYPE)
+    link_type = in_range("link_type", link_type, 0, MAX_LINK_TYPE)
     for name, value in (("expression", expression), ("live_interface", live_interface or "")):
         if not isinstance(value, str):
             raise wrong_type(name, "a str", value)
     if "\0" in expression:
-        raise FilterError(f"filter {expression!r} contains a NUL character: remove it")
+        raise FilterError(f"filter {shown(expression)} contains a NUL character: remove it")
     library = _libpcap()
+    netmask = 0
+    opened: AbstractContextManager[int]
     if live_interface is None:
         opened = _open_file(library, expression, link_type, snaplen, swapped)
     else:
-        opened = _open_interface(library, expression, link_type, snaplen, live_interface)
-    with _lock, opened as handle:
-        program = _Program()
-        text = expression.encode(errors="backslashreplace")
-        if library.pcap_compile(handle, ctypes.byref(program), text, 1, _NETMASK_UNKNOWN) != 0:
-            raise _filter_error(expression, library.pcap_geterr(handle))
+        netmask = _netmask(library, expression, live_interface)
+        opened = _open_live(library, expression, link_type, snaplen, live_interface)
+
+    def compile_all() -> Program:
+        with nullcontext() if _is_reentrant(library) else _lock, opened as handle:
+            return _compile_parts(library, handle, expression, netmask)
+
+    return zero_scratch(_interruptible(compile_all))
+
+
+def shown(expression: str) -> str:
+    """Return an expression for an error message, quoted, and shortened if it is long."""
+    return repr(expression if len(expression) <= _SHOWN else expression[:_SHOWN] + "…")
+
+
+def _interruptible(call: Callable[[], Program]) -> Program:
+    """Return the result of a call that may block in C.
+
+    Python handles signals in the main thread, between instructions. There the call gets a thread of its own,
+    which continues if a signal handler raises.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return call()
+    done = threading.Event()
+    results: list[Program] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
         try:
-            instructions = program.instructions[: program.length]
-            return tuple((ins.code, ins.jt, ins.jf, ins.k) for ins in instructions)
+            results.append(call())
+        except BaseException as error:  # raised by the caller
+            errors.append(error)
+        done.set()
+
+    threading.Thread(target=run, name="slimcap-compile", daemon=True).start()
+    while not done.wait(_SIGNAL_INTERVAL):  # a signal that another thread received does not end the wait
+        pass
+    if errors:
+        try:
+            raise errors[0]
         finally:
-            library.pcap_freecode(ctypes.byref(program))
+            errors.clear()  # with its traceback it would be a reference cycle
+    return results[0]
+
+
+@functools.cache
+def _is_reentrant(library: ctypes.CDLL) -> bool:
+    found = re.match(rb"libpcap version (\d+)\.(\d+)", library.pcap_lib_version())
+    return found is not None and (int(found[1]), int(found[2])) >= _REENTRANT
+
+
+def _compile_parts(library: ctypes.CDLL, handle: int, expression: str, netmask: int) -> Program:
+    """Compile an expression, a long list of alternatives in parts."""
+    programs: list[Program] = []
+    refused: list[LinkTypeRefused] = []
+    for part in split_alternatives(expression):
+        try:
+            programs.append(_compile(library, handle, part, netmask))
+        except LinkTypeRefused as error:
+            if error.reason != REJECTS_ALL:
+                raise
+            refused.append(error)
+    if not programs:
+        raise refused[0]
+    return match_any(programs)
+
+
+def _compile(library: ctypes.CDLL, handle: int, expression: str, netmask: int) -> Program:
+    program = _Program()
+    text = expression.encode(errors="backslashreplace")
+    if library.pcap_compile(handle, ctypes.byref(program), text, 1, netmask) != 0:
+        raise _filter_error(expression, library.pcap_geterr(handle))
+    try:
+        instructions = program.instructions[: program.length]
+        return tuple((ins.code, ins.jt, ins.jf, ins.k) for ins in instructions)
+    finally:
+        library.pcap_freecode(ctypes.byref(program))
+
+
+def _netmask(library: ctypes.CDLL, expression: str, interface: str) -> int:
+    """Return the netmask of an interface, 0 if it has no IPv4 address.
+
+    pcap_lookupnet() returns it in network byte order, and pcap_compile() expects it in host byte order.
+    """
+    name = os.fsencode(interface)
+    if not _libc().if_nametoindex(name):
+        raise FilterError(
+            f"filter {shown(expression)}: cannot compile for {interface}: there is no such interface"
+        )
+    network, netmask = ctypes.c_uint32(), ctypes.c_uint32()
+    error = ctypes.create_string_buffer(_ERRBUF_SIZE)
+    found = library.pcap_lookupnet(name, ctypes.byref(network), ctypes.byref(netmask), error)
+    return socket.ntohl(netmask.value) if found == 0 else 0
 
 
 @contextmanager
@@ -186,36 +307,71 @@ def _open_file(
         library.pcap_close(handle)  # closes the file, too, which reads from `memory` until then
 
 
-@contextmanager
-def _open_interface(
+def _open_live(
     library: ctypes.CDLL, expression: str, link_type: int, snaplen: int, interface: str
-) -> Iterator[int]:
-    """Open a libpcap handle of a live capture, to compile on; the capture is never started."""
-    error = ctypes.create_string_buffer(_ERRBUF_SIZE)
-    handle = library.pcap_create(interface.encode(errors="surrogateescape"), error)
+) -> AbstractContextManager[int]:
+    """Open a libpcap handle to compile for a live capture.
+
+    Only for `vlan` on Ethernet, libpcap looks at the interface: on a handle that captures it generates loads
+    of the tag that the kernel removed (gen_vlan). For all other expressions any interface gives the same
+    program, so none is opened: it may be down, or one on which libpcap captures another link type than we.
+    """
+    if link_type == LinkType.ETHERNET and _VLAN.search(expression):
+        return _open_interface(library, expression, link_type, snaplen, interface)
+    return _open_dead(library, expression, link_type, snaplen)
+
+
+@contextmanager
+def _open_dead(library: ctypes.CDLL, expression: str, link_type: int, snaplen: int) -> Iterator[int]:
+    """Open a libpcap handle without file and interface."""
+    handle = library.pcap_open_dead(_DLT_OF_LINKTYPE.get(link_type, link_type), snaplen)
     if not handle:
-        raise _filter_error(expression, error.value)
+        raise _filter_error(expression, b"out of memory")
     try:
-        _activate(library, handle, expression, snaplen, interface)
-        wanted = _DLT_OF_LINKTYPE.get(link_type, link_type)
-        found = library.pcap_datalink(handle)
-        if found != wanted:
-            reason = f"libpcap reports link type {found} on {interface}, not {wanted}"
-            raise _filter_error(expression, reason.encode())
         yield handle
     finally:
         library.pcap_close(handle)
 
 
-def _activate(library: ctypes.CDLL, handle: int, expression: str, snaplen: int, interface: str) -> None:
+@contextmanager
+def _open_interface(
+    library: ctypes.CDLL, expression: str, link_type: int, snaplen: int, interface: str
+) -> Iterator[int]:
+    """Open a libpcap handle of an Ethernet interface, or else of `lo`; the capture is never started."""
+    reasons: list[str] = []
+    for name in dict.fromkeys((interface, "lo")):
+        handle = library.pcap_create(os.fsencode(name), ctypes.create_string_buffer(_ERRBUF_SIZE))
+        if not handle:
+            raise _filter_error(expression, b"out of memory")
+        try:
+            reason = _activate(library, handle, link_type, snaplen)
+            if not reason:
+                yield handle
+                return
+        finally:
+            library.pcap_close(handle)
+        reasons.append(f"cannot open {name}: {reason}")
+    raise FilterError(
+        f"filter {shown(expression)}: {', '.join(reasons)}; `vlan` requires one of them to be up when the "
+        "capture starts"
+    )
+
+
+def _activate(library: ctypes.CDLL, handle: int, link_type: int, snaplen: int) -> str:
+    """Activate a handle; return the reason if that fails, or if it has another link type."""
     library.pcap_set_snaplen(handle, snaplen)
     status = library.pcap_activate(handle)
     if status < 0:  # positive values are warnings
         # The second text may be empty or equal to the first.
         reasons = dict.fromkeys((library.pcap_statustostr(status), library.pcap_geterr(handle)))
-        text = ": ".join(reason.decode(errors="replace") for reason in reasons if reason)
-        raise _filter_error(expression, f"cannot open {interface}: {text}".encode())
+        return ": ".join(reason.decode(errors="replace") for reason in reasons if reason)
+    found = library.pcap_datalink(handle)
+    return "" if found == link_type else f"libpcap reports link type {found}"
 
 
 def _filter_error(expression: str, reason: bytes) -> FilterError:
-    return FilterError(f"filter {expression!r}: {reason.decode(errors='replace')}")
+    text = reason.decode(errors="replace")
+    message = f"filter {shown(expression)}: {text}"
+    if any(one in text for one in _SAME_EVERYWHERE):
+        return FilterError(message)
+    return LinkTypeRefused(message, text)

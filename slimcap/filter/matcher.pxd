@@ -5,20 +5,25 @@ from slimcap.packet.lease cimport Block
 from slimcap.packet.record cimport Record
 
 cdef struct Programs:
-    # The programs for one interface's packets; Matcher._machines keeps both alive.
-    const sock_filter* native
+    # The programs for one interface's packets; Matcher._programs_of keeps both alive.
+    const sock_filter* native       # NULL: none was needed yet
     const sock_filter* swapped      # for packets in the other byte order; NULL: the link type has only one
 
 cdef class Matcher:
     cdef object _filter
-    cdef list _machines
+    cdef dict unfilterable          # link type of packets → reason why the expression has no program for it
+    cdef dict _programs_of          # link type → (native, swapped or None); key None: the only ones
     cdef Block _programs            # array of Programs, one for each of _count interfaces
     cdef Py_ssize_t _count
+    cdef Py_ssize_t _missing        # interfaces without a program
     cdef bint _any_interface        # the first one is for all interfaces
     cdef Block _scratch             # memory in which a packet's VLAN tag is reinserted
-    cdef int learn(self, tuple links) except -1
-    cdef int _add(self, object native, object swapped) except -1
-    cdef Py_ssize_t known(self, const Record* rows, Py_ssize_t count) noexcept nogil
+    cdef int validate(self, tuple links) except -1
+    cdef int prepare(self, tuple links, const Record* rows, Py_ssize_t count) except -1
+    cdef int _extend(self, Py_ssize_t count) except -1
+    cdef tuple _programs_for(self, object link_type)
+    cdef int _set(self, Py_ssize_t interface, tuple found) except -1
+    cdef Py_ssize_t known(self, const Record* rows, Py_ssize_t count, Py_ssize_t start=*) noexcept nogil
     cdef Py_ssize_t keep(
         self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size,
         Record* kept, Block numbers=*) except -1

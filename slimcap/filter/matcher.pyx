@@ -1,14 +1,15 @@
 """Match captured packets with a filter, a block of packets at a time, without the GIL.
 
-An expression becomes one program per link type, compiled as for a file, where VLAN tags are in the packet's
-bytes. If the kernel removed a tag, it is reinserted before the program runs:
+An expression becomes one program per link type, when the first packet of that type comes. It is compiled as
+for a file, where VLAN tags are in the packet's bytes. If the kernel removed a tag, it is reinserted
+before the program runs:
 
     | destination (6) | source (6) | EtherType …       as captured
     | destination (6) | source (6) | TPID (2) | TCI (2) | EtherType …
 """
 cimport cython
 from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 cimport slimcap.wire.null as null
 cimport slimcap.wire.vlan as vlan
@@ -26,17 +27,33 @@ import numpy as np
 
 from slimcap.errors import FilterError
 from slimcap.filter.header_filter import header_filter
-from slimcap.filter.libpcap import compile_expression
-from slimcap.filter.program import check_filter_type
+from slimcap.filter.libpcap import MAX_LINK_TYPE, REJECTS_ALL, LinkTypeRefused, compile_expression, shown
+from slimcap.filter.program import DROP, check_filter_type
 from slimcap.packet.enums import LinkType
 
 # Link types whose packets start with an address family, in the byte order of the machine that wrote it.
 _EITHER_ORDER = frozenset((LinkType.NULL, LinkType.ENC))
 
 
+# An expression is valid if libpcap compiles it for one of these. It has primitives that exist only for
+# Ethernet, 802.11, PFLOG, cooked captures, MTP2 and ATM.
+_PROBED = (
+    LinkType.ETHERNET, LinkType.IEEE802_11, 117, LinkType.LINUX_SLL, LinkType.LINUX_SLL2, 140, 123,
+)
+
+_DROP = Machine(DROP)
+
+
 @functools.lru_cache(maxsize=64)
 def _compiled(expression, link_type, swapped):
-    return Machine(compile_expression(expression, link_type, swapped=swapped))
+    """Return the Machine for a link type, or the arguments of LinkTypeRefused."""
+    if link_type > MAX_LINK_TYPE:
+        reason = f"link types of files are 0 to {MAX_LINK_TYPE}"
+        return f"filter {shown(expression)}: {reason}", reason
+    try:
+        return Machine(compile_expression(expression, link_type, swapped=swapped))
+    except LinkTypeRefused as error:
+        return str(error), error.reason
 
 
 @cython.final
@@ -51,11 +68,12 @@ cdef class Matcher:
     Raises
     ------
     FilterError
-        `filter` is not a valid program. Errors in an expression are raised by `learn`.
+        `filter` is not a valid program. Errors in an expression are raised by `validate`.
     """
 
     def __cinit__(self, filter):
-        self._machines = []
+        self._programs_of = {}
+        self.unfilterable = {}
         self._programs = new_block(0)
         self._scratch = new_block(0)
         self._filter = filter
@@ -63,35 +81,83 @@ cdef class Matcher:
             self._any_interface = True
             if not isinstance(filter, Machine):
                 check_filter_type(filter)
-            self._add(filter if isinstance(filter, Machine) else Machine(filter), None)
+            self._extend(1)
+            self._programs_of[None] = (filter if isinstance(filter, Machine) else Machine(filter)), None
+            self._set(0, self._programs_of[None])
 
-    cdef int learn(self, tuple links) except -1:
-        """Compile the expression for the interfaces in `links`.
+    cdef int validate(self, tuple links) except -1:
+        """Raise FilterError if an expression is not valid for any link type.
 
-        `links` starts with the links of the previous call, and may have more.
+        The type of the first link is tried first: usually it is the only one. An expression that contradicts
+        itself on Ethernet is not tried further.
         """
         if self._any_interface:
             return 0
-        for link in links[self._count:]:
-            swapped = _compiled(self._filter, link.type, True) if link.type in _EITHER_ORDER else None
-            self._add(_compiled(self._filter, link.type, False), swapped)
+        for link_type in dict.fromkeys([link.type for link in links[:1]] + list(_PROBED)):
+            found = _compiled(self._filter, link_type, False)
+            if isinstance(found, Machine):
+                return 0
+            if link_type == LinkType.ETHERNET and found[1] == REJECTS_ALL:
+                break
+        raise LinkTypeRefused(*_compiled(self._filter, LinkType.ETHERNET, False))
+
+    cdef int prepare(self, tuple links, const Record* rows, Py_ssize_t count) except -1:
+        """Compile the expression for the interfaces of packets.
+
+        `links` starts with the links of the previous call, and may have more.
+        """
+        cdef Py_ssize_t index = 0
+        if self._any_interface:
+            return 0
+        self._extend(len(links))
+        while self._missing:
+            index = self.known(rows, count, index)
+            if index == count:
+                break
+            self._set(rows[index].interface, self._programs_for(links[rows[index].interface].type))
+            self._missing -= 1
         return 0
 
-    cdef int _add(self, object native, object swapped) except -1:
-        cdef Programs* programs
-        self._programs.resize((self._count + 1) * sizeof(Programs))
-        programs = <Programs*> self._programs.ptr + self._count
-        programs.native = (<Machine> native)._steps
-        programs.swapped = NULL if swapped is None else (<Machine> swapped)._steps
-        self._machines += (native, swapped)
-        self._count += 1
+    cdef int _extend(self, Py_ssize_t count) except -1:
+        """Make space for the programs of `count` interfaces."""
+        cdef Py_ssize_t used = self._count * sizeof(Programs), size = count * sizeof(Programs)
+        if size > self._programs.size:
+            self._programs.resize(max(size, 2 * self._programs.size))
+            memset(self._programs.ptr + used, 0, self._programs.size - used)
+        self._missing += count - self._count
+        self._count = count
         return 0
 
-    cdef Py_ssize_t known(self, const Record* rows, Py_ssize_t count) noexcept nogil:
-        """Return the number of packets before the first one whose interface was not passed to `learn`."""
+    cdef tuple _programs_for(self, object link_type):
+        """Return the program for a link type, and that for the other byte order or None."""
+        if link_type in self._programs_of:
+            return self._programs_of[link_type]
+        found = [_compiled(self._filter, link_type, False), None]
+        if not isinstance(found[0], Machine):
+            self.unfilterable[link_type] = found[0][1]
+            found[0] = _DROP
+        elif link_type in _EITHER_ORDER:
+            found[1] = _compiled(self._filter, link_type, True)
+        return self._programs_of.setdefault(link_type, tuple(found))
+
+    cdef int _set(self, Py_ssize_t interface, tuple found) except -1:
+        cdef Programs* programs = <Programs*> self._programs.ptr + interface
+        cdef Machine native = found[0], swapped = found[1]
+        programs.native = native._steps
+        programs.swapped = NULL if swapped is None else swapped._steps
+        return 0
+
+    cdef Py_ssize_t known(self, const Record* rows, Py_ssize_t count, Py_ssize_t start=0) noexcept nogil:
+        """Return the number of packets before the first one, from `start` on, without a program.
+
+        Interfaces without a link need none: their packets do not match.
+        """
+        cdef const Programs* programs = <const Programs*> self._programs.ptr
         cdef Py_ssize_t index
-        for index in range(count):
-            if rows[index].interface >= self._count and not self._any_interface:
+        if self._any_interface:
+            return count
+        for index in range(start, count):
+            if rows[index].interface < self._count and programs[rows[index].interface].native is NULL:
                 return index
         return count
 
@@ -120,7 +186,7 @@ cdef class Matcher:
         return kept_count
 
     cdef int _matches(self, const Record* row, const uint8_t* payload) except -1 nogil:
-        """Return True if the packet matches; False for an interface that was not passed to `learn`."""
+        """Return True if the packet matches; False for an interface without a link."""
         cdef uint32_t index = 0 if self._any_interface else row.interface
         cdef uint32_t cap_len = row.cap_len
         cdef uint32_t wire_len = row.total_len
@@ -153,20 +219,28 @@ def match(Batch batch not None, filter, where):
     """Return a batch of the packets that match a filter and conditions; see `Batch.filter`."""
     if filter is None and where is None:
         raise TypeError("filter() requires a filter, or conditions: where={…}")
-    matched = batch
     if filter is not None:
-        matched = _match(matched, _matcher_of(matched, filter))
+        batch = _match(batch, _matcher_of(batch, filter))
     if where is not None:
-        matched = _match(matched, header_matcher(header_filter("where", where)))
-    return matched
+        batch = _match(batch, _header_matcher_of(batch, where))
+    return batch
 
 
 cdef Matcher _matcher_of(Batch batch, object filter):
     cdef Matcher matcher = Matcher(filter)
+    batch._open()
     if isinstance(filter, str) and not batch._links:
         raise FilterError(
             f"filter {filter!r}: this batch has no links, so its link type is unknown: make it with "
             "Batch(…, links=…), or use a BPF program")
+    matcher.validate(batch._links)
+    matcher.prepare(batch._links, batch._rows, batch._count)
+    return matcher
+
+
+cdef HeaderMatcher _header_matcher_of(Batch batch, object where):
+    cdef HeaderMatcher matcher = header_matcher(header_filter("where", where))
+    matcher.learn(batch._links)
     return matcher
 
 
@@ -182,7 +256,6 @@ cdef Batch _match(Batch batch, AnyMatcher matcher):
     cdef Block numbers = new_block(batch._count * sizeof(int64_t)) if batch._annotations is not None else None
     cdef Py_ssize_t count
     cdef Batch matched
-    matcher.learn(batch._links)
     count = matcher.keep(batch._rows, batch._count, view._ptr, view._len, <Record*> rows.ptr, numbers)
     rows.resize(count * sizeof(Record))
     # The new batch's lease borrows from ours, so it counts as one of our views.

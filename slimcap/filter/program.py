@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeAlias, TypeVar
 
 from slimcap.errors import FilterError, integer, wrong_type
@@ -122,7 +122,8 @@ def check(program: Iterable[Sequence[int]], *, loops: bool = False) -> Program:
     program : iterable of (code, jt, jf, k)
         The program to check.
     loops : bool, default False
-        Allow unconditional backward jumps, which libpcap generates for `ip6 protochain`. The kernel does not.
+        Check as libpcap does instead: allow any number of instructions, and unconditional backward jumps,
+        which libpcap generates for `ip6 protochain`.
 
     Returns
     -------
@@ -140,7 +141,7 @@ def check(program: Iterable[Sequence[int]], *, loops: bool = False) -> Program:
     ((6, 0, 0, 64),)
     """
     checked = tuple(_instruction(index, fields) for index, fields in enumerate(instructions_of(program)))
-    if not 1 <= len(checked) <= MAX_LENGTH:
+    if not checked or (len(checked) > MAX_LENGTH and not loops):
         raise FilterError(f"a program must have 1 to {MAX_LENGTH} instructions, not {len(checked)}")
     for index, instruction in enumerate(checked):
         if loops and jumps_back(index, instruction):
@@ -150,7 +151,8 @@ def check(program: Iterable[Sequence[int]], *, loops: bool = False) -> Program:
             raise _invalid(index, instruction, reason)
     if checked[-1][0] not in (RET | K, RET | A):
         raise _invalid(len(checked) - 1, checked[-1], "the last instruction must be a return")
-    _check_memory(checked)
+    for index, words in _unstored(checked):
+        raise _invalid(index, checked[index], _reason_unstored(checked[index], words))
     return checked
 
 
@@ -227,8 +229,11 @@ def _reason_invalid(instruction: Instruction, remaining: int) -> str:
     return ""
 
 
-def _check_memory(program: Program) -> None:
-    """Raise FilterError if a scratch word may be loaded before it was stored (check_load_and_stores())."""
+def _unstored(program: Program) -> Iterator[tuple[int, int]]:
+    """Yield where scratch words may be loaded before they were stored (check_load_and_stores()).
+
+    Each item is the index of the instruction and the words, one bit for each.
+    """
     everything = (1 << MEMORY_WORDS) - 1
     stored_at = [everything] * len(program)
     stored = 0
@@ -239,20 +244,48 @@ def _check_memory(program: Program) -> None:
             stored |= 1 << k
         elif code in _MEMORY_LOADS:
             if not stored >> k & 1:
-                raise _invalid(
-                    index, program[index], f"word {k} of scratch memory may be loaded before it is stored"
-                )
+                yield index, 1 << k
         elif jumps_back(index, program[index]):
             # The words that are assumed to be stored at the target must be stored on this path, too.
-            if stored_at[index + 1 + k - (1 << 32)] & ~stored:
-                raise _invalid(
-                    index, program[index], "backward jump to a loop that loads scratch memory not stored here"
-                )
+            missing = stored_at[index + 1 + k - (1 << 32)] & ~stored
+            if missing:
+                yield index, missing
             stored = everything
         elif code == JMP | JA or code in _CONDITIONAL:
             for jump in (k,) if code == JMP | JA else (jt, jf):
                 stored_at[index + 1 + jump] &= stored
             stored = everything  # the next instruction is reached by jumps only, if at all
+
+
+def _reason_unstored(instruction: Instruction, words: int) -> str:
+    if instruction[0] in _MEMORY_LOADS:
+        return f"word {words.bit_length() - 1} of scratch memory may be loaded before it is stored"
+    return "backward jump to a loop that loads scratch memory not stored here"
+
+
+def zero_scratch(program: Program) -> Program:
+    """Make a program store 0 first to all scratch words that it may load before it stores them.
+
+    libpcap generates such loads, for example for `geneve` on 802.11 packets with radiotap headers. The kernel
+    accepts none of them.
+
+    Parameters
+    ----------
+    program : Program
+        A program that is valid except for these loads.
+
+    Returns
+    -------
+    Program
+        The same program if there is no such load; otherwise a few instructions, followed by its own.
+    """
+    words = 0
+    for _, found in _unstored(program):
+        words |= found
+    if not words:
+        return program
+    stores = tuple((ST, 0, 0, word) for word in range(MEMORY_WORDS) if words >> word & 1)
+    return ((LD | IMM, 0, 0, 0), *stores, *program)
 
 
 def _invalid(index: int, instruction: Instruction, reason: str) -> FilterError:
@@ -268,7 +301,7 @@ def pack(program: Iterable[Sequence[int]], *, loops: bool = False) -> bytes:
     program : iterable of (code, jt, jf, k)
         The program.
     loops : bool, default False
-        Allow unconditional backward jumps; see `check`.
+        Check as libpcap does, instead of as the kernel does; see `check`.
 
     Returns
     -------

@@ -596,8 +596,9 @@ cdef class Batch:
     def filter(self, filter=None, *, where=None):
         """Return the packets that match a filter, conditions on their headers, or both.
 
-        Expressions are compiled for the link type of each interface, as for a capture file. The filter sees
-        VLAN tags that the kernel removed where they were on the wire.
+        Expressions are compiled for the link type of each packet's interface, as for a capture file. No
+        packet matches if libpcap cannot compile the expression for its link type. The filter sees VLAN tags
+        that the kernel removed where they were on the wire.
 
         Parameters
         ----------
@@ -616,7 +617,7 @@ cdef class Batch:
         Raises
         ------
         FilterError
-            The filter cannot be compiled for a link type of this batch, or is not a valid program.
+            The filter is not a valid program, or an expression that is not valid for any link type.
         TypeError
             Neither a filter nor conditions were given, or one has a wrong type.
         ValueError

@@ -45,19 +45,35 @@ def test_comments_follow_the_packets_that_match_a_filter():
 
 
 @pytest.mark.parametrize("block_size", [64, 1 << 20])
-def test_filter_raises_at_the_first_packet_of_an_interface_it_does_not_compile_for(block_size):
-    """Raises at the first packet of that interface; an interface without packets does not matter."""
-    late = NG.interface(linktype=147) + 2 * NG.packet(FRAME)
-    with source_of(BEGIN + 3 * NG.packet(FRAME) + late, filter="ip", block_size=block_size) as source:
-        assert len(concat(source.batches())) == 5
-    data = BEGIN + 3 * NG.packet(FRAME) + late + NG.packet(FRAME, interface=1) + NG.packet(FRAME)
-    with source_of(data, filter="ip", block_size=block_size) as source:
-        batches = []
-        with pytest.raises(FilterError, match="DLT 147"):
-            batches.extend(source.batches())
-        assert sum(map(len, batches)) == 5
-        with pytest.raises(FilterError, match="DLT 147"):
-            source.next_packet()
-    with pytest.raises(FilterError, match="DLT 147"):
-        source_of(NG.section() + NG.interface(linktype=147), filter="ip")
-    assert len(read(io.BytesIO(data), filter=accept())) == 7
+def test_packets_of_an_interface_that_libpcap_cannot_filter_do_not_match(block_size):
+    """The order of the interfaces does not matter, and one without packets is not reported."""
+    for first, second in ((1, 147), (147, 1)):
+        data = NG.section() + NG.interface(linktype=first) + NG.interface(linktype=second)
+        other = 0 if first == 147 else 1
+        plain = 2 * NG.packet(FRAME, interface=1 - other)
+        strange = NG.packet(FRAME, interface=other)
+        with source_of(data + plain, filter="ip", block_size=block_size) as source:
+            assert len(concat(source.batches())) == 2
+            assert source.unfilterable == {}
+        with source_of(
+            data + strange + plain + strange + plain, filter="ip", block_size=block_size
+        ) as source:
+            found = concat(source.batches())
+            assert found["interface"].tolist() == [1 - other] * 4
+            assert source.unfilterable == {147: "DLT 147 link-layer type filtering not implemented"}
+            assert source.total_stats.packets_received == 6
+        assert len(read(io.BytesIO(data + strange + plain), filter=accept())) == 3
+
+
+def test_expression_is_valid_if_it_is_for_any_link_type():
+    data = NG.section() + NG.interface() + NG.packet(FRAME) + NG.interface(linktype=105)
+    management = bytes([0x80]) + bytes(40)
+    data += NG.packet(management, interface=1)
+    with source_of(data, filter="wlan type mgt") as source:
+        assert concat(source.batches())["interface"].tolist() == [1]
+        assert source.unfilterable == {1: "802.11 link-layer types supported only on 802.11"}
+    for linktype in (1, 105, 147):
+        with pytest.raises(FilterError, match="syntax error"):
+            source_of(NG.section() + NG.interface(linktype=linktype), filter="ip and")
+    with pytest.raises(FilterError, match="rejects all"):
+        source_of(data, filter="ip and arp and ip6")

@@ -42,6 +42,7 @@ EXPRESSIONS = [
     "len > 500",
     "ether broadcast",
     "ip[8] % 7 = 3 and greater 64",
+    "ip broadcast",
     "port http",
 ]
 
@@ -100,7 +101,6 @@ def test_compiled_expression_selects_frames() -> None:
         ("frobnicate all", "filter 'frobnicate all': .*(frobnicate|syntax error)"),
         ("tcp port", "filter 'tcp port': .*syntax error"),
         ("ip and arp and ip6", "filter .*rejects all packets"),
-        ("ip broadcast", "filter .*netmask"),
         ("ip\0and", r"filter 'ip\\x00and' contains a NUL"),
         ("host \udcff", "filter "),
         ("vlan " * 50 + "(", "filter "),
@@ -138,5 +138,6 @@ def test_missing_libpcap_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.usefixtures("_libpcap")
 def test_expression_for_a_missing_interface_is_refused() -> None:
-    with pytest.raises(FilterError, match="filter 'ip': cannot open nowhere0: "):
-        compile_expression("ip", ETHERNET, live_interface="nowhere0")
+    for text in ("ip", "vlan 7"):
+        with pytest.raises(FilterError, match=f"filter '{text}': .* nowhere0: there is no such interface"):
+            compile_expression(text, ETHERNET, live_interface="nowhere0")

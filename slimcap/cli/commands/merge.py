@@ -8,7 +8,13 @@ from typing import Final
 
 from slimcap.cli.packets.capture_output import OUTPUT_DETAILS, add_output, opened_output
 from slimcap.cli.packets.conditions import FILTER_DETAILS, selection
-from slimcap.cli.packets.inputs import batches_of, check_input, noting, report_failures
+from slimcap.cli.packets.inputs import (
+    batches_of,
+    check_input,
+    noting,
+    report_failures,
+    warning_of_link_types,
+)
 from slimcap.cli.packets.select import Choice, add_choice
 from slimcap.cli.terminal.live_line import wanted
 from slimcap.packet.batch import Batch
@@ -41,7 +47,12 @@ def run(args: argparse.Namespace) -> int:
     """Merge the files; return 1 if one of them was bad."""
     failures: list[str] = []
     choice = Choice(args.after, args.before, args.count)
-    with noting("merge", failures), _open(args) as source, opened_output(args, source) as output:
+    with (
+        noting("merge", failures),
+        _open(args) as source,
+        warning_of_link_types(source, "merge"),
+        opened_output(args, source) as output,
+    ):
         batches = _batches(source, len(args.files), failures, bar=wanted(lines=args.out == "-"))
         output.add(choice.take(batches))
     return report_failures(failures)

@@ -13,6 +13,7 @@ from slimcap.cli.terminal.live_line import ProgressBar
 from slimcap.cli.terminal.streams import complain, reason
 from slimcap.errors import FilterError, SlimcapError
 from slimcap.packet.batch import Batch
+from slimcap.packet.enums import LinkType
 from slimcap.source.file.file_options import PcapOptions
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.open_files import open_file
@@ -37,10 +38,23 @@ def report_failures(failures: list[str]) -> int:
     return 1 if failures else 0
 
 
-def open_input(file: str, **options: Unpack[PcapOptions]) -> PcapSource:
-    """Open a capture file; "-" is standard input."""
+@contextmanager
+def open_input(file: str, **options: Unpack[PcapOptions]) -> Iterator[PcapSource]:
+    """Open a capture file, and warn at the end about what the filter could not see; "-" is standard input."""
     check_input(file)
-    return open_file(file, **options)
+    with open_file(file, **options) as source, warning_of_link_types(source, file):
+        yield source
+
+
+@contextmanager
+def warning_of_link_types(source: PcapSource | MergedSource, name: str) -> Iterator[None]:
+    """Write a warning at the end for each link type for which the filter expression cannot be compiled."""
+    try:
+        yield
+    finally:
+        for link_type, why in source.unfilterable.items():
+            title = link_type.name if isinstance(link_type, LinkType) else f"LINKTYPE {link_type}"
+            complain(f"warning: {name}: the filter matches no packet of link type {title}: {why}")
 
 
 def check_input(file: str) -> None:

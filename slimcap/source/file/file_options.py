@@ -32,7 +32,8 @@ class FilesOptions(TypedDict, total=False):
             None,
             "A tcpdump expression or a classic BPF program. Packets that do not match are read, and counted "
             "in `stats().packets_received`, but not returned. The filter sees at most `snaplen` bytes of a "
-            "packet. Default: all packets match.",
+            "packet. For a link type for which libpcap cannot compile the expression, no packet matches. "
+            "Default: all packets match.",
             kind="str, Machine or sequence of (code, jt, jf, k)",
         ),
     ]

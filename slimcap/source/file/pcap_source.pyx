@@ -45,8 +45,9 @@ cdef class PcapSource(ZeroCopySource):
     TruncatedFileError
         The file ends in its header. Also from calls that read, as above: it ends in the middle of a record.
     FilterError
-        The filter is not a valid program, or cannot be compiled for the link type. For an interface that is
-        described later in a pcapng file this is raised by the call that reaches its first packet.
+        The filter is not a valid program or expression. An expression that is valid, but not for the link
+        type of an interface, matches none of its packets: see `unfilterable`. Also from calls that read: a
+        host name could not be resolved again, for another link type.
     OSError
         The file cannot be opened or read.
     TimeoutError
@@ -168,6 +169,14 @@ cdef class PcapSource(ZeroCopySource):
         """
         decoder = self._opened().decoder
         return blocks_batch(self._reader.trailer(), decoder.links, decoder.interfaces)
+
+    @property
+    def unfilterable(self):
+        """Link types for which libpcap cannot compile the filter expression: a dict, link type → its reason.
+
+        It has only link types of packets that were read. None of these packets matched.
+        """
+        return dict(self._opened().unfilterable())
 
     @property
     def blocks_left_out(self):

@@ -30,6 +30,7 @@ cdef class FilesSource(ZeroCopySource):
     cdef Pool _row_blocks
     cdef uint64_t _left_out     # of finished files: packets that did not match the filter,
     cdef uint64_t _blocks_left_out  # blocks between packets that were not kept,
+    cdef dict _unfilterable     # link types for which the filter cannot be compiled,
     cdef object _dropped        # packets lost while capturing,
     cdef uint64_t _bytes        # and bytes read
     cdef object _size           # total bytes of all files, or None

@@ -69,6 +69,7 @@ cdef class FilesSource(ZeroCopySource):
         self._numbers, self._infos, self._open_parts = {}, [], set()
         self._interfaces = ()
         self._sections, self._late = {}, []
+        self._unfilterable = {}
         self._dropped = 0
 
     def __init__(self):
@@ -177,6 +178,7 @@ cdef class FilesSource(ZeroCopySource):
         cdef FileReader reader = part.reader
         if reader is not None:
             self._left_out += reader.left_out
+            self._unfilterable |= reader.unfilterable()
             self._dropped += reader.decoder.count_dropped()
             self._blocks_left_out += reader.blocks_left_out + reader.decoder.blocks_left_out
             trailer = only_others(reader.trailer())
@@ -234,6 +236,17 @@ cdef class FilesSource(ZeroCopySource):
     def trailer(self):
         """A batch without packets, with the blocks after the last packets of files, as for `PcapSource`."""
         return blocks_batch(after_blocks(self._late, None), self._links, self._interfaces)
+
+    @property
+    def unfilterable(self):
+        """Link types for which libpcap cannot compile the filter expression: a dict, link type → its reason.
+
+        It has only link types of packets that were read. None of these packets matched.
+        """
+        found = dict(self._unfilterable)
+        for part in list(self._open_parts):
+            found |= (<Part> part).reader.unfilterable()
+        return found
 
     @property
     def blocks_left_out(self):
