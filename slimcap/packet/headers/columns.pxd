@@ -2,4 +2,5 @@ from slimcap.packet.record cimport Record
 from slimcap.packet.view cimport View
 
 cdef object header_columns(
-    const Record* rows, Py_ssize_t count, View data, object links, object columns, bint inner)
+    const Record* rows, Py_ssize_t count, View data, object links, object columns, bint inner,
+    object tunnel_ports)
