@@ -65,11 +65,8 @@ cdef inline void walk_ethertype(
 
 
 cdef inline void walk_frame(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
-    """Find the IP header of an Ethernet frame; for a plain IP frame without a function call."""
-    if ethernet.is_plain_ip(p, n):
-        info.ip_offset = ethernet.LEN
-        set_type(info, ethernet.ethertype(p), ethernet.LEN)
-    elif rarely(isl.check(p, n)):
+    """Find the IP header of an Ethernet frame."""
+    if rarely(isl.check(p, n)):
         walk_ethertype(p, n, isl.LEN, gre.ETHERTYPE_BRIDGED, info)
     elif ethernet.check(p, n):
         walk_ethertype(p, n, ethernet.LEN, ethernet.ethertype(p), info)

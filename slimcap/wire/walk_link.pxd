@@ -21,7 +21,7 @@ cimport slimcap.wire.radiotap as radiotap
 cimport slimcap.wire.sll as sll
 cimport slimcap.wire.sll2 as sll2
 from slimcap.wire.walk_ethertype cimport walk_frame
-from slimcap.wire.walk_result cimport INFO_NO_IP, LinkInfo, clear, set_ip, set_ip_by_version
+from slimcap.wire.walk_result cimport INFO_NO_IP, LinkInfo, clear, set_ip, set_ip_by_version, set_type
 
 cdef enum:
     DIRECTION_LEN = 1   # a byte before the frame: 0 if it was received, else sent
@@ -173,11 +173,19 @@ cdef inline void walk_other(uint32_t linktype, const uint8_t* p, uint32_t n, Lin
 
 cdef inline void walk_link(uint32_t linktype, const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
     """Parse the link-layer header of the packet `p[:n]` into `info`. Reads no byte past `n`."""
+    # Only a copy is passed to functions that are not inlined, so that `info` can stay in registers.
+    cdef LinkInfo found
     clear(info)
+    if linktype == LINKTYPE_ETHERNET and ethernet.is_plain_ip(p, n):
+        info.ip_offset = ethernet.LEN
+        set_type(info, ethernet.ethertype(p), ethernet.LEN)
+        return
+    clear(&found)
     if linktype == LINKTYPE_ETHERNET:
-        walk_frame(p, n, info)
+        walk_frame(p, n, &found)
     else:
-        walk_other(linktype, p, n, info)
+        walk_other(linktype, p, n, &found)
+    info[0] = found
 
 
 cdef inline const uint8_t* source_mac(uint32_t linktype, const uint8_t* p, uint32_t n) noexcept nogil:

@@ -29,7 +29,16 @@ def names(cases: list[tuple[str, Builder, bytes]]) -> list[str]:
 def columns_of(packet: bytes) -> dict[str, object]:
     """Return the columns of a packet by itself that do not depend on what comes before it."""
     row = decoded_batch([packet], linktype=101).headers()[0]
-    left_out = {"ethertype", "vlan_id", "inner_vlan_id", "src_mac", "dst_mac", "tunnels", "l4_offset", "l7_offset"}
+    left_out = {
+        "ethertype",
+        "vlan_id",
+        "inner_vlan_id",
+        "src_mac",
+        "dst_mac",
+        "tunnels",
+        "l4_offset",
+        "l7_offset",
+    }
     return {name: row[name] for name in HEADER_DTYPE.names if name not in left_out}
 
 
@@ -141,7 +150,7 @@ def test_ports_replace_the_default_of_their_tunnel_alone():
     assert statuses(frames, tunnel_ports={"vxlan": [4789, 8472]}) == [1, 1, 0, 1]
     assert statuses(frames, tunnel_ports={"vxlan": [4000]}) == [0, 0, 1, 1]
     assert statuses(frames, tunnel_ports={"vxlan": ()}) == [0, 0, 0, 1]
-    assert statuses(frames, tunnel_ports={"gtpu": iter([9]), "vxlan": {8472, 8472}}) == [0, 1, 0, 0]
+    assert statuses(frames, tunnel_ports={"gtpu": iter([9]), "vxlan": {8472}}) == [0, 1, 0, 0]
     assert statuses(frames, tunnel_ports={}) == statuses(frames, tunnel_ports=None) == statuses(frames)
 
 
@@ -149,7 +158,9 @@ def test_ports_replace_the_default_of_their_tunnel_alone():
 def test_every_tunnel_has_ports(tunnel):
     build = {**TUNNELS, **TEREDO, "vxlan": lambda packet: over_udp(4789)(vxlan(ethernet(packet), 7))}
     build["geneve"] = lambda packet: over_udp(6081)(b"\0\0\x86\xdd\0\0\x07\0" + packet)
-    name = {"vxlan_gpe": "vxlan-gpe, frame", "gtpu": "gtp-u, answer", "mpls": "mpls in udp"}.get(tunnel, tunnel)
+    name = {"vxlan_gpe": "vxlan-gpe, frame", "gtpu": "gtp-u, answer", "mpls": "mpls in udp"}.get(
+        tunnel, tunnel
+    )
     frame = build[name](packet6(1))
     at = 34 if tunnel == "gtpu" else 36  # of the source or destination port
     moved = frame[:at] + (65535).to_bytes(2, "big") + frame[at + 2 :]
@@ -182,8 +193,8 @@ def test_wrong_ports_are_refused(given, error, match):
 # ---- Wireshark
 
 
-# tshark 4.0 does not enter L2TPv3 by default, always skips the header of WCCP version 2, and takes frames after
-# a label stack for other protocols.
+# tshark 4.0 does not enter L2TPv3 by default, always skips the header of WCCP version 2, and takes frames
+# after a label stack for other protocols.
 UNSEEN = ("l2tpv3", "wccp 1", "pseudowire")
 
 

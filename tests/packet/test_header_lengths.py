@@ -79,7 +79,15 @@ def cases() -> list[Case]:
     found = []
     for version, header in (4, HEADER4), (6, HEADER6):
         exact = header + OF_UDP + DATA
-        for stated in {0, header - 1 if version == 4 else header + 1, header + 4, exact - 1, exact, exact + 1, 1500}:
+        for stated in {
+            0,
+            header - 1 if version == 4 else header + 1,
+            header + 4,
+            exact - 1,
+            exact,
+            exact + 1,
+            1500,
+        }:
             for datagram in 0, 1, 7, OF_UDP, OF_UDP + DATA - 1, OF_UDP + DATA, OF_UDP + DATA + 1, 65535:
                 for wire in exact - 1, exact, exact + 18:
                     for captured in header, header + 4, header + OF_UDP, wire - 1, wire:
@@ -131,7 +139,10 @@ def test_fields_of_a_packet_with_too_large_a_length_are_known():
 def test_fragments_are_compared_with_their_own_length():
     first = ipv4(udp(bytes(100), HERE4, THERE4, 1, 2)[:40], UDP, HERE4, THERE4, fragment=0x2000)
     later = ipv4(bytes(40), UDP, HERE4, THERE4, fragment=0x0005)
-    assert [status_of(ethernet(packet)) for packet in (first, later)] == [OK, FRAGMENT]  # UDP's is that of all
+    assert [status_of(ethernet(packet)) for packet in (first, later)] == [
+        OK,
+        FRAGMENT,
+    ]  # UDP's is that of all
     assert [status_of(ethernet(with_length(packet, 99))) for packet in (first, later)] == [MALFORMED] * 2
 
 

@@ -37,7 +37,11 @@ def typed(rest: bytes) -> bytes:
 
 def nsh(rest: bytes, following: int, words: int = 6, version: int = 0) -> bytes:
     first = version << 14 | 63 << 6 | words
-    return struct.pack(">HBBI", first, 1 if words == 6 else 2, following, 1 << 8 | 255) + bytes(words * 4 - 8) + rest
+    return (
+        struct.pack(">HBBI", first, 1 if words == 6 else 2, following, 1 << 8 | 255)
+        + bytes(words * 4 - 8)
+        + rest
+    )
 
 
 def next_of(packet: bytes) -> int:
@@ -48,7 +52,16 @@ def next_of(packet: bytes) -> int:
 def isl(rest: bytes) -> bytes:
     """Build a frame of an inter-switch link; the last four bytes are its checksum."""
     snap = b"\xaa\xaa\x03\0\0\x0c"
-    return b"\x01\0\x0c\0\0\0" + mac(1) + struct.pack(">H", 12 + len(rest)) + snap + b"\0\x0a" + bytes(4) + rest + bytes(4)
+    return (
+        b"\x01\0\x0c\0\0\0"
+        + mac(1)
+        + struct.pack(">H", 12 + len(rest))
+        + snap
+        + b"\0\x0a"
+        + bytes(4)
+        + rest
+        + bytes(4)
+    )
 
 
 # The outermost IP packet comes after these.
@@ -59,7 +72,9 @@ TAGS: dict[str, Builder] = {
     "cmd": lambda packet: after(0x8909, b"\x01\x01\0\x01\0\x05")(typed(packet)),
     "vlan and cmd": lambda packet: after(VLAN, b"\0\x07\x89\x09\x01\x01\0\x01\0\x05")(typed(packet)),
     "macsec": lambda packet: after(0x88E5, b"\0\0\0\0\0\x01")(typed(packet) + bytes(16)),
-    "macsec with sci": lambda packet: after(0x88E5, b"\x20\0\0\0\0\x01" + bytes(8))(typed(packet) + bytes(16)),
+    "macsec with sci": lambda packet: after(0x88E5, b"\x20\0\0\0\0\x01" + bytes(8))(
+        typed(packet) + bytes(16)
+    ),
     "itag": lambda packet: after(0x88E7, b"\0\0\0\x01")(framed(packet)),
     "vlan and itag": lambda packet: after(0x88A8, b"\0\x05\x88\xe7\0\0\0\x01")(tagged(packet)),
     "nsh, frame": lambda packet: after(0x894F, b"")(nsh(framed(packet), 3)),
@@ -71,7 +86,9 @@ TAGS: dict[str, Builder] = {
     "trill with options": lambda packet: after(0x22F3, b"\0\x7f\0\x01\0\x02" + bytes(4))(tagged(packet)),
     "isl": lambda packet: isl(framed(packet)),
     "jumbo llc": lambda packet: after(0x8870, b"\xaa\xaa\x03\0\0\0")(typed(packet)),
-    "pseudowire with control word": lambda packet: after(MPLS, b"")(mpls(CONTROL_WORD + framed(packet), 16, 17)),
+    "pseudowire with control word": lambda packet: after(MPLS, b"")(
+        mpls(CONTROL_WORD + framed(packet), 16, 17)
+    ),
     "pseudowire": lambda packet: after(MPLS, b"")(mpls(framed(packet), 16)),
     "pseudowire with vlan": lambda packet: after(MPLS, b"")(mpls(bytes(4) + tagged(packet), 16)),
 }
@@ -114,7 +131,9 @@ TUNNELS: dict[str, Builder] = {
     "wccp 1": lambda packet: in_gre(packet, 0x883E),
     "wccp 2": lambda packet: in_gre(bytes(4) + packet, 0x883E),
     "mpls in udp": lambda packet: over_udp(6635)(mpls(packet, 16)),
-    "vxlan-gpe, packet": lambda packet: over_udp(4790)(struct.pack(">BHBI", 0x0C, 0, next_of(packet), 256) + packet),
+    "vxlan-gpe, packet": lambda packet: over_udp(4790)(
+        struct.pack(">BHBI", 0x0C, 0, next_of(packet), 256) + packet
+    ),
     "vxlan-gpe, frame": lambda packet: over_udp(4790)(b"\x0c\0\0\x03\0\0\x01\0" + framed(packet)),
     "vxlan-gpe, nsh": lambda packet: over_udp(4790)(b"\x0c\0\0\x04\0\0\x01\0" + nsh(framed(packet), 3)),
     "l2tp": lambda packet: over_udp(1701)(l2tp(b"\xff\x03" + ppp(packet), 0, b"\0\x01\0\x02")),
@@ -124,11 +143,15 @@ TUNNELS: dict[str, Builder] = {
     ),
     "l2tpv3": lambda packet: over_ip(115)(b"\0\0\0\x01" + framed(packet)),
     "l2tpv3 with sublayer": lambda packet: over_ip(115)(b"\0\0\0\x01" + bytes(4) + framed(packet)),
-    "l2tpv3 with cookie": lambda packet: over_ip(115)(b"\0\0\0\x01" + b"cookies!" + bytes(4) + tagged(packet)),
+    "l2tpv3 with cookie": lambda packet: over_ip(115)(
+        b"\0\0\0\x01" + b"cookies!" + bytes(4) + tagged(packet)
+    ),
     "l2tpv3 in udp": lambda packet: over_udp(1701)(b"\0\x03\0\0\0\0\0\x01" + framed(packet)),
     "etherip": lambda packet: over_ip(97)(b"\x30\0" + framed(packet)),
     "mpls in ip": lambda packet: over_ip(137)(mpls(packet, 16)),
-    "gtp-u, answer": lambda packet: over_udp(50070, 2152)(struct.pack(">BBHI", 0x30, 255, len(packet), 7) + packet),
+    "gtp-u, answer": lambda packet: over_udp(50070, 2152)(
+        struct.pack(">BBHI", 0x30, 255, len(packet), 7) + packet
+    ),
 }
 # These hold IPv6 only.
 TEREDO: dict[str, Builder] = {
@@ -161,7 +184,9 @@ NOT_TUNNELS: dict[str, Builder] = {
     "vxlan-gpe, operations": lambda packet: over_udp(4790)(b"\x0d\0\0\x01\0\0\x01\0" + packet),
     "l2tp, control": lambda packet: over_udp(1701)(l2tp(ppp(packet), 0xC800, bytes(10))),
     "l2tp, version 1": lambda packet: over_udp(1701)(b"\0\x01\0\x01\0\x02" + ppp(packet)),
-    "l2tp, offset too large": lambda packet: over_udp(1701)(l2tp(ppp(packet), 0x200, b"\0\x01\0\x02\xff\xff")),
+    "l2tp, offset too large": lambda packet: over_udp(1701)(
+        l2tp(ppp(packet), 0x200, b"\0\x01\0\x02\xff\xff")
+    ),
     "l2tpv3, control": lambda packet: over_ip(115)(bytes(4) + framed(packet)),
     "l2tpv3, no frame": lambda packet: over_ip(115)(b"\0\0\0\x01" + packet),
     "etherip, version 2": lambda packet: over_ip(97)(b"\x20\0" + framed(packet)),

@@ -164,7 +164,10 @@ NOT_IP: dict[str, tuple[int, Builder]] = {
     "radiotap too short": (127, lambda packet: b"\0\0\x07\0" + radiotap(wireless(packet))[4:]),
     "radiotap too long": (127, lambda packet: b"\0\0\xff\xff" + radiotap(wireless(packet))[4:]),
     "prism, other message": (119, lambda packet: b"\x45" + prism(wireless(packet))[1:]),
-    "prism too long": (119, lambda packet: prism(wireless(packet))[:4] + b"\xff\xff\xff\xff" + wireless(packet)),
+    "prism too long": (
+        119,
+        lambda packet: prism(wireless(packet))[:4] + b"\xff\xff\xff\xff" + wireless(packet),
+    ),
     "avs too short": (163, lambda packet: avs(wireless(packet))[:4] + b"\0\0\0\x07" + wireless(packet)),
     "ppi in ppi": (192, lambda packet: ppi(ppi(wireless(packet), 105), 192)),
     "ppi version 1": (192, lambda packet: b"\x01" + ppi(wireless(packet), 105)[1:]),
