@@ -692,7 +692,8 @@ cdef class Batch:
         TypeError
             `columns` is a str, or `tunnel_ports` is not a mapping of names to lists of ports.
         """
-        return header_columns(self._rows, self._count, self._open(), self._links, columns, inner, tunnel_ports)
+        return header_columns(
+            self._rows, self._count, self._open(), self._links, columns, inner, tunnel_ports)
 
     def copy(self):
         """Copy the packets, without the bytes between them.

@@ -62,7 +62,8 @@ cdef enum LinkType:
     LINKTYPE_LINUX_SLL2 = 276
 
 
-cdef inline void walk_wireless(uint32_t linktype, const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
+cdef inline void walk_wireless(
+        uint32_t linktype, const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
     """Walk 802.11, after one of the headers that drivers add, or none."""
     if linktype == LINKTYPE_IEEE802_11_RADIOTAP:
         radiotap.walk(p, n, info)

@@ -1,6 +1,6 @@
 """Tunnels: the walk from a header above IP to the IP header inside.
 
-IP in IP (RFC 2003, RFC 4213), MPLS in IP (RFC 4023) and in UDP (RFC 7510), and those of the files named below.
+IP in IP (RFC 2003, RFC 4213), MPLS in IP (RFC 4023) and in UDP (RFC 7510), and those that have a file here.
 """
 from libc.stdint cimport uint8_t, uint32_t
 

@@ -77,7 +77,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     },
     "Batch.filter": {"filter": DROP},
     "Batch.gather": {"n": 4},
-    "Batch.headers": {"columns": ["src"]},
+    "Batch.headers": {"columns": ["src"], "tunnel_ports": None},
     "Batch.ip_layer": {"index": 0},
     "Batch.payload": {"index": 0},
     "Batch.to_arrow": {"columns": ["src"], "payload": True},

@@ -143,20 +143,22 @@ if not (HEADER_DTYPE.itemsize == sizeof(Header) == 104 and len(_COLUMNS) <= MAX_
 if not (LinkType.C_HDLC == LINKTYPE_C_HDLC and LinkType.C_HDLC_WITH_DIR == LINKTYPE_C_HDLC_WITH_DIR
         and LinkType.DBUS == LINKTYPE_DBUS and LinkType.ENC == LINKTYPE_ENC
         and LinkType.ETHERNET == LINKTYPE_ETHERNET and LinkType.FRELAY == LINKTYPE_FRELAY
-        and LinkType.FRELAY_WITH_DIR == LINKTYPE_FRELAY_WITH_DIR and LinkType.IEEE802_11 == LINKTYPE_IEEE802_11
+        and LinkType.FRELAY_WITH_DIR == LINKTYPE_FRELAY_WITH_DIR
+        and LinkType.IEEE802_11 == LINKTYPE_IEEE802_11
         and LinkType.IEEE802_11_AVS == LINKTYPE_IEEE802_11_AVS
         and LinkType.IEEE802_11_PRISM == LINKTYPE_IEEE802_11_PRISM
-        and LinkType.IEEE802_11_RADIOTAP == LINKTYPE_IEEE802_11_RADIOTAP and LinkType.IPNET == LINKTYPE_IPNET
-        and LinkType.IPV4 == LINKTYPE_IPV4 and LinkType.IPV6 == LINKTYPE_IPV6
-        and LinkType.LINUX_SLL == LINKTYPE_LINUX_SLL and LinkType.LINUX_SLL2 == LINKTYPE_LINUX_SLL2
-        and LinkType.LOOP == LINKTYPE_LOOP and LinkType.MPLS == LINKTYPE_MPLS
-        and LinkType.NFLOG == LINKTYPE_NFLOG and LinkType.NULL == LINKTYPE_NULL
-        and LinkType.PFLOG == LINKTYPE_PFLOG and LinkType.PKTAP == LINKTYPE_PKTAP
-        and LinkType.PPI == LINKTYPE_PPI and LinkType.PPP == LINKTYPE_PPP
-        and LinkType.PPP_ETHER == LINKTYPE_PPP_ETHER and LinkType.PPP_HDLC == LINKTYPE_PPP_HDLC
-        and LinkType.PPP_PPPD == LINKTYPE_PPP_PPPD and LinkType.PPP_WITH_DIR == LINKTYPE_PPP_WITH_DIR
-        and LinkType.RAW == LINKTYPE_RAW and LinkType.RAW_BSD == LINKTYPE_RAW_BSD
-        and LinkType.RAW_OPENBSD == LINKTYPE_RAW_OPENBSD and LinkType.USER0 == LINKTYPE_USER0):
+        and LinkType.IEEE802_11_RADIOTAP == LINKTYPE_IEEE802_11_RADIOTAP
+        and LinkType.IPNET == LINKTYPE_IPNET and LinkType.IPV4 == LINKTYPE_IPV4
+        and LinkType.IPV6 == LINKTYPE_IPV6 and LinkType.LINUX_SLL == LINKTYPE_LINUX_SLL
+        and LinkType.LINUX_SLL2 == LINKTYPE_LINUX_SLL2 and LinkType.LOOP == LINKTYPE_LOOP
+        and LinkType.MPLS == LINKTYPE_MPLS and LinkType.NFLOG == LINKTYPE_NFLOG
+        and LinkType.NULL == LINKTYPE_NULL and LinkType.PFLOG == LINKTYPE_PFLOG
+        and LinkType.PKTAP == LINKTYPE_PKTAP and LinkType.PPI == LINKTYPE_PPI
+        and LinkType.PPP == LINKTYPE_PPP and LinkType.PPP_ETHER == LINKTYPE_PPP_ETHER
+        and LinkType.PPP_HDLC == LINKTYPE_PPP_HDLC and LinkType.PPP_PPPD == LINKTYPE_PPP_PPPD
+        and LinkType.PPP_WITH_DIR == LINKTYPE_PPP_WITH_DIR and LinkType.RAW == LINKTYPE_RAW
+        and LinkType.RAW_BSD == LINKTYPE_RAW_BSD and LinkType.RAW_OPENBSD == LINKTYPE_RAW_OPENBSD
+        and LinkType.USER0 == LINKTYPE_USER0):
     raise ImportError("slimcap was built for other link types: build it again")
 
 
