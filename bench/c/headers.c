@@ -136,7 +136,7 @@ fill_rows_five(struct rows_five *row, const uint8_t *p, const struct record_head
 
 static inline void fill_transport(struct all *row, const uint8_t *p, uint32_t n, uint32_t length)
 {
-    uint32_t own = 8;
+    uint32_t own = 8, said = 0;
     if (row->protocol == TCP || row->protocol == UDP) {
         if (n < 8)
             return;
@@ -156,12 +156,14 @@ static inline void fill_transport(struct all *row, const uint8_t *p, uint32_t n,
             return;
         row->icmp_type = p[0];
         row->icmp_code = p[1];
-    } else if (row->protocol != UDP) {
+    } else if (row->protocol == UDP) {
+        said = be16(p + 4);
+    } else {
         return;
     }
-    row->status = STATUS_OK;
+    row->status = said > length || row->status == STATUS_MALFORMED ? STATUS_MALFORMED : STATUS_OK;
     row->l7_offset = row->l4_offset + own;
-    row->l7_len = length - own;
+    row->l7_len = shorter(length, said) - own;
 }
 
 static inline void fill_all(struct all *row, const uint8_t *p, const struct record_header *header, size_t offset)
@@ -204,6 +206,8 @@ static inline void fill_all(struct all *row, const uint8_t *p, const struct reco
     if (!upper)
         return;
     row->l4_offset = at + upper;
+    if (row->ip_len > total - at)
+        row->status = STATUS_MALFORMED;
     fill_transport(row, ip + upper, n - upper, shorter(total - at, row->ip_len) - upper);
 }
 

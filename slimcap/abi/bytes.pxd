@@ -56,6 +56,11 @@ cdef inline uint32_t be32(const void* p) noexcept nogil:
     return bswap32(load32(p)) if SLIMCAP_LITTLE_ENDIAN else load32(p)
 
 
+cdef inline uint16_t le16(const void* p) noexcept nogil:
+    """Load a 16-bit integer in little-endian byte order."""
+    return load16(p) if SLIMCAP_LITTLE_ENDIAN else bswap16(load16(p))
+
+
 cdef inline uint32_t le32(const void* p) noexcept nogil:
     """Load a 32-bit integer in little-endian byte order."""
     return load32(p) if SLIMCAP_LITTLE_ENDIAN else bswap32(load32(p))

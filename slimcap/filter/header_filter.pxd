@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from slimcap.packet.lease cimport Block
 from slimcap.packet.record cimport Record
+from slimcap.wire.walk_tunnel cimport TunnelPorts
 
 cdef struct Keys:
     const uint8_t* first    # sorted keys of the same size; NULL: no condition
@@ -17,10 +18,12 @@ cdef struct Conditions:
     const uint8_t* vlans
     uint32_t parts          # of a packet that must be parsed
     bint inner
+    TunnelPorts tunnel_ports
 
 cdef class HeaderFilter:
     cdef dict _options
     cdef list _sets             # for each condition its name and its set in memory
+    cdef bytes _tunnels         # the memory of the tunnel ports, or None
     cdef Conditions _conditions
     cdef int _add(self, str name, object values) except -1
     cdef const uint8_t* _keep_alive(self, str name, bytes memory) except NULL

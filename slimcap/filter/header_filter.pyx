@@ -11,6 +11,7 @@ from libc.string cimport memcmp, memcpy, memset
 cimport slimcap.wire.ipv4 as ipv4
 cimport slimcap.wire.ipv6 as ipv6
 cimport slimcap.wire.transport as transport
+from slimcap.packet.headers.columns cimport tunnel_table
 from slimcap.packet.headers.dissect cimport fill_header
 from slimcap.packet.headers.flow_hash cimport KEY_LEN, PORTS_LEN, flow_of, ordered, put_key
 from slimcap.packet.headers.row cimport (
@@ -66,9 +67,12 @@ cdef class HeaderFilter:
             raise TypeError("a HeaderFilter cannot be initialized again")
         found = parse(WhereOptions, options)
         self._sets = []
-        self._conditions.inner = found["inner"]
+        self._conditions.inner = found.pop("inner")
+        self._tunnels = tunnel_table(found.pop("tunnel_ports"))
+        if self._tunnels is not None:
+            self._conditions.tunnel_ports.tunnels = self._tunnels
         for name, values in found.items():
-            if name != "inner" and values is not None:
+            if values is not None:
                 self._add(name, values)
         if not self._sets:
             raise ValueError("a header filter has to have a condition, such as host=\"192.0.2.1\"")
@@ -90,7 +94,7 @@ cdef class HeaderFilter:
         return _restored, (dict(self._options or {}),)
 
     cdef tuple _state(self):
-        return self._conditions.inner, tuple(self._sets or ())
+        return self._conditions.inner, self._tunnels, tuple(self._sets or ())
 
     cdef int _add(self, str name, object values) except -1:
         """Add a condition with its checked values."""
@@ -256,7 +260,8 @@ cdef bint matches(
     cdef const Header* header = &row.header
     # The keys come last in a HeaderRow: only if they are wanted do they need to be zero.
     memset(&row, 0, sizeof(HeaderRow) if conditions.parts & PART_COMMUNITY_ID else sizeof(Header))
-    fill_header(&row, payload, record, linktype, conditions.parts, conditions.inner)
+    fill_header(&row, payload, record, linktype, conditions.parts, conditions.inner,
+        &conditions.tunnel_ports)
     if conditions.vlans is not NULL and not (
             has_vlan(conditions.vlans, header.vlan_id) or has_vlan(conditions.vlans, header.inner_vlan_id)):
         return False

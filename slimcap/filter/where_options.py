@@ -4,7 +4,7 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, Final, NamedTuple, SupportsIndex, TypeAlias, TypedDict
 
@@ -220,5 +220,13 @@ class WhereOptions(TypedDict, total=False):
             False,
             "Enter tunnels as `Batch.headers` with ``inner=True``: conditions, except for `vlan`, are those "
             "of the innermost IP packet.",
+        ),
+    ]
+    tunnel_ports: Annotated[
+        Mapping[str, Iterable[int]] | None,
+        Option(
+            None,
+            "With `inner`: UDP ports of tunnels, as for `Batch.headers`. Default: the registered ports.",
+            kind="mapping of str to iterable of int",
         ),
     ]

@@ -632,7 +632,7 @@ cdef class Batch:
 
         return match(self, filter, where)
 
-    def headers(self, columns=None, inner=False):
+    def headers(self, columns=None, inner=False, tunnel_ports=None):
         """Parse the packets' headers, from the link layer to the transport layer.
 
         A bad packet does not raise: its `status` column, a `HeaderStatus`, tells which columns are known.
@@ -682,8 +682,14 @@ cdef class Batch:
               directions of a flow have the same hash.
             - community_id, S30: Community ID version 1 with seed 0; empty if the ports are not known.
         inner : bool, default False
-            Enter IP-in-IP, GRE, VXLAN, GENEVE and GTP-U tunnels: the columns from `ip_version` on describe
-            the innermost IP packet, and `tunnels` is the number of tunnels around it.
+            Enter tunnels, at most 8: the columns from `ip_version` on describe the innermost IP packet, and
+            `tunnels` is the number of tunnels around it. Entered are IP-in-IP, EtherIP, MPLS in IP, L2TPv3,
+            GRE (also with ERSPAN, PPTP, MPLS, NSH and WCCP) and, over UDP, those of `tunnel_ports`.
+        tunnel_ports : mapping of str to iterable of int, optional
+            Ports of tunnels over UDP, such as ``{"vxlan": [4789, 8472]}``. Those of a tunnel replace its
+            default; an empty list disables it. A tunnel is told by its destination port; gtpu, teredo and
+            l2tp by either. Default: vxlan 4789, vxlan_gpe 4790, geneve 6081, gtpu 2152, teredo 3544,
+            l2tp 1701 (versions 2 and 3), mpls 6635.
 
         Returns
         -------
@@ -693,11 +699,13 @@ cdef class Batch:
         Raises
         ------
         ValueError
-            A column does not exist or occurs twice, `columns` is empty, or the batch was released.
+            A column does not exist or occurs twice, `columns` is empty, the batch was released, a tunnel
+            does not exist, a port is not 1 to 65535, or two tunnels have the same port.
         TypeError
-            `columns` is a str.
+            `columns` is a str, or `tunnel_ports` is not a mapping of names to lists of ports.
         """
-        return header_columns(self._rows, self._count, self._open(), self._links, columns, inner)
+        return header_columns(
+            self._rows, self._count, self._open(), self._links, columns, inner, tunnel_ports)
 
     def copy(self):
         """Copy the packets, without the bytes between them.

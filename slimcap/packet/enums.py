@@ -62,16 +62,29 @@ class LinkType(enum.IntEnum):
     RAW = 101
     C_HDLC = 104
     IEEE802_11 = 105
+    FRELAY = 107
     LOOP = 108
     ENC = 109
     LINUX_SLL = 113
+    PFLOG = 117
+    IEEE802_11_PRISM = 119
     IEEE802_11_RADIOTAP = 127
     USER0 = 147
     """For interfaces of this host whose link type is not supported."""
+    IEEE802_11_AVS = 163
+    PPP_PPPD = 166
+    PPI = 192
+    PPP_WITH_DIR = 204
+    C_HDLC_WITH_DIR = 205
+    FRELAY_WITH_DIR = 206
+    MPLS = 219
+    IPNET = 226
     IPV4 = 228
     IPV6 = 229
     DBUS = 231
+    NFLOG = 239
     NETLINK = 253
+    PKTAP = 258
     LINUX_SLL2 = 276
 
     def __repr__(self) -> str:
@@ -125,7 +138,11 @@ class HeaderStatus(enum.IntEnum):
     """The captured bytes, or a first fragment, end within the headers. Fields that were captured completely
     are known; if the IP header itself is truncated, only `ip_version` and `protocol` are."""
     MALFORMED = 5
-    """A header contradicts itself or extends past the packet's end. The fields before the error are known."""
+    """A header contradicts itself, or states a length that is more than there was on the wire (`total_len`).
+    If it is only the length of IP or UDP that is too large, all fields are known, and `l7_len` ends where the
+    packet does; otherwise the fields before the error are. Bytes after the stated length are padding, and a
+    length of 0 is that of a packet before segmentation or of a jumbogram: neither is an error. A packet that
+    was not captured completely is compared with its length on the wire, a fragment with its own."""
 
 
 class RecordFlag(enum.IntFlag):

@@ -26,7 +26,7 @@ cdef inline uint32_t ethertype(const uint8_t* p) noexcept nogil:
     return be16(p + TYPE)
 
 
-cdef inline void walk(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
-    """Find the IP header of a Cisco HDLC frame."""
-    if check(p, n):
-        walk_ethertype(p, n, LEN, ethertype(p), info)
+cdef inline void walk(const uint8_t* p, uint32_t n, uint32_t offset, LinkInfo* info) noexcept nogil:
+    """Find the IP header of the Cisco HDLC frame that starts at `offset`, which is at most `n`."""
+    if check(p + offset, n - offset):
+        walk_ethertype(p, n, offset + LEN, ethertype(p + offset), info)

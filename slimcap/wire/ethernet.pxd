@@ -7,8 +7,6 @@ from libc.stdint cimport uint8_t, uint32_t
 cimport slimcap.wire.ipv4 as ipv4
 cimport slimcap.wire.ipv6 as ipv6
 from slimcap.abi.bytes cimport be16
-from slimcap.wire.walk_ethertype cimport walk_ethertype
-from slimcap.wire.walk_result cimport LinkInfo, set_type
 
 cdef enum:
     LEN = 14
@@ -45,12 +43,3 @@ cdef inline bint is_plain_ip(const uint8_t* p, uint32_t n) noexcept nogil:
         return False
     kind = ethertype(p)
     return kind == ipv4.ETHERTYPE or kind == ipv6.ETHERTYPE
-
-
-cdef inline void walk(const uint8_t* p, uint32_t n, LinkInfo* info) noexcept nogil:
-    """Find the IP header of a frame; for a plain IP frame without a function call."""
-    if is_plain_ip(p, n):
-        info.ip_offset = LEN
-        set_type(info, ethertype(p), LEN)
-    elif check(p, n):
-        walk_ethertype(p, n, LEN, ethertype(p), info)

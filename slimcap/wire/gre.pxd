@@ -33,3 +33,8 @@ cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
 cdef inline uint32_t ethertype(const uint8_t* p) noexcept nogil:
     """Return the EtherType of the data after the header."""
     return be16(p + ETHERTYPE)
+
+
+cdef inline bint has_sequence(const uint8_t* p) noexcept nogil:
+    """Return True if the header has a sequence number."""
+    return be16(p) & HAS_SEQUENCE != 0

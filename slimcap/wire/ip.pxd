@@ -1,5 +1,5 @@
 """IP of either version: the length of a packet and its upper layer."""
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cimport slimcap.wire.ipv4 as ipv4
 cimport slimcap.wire.ipv6 as ipv6
@@ -20,6 +20,13 @@ cdef inline Py_ssize_t bounded(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Return how many of the bytes `p[:n]` belong to the IP packet at `p`."""
     cdef uint64_t total_length = length(p, n)
     return <Py_ssize_t> total_length if total_length and total_length < <uint64_t> n else n
+
+
+cdef inline bint is_valid(uint32_t ethertype, const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Return True if `p[:n]` has the complete and valid IP header that an EtherType announces."""
+    if ethertype == ipv4.ETHERTYPE:
+        return ipv4.check(p, n) and ipv4.has_valid_checksum(p, n)
+    return ethertype == ipv6.ETHERTYPE and ipv6.check(p, n)
 
 
 cdef inline UpperLayer truncated_header(const uint8_t* p, Py_ssize_t n) noexcept nogil:

@@ -49,6 +49,21 @@ cdef inline uint32_t length(const uint8_t* p) noexcept nogil:
     return stated_length(p) if stated_length(p) >= MIN_LEN else 0
 
 
+cdef inline bint has_valid_checksum(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    """Return True if the header with its options is in `p[:n]` and its checksum is correct.
+
+    `check()` must have accepted the header.
+    """
+    cdef uint32_t header = header_len(p), offset = 0, total = 0
+    if header < MIN_LEN or header > n:
+        return False
+    while offset < header:
+        total += be16(p + offset)
+        offset += 2
+    total = (total & 0xffff) + (total >> 16)
+    return (total & 0xffff) + (total >> 16) == 0xffff
+
+
 cdef inline UpperLayer upper_layer(const uint8_t* p, Py_ssize_t n) noexcept nogil:
     """Return protocol and offset of the upper layer. `check()` must have accepted the header."""
     cdef UpperLayer upper

@@ -11,6 +11,7 @@ from slimcap.abi.bytes cimport be16, be32
 cdef enum:
     # IEEE 802.3 clause 3.2.6: up to this value an EtherType field is a length, and an LLC header follows.
     MAX_LENGTH = 1500
+    ETHERTYPE = 0x8870  # in place of a larger length (draft-ietf-isis-ext-eth)
     LEN = 3
     DSAP = 0
     SSAP = 1

@@ -27,10 +27,15 @@ cdef inline bint is_bottom(const uint8_t* p) noexcept nogil:
     return p[LABEL_END] & BOTTOM
 
 
-cdef inline void walk(const uint8_t* p, uint32_t n, uint32_t offset, LinkInfo* info) noexcept nogil:
-    """Find the IP header after the label stack that starts at `offset`, which is at most `n`."""
+cdef inline uint32_t stack_end(const uint8_t* p, uint32_t n, uint32_t offset) noexcept nogil:
+    """Return the end of the label stack that starts at `offset`, which is at most `n`; `n` if it has none."""
     while check(p + offset, n - offset):
         offset += LEN
         if is_bottom(p + offset - LEN):
-            set_ip_by_version(info, p, offset, n)
-            return
+            return offset
+    return n
+
+
+cdef inline void walk(const uint8_t* p, uint32_t n, uint32_t offset, LinkInfo* info) noexcept nogil:
+    """Find the IP header after the label stack that starts at `offset`, which is at most `n`."""
+    set_ip_by_version(info, p, stack_end(p, n, offset), n)

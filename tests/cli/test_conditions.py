@@ -18,6 +18,10 @@ CASES: list[tuple[list[str], dict[str, Any]]] = [
     (["--net", "192.0.2.0/24"], {"net": "192.0.2.0/24"}),
     (["--host", "192.0.2.10", "--inner"], {"host": "192.0.2.10", "inner": True}),
     (["--vlan", "100"], {"vlan": 100}),
+    (
+        ["--port", "80", "--inner", "--tunnel-ports", "vxlan=8472,4789", "--tunnel-ports", "gtpu=2153"],
+        {"port": 80, "inner": True, "tunnel_ports": {"vxlan": [8472, 4789], "gtpu": [2153]}},
+    ),
 ]
 
 
@@ -69,6 +73,9 @@ def test_a_printed_flow_and_a_community_id_are_found(
         (["--vlan", "x"], "argument --vlan: must be an integer"),
         (["--flow", "x"], "argument --flow: 'x' is not a flow"),
         (["--inner"], "--inner requires a condition"),
+        (["--host", "::1", "--tunnel-ports", "vxlan=8472"], "--tunnel-ports requires --inner"),
+        (["--tunnel-ports", "vxlan"], "argument --tunnel-ports: 'vxlan' is not such as"),
+        (["--tunnel-ports", "vxlam=8472"], "argument --tunnel-ports: 'vxlam' is not a tunnel over UDP: did"),
     ],
 )
 def test_values_that_are_not_valid(

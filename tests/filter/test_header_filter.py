@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 
 import slimcap
-from slimcap import Batch, HeaderStatus, RecordFlag, in_network, ip_from_str, ip_to_str, read
+from slimcap import Batch, HeaderStatus, Link, LinkType, RecordFlag, in_network, ip_from_str, ip_to_str, read
 from slimcap.filter import HeaderFilter
 from slimcap.filter.where_options import WhereOptions
+from slimcap.mock import build_packet
+from support.batches import batch_of
 from support.cli import NeedTool
 from support.peers import run_peer
 from support.samples import GOOD
 
 WITH_PORTS = (6, 17, 33, 132, 136)
+VXLAN = bytes.fromhex("0800000000000100")
 COLUMNS = [*(slimcap.HEADER_DTYPE.names or ()), "flow_hash_symmetric", "community_id"]
 TUNNELS = ("tunnels.pcap", "ethernet_vlan.pcap", "ethernet_mpls.pcap", "ethernet_pppoe.pcap", "mixed.pcap")
 
@@ -46,6 +49,13 @@ def ported(batch: Batch, headers: np.ndarray) -> np.ndarray:
 def having(headers: np.ndarray, value: object, *names: str) -> np.ndarray:
     """Return the rows that have a value in one of two columns."""
     return np.asarray((headers[names[0]] == value) | (headers[names[1]] == value))
+
+
+def tunnelled(port: int) -> Batch:
+    """Return a packet to 198.51.100.7 in a VXLAN tunnel over a UDP port."""
+    inside = bytes(build_packet("198.51.100.6", "198.51.100.7"))
+    frame = bytes(build_packet("192.0.2.1", "192.0.2.2", 1, port, payload=VXLAN + inside))
+    return batch_of([frame], links=[Link("test", 0, LinkType.ETHERNET)], ip_offset=14)
 
 
 def times(batch: Batch) -> list[int]:
@@ -149,6 +159,20 @@ def test_expressions_do_not_see_what_conditions_see(data_path: Path) -> None:
         conditions, expression = batch.filter(where={"host": address}), batch.filter(f"host {address}")
         assert len(conditions) > len(expression)
         assert len(batch.filter(f"host {address}", where={"host": address})) == len(expression)
+
+
+def test_tunnels_on_other_ports_are_entered(data_path: Path) -> None:
+    frame = tunnelled(8472)
+    assert frame.headers(["tunnels"], inner=True, tunnel_ports={"vxlan": [8472]})["tunnels"].tolist() == [1]
+    conditions: WhereOptions = {"host": "198.51.100.7", "inner": True}
+    assert len(frame.filter(where=conditions)) == 0
+    assert len(frame.filter(where={**conditions, "tunnel_ports": {"vxlan": [8472]}})) == 1
+    assert len(frame.filter(where={**conditions, "tunnel_ports": {"vxlan": [4789]}})) == 0
+    assert len(tunnelled(4789).filter(where=conditions)) == 1
+    with pytest.raises(ValueError, match="did you mean 'vxlan'"):
+        frame.filter(where={**conditions, "tunnel_ports": {"vxlam": [8472]}})
+    other = HeaderFilter(**conditions)
+    assert other != HeaderFilter(**conditions, tunnel_ports={"vxlan": [8472]})
 
 
 # ---- values

@@ -12,6 +12,8 @@ import zstandard
 
 from support.builders.captures import SAMPLES
 from support.builders.compressed import gzip_member
+from support.builders.conversations import packet4, packet6
+from support.builders.encapsulations import NOT_TAGS, NOT_TUNNELS, TAGS, TEREDO, TUNNELS
 from support.builders.layers import noise
 from support.builders.pcap import Packet, paced
 from support.builders.pcapng_captures import PCAPNG
@@ -44,7 +46,9 @@ def compressed_captures() -> list[bytes]:
 @functools.cache
 def packets() -> list[Packet]:
     """Return Ethernet frames of all transports and tunnels, and with contradictory headers."""
-    return [packet for frames in (transports, tunnels, odd_headers) for packet in paced(frames())]
+    rare = [build(packet4(2)) for build in (TAGS | TUNNELS | NOT_TAGS | NOT_TUNNELS).values()]
+    rare += [build(packet6(1)) for build in TEREDO.values()]
+    return [packet for frames in (transports(), tunnels(), odd_headers(), rare) for packet in paced(frames)]
 
 
 @functools.cache

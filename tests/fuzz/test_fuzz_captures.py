@@ -27,7 +27,8 @@ PCAPNG_SEEDS = [name for name in SEEDS if name.endswith(".pcapng")]
 # What a length or another 32-bit number may claim.
 CLAIMS = [0, 1, 15, 16, 63, 64, 65535, 65536, 262143, 262144, 262145, 1 << 27]
 CLAIMS += [(1 << 31) - 1, 1 << 31, (1 << 32) - 1]
-LINK_TYPES = [0, 1, 9, 12, 14, 50, 51, 101, 104, 105, 108, 113, 147, 228, 229, 231, 276]
+LINK_TYPES = [0, 1, 9, 12, 14, 50, 51, 101, 104, 105, 107, 108, 109, 113, 117, 119, 127, 147, 163, 166, 192]
+LINK_TYPES += [204, 205, 206, 219, 226, 228, 229, 231, 239, 258, 276]
 MAGICS = [make_samples.MICRO, make_samples.NANO, make_samples.MODIFIED]
 VERSIONS = [(2, 0), (2, 2), (2, 3), (2, 4), (3, 0), (543, 0)]
 

@@ -21,6 +21,7 @@ WITHOUT_HEADER = {
     "walk_ethertype": "a walk",
     "walk_link": "a walk",
     "walk_result": "a result",
+    "walk_tag": "a walk",
     "walk_tunnel": "a walk",
 }
 PROTOCOLS = sorted(FILES.keys() - WITHOUT_HEADER.keys())
@@ -63,7 +64,7 @@ def test_every_file_says_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_docstring_of_a_protocol_cites_its_standard_and_draws_its_bytes(name: str) -> None:
     docstring = FILES[name].split('"""')[1]
-    assert re.search(r"\bRFC \d+|\bIEEE 802|\b3GPP TS|\bLINKTYPE_", docstring)
+    assert re.search(r"\bRFC \d+|\bIEEE 802|\b3GPP TS|\bLINKTYPE_|\bdraft-[a-z]|\bCisco", docstring)
     assert re.search(r"^    .*\|", docstring, re.MULTILINE)
 
 

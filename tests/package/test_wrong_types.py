@@ -84,7 +84,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     },
     "Batch.filter": {"filter": DROP, "where": {"port": 53}},
     "Batch.gather": {"n": 4},
-    "Batch.headers": {"columns": ["src"]},
+    "Batch.headers": {"columns": ["src"], "tunnel_ports": None},
     "Batch.ip_layer": {"index": 0},
     "Batch.payload": {"index": 0},
     "Batch.to_arrow": {"columns": ["src"], "payload": True},
@@ -154,7 +154,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "in_network": {"column": np.zeros(1, "V16"), "network": "10.0.0.0/8"},
     "ip_from_str": {"texts": ["10.0.0.1"]},
     "HeaderFilter": {"host": "192.0.2.1", "net": "192.0.2.0/24", "port": 53, "protocol": 17, "vlan": 1}
-    | {"flow": ("::1", 1, "::2", 2, 6), "community_id": "1:LQU9qZlK+B5F3KDmev6m5PMibrg="},
+    | {"flow": ("::1", 1, "::2", 2, 6), "community_id": "1:LQU9qZlK+B5F3KDmev6m5PMibrg=", "tunnel_ports": {}},
     "ip_only": {"link_type": 1, "snaplen": 64},
     "ip_to_str": {"column": np.zeros(1, "V16")},
     "minimal_ipv4_header": {"link_type": 1},

@@ -64,7 +64,7 @@ def test_a_built_packet_reads_as_it_was_built(src, dst):
 @pytest.mark.parametrize(("src", "dst", "version"), [(A4, B4, 4), (A6, B6, 6)])
 def test_the_headers_of_a_built_packet_are_valid(src, dst, version):
     layer = build_go_packet(
-        src, dst, 1, 65535, 17, payload=bytes(4), total_len=28 if version == 4 else 48
+        src, dst, 1, 65535, 17, payload=bytes(4), total_len=28 if version == 4 else 8
     ).ip_layer
     batch = batch_of([bytes(layer)], links=[Link("lo", 0, LinkType.RAW)])
     (row,) = batch.headers(["status", "ip_version", "src_port", "dst_port", "l4_offset"])

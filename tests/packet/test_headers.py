@@ -74,7 +74,7 @@ def test_headers_of_small_batches_are_those_of_the_whole(data_path):
 # ---- statuses
 
 
-ODD = [MALFORMED] * 4 + [OK] * 2 + [MALFORMED] * 3 + [OK] * 2 + [MALFORMED] * 3 + [OK] + [MALFORMED] * 4
+ODD = [MALFORMED] * 5 + [OK] + [MALFORMED] * 3 + [OK] + [MALFORMED] * 9
 
 
 def test_odd_headers_have_these_statuses(data_path):

@@ -39,6 +39,8 @@ NEXT_HEADERS = (
 )
 # Lengths of the link-layer headers of samples that are cut at every byte.
 LINK_HEADERS = {"transports.pcap": 14, "ethernet_vlan.pcap": 14, "sll2.pcap": 20}
+# Pseudowires, in which tshark sees no IP.
+PSEUDOWIRES = {"ethernet_mpls.pcap": (9, 10)}
 # What tshark does not show, or shows only of other versions.
 NOT_COMPARED = {"status", "tunnels"}
 
@@ -197,7 +199,9 @@ def assert_same(batch: Batch, packets: list[Dissected], *, inner: bool, skip: in
 @pytest.mark.parametrize("name", NAMES)
 def test_every_field_is_that_of_tshark(name, inner, need_tool):
     packets = dissect_samples(need_tool("tshark"), need_tool("mergecap"))[name]
-    rows = assert_same(read(sample_of(name).path), packets, inner=inner)
+    batch = read(sample_of(name).path)
+    kept = [number for number in range(len(batch)) if number not in PSEUDOWIRES.get(name, ())]
+    rows = assert_same(batch[kept], [packets[number] for number in kept], inner=inner)
     assert len(rows) > 0 or name == "empty.pcap"
 
 

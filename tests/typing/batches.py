@@ -39,6 +39,7 @@ def check_headers(batch: Batch) -> None:
     rows = batch.headers()
     assert_type(rows, NDArray[np.void])
     assert_type(batch.headers(["src", "community_id"], inner=True), NDArray[np.void])
+    assert_type(batch.headers(inner=True, tunnel_ports={"vxlan": [4789, 8472]}), NDArray[np.void])
     assert_type(HEADER_DTYPE, np.dtype[np.void])
     assert_type(HeaderStatus(0), HeaderStatus)
     assert_type(slimcap.ip_to_str(rows["src"]), NDArray[np.str_])

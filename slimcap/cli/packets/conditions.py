@@ -43,6 +43,8 @@ def add_conditions(command: argparse.ArgumentParser) -> None:
             flag = f"--{name.replace('_', '-')}"
             group.add_argument(flag, action="append", type=checked, metavar=metavar, help=help)
     group.add_argument("--inner", action="store_true", help="use the headers of the innermost IP packet")
+    help = "UDP ports of a tunnel, in place of its own, such as vxlan=4789,8472"
+    group.add_argument("--tunnel-ports", action="append", type=_tunnel, metavar="TUNNEL=PORTS", help=help)
 
 
 def _checked(name: str, option: Option) -> Callable[[str], str]:
@@ -60,10 +62,25 @@ def _checked(name: str, option: Option) -> Callable[[str], str]:
     return check
 
 
+def _tunnel(text: str) -> tuple[str, list[int]]:
+    """Parse the ports of a tunnel; for argparse's `type`."""
+    name, _, ports = text.partition("=")
+    try:
+        numbers = [int(port) for port in ports.split(",")]
+        HeaderFilter(host=[], tunnel_ports={name: numbers})
+    except ValueError as error:
+        message = str(error).partition("tunnel_ports: ")[2] or f"{text!r} is not such as vxlan=4789,8472"
+        raise argparse.ArgumentTypeError(message) from None
+    return name, numbers
+
+
 def selection(args: argparse.Namespace) -> dict[str, Any]:
     """Return the options of a source that select packets: `filter` and `where`."""
     given = {name: getattr(args, name) for name in _CONDITIONS if getattr(args, name) is not None}
     if args.inner and not given:
         args.error("--inner requires a condition on headers, such as --host")
-    where = HeaderFilter(**given, inner=args.inner) if given else None
+    if args.tunnel_ports and not args.inner:
+        args.error("--tunnel-ports requires --inner")
+    tunnel_ports = dict(args.tunnel_ports) if args.tunnel_ports else None
+    where = HeaderFilter(**given, inner=args.inner, tunnel_ports=tunnel_ports) if given else None
     return {"filter": args.filter, "where": where}

@@ -8,6 +8,12 @@ cimport numpy as cnp
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
+cimport slimcap.wire.geneve as geneve
+cimport slimcap.wire.gtpu as gtpu
+cimport slimcap.wire.l2tp as l2tp
+cimport slimcap.wire.teredo as teredo
+cimport slimcap.wire.vxlan as vxlan
+cimport slimcap.wire.vxlan_gpe as vxlan_gpe
 from slimcap.abi.branch cimport prefetch, rarely
 from slimcap.packet.headers.dissect cimport fill_header
 from slimcap.packet.headers.row cimport (
@@ -16,9 +22,16 @@ from slimcap.packet.headers.row cimport (
 from slimcap.packet.record cimport Record, in_bounds
 from slimcap.packet.view cimport View
 from slimcap.wire.walk_link cimport (
-    LINKTYPE_C_HDLC, LINKTYPE_DBUS, LINKTYPE_ETHERNET, LINKTYPE_IPV4, LINKTYPE_IPV6, LINKTYPE_LINUX_SLL,
-    LINKTYPE_LINUX_SLL2, LINKTYPE_LOOP, LINKTYPE_NULL, LINKTYPE_PPP, LINKTYPE_PPP_ETHER, LINKTYPE_PPP_HDLC,
-    LINKTYPE_RAW, LINKTYPE_RAW_BSD, LINKTYPE_RAW_OPENBSD, LINKTYPE_USER0)
+    LINKTYPE_C_HDLC, LINKTYPE_C_HDLC_WITH_DIR, LINKTYPE_DBUS, LINKTYPE_ENC, LINKTYPE_ETHERNET,
+    LINKTYPE_FRELAY, LINKTYPE_FRELAY_WITH_DIR, LINKTYPE_IEEE802_11, LINKTYPE_IEEE802_11_AVS,
+    LINKTYPE_IEEE802_11_PRISM, LINKTYPE_IEEE802_11_RADIOTAP, LINKTYPE_IPNET, LINKTYPE_IPV4, LINKTYPE_IPV6,
+    LINKTYPE_LINUX_SLL, LINKTYPE_LINUX_SLL2, LINKTYPE_LOOP, LINKTYPE_MPLS, LINKTYPE_NFLOG, LINKTYPE_NULL,
+    LINKTYPE_PFLOG, LINKTYPE_PKTAP, LINKTYPE_PPI, LINKTYPE_PPP, LINKTYPE_PPP_ETHER, LINKTYPE_PPP_HDLC,
+    LINKTYPE_PPP_PPPD, LINKTYPE_PPP_WITH_DIR, LINKTYPE_RAW, LINKTYPE_RAW_BSD, LINKTYPE_RAW_OPENBSD,
+    LINKTYPE_USER0)
+from slimcap.wire.walk_tunnel cimport (
+    MPLS_PORT, PORTS, TUNNEL_GENEVE, TUNNEL_GTPU, TUNNEL_L2TP, TUNNEL_MPLS, TUNNEL_TEREDO, TUNNEL_VXLAN,
+    TUNNEL_VXLAN_GPE, TunnelPorts)
 
 from collections.abc import Iterable
 
@@ -26,6 +39,7 @@ import numpy as np
 
 from slimcap.errors import wrong_type
 from slimcap.packet.enums import HeaderStatus, LinkType
+from slimcap.packet.headers import tunnel_ports as tunnel_tables
 from slimcap.packet.record import copy_of
 
 cnp.import_array()
@@ -48,6 +62,7 @@ cdef struct Job:
     uint32_t interfaces
     uint32_t parts
     bint inner
+    TunnelPorts ports
     size_t chunk_stride  # size of a header in a chunk: a HeaderRow, without its Keys if no key is wanted
     Column columns[MAX_COLUMNS]
     int count
@@ -95,6 +110,16 @@ cdef dict _layout():
     }
 
 
+# Of each tunnel over UDP: number and default port.
+cdef dict _TUNNELS = {
+    "vxlan": (TUNNEL_VXLAN, vxlan.PORT),
+    "vxlan_gpe": (TUNNEL_VXLAN_GPE, vxlan_gpe.PORT),
+    "geneve": (TUNNEL_GENEVE, geneve.PORT),
+    "gtpu": (TUNNEL_GTPU, gtpu.PORT),
+    "teredo": (TUNNEL_TEREDO, teredo.PORT),
+    "l2tp": (TUNNEL_L2TP, l2tp.PORT),
+    "mpls": (TUNNEL_MPLS, MPLS_PORT),
+}
 cdef dict _COLUMNS = _layout()
 cdef list _KEYS = ["flow_hash", "flow_hash_symmetric", "community_id"]
 cdef list _DEFAULT = [name for name in _COLUMNS if name not in _KEYS]
@@ -109,19 +134,31 @@ HEADER_DTYPE = np.dtype({
 })
 
 if not (HEADER_DTYPE.itemsize == sizeof(Header) == 104 and len(_COLUMNS) <= MAX_COLUMNS
+        and tunnel_tables.PORTS == PORTS
         and [int(status) for status in HeaderStatus]
         == [STATUS_OK, STATUS_NO_IP, STATUS_ARP, STATUS_FRAGMENT, STATUS_TRUNCATED, STATUS_MALFORMED]
         and sorted(HeaderStatus) == list(HeaderStatus)):
     raise ImportError("the compiled layout of Header does not match the Python constants: rebuild slimcap")
 
-if not (LinkType.NULL == LINKTYPE_NULL and LinkType.ETHERNET == LINKTYPE_ETHERNET
-        and LinkType.PPP == LINKTYPE_PPP and LinkType.RAW_BSD == LINKTYPE_RAW_BSD
-        and LinkType.RAW_OPENBSD == LINKTYPE_RAW_OPENBSD and LinkType.PPP_HDLC == LINKTYPE_PPP_HDLC
-        and LinkType.PPP_ETHER == LINKTYPE_PPP_ETHER and LinkType.RAW == LINKTYPE_RAW
-        and LinkType.C_HDLC == LINKTYPE_C_HDLC and LinkType.LOOP == LINKTYPE_LOOP
-        and LinkType.LINUX_SLL == LINKTYPE_LINUX_SLL and LinkType.USER0 == LINKTYPE_USER0
-        and LinkType.IPV4 == LINKTYPE_IPV4 and LinkType.IPV6 == LINKTYPE_IPV6
-        and LinkType.DBUS == LINKTYPE_DBUS and LinkType.LINUX_SLL2 == LINKTYPE_LINUX_SLL2):
+if not (LinkType.C_HDLC == LINKTYPE_C_HDLC and LinkType.C_HDLC_WITH_DIR == LINKTYPE_C_HDLC_WITH_DIR
+        and LinkType.DBUS == LINKTYPE_DBUS and LinkType.ENC == LINKTYPE_ENC
+        and LinkType.ETHERNET == LINKTYPE_ETHERNET and LinkType.FRELAY == LINKTYPE_FRELAY
+        and LinkType.FRELAY_WITH_DIR == LINKTYPE_FRELAY_WITH_DIR
+        and LinkType.IEEE802_11 == LINKTYPE_IEEE802_11
+        and LinkType.IEEE802_11_AVS == LINKTYPE_IEEE802_11_AVS
+        and LinkType.IEEE802_11_PRISM == LINKTYPE_IEEE802_11_PRISM
+        and LinkType.IEEE802_11_RADIOTAP == LINKTYPE_IEEE802_11_RADIOTAP
+        and LinkType.IPNET == LINKTYPE_IPNET and LinkType.IPV4 == LINKTYPE_IPV4
+        and LinkType.IPV6 == LINKTYPE_IPV6 and LinkType.LINUX_SLL == LINKTYPE_LINUX_SLL
+        and LinkType.LINUX_SLL2 == LINKTYPE_LINUX_SLL2 and LinkType.LOOP == LINKTYPE_LOOP
+        and LinkType.MPLS == LINKTYPE_MPLS and LinkType.NFLOG == LINKTYPE_NFLOG
+        and LinkType.NULL == LINKTYPE_NULL and LinkType.PFLOG == LINKTYPE_PFLOG
+        and LinkType.PKTAP == LINKTYPE_PKTAP and LinkType.PPI == LINKTYPE_PPI
+        and LinkType.PPP == LINKTYPE_PPP and LinkType.PPP_ETHER == LINKTYPE_PPP_ETHER
+        and LinkType.PPP_HDLC == LINKTYPE_PPP_HDLC and LinkType.PPP_PPPD == LINKTYPE_PPP_PPPD
+        and LinkType.PPP_WITH_DIR == LINKTYPE_PPP_WITH_DIR and LinkType.RAW == LINKTYPE_RAW
+        and LinkType.RAW_BSD == LINKTYPE_RAW_BSD and LinkType.RAW_OPENBSD == LINKTYPE_RAW_OPENBSD
+        and LinkType.USER0 == LINKTYPE_USER0):
     raise ImportError("slimcap was built for other link types: build it again")
 
 
@@ -133,7 +170,7 @@ cdef inline void _fill(const Job* job, const Record* row, uint8_t* out) noexcept
         return
     if row.interface < job.interfaces:
         linktype = job.linktypes[row.interface]
-    fill_header(<HeaderRow*> out, job.data + row.offset, row, linktype, job.parts, job.inner)
+    fill_header(<HeaderRow*> out, job.data + row.offset, row, linktype, job.parts, job.inner, &job.ports)
 
 
 cdef inline void _copy_strided(
@@ -212,11 +249,20 @@ cdef object _select(object columns, Job* job):
     return dtype
 
 
+cdef bytes tunnel_table(object tunnel_ports):
+    """Return the table of a `TunnelPorts` for the option `tunnel_ports`; None for the default ports."""
+    return tunnel_tables.parse(tunnel_ports, _TUNNELS)
+
+
 cdef object header_columns(
-        const Record* rows, Py_ssize_t count, View data, object links, object columns, bint inner):
+        const Record* rows, Py_ssize_t count, View data, object links, object columns, bint inner,
+        object tunnel_ports):
     """Return the header columns of `rows`, whose payloads are in `data`; see `Batch.headers`."""
     cdef Job job
     memset(&job, 0, sizeof(job))
+    cdef bytes tunnels = tunnel_table(tunnel_ports)
+    if tunnels is not None:
+        job.ports.tunnels = <const uint8_t*> tunnels
     cdef cnp.ndarray linktypes = np.array([link.type for link in links], np.uint32)
     job.rows, job.data, job.size = rows, data._ptr, data._len
     job.linktypes, job.interfaces = <const uint32_t*> cnp.PyArray_DATA(linktypes), len(linktypes)

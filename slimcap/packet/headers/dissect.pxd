@@ -29,7 +29,7 @@ from slimcap.packet.record cimport FLAG_VLAN_STRIPPED, Record, ip_start
 from slimcap.wire.upper cimport UPPER_FOUND, UPPER_FRAGMENT, UPPER_MALFORMED, UPPER_TRUNCATED, UpperLayer
 from slimcap.wire.walk_link cimport destination_mac, source_mac, walk_link
 from slimcap.wire.walk_result cimport LinkInfo
-from slimcap.wire.walk_tunnel cimport NO_INNER, inner_ip
+from slimcap.wire.walk_tunnel cimport NO_INNER, TunnelPorts, inner_ip
 
 cdef enum:
     MAX_TUNNELS = 8  # maximum nesting depth, more than real packets have
@@ -39,6 +39,7 @@ cdef struct IPPacket:
     uint32_t n          # bytes of it that were captured
     uint32_t length     # bytes of it that were on the wire; at least n
     uint32_t version    # 4 or 6; 0 if its fixed header is truncated or is not an IP header
+    bint is_short       # the header states more bytes than were on the wire
     UpperLayer upper
 
 
@@ -55,6 +56,7 @@ cdef inline IPPacket parse_ip(const uint8_t* p, uint32_t n, uint32_t length) noe
         packet.version = 6
         stated = ipv6.length(p, n)
     packet.length = <uint32_t> stated if stated and stated < length else length
+    packet.is_short = stated > length
     packet.n = min(n, packet.length)
     if packet.version == 4:
         packet.upper = ipv4.upper_layer(p, packet.n)
@@ -66,13 +68,14 @@ cdef inline IPPacket parse_ip(const uint8_t* p, uint32_t n, uint32_t length) noe
 
 
 cdef inline uint32_t next_ip(
-        const uint8_t* p, uint32_t n, uint32_t state, uint32_t protocol, uint32_t offset) noexcept nogil:
+        const uint8_t* p, uint32_t n, uint32_t state, uint32_t protocol, uint32_t offset,
+        const TunnelPorts* ports) noexcept nogil:
     """Return the offset in `p[:n]` of an inner IP packet with a complete fixed header; 0 if there is none.
     """
     cdef uint32_t inner
     if state != UPPER_FOUND:
         return 0
-    inner = inner_ip(protocol, p + offset, n - offset)
+    inner = inner_ip(protocol, p + offset, n - offset, ports)
     if inner == NO_INNER:
         return 0
     inner += offset
@@ -108,12 +111,12 @@ cdef inline void fill_network(Header* header, const IPPacket* packet) noexcept n
     header.more_fragments = packet.upper.fragment & 1
 
 
-cdef inline uint32_t truncation_status(uint32_t n, uint32_t length, bint first_fragment) noexcept nogil:
+cdef inline uint32_t truncation_status(uint32_t n, uint32_t length, bint continued) noexcept nogil:
     """Return the status of a packet whose headers extend past byte `n` of `length`.
 
-    The rest of them may be in the next fragment.
+    If it is `continued`, the rest of them may be in the next fragment.
     """
-    return STATUS_TRUNCATED if n < length or first_fragment else STATUS_MALFORMED
+    return STATUS_TRUNCATED if n < length or continued else STATUS_MALFORMED
 
 
 cdef inline void fill_tcp(Header* header, const uint8_t* p, uint32_t n) noexcept nogil:
@@ -145,7 +148,7 @@ cdef inline void fill_icmp(Header* header, const uint8_t* p, uint32_t n) noexcep
 
 
 cdef inline uint32_t fill_transport(
-        Header* header, const uint8_t* p, uint32_t n, uint32_t length, bint first_fragment,
+        Header* header, const uint8_t* p, uint32_t n, uint32_t length, bint continued,
         uint32_t parts) noexcept nogil:
     """Fill in the upper layer, of which `n` of `length` bytes were captured; return the packet's status."""
     cdef uint32_t protocol = header.protocol
@@ -175,36 +178,48 @@ cdef inline uint32_t fill_transport(
     if rarely(header_len < min_len):
         return STATUS_MALFORMED
     if rarely(header_len == 0 or header_len > n):
-        return truncation_status(n, length, first_fragment)
+        return truncation_status(n, length, continued)
     header.l7_offset = header.l4_offset + header_len
     header.l7_len = length - header_len
     if protocol == transport.UDP:
-        return fill_udp_len(header, udp.length(p), length)
+        return fill_udp_len(header, udp.length(p), length, continued)
     return STATUS_OK
 
 
-cdef inline uint32_t fill_udp_len(Header* header, uint32_t stated, uint32_t length) noexcept nogil:
-    """Set `l7_len` by UDP's length field `stated`; return the packet's status."""
+cdef inline uint32_t fill_udp_len(
+        Header* header, uint32_t stated, uint32_t length, bint continued) noexcept nogil:
+    """Set `l7_len` by UDP's length field `stated`; return the packet's status.
+
+    The rest of a `continued` packet is in the next fragments. A length of 0 is not known.
+    """
     if rarely(stated < udp.LEN):
         return STATUS_MALFORMED if stated else STATUS_OK
     header.l7_len = min(stated, length) - udp.LEN
-    return STATUS_OK
+    return STATUS_MALFORMED if rarely(stated > length and not continued) else STATUS_OK
+
+
+cdef inline bint is_first_fragment(const IPPacket* packet) noexcept nogil:
+    return packet.upper.fragment == 1  # at offset 0, and more follow
 
 
 cdef inline uint32_t fill_ip(
-        Header* header, const IPPacket* packet, uint32_t ip_offset, uint32_t parts) noexcept nogil:
-    """Fill in the columns from the IP header on, which is at `ip_offset`; return the packet's status."""
+        Header* header, const IPPacket* packet, uint32_t ip_offset, bint continued,
+        uint32_t parts) noexcept nogil:
+    """Fill in the columns from the IP header on, which is at `ip_offset`; return the packet's status.
+
+    `continued`: the packet is in a first fragment of another one, which may not hold all of it.
+    """
     cdef uint32_t offset = packet.upper.offset
-    cdef bint first_fragment = packet.upper.fragment == 1  # at offset 0, and more follow
+    continued = continued or is_first_fragment(packet)
     fill_addresses(header, packet)
     if packet.version and parts & PART_NETWORK:
         fill_network(header, packet)
     if packet.upper.state == UPPER_FOUND:
         header.l4_offset = ip_offset + offset
         return fill_transport(
-            header, packet.p + offset, packet.n - offset, packet.length - offset, first_fragment, parts)
+            header, packet.p + offset, packet.n - offset, packet.length - offset, continued, parts)
     if packet.upper.state == UPPER_TRUNCATED:
-        return truncation_status(packet.n, packet.length, first_fragment)
+        return truncation_status(packet.n, packet.length, continued)
     return STATUS_FRAGMENT if packet.upper.state == UPPER_FRAGMENT else STATUS_MALFORMED
 
 
@@ -259,13 +274,17 @@ cdef inline int64_t upper_len(const IPPacket* packet) noexcept nogil:
 
 cdef inline void fill_header(
         HeaderRow* out, const uint8_t* payload, const Record* row, uint32_t linktype, uint32_t parts,
-        bint inner) noexcept nogil:
-    """Fill in a zeroed header from a packet's payload, and its keys if they are among `parts`."""
+        bint inner, const TunnelPorts* ports) noexcept nogil:
+    """Fill in a zeroed header from a packet's payload, and its keys if they are among `parts`.
+
+    If `inner` is True, tunnels are entered; those over UDP are known by `ports`.
+    """
     # Only inlined functions take the address of `packet`, so that its fields stay in registers.
     cdef IPPacket packet
     cdef Header* header = &out.header
     cdef uint32_t offset = ip_start(row), n = row.cap_len - offset
     cdef uint32_t length = max(row.total_len, row.cap_len) - offset
+    cdef bint continued = False
     if rarely(parts & PART_LINK or n == 0):
         fill_link(header, payload, row, linktype, parts, n == 0)
         if n == 0:
@@ -274,11 +293,15 @@ cdef inline void fill_header(
         packet = parse_ip(payload + offset, n, length)
         if not rarely(inner) or header.tunnels == MAX_TUNNELS:
             break
-        n = next_ip(packet.p, packet.n, packet.upper.state, packet.upper.protocol, packet.upper.offset)
+        n = next_ip(
+            packet.p, packet.n, packet.upper.state, packet.upper.protocol, packet.upper.offset, ports)
         if n == 0:
             break
+        continued = continued or is_first_fragment(&packet)
         offset, n, length = offset + n, packet.n - n, packet.length - n
         header.tunnels += 1
-    header.status = <uint8_t> fill_ip(header, &packet, offset, parts)
+    header.status = <uint8_t> fill_ip(header, &packet, offset, continued, parts)
+    if rarely(packet.is_short and not continued):
+        header.status = STATUS_MALFORMED
     if rarely(parts & (PART_HASH | PART_COMMUNITY_ID)) and packet.version:
         fill_keys(out, upper_len(&packet), parts)

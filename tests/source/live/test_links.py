@@ -81,7 +81,7 @@ def test_the_state_of_a_link_of_a_file_raises_link_not_found(name):
 
 
 def test_ip_offset_is_known_for_these_link_types_only():
-    there = {1: 14, 101: 0, 228: 0, 229: 0, 12: 0, 14: 0, 0: 4, 108: 4, 113: 16, 276: 20}
+    there = {1: 14, 101: 0, 228: 0, 229: 0, 12: 0, 14: 0, 0: 4, 108: 4, 109: 12, 113: 16, 226: 24, 276: 20}
     for linktype in range(300):
         assert Link("x", 0, linktype).ip_offset == there.get(linktype, NO_IP)
 
