@@ -86,6 +86,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "Batch.with_blocks": {"blocks": ()},
     "Batch.with_comments": {"comments": {}},
     "Link": {"name": "eth0", "index": 0, "type": 1, "arphrd": None, "description": ""},
+    "Link.addresses_of": {"links": ()},
     "LinkType.of": {"number": 1},
     "Machine": {"program": DROP},
     "Machine.run": {
@@ -148,6 +149,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "ip_from_str": {"texts": ["10.0.0.1"]},
     "ip_only": {"link_type": 1, "snaplen": 64},
     "ip_to_str": {"column": np.zeros(1, "V16")},
+    "links": {"names": None},
     "minimal_ipv4_header": {"link_type": 1},
     "minimal_ipv4_transport": {"link_type": 1},
     "minimal_ipv6_header": {"link_type": 1},
@@ -168,7 +170,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
 # Arguments that are used for their truth value, so that everything is accepted.
 FLAGS = {
     *("atomic", "auto_filter", "drain", "follow", "ignore_vlans", "inner", "loops", "named", "promiscuous"),
-    *("overwrite", "reinsert_vlan", "restamp", "smaller_ring", "swapped"),
+    *("overwrite", "reinsert_vlan", "restamp", "skip_existing", "smaller_ring", "swapped"),
 }
 OTHERS = {
     "ArrowStream": {"text"},  # a flag
