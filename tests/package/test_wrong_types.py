@@ -217,6 +217,7 @@ def bound(name: str) -> Callable[..., Any]:
     """Return a function, or a method of a new object."""
     makers: dict[str, Callable[[], Any]] = {
         "Batch": lambda: slimcap.read(MIXED),
+        "Link": lambda: slimcap.Link,
         "LinkType": lambda: slimcap.LinkType,
         "Machine": lambda: Machine(DROP),
         "Packet": lambda: slimcap.Packet,

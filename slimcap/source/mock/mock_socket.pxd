@@ -40,7 +40,7 @@ cdef class MockSocket(CaptureSocket):
     cdef int _pid
     cdef Event _producer            # stops or unblocks a waiting producer
     cdef Block _scratch, _wire      # for a packet without its tag, and with the tag put back
-    cdef unsigned long _adder       # the thread that added packets last
+    cdef uint64_t _adder            # the thread that added packets last
     cdef int _ifindex
     cdef uint16_t _hatype
     cdef bint _ethernet

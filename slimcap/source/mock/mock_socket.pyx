@@ -14,7 +14,6 @@ from cpython.pythread cimport (
     PyThread_acquire_lock,
     PyThread_allocate_lock,
     PyThread_free_lock,
-    PyThread_get_thread_ident,
     PyThread_release_lock,
 )
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -47,6 +46,7 @@ from slimcap.abi.linux cimport (
     mmsghdr,
     timespec,
 )
+from slimcap.abi.python cimport PyThreadState_Get, PyThreadState_GetID
 from slimcap.capfile.decoder cimport MAX_CAPLEN
 from slimcap.filter.vm cimport PacketMeta
 from slimcap.io.event cimport (
@@ -278,7 +278,7 @@ cdef class MockSocket(CaptureSocket):
     cdef bint _waits_for_itself(self) noexcept:
         """Return True if there are packets that only the reader's own thread would hand over."""
         return (self._blocks is not None and self._blocks.open and not self._timer
-                and self._adder == PyThread_get_thread_ident())
+                and self._adder == PyThreadState_GetID(PyThreadState_Get()))
 
     cdef object read_statistics(self):
         self._lock_state()
@@ -453,7 +453,7 @@ cdef class MockSocket(CaptureSocket):
             raise RuntimeError(FORKED)
         if self._repeats:
             raise ValueError("packets cannot be added after run(drain=False)")
-        self._adder = PyThread_get_thread_ident()
+        self._adder = PyThreadState_GetID(PyThreadState_Get())
         while progress.index < count:
             self._producer.check()
             with nogil:

@@ -19,7 +19,7 @@ def test_reading_an_open_block_without_run_raises_at_once(read):
     with MockRingSource() as mock:
         mock.add_packet(packet(frames_of(1)[0]))
         for _ in range(2):
-            with pytest.raises(RuntimeError, match=r"call run\(\) once .* finalize_block\(\)"):
+            with pytest.raises(RuntimeError, match=r"call run\(\) once.* finalize_block\(\)"):
                 getattr(mock, read)()
         with pytest.raises(TimeoutError, match=r"call run\(\)"):
             mock.next_batch(timeout=0.01)
