@@ -36,7 +36,7 @@ class LinkDown(LinkError):
 
 
 class LinkGone(LinkError):
-    """The interface was removed during the capture."""
+    """The interface was removed during the capture, or has changed since it was looked up."""
 
 
 class FilterError(SlimcapError, ValueError):

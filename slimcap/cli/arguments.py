@@ -33,10 +33,10 @@ def add_filter(command: argparse.ArgumentParser) -> None:
     command.add_argument("--filter", metavar="EXPRESSION", help="select packets by a tcpdump expression")
 
 
-def add_count(command: argparse.ArgumentParser, verb: str) -> None:
+def add_count(command: argparse.ArgumentParser, verb: str, *other_names: str) -> None:
     """Add the option --count; `verb` is what the command does with the packets, for the help text."""
     help = f"{verb} at most COUNT packets"
-    command.add_argument("-n", "--count", type=number(int, 0), metavar="COUNT", help=help)
+    command.add_argument("-n", *other_names, "--count", type=number(int, 0), metavar="COUNT", help=help)
 
 
 def number(kind: type[int | float], minimum: float, maximum: float = math.inf) -> Callable[[str], float]:

@@ -49,10 +49,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        args = _parser().parse_args(argv)
+        args, rest = _parser().parse_known_args(argv)
+        if rest:
+            _accept(args, rest)
         return int(args.run(args))
     except SystemExit as stop:  # --help, --version, or invalid arguments
         return int(stop.code or 0)
+
+
+def _accept(args: argparse.Namespace, rest: list[str]) -> None:
+    """Add words that argparse left over to a command that accepts any number; else end with its usage.
+
+    argparse gives a list all words before the first option, and leaves those after it.
+    """
+    unknown = [word for word in rest if word.startswith("-")] if hasattr(args, "words") else rest
+    if unknown:
+        args.error(f"unrecognized arguments: {' '.join(unknown)}")
+    args.words += rest
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import TYPE_CHECKING, Final, overload
@@ -60,7 +61,9 @@ class Link:
     ``Link(name, index, type)`` describes an interface of a capture file, without a lookup.
 
     `is_up`, `is_vlan` and `addresses` query the kernel by the interface's index each time they are read. They
-    raise `LinkNotFound` if the interface no longer exists, or is one of a capture file.
+    raise `LinkNotFound` if the interface no longer exists, is one of a capture file, or was looked up in
+    another network namespace. Live sources accept a Link only while its name, index, link type and network
+    namespace are those of the same interface.
 
     Parameters
     ----------
@@ -91,6 +94,8 @@ class Link:
     named : bool
         False if the capture file gives the interface no name: `name` is then the description, or the name of
         the file.
+    namespace : int
+        A number for the network namespace of the lookup; 0 if it is not known. It is not compared.
 
     Raises
     ------
@@ -111,6 +116,7 @@ class Link:
     arphrd: int | None
     description: str = field(repr=False)
     named: bool = field(repr=False)
+    namespace: int = field(init=False, repr=False, compare=False)
 
     @overload
     def __init__(self, name: str) -> None: ...
@@ -137,11 +143,12 @@ class Link:
             raise TypeError("Link() requires a name, or a name, an index and a type")
         if not isinstance(name, str):
             raise wrong_type("name", "a str", name)
+        namespace = 0
         if index is None or type is None:
             from slimcap.source.live import rtnetlink
 
             found = rtnetlink.find(name)
-            name, index, arphrd = found.name, found.ifindex, found.arphrd
+            name, index, arphrd, namespace = found.name, found.ifindex, found.arphrd, found.namespace
             type = link_type_of(found.arphrd)
         if not isinstance(description, str):
             raise wrong_type("description", "a str", description)
@@ -149,8 +156,8 @@ class Link:
             arphrd = in_range("arphrd", arphrd, 0, _MAX_ARPHRD)
         index = in_range("index", index, 0, _MAX_INDEX)
         type = LinkType.of(in_range("type", type, 0, _MAX_TYPE))
-        values = (name, index, type, arphrd, description, named)
-        for attribute, value in zip(self.__slots__, values, strict=True):
+        values = (name, index, type, arphrd, description, named, namespace)
+        for attribute, value in zip(Link.__slots__, values, strict=True):
             object.__setattr__(self, attribute, value)
 
     @property
@@ -181,6 +188,41 @@ class Link:
         self._query()
         return rtnetlink.addresses(self.index)
 
+    @staticmethod
+    def addresses_of(links: Iterable[Link]) -> dict[Link, tuple[IPv4Interface | IPv6Interface, ...]]:
+        """Return the IP addresses of several interfaces of this network namespace, asked for once.
+
+        Parameters
+        ----------
+        links : iterable of Link
+            The interfaces, as returned by `slimcap.links`. One that no longer exists has no addresses.
+
+        Returns
+        -------
+        dict
+            The addresses of each, as in `addresses`, which asks once for each interface.
+
+        Raises
+        ------
+        LinkError
+            The kernel did not list the addresses.
+
+        Examples
+        --------
+        >>> len(slimcap.Link.addresses_of(slimcap.links("lo")))
+        1
+        """
+        from slimcap.source.live import rtnetlink
+
+        if not isinstance(links, Iterable):
+            raise wrong_type("links", "an iterable of Link", links)
+        wanted = list(links)
+        for link in wanted:
+            if not isinstance(link, Link):
+                raise wrong_type("each of links", "a Link", link)
+        found = rtnetlink.all_addresses()
+        return {link: tuple(found.get(link.index, ())) for link in wanted}
+
     def _query(self) -> rtnetlink.Interface:
         """Query the kernel for the interface's current state."""
         if self.arphrd is None:
@@ -190,7 +232,15 @@ class Link:
             )
         from slimcap.source.live import rtnetlink
 
+        rtnetlink.check_namespace(self.name, self.index, self.namespace)
         return rtnetlink.by_index(self.index, self.name)
+
+
+def link_of(interface: rtnetlink.Interface) -> Link:
+    """Return the Link for an interface of this host."""
+    link = Link(interface.name, interface.ifindex, link_type_of(interface.arphrd), interface.arphrd)
+    object.__setattr__(link, "namespace", interface.namespace)
+    return link
 
 
 def link_type_of(arphrd: int) -> LinkType:

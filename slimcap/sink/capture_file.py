@@ -127,7 +127,9 @@ class CaptureFile(Finished):
             return open_writer(file, link_type, atomic=atomic and _is_path(file), **options)
         if not isinstance(file, (str, os.PathLike)) or file == "-":
             raise ValueError(f"{file!r} cannot be split into several files: give a path")
-        return RotatingWriter(os.fsdecode(file), link_type=link_type, **rotation, **options)
+        return RotatingWriter(
+            os.fsdecode(file), link_type=link_type, skip_existing=False, **rotation, **options
+        )
 
     def _section(self) -> dict[str, Any]:
         """Return the description of the first section, as arguments of `PcapNgWriter`.
@@ -225,6 +227,16 @@ class CaptureFile(Finished):
                     f"pcap has one link type for all packets, and these are of {link.type_name} where the "
                     f"first interface is of {self._link.type_name}: use --format pcapng or format='pcapng'"
                 )
+
+    def flush(self) -> None:
+        """Write out all packets so far, also those in a compressor, which costs some of the compression.
+
+        Raises
+        ------
+        OSError
+            A write failed; the rest will be written by a later call.
+        """
+        self._writer.flush()
 
     def close(self) -> None:
         """Write what is known only at the end, and complete the file. A second call does nothing.

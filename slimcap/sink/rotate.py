@@ -8,6 +8,7 @@ import errno
 import os
 import string
 import threading
+import time as clock
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Unpack
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 import numpy as np
 
 from slimcap.capfile.write_options import InterfaceOptions, StatisticsOptions
-from slimcap.errors import wrong_type
+from slimcap.errors import integer, wrong_type
 from slimcap.io.atomic_file import Finished
 from slimcap.io.compression.encoders import encoder_for
 from slimcap.option_set import accepts, changed, parse
@@ -45,8 +46,10 @@ class RotatingWriter(Finished):
 
     A file is opened for its first packet, so a writer without packets leaves no file. Writes are atomic: each
     file is written to a temporary file in the same folder and renamed when it is complete. If there are
-    several limits, the first one that is reached ends a file. Only one thread may write at a time. As a
-    context manager the writer is closed on success, and after an exception the last file is discarded.
+    several limits, the first one that is reached ends a file. With `max_seconds` a file is complete when the
+    first packet of a later interval comes; in a live capture call `end_interval` from time to time, so that
+    it is complete in time without one. Only one thread may write at a time. As a context manager the writer
+    is closed on success, and after an exception the last file is discarded.
 
     Parameters
     ----------
@@ -82,6 +85,8 @@ class RotatingWriter(Finished):
         self._interval = None if seconds is None else seconds * _SECOND
         self._overwrite, self._on_file = found.pop("overwrite"), found.pop("on_file")
         self._template = _with_index(os.fspath(template))
+        numbered = _named(self._template, 0, 0) != _named(self._template, 1, 0)
+        self._skip = found.pop("skip_existing") and numbered and not self._overwrite
         self._class = writer_class(self._template, found.pop("format"))
         # Check them before the first file is opened.
         encoder_for(_named(self._template, 0, 0), found["compression"], found["level"])
@@ -91,6 +96,7 @@ class RotatingWriter(Finished):
         self._writer: PcapWriter | PcapNgWriter | None = None
         self._path = ""
         self._until = 0  # end of the current file's interval in ns
+        self._ended = 0  # end of the last interval that `end_interval` has ended
         self._opened = 0
         self._packets = 0  # in all finished files
         self._files: deque[str] = deque()
@@ -169,7 +175,7 @@ class RotatingWriter(Finished):
         Raises
         ------
         FileExistsError
-            The next file exists already, and `overwrite` is False.
+            The next file exists already, and is neither skipped nor replaced: see `RotatingOptions`.
         ValueError
             As for the format's writer, or the writer is closed.
         OSError
@@ -271,9 +277,14 @@ class RotatingWriter(Finished):
 
     def _begin_file(self, time: int) -> None:
         """Open the next file, whose first packet has this time."""
+        time = max(time, self._ended)  # a late packet of an interval that was ended
         path = _named(self._template, self._opened, time)
+        while self._skip and os.path.lexists(path):
+            self._opened += 1
+            path = _named(self._template, self._opened, time)
         if path in self._files or (os.path.lexists(path) and not self._overwrite):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+            advice = "use {index} in the template" + ("" if self._overwrite else ", or overwrite=True")
+            raise FileExistsError(errno.EEXIST, f"{os.strerror(errno.EEXIST)}: {advice}", path)
         writer = self._class(path, atomic=True, **self._options)
         try:
             for interface, options in self._interfaces.values():
@@ -306,6 +317,45 @@ class RotatingWriter(Finished):
                 os.unlink(oldest)
         if self._on_file is not None:
             self._on_file(self._path)
+
+    def end_interval(self, time: int | None = None) -> bool:
+        """Complete the current file if its interval of `max_seconds` is over, although no packet came since.
+
+        A packet of that interval that is written later goes into the next file.
+
+        Parameters
+        ----------
+        time : int, optional
+            The time in nanoseconds since 1970. Default: one second ago, because packets that arrived since
+            then may be on their way.
+
+        Returns
+        -------
+        bool
+            True if a file was completed.
+
+        Raises
+        ------
+        ValueError, OSError, RuntimeError
+            As for `flush`.
+
+        Examples
+        --------
+        >>> from slimcap.sink.rotate import RotatingWriter
+        >>> source = slimcap.open_live("eth0", timeout=1)
+        >>> with source, RotatingWriter("eth0.pcap", max_seconds=60) as writer:
+        ...     while True:
+        ...         with contextlib.suppress(TimeoutError):
+        ...             writer.write_batch(source.next_batch())
+        ...         writer.end_interval()
+        """
+        time = clock.time_ns() - _SECOND if time is None else integer("time", time)
+        with self._alone():
+            if self._interval is None or self._writer is None or time < self._until:
+                return False
+            self._ended = self._until
+            self._end_file()
+            return True
 
     def flush(self) -> None:
         """Write out the buffer. The current file keeps its temporary name.

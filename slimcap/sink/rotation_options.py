@@ -44,7 +44,10 @@ class RotationOptions(TypedDict, total=False):
         int | None,
         Option(None, "Maximum number of new files to keep: the oldest is removed. Default: all.", _positive),
     ]
-    overwrite: Annotated[bool, Option(False, "Replace files that exist; False: raise FileExistsError.")]
+    overwrite: Annotated[
+        bool,
+        Option(False, "Replace files that exist; False: raise FileExistsError, but see `skip_existing`."),
+    ]
     on_file: Annotated[
         Callable[[str], object] | None,
         Option(None, "Called with the path of each complete file. Default: no callback.", kind="callable"),
@@ -59,3 +62,11 @@ class RotatingOptions(RotationOptions, WriteOptions, SectionOptions, total=False
         Option(None, "Default: from the suffix. pcap does not have the options from `comment` to `section`."),
     ]
     link_type: Annotated[int, Option(1, "LINKTYPE_ number, as for `open_writer`.", between(0, 0xFFFF))]
+    skip_existing: Annotated[
+        bool,
+        Option(
+            True,
+            "Skip the numbers of files that exist, if the template has {index} and `overwrite` is False: a "
+            "capture that is started again continues them. False: raise FileExistsError.",
+        ),
+    ]

@@ -54,7 +54,9 @@ def test_help_lists_options_within_80_columns(
         ["read", "-n", "one", "x"],
         ["read", "--bar", "x"],
         ["capture"],
-        ["capture", "lo", "lo"],
+        ["capture", "lo", "tcp", "--filter", "udp"],
+        ["capture", "lo", "tcp", "--bar"],
+        ["capture", "-i", "lo", "-c", "one"],
         ["capture", "lo", "-n", "-1"],
         ["capture", "lo", "-w"],
         ["capture", "lo", "-w", "x", "--json"],
@@ -79,6 +81,18 @@ def test_invalid_arguments_exit_with_usage(args: list[str], capsys: pytest.Captu
     assert out == ""
     assert err.startswith("usage: slimcap")
     assert "error: " in err
+
+
+@pytest.mark.parametrize(
+    "args", [["capture", "lo", "--bar"], ["read", "--bar", "x"], ["links", "lo"], ["convert", "x", "y", "z"]]
+)
+def test_unknown_arguments_show_the_usage_of_their_command(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(args) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"usage: slimcap {args[0]} ")
+    assert f"slimcap {args[0]}: error: unrecognized arguments: " in err
 
 
 def test_read_as_a_program_prints_a_line_per_packet() -> None:

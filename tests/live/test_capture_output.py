@@ -23,7 +23,9 @@ from support.netns import Veth
 
 def test_line_for_each_packet(veth: Veth, capture: StartCapture) -> None:
     running = capture("-n", "5")
-    assert running.first == "slimcap: listening on right, ETHERNET, snaplen 262144\n"
+    assert running.first == (
+        "slimcap: listening on right, ETHERNET, snaplen 262144, IP packets only (see --everything)\n"
+    )
     veth.send(numbered_frames(veth, 5))
     code, out, err = running.end()
     assert (code, err) == (0, totals(5))

@@ -57,8 +57,8 @@ def test_status_line_shows_rates(veth: Veth, capture: StartCapture, screen: Scre
     running = capture("-w", tmp_path / "out.pcap", stderr=screen.theirs, env=environment())
     screen.until(b"listening on right")
     veth.send(numbered_frames(veth, 1234))
-    status = screen.until(rb"1,234 packets, \d+\.\d k?packets/s, \d+\.\d k?bit/s, 0 dropped")
-    screen.until(rb"1,234 packets, 0\.0 packets/s, 0\.0 bit/s, 0 dropped")
+    status = screen.until(rb"0 dropped, 1,234 packets, \d+\.\d k?packets/s, \d+\.\d k?bit/s")
+    screen.until(rb"0 dropped, 1,234 packets, 0\.0 packets/s, 0\.0 bit/s")
     running.interrupt()
     screen.until(rb"dropped by kernel\r\n")
     assert screen.text.endswith(ERASED + totals(1234).replace("\n", "\r\n").encode())
@@ -72,7 +72,7 @@ def test_status_line_is_truncated_to_the_terminal(
 ) -> None:
     termios.tcsetwinsize(screen.theirs, (24, 20))
     running = capture("-w", tmp_path / "out.pcap", stderr=screen.theirs, env=environment())
-    screen.until("0 packets, 0.0 pack…".encode())
+    screen.until("0 dropped, 0 packet…".encode())
     running.interrupt()
     assert running.process.wait(PATIENCE) == 0
 

@@ -182,4 +182,26 @@ def test_without_privileges(kind: type[LiveSource], options: dict[str, Any]) -> 
     assert done.stdout.startswith(f"{errno.EPERM} "), done.stderr[-500:]
     assert "setcap cap_net_raw" in done.stdout
     assert "CAP_NET_RAW" in done.stdout
-    assert sys.executable in done.stdout
+    assert os.path.realpath(sys.executable) in done.stdout
+    assert "every script" in done.stdout
+
+
+def test_sandbox_that_refuses_is_not_called_a_missing_privilege(kind: type[LiveSource]) -> None:
+    """In a user namespace of its own a process has all capabilities, but not for this network namespace."""
+    script = f"""
+import slimcap
+try:
+    slimcap.{kind.__name__}("lo")
+except PermissionError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", sys.executable, "-P", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    if "unshare failed" in done.stderr:
+        pytest.skip(f"no user namespace can be made here: {done.stderr}")
+    assert "although this process has CAP_NET_RAW" in done.stdout, done.stderr
+    assert "setcap" not in done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -60,9 +61,11 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
+@pytest.mark.filterwarnings("ignore:.*was not closed:ResourceWarning")
 def test_opening_and_closing_many_times_leaves_nothing_behind(veth: Veth, kind: type[LiveSource]) -> None:
     """Threads run in parallel, because each close waits for an RCU grace period (synchronize_rcu)."""
     options = SMALL if kind is RingSource else {"snaplen": 96}
+    veth.namespace.ip("link set lo up")  # without it a SocketSource opens slower (kernel_stamps)
 
     def open_and_close(count: int) -> None:
         for i in range(count):
@@ -143,3 +146,19 @@ def test_close_while_a_forked_process_has_a_copy(veth: Veth, opened: OpenSource)
         os.close(wait)
         os.waitpid(pid, 0)
         os.close(go_on)
+
+
+def test_source_that_was_not_closed_warns(veth: Veth, kind: type[LiveSource]) -> None:
+    with veth.namespace.inside():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            source = kind("right")
+            del source
+            closed = kind("right")
+            closed.close()
+            del closed
+        (warning,) = caught
+    assert warning.category is ResourceWarning
+    assert str(warning.message) == (
+        f"<{kind.__name__} 'right': ETHERNET> was not closed: use it as a context manager, or call close()"
+    )

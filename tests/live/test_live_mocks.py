@@ -309,12 +309,12 @@ def test_block_of_a_mock_is_laid_out_as_by_the_kernel(veth: Veth) -> None:
     """Compares all fields except times and hashes."""
     with veth.namespace.inside():
         live = RingSource("right", auto_filter=False, block_size=1 << 18)  # a block a batch
-    mock = MockRingSource(live.link, auto_filter=False, timeout=5)
-    count = sum([mock.add_packet(packet) for packet in traffic(veth)])
-    mock.finalize_block()
-    ours = headers_of(mock.next_batch())
-    live.stop()
-    theirs = [headers_of(batch) for batch in live.batches()]
+    with live, MockRingSource(live.link, auto_filter=False, timeout=5) as mock:
+        count = sum([mock.add_packet(packet) for packet in traffic(veth)])
+        mock.finalize_block()
+        ours = headers_of(mock.next_batch())
+        live.stop()
+        theirs = [headers_of(batch) for batch in live.batches()]
     assert sum(len(found) - 1 for found in theirs) == count
     assert [found[0][:2] for found in theirs] == [ours[0][:2]] * len(theirs)
     # The kernel's timer may have cut them into several blocks, whose last packets have no next one.

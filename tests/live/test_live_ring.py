@@ -213,23 +213,30 @@ def test_block_is_released_with_the_last_view(veth: Veth, opened: OpenRing) -> N
 
 
 def test_block_in_several_batches_is_released_with_the_last(veth: Veth, opened: OpenRing) -> None:
-    source = opened(block_size=PAGE, num_blocks=1, block_timeout=0.001)
+    source = opened(block_size=PAGE, num_blocks=2, block_timeout=0.05)
     veth.send(frames_of(9))
     first = source.next_batch(2, timeout=10)
     second = source.next_batch(2, timeout=10)
-    left = []
-    while True:  # the rest of the block; with one block, the next would be the same again
-        try:
-            left.append(source.next_batch(2, timeout=0.2))
-        except RingExhausted:
-            break
-    del first, left
-    with pytest.raises(RingExhausted, match="1 of 1"):
+    assert len(collect(source, 5)) == 5  # the rest of the block
+    del first
+    veth.send([ethernet(udp(9))])
+    assert payloads(collect(source, 1)) == [ethernet(udp(9))]  # the other block
+    with pytest.raises(RingExhausted, match="1 of 2"):
         source.next_batch(timeout=1)
     assert bytes(second.payload(0)) == frames_of(9)[2]
     del second
-    veth.send([ethernet(udp(9))])
-    assert payloads(collect(source, 1)) == [ethernet(udp(9))]
+    veth.send([ethernet(udp(10))])
+    assert payloads(collect(source, 1)) == [ethernet(udp(10))]
+
+
+def test_ring_of_one_block_is_read_in_a_loop(veth: Veth, opened: OpenRing) -> None:
+    """The loop still has a batch while it reads the next: packets are copied, so the block is free."""
+    source = opened(block_size=PAGE, num_blocks=1, block_timeout=0.001)
+    kept: list[Batch] = []
+    for i in range(5):
+        veth.send([ethernet(udp(i))])
+        kept.append(source.next_batch(timeout=10))
+    assert [bytes(batch.payload(0)) for batch in kept] == [ethernet(udp(i)) for i in range(5)]
 
 
 def test_stop_with_a_block_held(veth: Veth, opened: OpenRing) -> None:

@@ -128,7 +128,7 @@ OPTIONS: dict[Callable[..., Any], str] = {
     slimcap.PcapSource: f"{FILES}, follow=False",
     slimcap.PcapWriter: f"{WRITE}, atomic=False",
     slimcap.PcapNgWriter: f"{WRITE}, atomic=False, {SECTION}",
-    RotatingWriter: f"{ROTATION}, {WRITE}, {SECTION}, format=None, link_type=1",
+    RotatingWriter: f"{ROTATION}, {WRITE}, {SECTION}, format=None, link_type=1, skip_existing=True",
     slimcap.write: "format=None, compression='infer', level=None, snaplen=None, columns=None, payload=None, "
     f"progress=None, {ROTATION}",
     MergedSource: FILES,

@@ -93,6 +93,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "Batch.with_blocks": {"blocks": ()},
     "Batch.with_comments": {"comments": {}},
     "Link": {"name": "eth0", "index": 0, "type": 1, "arphrd": None, "description": ""},
+    "Link.addresses_of": {"links": ()},
     "LinkType.of": {"number": 1},
     "Machine": {"program": DROP},
     "Machine.run": {
@@ -157,6 +158,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     | {"flow": ("::1", 1, "::2", 2, 6), "community_id": "1:LQU9qZlK+B5F3KDmev6m5PMibrg=", "tunnel_ports": {}},
     "ip_only": {"link_type": 1, "snaplen": 64},
     "ip_to_str": {"column": np.zeros(1, "V16")},
+    "links": {"names": None},
     "minimal_ipv4_header": {"link_type": 1},
     "minimal_ipv4_transport": {"link_type": 1},
     "minimal_ipv6_header": {"link_type": 1},
@@ -177,7 +179,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
 # Arguments that are used for their truth value, so that everything is accepted.
 FLAGS = {
     *("atomic", "auto_filter", "drain", "follow", "ignore_vlans", "inner", "loops", "named", "promiscuous"),
-    *("overwrite", "reinsert_vlan", "restamp", "smaller_ring", "swapped"),
+    *("overwrite", "reinsert_vlan", "restamp", "skip_existing", "smaller_ring", "swapped"),
 }
 OTHERS = {
     "ArrowStream": {"text"},  # a flag
@@ -224,6 +226,7 @@ def bound(name: str) -> Callable[..., Any]:
     """Return a function, or a method of a new object."""
     makers: dict[str, Callable[[], Any]] = {
         "Batch": lambda: slimcap.read(MIXED),
+        "Link": lambda: slimcap.Link,
         "LinkType": lambda: slimcap.LinkType,
         "Machine": lambda: Machine(DROP),
         "Packet": lambda: slimcap.Packet,

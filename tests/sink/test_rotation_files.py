@@ -208,14 +208,14 @@ def test_exception_leaves_complete_files_only(tmp_path):
 
 
 def test_files_of_others_are_replaced_only_with_overwrite(tmp_path):
-    (tmp_path / "a-00001.pcap").write_bytes(b"precious")
-    writer = RotatingWriter(tmp_path / "a.pcap", max_packets=2)
-    with pytest.raises(FileExistsError, match=r"a-00001\.pcap"):
+    (tmp_path / "02.pcap").write_bytes(b"precious")
+    writer = RotatingWriter(tmp_path / "{time:%S}.pcap", max_packets=2)
+    with pytest.raises(FileExistsError, match=r"02\.pcap"):
         writer.write_batch(paced_batch(5))
     assert writer.packets_written == 2
     writer.close()
-    assert (tmp_path / "a-00001.pcap").read_bytes() == b"precious"
-    files = rotated(tmp_path / "a.pcap", paced_batch(5), max_packets=2, overwrite=True)
+    assert (tmp_path / "02.pcap").read_bytes() == b"precious"
+    files = rotated(tmp_path / "{time:%S}.pcap", paced_batch(5), max_packets=2, overwrite=True)
     assert sizes_of(files) == [2, 2, 1]
 
 

@@ -22,6 +22,9 @@ def check_interface() -> None:
     assert_type(link.is_vlan, bool)
     assert_type(link.addresses, tuple[IPv4Interface | IPv6Interface, ...])
     assert_type(links(), tuple[Link, ...])
+    assert_type(links(["l?", "lo"]), tuple[Link, ...])
+    assert_type(Link.addresses_of(links("lo")), dict[Link, tuple[IPv4Interface | IPv6Interface, ...]])
+    assert_type(link.namespace, int)
 
 
 def check_link_of_a_file(link: Link) -> None:

@@ -6,40 +6,46 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from slimcap.cli.arguments import add_count, add_filter, add_option, number
 from slimcap.cli.packets.packet_sink import CaptureFileSink
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
 from slimcap.cli.terminal.live_line import StatusLine, wanted
-from slimcap.cli.terminal.signals import ended_by_signals
+from slimcap.cli.terminal.signals import Request, asked_by_signal, ended_by_signals
 from slimcap.cli.terminal.streams import complain, printable, reason, say
-from slimcap.errors import SlimcapError
+from slimcap.errors import CaptureUnblocked, SlimcapError
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.option_set import options_of
 from slimcap.packet.batch import Batch
+from slimcap.packet.enums import NO_IP
 from slimcap.source.live.live_options import RingOptions
 from slimcap.source.live.live_source import LiveSource
 from slimcap.source.live.open_live import open_live
 
 SUMMARY: Final = "capture packets from a network interface"
 DETAILS: Final = """\
-Lines and JSON objects are those of `slimcap read`. Without options, IP packets
-are captured, also those with VLAN tags or PPPoE headers. Expressions are those
-of tcpdump, see pcap-filter(7); they require libpcap (Debian: apt install
-libpcap0.8).
+Lines and JSON objects are those of `slimcap read`. Without options, only IP
+packets are captured, also those with VLAN tags or PPPoE headers; ARP and other
+packets without IP require --everything or an EXPRESSION such as arp. The latter
+are those of tcpdump, see pcap-filter(7); they require libpcap (Debian: apt
+install libpcap0.8). As with tcpdump, the interface may be given with -i, and
+the expression as the last words:
+  slimcap capture -i eth0 -c 100 -w web.pcap tcp port 80
 
 A capture file has nanosecond timestamps, and VLAN tags are reinserted; pcapng
 also has the interface, the expression, and at the end the counts. Packets are
-in it after about 10 ms. While it is written, standard error shows packets,
-rates and drops if it is a terminal and rich is installed (pip install
-'slimcap[cli]'), unless the file is standard output and a terminal or a pipe.
+in it after about 10 ms, in a compressed file after about a second. While it is
+written, standard error shows drops, packets and rates if it is a terminal and
+rich is installed (pip install 'slimcap[cli]'), unless the file is standard
+output and a terminal or a pipe.
 
-Ctrl-C or SIGTERM ends the capture after the packets captured so far, with exit
-code 0; a second one kills the process. While the interface is down, the capture
-waits. If it fails, the file contains the packets before the error. At the end,
-standard error shows the same counts as tcpdump:
+SIGUSR1 prints the counts so far. Ctrl-C or SIGTERM ends the capture after the
+packets captured so far, with exit code 0; a second one kills the process. While
+the interface is down, the capture waits. If it fails, the file contains the
+packets before the error. At the end, standard error shows the same counts as
+tcpdump:
   captured              packets printed or written
   received by filter    packets that passed the filter, including those dropped
   dropped by kernel     packets dropped because they were not read fast enough
@@ -57,13 +63,20 @@ EXPOSED: Final[dict[str, dict[str, Any]]] = {
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `slimcap capture`."""
+    command.usage = "%(prog)s [options] INTERFACE [EXPRESSION ...]"
     add = command.add_argument
-    add("interface", metavar="INTERFACE", help="name of an interface, see `slimcap links`")
+    add(
+        "words",
+        nargs="*",
+        metavar="WORD",
+        help="the interface, see `slimcap links`, unless -i gives it; then an EXPRESSION of tcpdump",
+    )
+    add("-i", dest="interface", metavar="INTERFACE", help="name of the interface")
     add_filter(command)
-    add("--everything", action="store_true", help="capture packets other than IP, too")
+    add("--everything", action="store_true", help="capture packets other than IP, too, such as ARP")
     for name, more in EXPOSED.items():
         add_option(command, name, OPTIONS[name], **more)
-    add_count(command, "capture")
+    add_count(command, "capture", "-c")
     add("--duration", type=number(float, 0.001, 10**9), metavar="SECONDS", help="stop after SECONDS")
     add = command.add_mutually_exclusive_group().add_argument
     add("-w", dest="file", metavar="FILE", help="write a pcap file, or pcapng by its suffix; - is stdout")
@@ -72,6 +85,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Capture until the end, and write the totals to standard error; return 1 if the source failed."""
+    _read_words(args)
     status = StatusLine(shown=wanted(lines=args.file in (None, "-")))
     try:
         with (
@@ -82,22 +96,49 @@ def run(args: argparse.Namespace) -> int:
                 reinsert_vlan=True,  # pcap cannot store the tag anywhere else
             ) as source,
             ended_by_signals(source),
+            asked_by_signal(source) as request,
         ):
-            _capture(source, args, status)
+            _capture(source, args, status, request)
     except (SlimcapError, OSError) as error:
         complain(reason(error))
         return 1
     return 0
 
 
-def _capture(source: LiveSource, args: argparse.Namespace, status: StatusLine) -> None:
+def _read_words(args: argparse.Namespace) -> None:
+    """Set `interface` and `filter` from the words of the command line."""
+    if args.interface is None:
+        if not args.words:
+            args.error("the following arguments are required: INTERFACE")
+        args.interface = args.words.pop(0)
+    if args.words:
+        if args.filter is not None:
+            args.error("an expression is given with --filter and as words: give one of them")
+        args.filter = " ".join(args.words)
+
+
+def _capture(source: LiveSource, args: argparse.Namespace, status: StatusLine, request: Request) -> None:
     """Copy packets from the source to the output, then write the totals."""
     lines = Lines(json_lines if args.json else text_lines)
     sink = lines if args.file is None else CaptureFileSink(args.file, source, args.snaplen)
-    complain(f"listening on {printable(source.link.name)}, {source.link.type_name}, snaplen {args.snaplen}")
+    complain(
+        f"listening on {printable(source.link.name)}, {source.link.type_name}, snaplen {args.snaplen}"
+        + (", IP packets only (see --everything)" if _is_ip_only(source, args) else "")
+    )
     captured = 0
+
+    def meanwhile(now: float) -> float:
+        """Do what is due between two reads, and return the time at which to do that again."""
+        sink.flush(now)
+        status.refresh(now, source)
+        if request.pending:
+            request.pending = False
+            status.erase()
+            say(_totals(source, captured))
+        return min(status.due, sink.due)
+
     try:
-        for batch in _batches(source, status, args.count, args.duration):
+        for batch in _batches(source, meanwhile, args.count, args.duration):
             sink.add(batch, source)
             status.add(batch)
             captured += len(batch)
@@ -110,21 +151,26 @@ def _capture(source: LiveSource, args: argparse.Namespace, status: StatusLine) -
             say(_totals(source, captured))
 
 
+def _is_ip_only(source: LiveSource, args: argparse.Namespace) -> bool:
+    """Return True if packets other than IP are left out without having been asked for."""
+    return args.filter is None and not args.everything and source.link.ip_offset != NO_IP
+
+
 def _batches(
-    source: LiveSource, status: StatusLine, count: int | None, duration: float | None
+    source: LiveSource, meanwhile: Callable[[float], float], count: int | None, duration: float | None
 ) -> Iterator[Batch]:
     """Yield batches until there are `count` packets, `duration` seconds pass, or the source is stopped."""
     left = sys.maxsize if count is None else min(count, sys.maxsize)
     end = math.inf if duration is None else time.monotonic() + duration
     while left:
         now = time.monotonic()
-        status.refresh(now, source)
+        due = meanwhile(now)
         if now >= end:
             end = math.inf
             source.stop()
         try:
-            batch = source.next_batch(left, max(0, min(end, status.due) - now))
-        except TimeoutError:
+            batch = source.next_batch(left, max(0, min(end, due) - now))
+        except (TimeoutError, CaptureUnblocked):
             continue
         except EOFError:
             return

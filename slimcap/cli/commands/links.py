@@ -57,6 +57,7 @@ def _refusal(found: tuple[Link, ...]) -> str | None:
 
 def _rows(found: tuple[Link, ...], *, may_capture: bool) -> Iterator[dict[str, Any]]:
     """Yield the values to show for each interface, except for those that have disappeared meanwhile."""
+    addresses = Link.addresses_of(found)
     for link in found:
         with suppress(LinkNotFound):
             yield {
@@ -65,7 +66,7 @@ def _rows(found: tuple[Link, ...], *, may_capture: bool) -> Iterator[dict[str, A
                 "up": link.is_up,
                 "vlan": link.is_vlan,
                 "link_type": link.type_name,
-                "addresses": [str(address) for address in link.addresses],
+                "addresses": [str(address) for address in addresses[link]],
                 "may_capture": may_capture,
             }
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
+from typing import Final
 
 from slimcap.cli.terminal.streams import writing
+from slimcap.io.compression.encoders import compression_of
 from slimcap.packet.batch import Batch
 from slimcap.sink.capture_file import CaptureFile
 from slimcap.sink.table_file import TableFile, format_of
@@ -12,9 +16,16 @@ from slimcap.source.base import Source
 from slimcap.source.file.pcap_source import PcapSource
 from slimcap.source.live.live_source import LiveSource
 
+FLUSH_INTERVAL: Final = 1.0  # seconds that a packet stays in a compressor at most
+
 
 class PacketSink:
-    """Base class of outputs of packets. Every method may raise OutputError."""
+    """Base class of outputs of packets. Every method may raise OutputError.
+
+    `due` is the time to call `flush` next, in seconds of `time.monotonic`; infinity if never.
+    """
+
+    due = math.inf
 
     def add(self, batch: Batch, source: Source) -> None:
         """Write the packets of a batch, which `source` has read last."""
@@ -22,6 +33,9 @@ class PacketSink:
 
     def end_file(self, source: PcapSource) -> None:
         """Note that a capture file was opened, and read as far as possible. Default: do nothing."""
+
+    def flush(self, now: float) -> None:
+        """Write out what was added if it is due; `now` is a `time.monotonic` time. Default: do nothing."""
 
     def close(self) -> None:
         """Complete the output. Default: do nothing."""
@@ -52,15 +66,27 @@ class TableSink(PacketSink):
 
 
 class CaptureFileSink(PacketSink):
-    """A capture file, written as packets arrive; an existing one is overwritten."""
+    """A capture file, written as packets arrive; an existing one is overwritten.
+
+    A compressor is flushed every `FLUSH_INTERVAL` seconds, which costs some of the compression.
+    """
 
     def __init__(self, file: str, source: LiveSource, snaplen: int) -> None:
+        self._compressed = compression_of(file) is not None
         with writing():
             self._file = CaptureFile(file, source, snaplen=snaplen, atomic=False)
 
     def add(self, batch: Batch, source: Source) -> None:
+        if self._compressed and self.due == math.inf:
+            self.due = time.monotonic() + FLUSH_INTERVAL
         with writing():
             self._file.add(batch)
+
+    def flush(self, now: float) -> None:
+        if now >= self.due:
+            self.due = math.inf
+            with writing():
+                self._file.flush()
 
     def close(self) -> None:
         with writing():

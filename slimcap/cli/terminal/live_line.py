@@ -109,7 +109,7 @@ class ProgressBar(LiveLine):
 
 
 class StatusLine(LiveLine):
-    """Line with the packets of a capture so far, the rates since the last refresh, and the drops so far."""
+    """Line with the drops and packets of a capture so far, and the rates since the last refresh."""
 
     def __init__(self, *, shown: bool) -> None:
         super().__init__(shown=shown)
@@ -130,10 +130,10 @@ class StatusLine(LiveLine):
             return
         elapsed = now - self._since
         self._packets += self._new_packets
-        self.draw(
-            f"{self._packets:,} packets, {scaled(self._new_packets / elapsed, 'packets/s')}, "
-            f"{scaled(self._new_bytes * 8 / elapsed, 'bit/s')}, "
-            f"{source.total_stats.packets_dropped:,} dropped"
+        self.draw(  # a narrow terminal cuts off the end
+            f"{source.total_stats.packets_dropped:,} dropped, {self._packets:,} packets, "
+            f"{scaled(self._new_packets / elapsed, 'packets/s')}, "
+            f"{scaled(self._new_bytes * 8 / elapsed, 'bit/s')}"
         )
         self._new_packets = self._new_bytes = 0
         self._since = now

@@ -16,6 +16,30 @@ from slimcap.source.live.live_source import LiveSource
 ONE_PRESS: Final = 0.25
 
 
+class Request:
+    """A request to print the counts, by SIGUSR1 as in tcpdump; `pending` until it is answered."""
+
+    def __init__(self) -> None:
+        self.pending = False
+
+
+@contextmanager
+def asked_by_signal(source: LiveSource) -> Iterator[Request]:
+    """Note SIGUSR1 in the Request, and unblock the read of the source so that it can be answered at once."""
+    request = Request()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        request.pending = True
+        source.unblock()
+
+    previous = signal.signal(signal.SIGUSR1, note)
+    try:
+        yield request
+    finally:
+        # A late one must not kill the process while it completes its output.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN if previous == signal.SIG_DFL else previous)
+
+
 @contextmanager
 def ended_by_signals(source: LiveSource) -> Iterator[None]:
     """Stop the source at the first SIGINT, SIGTERM or SIGHUP; a second one kills the process at once."""

@@ -53,7 +53,7 @@ class LiveOptions(TypedDict, total=False):
         ),
     ]
     auto_filter: Annotated[
-        bool, Option(True, "If there is no `filter`, capture only IP packets; False: all packets.")
+        bool, Option(True, "If there is no `filter`, capture only IP packets, not ARP; False: all.")
     ]
     ignore_vlans: Annotated[bool, Option(False, "Do not capture packets with a VLAN tag.")]
     reinsert_vlan: Annotated[
@@ -88,7 +88,8 @@ class RingOptions(LiveOptions, total=False):
         Option(
             16,
             "Number of blocks. Every `block_timeout` uses up a block, however few packets it holds: more "
-            "blocks allow the reader to be late for longer, larger blocks do not. The ring is at most 1 TiB.",
+            "blocks allow the reader to be late for longer, larger blocks do not. With a single block, "
+            "packets are copied. The ring is at most 1 TiB.",
             between(1, _MAX_BLOCKS),
         ),
     ]

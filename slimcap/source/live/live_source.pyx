@@ -14,6 +14,7 @@ from slimcap.source.live.packet_socket cimport LINK_GONE, LINK_UP, PacketSocket
 
 import errno
 import os
+import warnings
 
 from slimcap.errors import LinkDown, LinkGone, wrong_type
 from slimcap.filter import DROP, pack, resolve
@@ -21,7 +22,7 @@ from slimcap.packet.enums import LinkType
 from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.link import Link
 from slimcap.source.base import Stats
-from slimcap.source.live.rtnetlink import LinkDrops
+from slimcap.source.live.rtnetlink import LinkDrops, check as check_link
 
 cdef enum:
     COUNT_INTERVAL = NANOSECONDS         # between two readings of the counters, while packets come
@@ -45,7 +46,10 @@ cdef class LiveSource(ZeroCopySource):
 
     cdef object _look_up(self, link):
         """Return the Link for the `link` argument."""
-        return link if isinstance(link, Link) else Link(link)
+        if not isinstance(link, Link):
+            return Link(link)
+        check_link(link.name, link.index, link.arphrd, link.namespace)
+        return link
 
     cdef CaptureSocket _new_socket(self, link):
         """Return the socket to read from."""
@@ -251,6 +255,12 @@ cdef class LiveSource(ZeroCopySource):
 
     cdef Py_ssize_t _snaplen(self) except -1:
         return self._max_len
+
+    def __del__(self):
+        if not self._shut and isinstance(self._socket, PacketSocket) and self._socket.is_ours():
+            warnings.warn(
+                f"{self!r} was not closed: use it as a context manager, or call close()", ResourceWarning,
+                source=self)
 
     def __repr__(self):
         name = type(self).__name__

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def open_live(link: str | Link, **options: Unpack[RingOptions]) -> RingSource:
     """Capture from a network interface of this host.
 
+    By default only IP packets are captured; ARP and all others require `auto_filter=False` or a `filter`.
+
     Parameters
     ----------
     link : str or Link

@@ -67,9 +67,10 @@ from slimcap.abi.linux cimport (
 from slimcap.io.event cimport raise_errno
 
 import errno as errors
-import sys
 
 from slimcap.filter.compile import build_program
+from slimcap.source.live.host.kernel_stamps import wait_until_on
+from slimcap.source.live.host.privileges import explain_refusal
 from slimcap.source.live.rtnetlink import DropCounter
 
 cdef enum:
@@ -79,12 +80,9 @@ cdef enum:
 
 cdef int _fail(str call, str interface) except -1:
     """Raise OSError for a failed call on an interface; the message tells how to fix it if that is known."""
-    if errno == errors.EPERM:
-        raise PermissionError(
-            errno,
-            f"{call}: capturing requires CAP_NET_RAW: run as root (sudo), or grant it to the interpreter "
-            f"with `sudo setcap cap_net_raw,cap_net_admin=eip {sys.executable}`",
-            interface)
+    cdef int number = errno
+    if number == errors.EPERM:
+        raise PermissionError(number, f"{call}: {explain_refusal()}", interface)
     return raise_errno(call, interface)
 
 
@@ -244,6 +242,7 @@ cdef class PacketSocket(CaptureSocket):
         # SO_RCVBUF needs no CAP_NET_ADMIN, but is limited to rmem_max.
         if setsockopt(self.fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0:
             self._option(SOL_SOCKET, SO_RCVBUF, &size, sizeof(size), "SO_RCVBUF")
+        wait_until_on()
         return 0
 
     cdef int bind(self) except -1:

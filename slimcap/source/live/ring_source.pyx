@@ -1,5 +1,6 @@
 """`RingSource`: zero-copy live capture through the TPACKET_V3 ring, one or several blocks per batch."""
 from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcpy
 
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport TP_STATUS_LOSING
@@ -7,11 +8,13 @@ from slimcap.packet.lease cimport Block
 from slimcap.packet.record cimport FLAG_LOSING, Record
 from slimcap.packet.rows cimport Rows, new_rows
 from slimcap.source.live.block_walker cimport reinsert_vlan_tags
+from slimcap.source.live.packet_socket cimport PacketSocket
 
 import errno
 
 from slimcap.errors import RingExhausted, SlimcapError
 from slimcap.option_set import parse
+from slimcap.source.live.host.free_memory import require_memory
 from slimcap.source.live.live_options import RingOptions
 
 cdef enum:
@@ -23,10 +26,13 @@ cdef enum:
 cdef class RingSource(LiveSource):
     """Capture packets from a network interface through a memory-mapped ring (TPACKET_V3), without copies.
 
+    By default only IP packets are captured; ARP and all others require `auto_filter=False` or a `filter`.
+
     A batch is one block of the ring or, if blocks are small, all that are ready, up to 256 KiB and an eighth
     of the ring. Its blocks return to the kernel when the last view of the batch dies. The kernel uses blocks
     strictly in order, so a single view that is kept for long stops the ring when its block's turn comes: the
-    next read then raises RingExhausted. Keep copies (`batch.copy()`), not views.
+    next read then raises RingExhausted. Keep copies (`batch.copy()`), not views. A ring of one block is an
+    exception: its packets are copied, because the kernel has no other block to fill meanwhile.
 
     Parameters
     ----------
@@ -38,7 +44,8 @@ cdef class RingSource(LiveSource):
     Raises
     ------
     LinkNotFound, LinkGone
-        The interface does not exist, or was removed.
+        The interface does not exist, or was removed; or the Link is that of another network namespace, was
+        replaced by another interface since, or describes an interface of a capture file.
     FilterError
         The filter cannot be compiled, or is not a program that the kernel accepts.
     PermissionError
@@ -70,6 +77,7 @@ cdef class RingSource(LiveSource):
 
     cdef int _set_up(self) except -1:
         self._ring = self._open_ring()
+        self._copies = Pool(self._ring.block_size) if self._ring.num_blocks == 1 else None
         self._walker = BlockWalker(self.link.type)
         self._blocks_per_batch = max(
             1, min(TARGET_BATCH_SIZE // self._ring.block_size, self._ring.num_blocks // RING_FRACTION))
@@ -83,6 +91,7 @@ cdef class RingSource(LiveSource):
         milliseconds = max(1, (self._block_timeout + 500_000) // 1_000_000)
         while True:
             try:
+                require_memory(block_size * num_blocks, charged=not isinstance(self._socket, PacketSocket))
                 return self._socket.open_ring(block_size, num_blocks, milliseconds)
             except OSError as error:
                 if error.errno != errno.ENOMEM:
@@ -91,7 +100,7 @@ cdef class RingSource(LiveSource):
                     raise OSError(
                         errno.ENOMEM,
                         f"not enough memory for a ring of {num_blocks} blocks of {block_size} bytes: "
-                        "reduce num_blocks or block_size, or set smaller_ring=True",
+                        f"{error.strerror}. Reduce num_blocks or block_size, or set smaller_ring=True",
                         self.link.name) from error
             num_blocks = (num_blocks + 1) // 2
 
@@ -134,9 +143,18 @@ cdef class RingSource(LiveSource):
         self._index = (self._index + ready) % self._ring.num_blocks
         if count == 0:
             return None
+        if self._copies is not None:
+            block = self._copied(block)
         rows = new_rows(records, count, block, block.size, self._links)
         rows.total_bytes = total_bytes
         return rows
+
+    cdef Block _copied(self, Block block):
+        """Return a copy of a block of the ring."""
+        cdef Block copy = self._copies.take()
+        with nogil:
+            memcpy(copy.ptr, block.ptr, block.size)
+        return copy
 
     cdef Py_ssize_t _walk_blocks(
             self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t capacity,

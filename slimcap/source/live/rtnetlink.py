@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final, NamedTuple
 
-from slimcap.errors import LinkError, LinkNotFound
+from slimcap.errors import LinkError, LinkGone, LinkNotFound
 
 # Constants of linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h, if.h.
 _NLMSG_ERROR: Final = 2
@@ -39,6 +39,9 @@ _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 IFF_UP: Final = 1
 _IFNAMSIZ: Final = 16  # with the terminating NUL
+_ALTIFNAMSIZ: Final = 128
+_IFLA_ALT_IFNAME: Final = 53
+_SO_NETNS_COOKIE: Final = 71  # asm-generic/socket.h, Linux 5.14
 
 _NLMSGHDR: Final = struct.Struct("=IHHII")  # length with this header, type, flags, sequence number, port
 _IFINFOMSG: Final = struct.Struct("=BxHiII")  # family, ARPHRD_, index, flags, mask
@@ -55,6 +58,7 @@ class Interface(NamedTuple):
     arphrd: int
     flags: int
     kind: str  # kind of a virtual interface: vlan, veth, …; "" for hardware
+    namespace: int = 0  # its network namespace, a number that is not used again; 0: not known
 
     @property
     def is_up(self) -> bool:
@@ -140,14 +144,94 @@ def find(name: str) -> Interface:
     except UnicodeEncodeError:
         encoded = b""
     # No other name is valid (dev_valid_name); the kernel reads up to a NUL and could find another interface.
-    if not 0 < len(encoded) < _IFNAMSIZ or b"\0" in encoded:
+    if not 0 < len(encoded) < _ALTIFNAMSIZ or b"\0" in encoded:
         raise _with_advice(LinkError(errno.ENODEV, ""), repr(name))
     size = _RTATTR.size + len(encoded) + 1
-    attribute = _RTATTR.pack(size, _IFLA_IFNAME) + encoded
+    kind = _IFLA_IFNAME if len(encoded) < _IFNAMSIZ else _IFLA_ALT_IFNAME  # only these may be longer
+    attribute = _RTATTR.pack(size, kind) + encoded
     try:
-        return _parse_interface(_request(_RTM_GETLINK, bytes(16) + attribute.ljust(_aligned(size), b"\0"))[0])
+        with _open() as netlink:
+            body = bytes(16) + attribute.ljust(_aligned(size), b"\0")
+            return _parse_interface(_request(_RTM_GETLINK, body, netlink)[0], _namespace_of(netlink))
     except LinkError as error:
         raise _with_advice(error, repr(name)) from None
+
+
+def namespace() -> int:
+    """Return a number for the network namespace of the calling thread; 0 if the kernel has none.
+
+    Unlike the inode number of /proc/thread-self/ns/net, it is not used again until the host restarts.
+    """
+    with _open() as netlink:
+        return _namespace_of(netlink)
+
+
+def _namespace_of(netlink: socket.socket) -> int:
+    try:
+        return int.from_bytes(netlink.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
+    except OSError:  # before Linux 5.14
+        with contextlib.suppress(OSError):  # /proc may not be mounted
+            return os.stat("/proc/thread-self/ns/net").st_ino
+        return 0
+
+
+def check_namespace(name: str, index: int, known: int) -> None:
+    """Raise LinkNotFound if an interface was looked up in another network namespace; 0: it is not known."""
+    if known and known != namespace():
+        raise LinkNotFound(
+            errno.ENODEV,
+            f"interface {name!r} (index {index}) was looked up in another network namespace: use it there, "
+            f"or look up Link({name!r}) in this one",
+        )
+
+
+def check(name: str, index: int, arphrd: int | None, known: int) -> None:
+    """Raise an exception if these are not those of one interface of this network namespace.
+
+    An interface keeps its index for life, but after it another one may have it, and names change hands.
+
+    Parameters
+    ----------
+    name : str
+        Name or alternative name.
+    index : int
+        Index.
+    arphrd : int or None
+        Link type; None: not known, because the interface was not looked up.
+    known : int
+        Network namespace of the lookup, see `namespace`; 0: not known.
+
+    Raises
+    ------
+    LinkGone
+        The interface has changed since it was looked up.
+    LinkNotFound
+        It is in another network namespace, or never was an interface of this host.
+    """
+    check_namespace(name, index, known)
+    now = other = None
+    with contextlib.suppress(LinkNotFound):
+        now = find(name)
+    if now is not None and now.ifindex == index and arphrd in (None, now.arphrd):
+        return
+    if index:
+        with contextlib.suppress(LinkNotFound):
+            other = by_index(index, name)
+    if now is None:
+        found = "does not exist in this network namespace"
+    elif now.ifindex != index:
+        found = f"has index {now.ifindex}"
+    else:
+        found = f"has ARPHRD_ number {now.arphrd}, not {arphrd}"
+    if other is not None and other.ifindex != (now and now.ifindex):
+        found += f", and index {index} is that of {other.name!r}"
+    if arphrd is None:
+        raise LinkNotFound(errno.ENODEV, f"interface {name!r} (index {index}) {found}: use Link(name)")
+    raise LinkGone(
+        errno.ENODEV,
+        f"interface {name!r} (index {index}) was removed or renamed: it {found} now. Look up the interface "
+        "to capture from with Link(name)",
+    )
 
 
 def by_index(index: int, name: str) -> Interface:
@@ -160,13 +244,23 @@ def by_index(index: int, name: str) -> Interface:
 
 def interfaces() -> list[Interface]:
     """Return all interfaces of the namespace, in the order of their indices."""
-    return sorted(_parse_interface(message) for message in _dump(_RTM_GETLINK, bytes(16)))
+    here = namespace()
+    return sorted(_parse_interface(message, here) for message in _dump(_RTM_GETLINK, bytes(16)))
 
 
 def addresses(index: int) -> tuple[IPv4Interface | IPv6Interface, ...]:
     """Return the IP addresses of an interface."""
-    found = (_parse_address(message) for message in _dump(_RTM_GETADDR, bytes(8)))
-    return tuple(address[1] for address in found if address is not None and address[0] == index)
+    return tuple(all_addresses().get(index, ()))
+
+
+def all_addresses() -> dict[int, list[IPv4Interface | IPv6Interface]]:
+    """Return the IP addresses of all interfaces of the namespace by index; those without any are left out."""
+    found: dict[int, list[IPv4Interface | IPv6Interface]] = {}
+    for message in _dump(_RTM_GETADDR, bytes(8)):
+        address = _parse_address(message)
+        if address is not None:
+            found.setdefault(address[0], []).append(address[1])
+    return found
 
 
 def _with_advice(error: LinkError, name: str) -> LinkError:
@@ -179,15 +273,14 @@ def _with_advice(error: LinkError, name: str) -> LinkError:
     return LinkError(error.errno, f"interface {name}: {error.strerror}")
 
 
-def _parse_interface(message: bytes) -> Interface:
+def _parse_interface(message: bytes, namespace: int = 0) -> Interface:
     if len(message) < _IFINFOMSG.size:
         raise _malformed_reply()
     _, arphrd, index, flags, _ = _IFINFOMSG.unpack_from(message)
     attributes = _attributes(message[_IFINFOMSG.size :])
     info = _attributes(attributes.get(_IFLA_LINKINFO, b""))
-    return Interface(
-        index, _text(attributes.get(_IFLA_IFNAME, b"")), arphrd, flags, _text(info.get(_IFLA_INFO_KIND, b""))
-    )
+    name, kind = _text(attributes.get(_IFLA_IFNAME, b"")), _text(info.get(_IFLA_INFO_KIND, b""))
+    return Interface(index, name, arphrd, flags, kind, namespace)
 
 
 def _drops(message: bytes) -> LinkDrops:

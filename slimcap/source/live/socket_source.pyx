@@ -14,9 +14,14 @@ from slimcap.source.live.live_options import SocketOptions
 cdef class SocketSource(LiveSource):
     """Capture packets from a network interface as messages, which are copied and available at once.
 
+    By default only IP packets are captured; ARP and all others require `auto_filter=False` or a `filter`.
+
     A batch is the result of one system call. Its memory holds up to `batch_size` packets of `snaplen` bytes;
     only pages that packets are written to are used, at least one per packet unless `snaplen` is smaller. The
     memory is not the kernel's, so views may be kept without stopping the capture.
+
+    Opening takes up to 20 ms, until the kernel stamps packets when they arrive. A few datagrams on lo show
+    that; if lo is down, opening takes 100 ms.
 
     RingSource is faster and loses fewer packets. Use SocketSource to get packets without the delay of a block
     timeout, or if there is no memory for a ring.
@@ -31,7 +36,8 @@ cdef class SocketSource(LiveSource):
     Raises
     ------
     LinkNotFound, LinkGone
-        The interface does not exist, or was removed.
+        The interface does not exist, or was removed; or the Link is that of another network namespace, was
+        replaced by another interface since, or describes an interface of a capture file.
     FilterError
         The filter cannot be compiled, or is not a program that the kernel accepts.
     PermissionError

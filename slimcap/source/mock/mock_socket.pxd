@@ -40,6 +40,7 @@ cdef class MockSocket(CaptureSocket):
     cdef int _pid
     cdef Event _producer            # stops or unblocks a waiting producer
     cdef Block _scratch, _wire      # for a packet without its tag, and with the tag put back
+    cdef uint64_t _adder            # the thread that added packets last
     cdef int _ifindex
     cdef uint16_t _hatype
     cdef bint _ethernet
@@ -52,6 +53,7 @@ cdef class MockSocket(CaptureSocket):
     cdef public bint drop_when_full
     cdef void _acquire(self) noexcept nogil
     cdef int _lock_state(self) except -1
+    cdef bint _waits_for_itself(self) noexcept
     cdef int _wake_reader(self) noexcept nogil
     cdef int _wake_producer(self) noexcept nogil
     cdef bint _has_space(self) noexcept nogil

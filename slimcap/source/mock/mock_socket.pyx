@@ -46,6 +46,7 @@ from slimcap.abi.linux cimport (
     mmsghdr,
     timespec,
 )
+from slimcap.abi.python cimport PyThreadState_Get, PyThreadState_GetID
 from slimcap.capfile.decoder cimport MAX_CAPLEN
 from slimcap.filter.vm cimport PacketMeta
 from slimcap.io.event cimport (
@@ -81,6 +82,7 @@ from slimcap.filter.compile import build_program
 from slimcap.packet.enums import PacketType
 from slimcap.packet.link import Link
 from slimcap.source.live.rtnetlink import LinkDrops
+from slimcap.source.mock.mock_link import MockLink
 
 cdef enum:
     ROWS_PER_LOCK = 1024    # packets to add before releasing the lock
@@ -92,6 +94,9 @@ cdef enum:
     ADDED = 1
     NO_SPACE = 2
 
+cdef str NEVER_HANDED_OVER = (
+    "the packets that were added are in a block that is still open: call run() once, so that blocks are "
+    "handed over after the block timeout, or finalize_block() after adding")
 cdef str FORKED = "this mock was made by the parent process: make a new one in the forked process"
 
 if bpf.MAX_SNAPLEN != MAX_CAPLEN or PacketType.OUTGOING != OUTGOING:
@@ -255,15 +260,25 @@ cdef class MockSocket(CaptureSocket):
                 self._retire()
                 return POLLIN
             until = retire_at if deadline == NEVER or 0 <= retire_at < deadline else deadline
+            event.check()
+            if until == NEVER and self._waits_for_itself():
+                raise RuntimeError(NEVER_HANDED_OVER)
             try:
                 events = event.wait(self._reader_fd, POLLIN, until)
             except TimeoutError:
                 if until == deadline:
+                    if self._waits_for_itself():
+                        raise TimeoutError(NEVER_HANDED_OVER) from None
                     raise
                 continue
             if events:
                 c_read(self._reader_fd, &count, sizeof(count))
             return events
+
+    cdef bint _waits_for_itself(self) noexcept:
+        """Return True if there are packets that only the reader's own thread would hand over."""
+        return (self._blocks is not None and self._blocks.open and not self._timer
+                and self._adder == PyThreadState_GetID(PyThreadState_Get()))
 
     cdef object read_statistics(self):
         self._lock_state()
@@ -438,6 +453,7 @@ cdef class MockSocket(CaptureSocket):
             raise RuntimeError(FORKED)
         if self._repeats:
             raise ValueError("packets cannot be added after run(drain=False)")
+        self._adder = PyThreadState_GetID(PyThreadState_Get())
         while progress.index < count:
             self._producer.check()
             with nogil:
@@ -584,6 +600,8 @@ cdef class MockSocket(CaptureSocket):
         if states[state] != LINK_UP and self._state == LINK_UP:
             self._error = errno.ENETDOWN
         self._state = states[state]
+        if isinstance(self.link, MockLink):
+            self.link.simulate(state)
         self._wake_reader()
 
     def set_added(self, fn):
@@ -606,7 +624,7 @@ cdef int _eventfd() except -1:
 
 cdef object _mock_link(link):
     """Return the Link for a name; the interface need not exist."""
-    return link if isinstance(link, Link) else Link(link, 1, LINKTYPE_ETHERNET, 1)
+    return link if isinstance(link, Link) else MockLink(link)
 
 
 cdef class RingMock(RingSource):

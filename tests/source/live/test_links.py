@@ -31,6 +31,25 @@ def test_links_lists_the_interfaces_of_this_host():
     assert all(link == Link(link.name) for link in found)
 
 
+def test_links_by_names_and_patterns():
+    assert links("lo") == (Link("lo"),)
+    assert links(["l?", "lo", "no-such*"]) == links("[l]*o")
+    assert links([]) == ()
+    assert links("no-such*") == ()
+    assert links("*") == links()
+    with pytest.raises(LinkNotFound, match="no-such"):
+        links(["lo", "no-such"])
+    with pytest.raises(TypeError, match="names must be a str or an iterable of str, not int"):
+        links(1)
+    with pytest.raises(TypeError, match="each of names must be a str, not bytes"):
+        links([b"lo"])
+
+
+def test_addresses_of_all_links_are_those_of_each():
+    assert Link.addresses_of(links()) == {link: link.addresses for link in links()}
+    assert Link.addresses_of([]) == {}
+
+
 ODD_NAMES = [
     "", "nosuchinterface"[:14], "sixteen-bytes-xx", "x" * 5000, "lo\0", "\0lo", "\0", "lo\0x", "lo ", "LO",
     "\u00fc", "\u20ac" * 5, "\u20ac" * 6, "\ud800", "\udcff", "lo/", "../lo", ".", "..", "lo:1", "a b", "%d",
