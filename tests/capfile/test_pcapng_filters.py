@@ -7,7 +7,7 @@ import io
 import pytest
 
 from slimcap import FilterError, PcapSource, concat, read
-from slimcap.filter import accept
+from slimcap.filter import accept, compile_expression, matcher
 from support.batches import numbered_comments, rows_of
 from support.capfiles import BEGIN, FRAME, NG, source_of
 
@@ -77,3 +77,21 @@ def test_expression_is_valid_if_it_is_for_any_link_type():
             source_of(NG.section() + NG.interface(linktype=linktype), filter="ip and")
     with pytest.raises(FilterError, match="rejects all"):
         source_of(data, filter="ip and arp and ip6")
+
+
+def test_lookup_that_fails_for_a_later_link_type_is_an_error_after_the_packets_before(monkeypatch):
+    def failing(expression, link_type, **options):
+        if link_type == 101:
+            raise FilterError("filter 'udp port 7': unknown host 'gone.example'")
+        return compile_expression(expression, link_type, **options)
+
+    matcher._compiled.cache_clear()
+    monkeypatch.setattr(matcher, "compile_expression", failing)
+    data = BEGIN + 3 * NG.packet(FRAME) + NG.interface(linktype=101) + NG.packet(FRAME, interface=1)
+    with source_of(data + NG.packet(FRAME), filter="ip", block_size=1 << 20) as source:
+        assert len(source.next_batch()) == 3
+        for _ in range(2):
+            with pytest.raises(FilterError, match="unknown host"):
+                source.next_batch()
+        assert source.unfilterable == {}
+    matcher._compiled.cache_clear()

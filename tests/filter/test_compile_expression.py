@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import pickle
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,10 +121,54 @@ def test_expression_for_an_unknown_link_type_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("_libpcap")
-def test_threads_may_compile_at_the_same_time(background: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_threads_may_compile_at_the_same_time(
+    reentrant: bool, background: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libpcap, "_is_reentrant", lambda _: reentrant)
     wanted = {text: compile_expression(text, ETHERNET) for text in EXPRESSIONS}
     threads = [background(lambda text=text: compile_expression(text, ETHERNET)) for text in EXPRESSIONS * 4]
     assert [thread.result() for thread in threads] == list(wanted.values()) * 4
+
+
+@pytest.mark.parametrize(
+    ("version", "reentrant"),
+    [("1.7.4", False), ("1.8.1", True), ("1.10.3 (with TPACKET_V3)", True), ("0.9.8", False), ("2.0", True)],
+)
+def test_libpcap_is_reentrant_since_version_1_8(version: str, reentrant: bool) -> None:
+    class Library:
+        def pcap_lib_version(self) -> bytes:
+            return f"libpcap version {version}".encode()
+
+    assert libpcap._is_reentrant(Library()) == reentrant  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("_libpcap")
+def test_errors_of_the_helper_thread_keep_nothing_alive() -> None:
+    """No thread, no handle and no reference cycle stays after an error."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            with pytest.raises(FilterError, match="syntax error"):
+                compile_expression("ip and", ETHERNET)
+        assert not [one for one in gc.get_objects() if isinstance(one, FilterError)]
+    finally:
+        gc.enable()
+    assert "slimcap-compile" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.usefixtures("_libpcap")
+def test_errors_can_be_pickled_and_show_the_start_of_a_long_expression() -> None:
+    with pytest.raises(FilterError, match="no VLAN support") as raised:
+        compile_expression("vlan or " + "host 10.0.0.1 or " * 40 + "ip", 101)
+    copy = pickle.loads(pickle.dumps(raised.value))
+    assert (type(copy), str(copy), copy.reason) == (
+        type(raised.value),
+        str(raised.value),
+        "no VLAN support for Raw IP",
+    )
+    assert len(str(copy)) < 300
 
 
 def test_missing_libpcap_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
