@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from slimcap.errors import LinkNotFound
 from slimcap.packet.link import Link
@@ -11,7 +11,7 @@ from slimcap.packet.link import Link
 if TYPE_CHECKING:
     from ipaddress import IPv4Interface, IPv6Interface
 
-State = Literal["up", "down", "gone"]
+_State: TypeAlias = Literal["up", "down", "gone"]
 
 
 class MockLink(Link):
@@ -32,7 +32,7 @@ class MockLink(Link):
     """
 
     __slots__ = ("_state",)
-    _state: State
+    _state: _State
 
     def __init__(self, name: str) -> None:
         super().__init__(name, 1, 1, 1)
@@ -43,7 +43,7 @@ class MockLink(Link):
 
     __hash__ = Link.__hash__
 
-    def simulate(self, state: State) -> None:
+    def simulate(self, state: _State) -> None:
         """Set the state.
 
         Parameters
@@ -72,7 +72,7 @@ class MockLink(Link):
 
     def _checked(self) -> State:
         """Return the state; raise LinkNotFound if the interface was removed."""
-        state: State = getattr(self, "_state", "up")  # an unpickled one is up
+        state: _State = getattr(self, "_state", "up")  # an unpickled one is up
         if state == "gone":
             raise LinkNotFound(
                 errno.ENODEV, f"the simulated interface {self.name!r} was removed with set_link()"
