@@ -70,7 +70,7 @@ class MockLink(Link):
         self._checked()
         return ()
 
-    def _checked(self) -> State:
+    def _checked(self) -> _State:
         """Return the state; raise LinkNotFound if the interface was removed."""
         state: _State = getattr(self, "_state", "up")  # an unpickled one is up
         if state == "gone":
