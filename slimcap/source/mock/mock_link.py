@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 from slimcap.errors import LinkNotFound
 from slimcap.packet.link import Link
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Interface, IPv6Interface
-
-_State: TypeAlias = Literal["up", "down", "gone"]
 
 
 class MockLink(Link):
@@ -32,7 +30,7 @@ class MockLink(Link):
     """
 
     __slots__ = ("_state",)
-    _state: _State
+    _state: str
 
     def __init__(self, name: str) -> None:
         super().__init__(name, 1, 1, 1)
@@ -43,7 +41,7 @@ class MockLink(Link):
 
     __hash__ = Link.__hash__
 
-    def simulate(self, state: _State) -> None:
+    def simulate(self, state: Literal["up", "down", "gone"]) -> None:
         """Set the state.
 
         Parameters
@@ -70,9 +68,9 @@ class MockLink(Link):
         self._checked()
         return ()
 
-    def _checked(self) -> _State:
+    def _checked(self) -> str:
         """Return the state; raise LinkNotFound if the interface was removed."""
-        state: _State = getattr(self, "_state", "up")  # an unpickled one is up
+        state: str = getattr(self, "_state", "up")  # an unpickled one is up
         if state == "gone":
             raise LinkNotFound(
                 errno.ENODEV, f"the simulated interface {self.name!r} was removed with set_link()"
