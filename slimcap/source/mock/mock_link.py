@@ -11,8 +11,6 @@ from slimcap.packet.link import Link
 if TYPE_CHECKING:
     from ipaddress import IPv4Interface, IPv6Interface
 
-State = Literal["up", "down", "gone"]
-
 
 class MockLink(Link):
     """Ethernet interface that does not exist: its state is the one that `set_link` of its mock has set.
@@ -32,7 +30,7 @@ class MockLink(Link):
     """
 
     __slots__ = ("_state",)
-    _state: State
+    _state: str
 
     def __init__(self, name: str) -> None:
         super().__init__(name, 1, 1, 1)
@@ -43,7 +41,7 @@ class MockLink(Link):
 
     __hash__ = Link.__hash__
 
-    def simulate(self, state: State) -> None:
+    def simulate(self, state: Literal["up", "down", "gone"]) -> None:
         """Set the state.
 
         Parameters
@@ -70,9 +68,9 @@ class MockLink(Link):
         self._checked()
         return ()
 
-    def _checked(self) -> State:
+    def _checked(self) -> str:
         """Return the state; raise LinkNotFound if the interface was removed."""
-        state: State = getattr(self, "_state", "up")  # an unpickled one is up
+        state: str = getattr(self, "_state", "up")  # an unpickled one is up
         if state == "gone":
             raise LinkNotFound(
                 errno.ENODEV, f"the simulated interface {self.name!r} was removed with set_link()"
