@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from slimcap.cli.packets.inputs import batches_of, noting, open_input, report_failures
+from slimcap.cli.packets.inputs import add_on_error, batches_of, expanded, noting, open_input, report_failures
 from slimcap.cli.render.report_text import info_text
 from slimcap.cli.render.summary import Totals, iso
 from slimcap.cli.terminal.live_line import wanted
@@ -39,20 +39,21 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `slimcap info`."""
     command.add_argument("files", nargs="+", metavar="FILE", help="capture file; - is standard input")
     command.add_argument("--json", action="store_true", help="print a JSON object per file, one per line")
+    add_on_error(command)
     command.add_argument("--hash", action="store_true", help="compute the SHA-256 of each file as stored")
 
 
 def run(args: argparse.Namespace) -> int:
     """Describe the files; return 1 if one of them was bad."""
     code = 0
-    for number, file in enumerate(args.files):
+    for number, file in enumerate(expanded(args.files)):
         failures: list[str] = []
         report = _report(file, failures, with_hash=args.hash)
         if args.json:
             write(json.dumps(report) + "\n")
         elif report["format"]:
             write(("\n" if number else "") + info_text(report))
-        code |= report_failures(failures)
+        code |= report_failures(failures, args.on_error)
     return code
 
 

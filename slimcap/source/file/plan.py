@@ -7,18 +7,22 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias, Unpack, cast
+from typing import Final, Literal, NamedTuple, TypeAlias, Unpack, cast
 
 import numpy as np
 
 from slimcap.capfile.boundaries import BlockBoundaries, RecordBoundaries
 from slimcap.capfile.pcap_decoder import PcapDecoder
 from slimcap.capfile.pcapng_decoder import PcapngDecoder
+from slimcap.errors import FileFormatError
 from slimcap.filter import Filter, Machine
 from slimcap.io.file_range import FileRange
+from slimcap.option_set import parse
 from slimcap.packet.batch import Batch
 from slimcap.packet.record import RECORD_DTYPE
-from slimcap.source.file.file_options import PcapOptions
+from slimcap.source.file.file_errors import FileErrors
+from slimcap.source.file.file_list import list_files
+from slimcap.source.file.file_options import FilesOptions, PcapOptions
 from slimcap.source.file.open_files import read_all
 from slimcap.source.file.pcap_source import PcapSource
 
@@ -113,6 +117,8 @@ class ReadTask:
             As for `PcapSource`.
         """
         options = cast(PcapOptions, {"snaplen": self.snaplen, "filter": self.filter, **options})
+        if options.get("concatenated") and (self.start, self.stop) != (0, self.identity.size):
+            raise ValueError("concatenated: a part of a file has one header: plan with a larger chunk_bytes")
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._check(fd)
@@ -189,6 +195,7 @@ def plan(
     snaplen: int | None = None,
     filter: Filter | None = None,
     exact: bool = False,
+    on_error: Literal["raise", "skip", "warn"] = "raise",
 ) -> list[ReadTask]:
     """Split capture files into parts that threads, processes or other machines can read independently.
 
@@ -198,7 +205,7 @@ def plan(
     Parameters
     ----------
     paths : path or sequence of paths
-        Regular files of any format that `PcapSource` reads.
+        Regular files of any format that `PcapSource` reads; a folder or a pattern, as for `open_files`.
     chunk_bytes : int, default 64 MiB
         Approximate number of bytes of the file in each task. A compressed file is one task.
     snaplen : int, optional
@@ -210,11 +217,14 @@ def plan(
         That is a proof if the records there have regular headers: caplen <= len, a fraction of less than one
         second, no packet longer than 16 MiB. If they do not, and the cut is wrong, the task before it does
         not end at the cut and raises TruncatedFileError there.
+    on_error : {"raise", "skip", "warn"}, default "raise"
+        What to do about a file that cannot be opened, or whose header is not valid: "raise" the error, "skip"
+        the file, or skip it and "warn" with a RuntimeWarning.
 
     Returns
     -------
     list of ReadTask
-        At least one for each file, in order.
+        At least one for each file that was not skipped, in order.
 
     Raises
     ------
@@ -237,13 +247,17 @@ def plan(
         raise ValueError(f"chunk_bytes is a number of bytes from 1 on, not {chunk_bytes}")
     if isinstance(filter, Machine):
         raise TypeError("a Machine cannot be pickled: give the expression or the program")
-    if isinstance(paths, (str, bytes, os.PathLike)):
-        paths = [paths]
+    errors = FileErrors(parse(FilesOptions, {"on_error": on_error})["on_error"])
     if filter is not None and not isinstance(filter, str):
         filter = tuple(filter)
-    return [
-        task for path in paths for task in _plan_file(os.fsdecode(path), chunk_bytes, snaplen, filter, exact)
-    ]
+    tasks: list[ReadTask] = []
+    for path in list_files(paths):
+        try:
+            tasks += _plan_file(os.fsdecode(path), chunk_bytes, snaplen, filter, exact)
+        except (FileFormatError, OSError) as error:
+            if not errors.skip(error):
+                raise
+    return tasks
 
 
 def _plan_file(
