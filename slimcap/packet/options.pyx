@@ -10,7 +10,7 @@ cdef enum:
 
 @cython.final
 cdef class Allowance:
-    """Memory that may be taken for what files tell about themselves, whatever number of objects that is."""
+    """Bytes left for options and blocks of files, as Python objects: a file may have any number of them."""
 
     def __cinit__(self):
         self.left = MAX_KEPT

@@ -1,4 +1,4 @@
-"""What follows the last packet of a pcap file: another file, or zeros; what its header tells of the FCS."""
+"""Zeros or another file after the last packet of a pcap file, and the FCS length in its header."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pcapng file tells about itself is kept up to a limit, in bounded memory; the rest is counted."""
+"""Descriptions and blocks of a pcapng file are kept up to a limit, in bounded memory; the rest is counted."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_exit_code_and_messages_of_each_file(
     assert main([command, str(folder), "--on-error", on_error]) == code
     captured = capsys.readouterr()
     assert captured.err.count("\n") == lines
-    assert captured.out.count("=>" if command == "read" else "b.pcap") == (5 if command == "read" else 1)
+    assert captured.out.count("=>" if command == "read" else "file  ") == (5 if command == "read" else 2)
 
 
 @pytest.mark.parametrize(("on_error", "lines"), [("warn", ["c.pcap", "b.pcap"]), ("skip", [])])

@@ -1,4 +1,4 @@
-"""Damaged and slow streams: what they cost, and what they leave behind."""
+"""Damaged and slow streams: their cost in time, and that no descriptor stays open."""
 
 from __future__ import annotations
 

@@ -174,7 +174,8 @@ def test_concat_renumbers_interfaces_of_other_links(links):
             records["interface"] = np.arange(len(records)) % (len(batch.links) + (number == 0))
             batches[number] = Batch(records, CONTENT, batch.links)
         together = concat(batches)
-        assert sorted(together.links) == sorted({link for some in links for link in some})
+        assert len(together.links) == len(set(together.links))
+        assert set(together.links) == {link for some in links for link in some}
         assert [info.link for info in together.interfaces] == list(together.links)
         wanted = [
             batch.links[row["interface"]] if row["interface"] < len(batch.links) else None
@@ -206,7 +207,7 @@ def test_concat_of_batches_of_two_files_keeps_what_belongs_to_their_packets():
     assert both.comments == {0: "a", 2: "b", 4: "a"}
     kinds = [(row, block.interface) for row, block in both.blocks if isinstance(block, Statistics)]
     assert kinds == [(1, 0), (3, 1), (5, 0)]
-    assert [block for _, block in both.blocks if isinstance(block, int)] == [0, 1]
+    assert [block for _, block in both.blocks if isinstance(block, int)] == [0, 1, 0]
     out = io.BytesIO()
     with PcapNgWriter(out) as writer:
         writer.write_batch(both)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, Unpack, overload
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, Unpack, cast, overload
 
 from slimcap.errors import FileFormatError
 from slimcap.option_set import accepts, parse
@@ -145,8 +145,12 @@ def read(file: File | Files, **options: Unpack[FilesOptions]) -> Batch:
     >>> batch = slimcap.read("trace.pcap", filter="udp")
     """
     given = parse(FilesOptions, options)  # without `follow`
+    source: PcapSource | MergedSource
     try:
-        source = PcapSource(file, **given) if is_one_file(file) else MergedSource(file, **given)
+        if is_one_file(file):
+            source = PcapSource(cast("File", file), **given)
+        else:
+            source = MergedSource(cast("Files", file), **given)
     except (FileFormatError, OSError) as error:
         if not FileErrors(given["on_error"]).skip(error):
             raise
