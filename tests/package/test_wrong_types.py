@@ -45,7 +45,14 @@ LIVE = {
     "link_down": "wait",
 }
 MOCK = LIVE | {"when_full": "wait"}
-WRITING = {"file": Fresh(io.BytesIO), "link_type": 1, "snaplen": 96, "compression": None, "level": None}
+WRITING = {
+    "file": Fresh(io.BytesIO),
+    "link_type": 1,
+    "snaplen": 96,
+    "compression": None,
+    "level": None,
+    "fcs_len": None,
+}
 ROTATION = dict.fromkeys(("max_bytes", "max_seconds", "max_packets", "max_files", "on_file"))
 DESCRIPTION = dict.fromkeys(("snaplen", "comment", "filter", "hardware", "os"))
 COUNTERS = dict.fromkeys(
@@ -62,7 +69,14 @@ BUILDING = {
     "pkt_type": 0,
     "total_len": 60,
 }
-OF_FILES = {"file": MIXED, "snaplen": 96, "filter": None, "block_size": 1 << 20, "timeout": None}
+OF_FILES = {
+    "file": MIXED,
+    "snaplen": 96,
+    "filter": None,
+    "block_size": 1 << 20,
+    "timeout": None,
+    "on_error": "raise",
+}
 
 # Valid arguments of each function. Each of them is replaced by a `Wrong()` in turn.
 FUNCTIONS: dict[str, dict[str, Any]] = {
@@ -113,7 +127,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "PcapWriter.write_batch": {"batch": BATCH},
     "PcapWriter.write_packet": {"packet": PACKET},
     "RotatingWriter": {"template": "x.pcap", "format": None, "link_type": 1, "snaplen": 96}
-    | {"compression": None, "level": None}
+    | {"compression": None, "level": None, "fcs_len": None}
     | SECTION
     | ROTATION,
     "Source.batches": READING | {"max_packets": 1},
@@ -167,7 +181,18 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
 
 # Arguments that are used for their truth value, so that everything is accepted.
 FLAGS = {
-    *("atomic", "auto_filter", "drain", "follow", "ignore_vlans", "inner", "loops", "named", "promiscuous"),
+    *(
+        "atomic",
+        "auto_filter",
+        "concatenated",
+        "drain",
+        "follow",
+        "ignore_vlans",
+        "inner",
+        "loops",
+        "named",
+        "promiscuous",
+    ),
     *("overwrite", "reinsert_vlan", "restamp", "smaller_ring", "swapped"),
 }
 OTHERS = {

@@ -18,7 +18,8 @@ def is_one_file(files: object) -> bool:
     """Return True for a path or a file object; False for a sequence, a folder, or a pattern."""
     if is_path(files):
         path = os.fsdecode(files)
-        return not os.path.isdir(path) and (os.path.exists(path) or not glob.has_magic(path))
+        is_pattern = glob.has_magic(path) and "\0" not in path  # with NULs it is the content of a file
+        return not os.path.isdir(path) and (os.path.exists(path) or not is_pattern)
     if hasattr(files, "read") or hasattr(files, "readinto"):
         return True
     return not isinstance(files, Iterable) or isinstance(files, (bytearray, memoryview))
