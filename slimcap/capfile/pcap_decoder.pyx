@@ -207,8 +207,8 @@ cdef class PcapDecoder(Decoder):
             return NO_RECORD
         if halt == PCAP_ANOTHER:
             return (
-                "another capture file begins here, as if two were joined by cat: cut them apart, or read on "
-                "with concatenated=True if both are pcap")
+                "another capture file begins here, as if two were joined by cat: read on with "
+                "concatenated=True or --concatenated if both are pcap, else cut them apart")
         return f"a packet of {self._bad_caplen} captured bytes: there can be {self._layout.max_caplen}"
 
 

@@ -73,3 +73,21 @@ def test_patterns_that_the_shell_did_not_expand(folder: Path, capsys: pytest.Cap
     captured = capsys.readouterr()
     assert captured.out.count("\n") == 3
     assert "none*" in captured.err
+
+
+def test_joined_files_are_read_on_request(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joined, out = tmp_path / "joined.pcap", tmp_path / "out.pcap"
+    joined.write_bytes(capture([1, 2]) + capture([3]))
+    for command in (["read"], ["info", "--json"], ["merge", "-w", str(out)]):
+        assert main([*command, str(joined)]) == 1
+        assert "another capture file begins" in capsys.readouterr().err
+        assert main([*command, str(joined), "--concatenated"]) == 0
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        if command[0] != "merge":
+            assert captured.out.count("=>") == 3 or '"packets": 3' in captured.out
+    assert slimcap.read(out)["timestamp"].tolist() == [1, 2, 3]
+    assert main(["convert", str(joined), str(out), "--concatenated"]) == 0
+    assert len(slimcap.read(out)) == 3

@@ -6,7 +6,7 @@ import argparse
 from typing import Final
 
 from slimcap.cli.packets.capture_output import OUTPUT_DETAILS, add_output, opened_output
-from slimcap.cli.packets.inputs import add_on_error, batches_of, noting, open_input, report_failures
+from slimcap.cli.packets.inputs import add_reading, batches_of, noting, open_input, report_failures
 from slimcap.cli.packets.select import Choice, add_choice
 from slimcap.cli.terminal.live_line import wanted
 
@@ -23,7 +23,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", metavar="IN", help="capture file; - is standard input")
     command.add_argument("out", metavar="OUT", help="file to write; - is standard output")
     add_choice(command)
-    add_on_error(command)
+    add_reading(command)
     add_output(command)
 
 
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     choice = Choice(args.after, args.before, args.count)
     with (
         noting(args.file, failures),
-        open_input(args.file, filter=args.filter) as source,
+        open_input(args.file, filter=args.filter, concatenated=args.concatenated) as source,
         opened_output(args, source) as output,
         noting(args.file, damage),
     ):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from slimcap.cli.packets.inputs import add_on_error, batches_of, expanded, noting, open_input, report_failures
+from slimcap.cli.packets.inputs import add_reading, batches_of, expanded, noting, open_input, report_failures
 from slimcap.cli.render.report_text import info_text
 from slimcap.cli.render.summary import Totals, iso
 from slimcap.cli.terminal.live_line import wanted
@@ -39,7 +39,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `slimcap info`."""
     command.add_argument("files", nargs="+", metavar="FILE", help="capture file; - is standard input")
     command.add_argument("--json", action="store_true", help="print a JSON object per file, one per line")
-    add_on_error(command)
+    add_reading(command)
     command.add_argument("--hash", action="store_true", help="compute the SHA-256 of each file as stored")
 
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     code = 0
     for number, file in enumerate(expanded(args.files)):
         failures: list[str] = []
-        report = _report(file, failures, with_hash=args.hash)
+        report = _report(file, failures, with_hash=args.hash, concatenated=args.concatenated)
         if args.json:
             write(json.dumps(report) + "\n")
         elif report["format"]:
@@ -57,14 +57,14 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _report(file: str, failures: list[str], *, with_hash: bool) -> dict[str, Any]:
+def _report(file: str, failures: list[str], *, with_hash: bool, concatenated: bool) -> dict[str, Any]:
     """Return the report on a file as shown by `--json`; errors are appended to `failures`."""
     totals, comments, packets = Totals(), 0, Counter[int]()
     about: dict[str, Any] = dict.fromkeys(("format", "compression", "file_size", "sha256"))
     sections: tuple[SectionInfo, ...] = ()
     infos: tuple[InterfaceInfo, ...] = ()
     dropped = 0
-    with noting(file, failures), open_input(file) as source:
+    with noting(file, failures), open_input(file, concatenated=concatenated) as source:
         try:
             for batch in batches_of(source, bar=wanted(lines=False)):
                 totals.add(batch)

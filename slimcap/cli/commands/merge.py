@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from slimcap.cli.packets.capture_output import OUTPUT_DETAILS, add_output, opened_output
 from slimcap.cli.packets.inputs import (
-    add_on_error,
+    add_reading,
     all_descriptors,
     batches_of,
     check_input,
@@ -42,7 +42,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     output = "file to write; - is standard output"
     command.add_argument("-w", dest="out", metavar="OUT", required=True, help=output)
     add_choice(command)
-    add_on_error(command)
+    add_reading(command)
     add_output(command)
 
 
@@ -69,7 +69,7 @@ def _open(files: list[str], args: argparse.Namespace) -> MergedSource:
         check_input(file)
     # Warnings are ours: `report_failures` writes them.
     on_error: Literal["raise", "skip"] = "raise" if args.on_error == "raise" else "skip"
-    return open_files(files, filter=args.filter, on_error=on_error)
+    return open_files(files, filter=args.filter, concatenated=args.concatenated, on_error=on_error)
 
 
 def _batches(source: MergedSource, files: int, failures: list[str], *, bar: bool) -> Iterator[Batch]:

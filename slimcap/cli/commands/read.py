@@ -9,13 +9,14 @@ from contextlib import ExitStack
 from typing import Final
 
 from slimcap.cli.arguments import add_count, add_filter
-from slimcap.cli.packets.inputs import add_on_error, batches_of, expanded, noting, open_input, report_failures
+from slimcap.cli.packets.inputs import add_reading, batches_of, expanded, noting, open_input, report_failures
 from slimcap.cli.packets.packet_sink import PacketSink, TableSink
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
 from slimcap.cli.render.summary import Summary
 from slimcap.cli.terminal.live_line import wanted
 from slimcap.cli.terminal.streams import complain
 from slimcap.packet.headers.columns import HEADER_DTYPE
+from slimcap.source.file.pcap_source import PcapSource
 
 _COLUMNS: Final = (*(HEADER_DTYPE.names or ()), "flow_hash", "flow_hash_symmetric", "community_id")
 
@@ -60,7 +61,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add("files", nargs="+", metavar="FILE", help="capture file; - is standard input")
     add_filter(command)
     add_count(command, "read")
-    add_on_error(command)
+    add_reading(command)
     add("--summary", action="store_true", help="print totals, sizes and protocols instead")
     add("--json", action="store_true", help="print a JSON object per line")
     add("--to", metavar="FILE", help="write a table to FILE: .parquet, .arrow or .csv")
@@ -97,6 +98,10 @@ def _sink(args: argparse.Namespace) -> PacketSink:
     return Lines(json_lines if args.json else text_lines)
 
 
+def _open(file: str, args: argparse.Namespace) -> PcapSource:
+    return open_input(file, filter=args.filter, concatenated=args.concatenated)
+
+
 def _read(args: argparse.Namespace, sink: PacketSink, failures: list[str]) -> None:
     """Copy the packets of the files to a sink, up to the number wanted."""
     left = sys.maxsize if args.count is None else args.count
@@ -104,7 +109,7 @@ def _read(args: argparse.Namespace, sink: PacketSink, failures: list[str]) -> No
     for file in expanded(args.files):
         if not left:
             return
-        with noting(file, failures), open_input(file, filter=args.filter) as source:
+        with noting(file, failures), _open(file, args) as source:
             try:
                 for batch in batches_of(source, bar=bar, max_packets=left):
                     left -= len(batch)

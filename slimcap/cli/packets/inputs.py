@@ -46,10 +46,13 @@ def report_failures(failures: list[str], on_error: str = "raise") -> int:
     return 1 if failures and on_error == "raise" else 0
 
 
-def add_on_error(command: argparse.ArgumentParser) -> None:
-    """Add the option --on-error."""
+def add_reading(command: argparse.ArgumentParser) -> None:
+    """Add the options --on-error and --concatenated."""
+    declared = options_of(FilesOptions)
     help = "about damaged files: fail (raise, the default), say so but exit with 0 (warn), or skip in silence"
-    add_option(command, "on_error", options_of(FilesOptions)["on_error"], help=help)
+    add_option(command, "on_error", declared["on_error"], help=help)
+    help = "read on where another pcap file begins, as in files joined by cat"
+    add_option(command, "concatenated", declared["concatenated"], help=help)
 
 
 def expanded(files: Sequence[str]) -> Iterator[str]:

@@ -115,7 +115,7 @@ cdef class RotatedSource(FilesSource):
     oldest file without removing it first (tcpdump -W) cannot be followed.
 
     If a file is damaged, cannot be read, or is removed before its turn, the call that reaches it raises the
-    error, once; the next call continues with the next file.
+    error, once, unless `on_error` says otherwise; the next call continues with the next file.
 
     Parameters
     ----------
