@@ -31,7 +31,8 @@ cdef class FileReader:
     cdef uint64_t blocks_left_out   # blocks between packets that were not kept
     cdef list _pending          # those that come before the next packet
     cdef int64_t _pending_size      # what they take of the allowance, in bytes
-    cdef Allowance _allowance       # for them, and for options that the decoder keeps; may be shared
+    cdef Allowance _allowance       # for them,
+    cdef Allowance _described       # and for options of sections and interfaces; both may be shared
     cdef object _error          # class and arguments of the exception that ended reading, or None
     cdef Rows next_rows(self, int64_t deadline)
     cdef object compression(self)
@@ -41,7 +42,7 @@ cdef class FileReader:
     cdef void close(self) noexcept
     cdef int _open(
         self, object file, dict options, Event event, int64_t deadline, EndPolicy end, bint ahead,
-        Allowance allowance) except -1
+        Allowance described, Allowance pending) except -1
     cdef int _decompress(self, bint ahead) except -1
     cdef int _read_header(self, uint32_t snaplen) except -1
     cdef int _read_pcap_header(self, uint32_t snaplen) except -1
@@ -57,4 +58,4 @@ cdef class FileReader:
 
 cdef FileReader open_reader(
     object file, dict options, Event event, int64_t deadline, EndPolicy end=*, bint ahead=*,
-    Allowance allowance=*)
+    Allowance described=*, Allowance pending=*)

@@ -33,16 +33,17 @@ cdef enum:
 
 cdef FileReader open_reader(
         object file, dict options, Event event, int64_t deadline, EndPolicy end=None, bint ahead=True,
-        Allowance allowance=None):
+        Allowance described=None, Allowance pending=None):
     """Open a capture file and read its header, waiting with `event` until `deadline`.
 
     Of the options, which were checked, it uses `snaplen`, `filter`, `concatenated` and `block_size`. With an
     end policy the file is followed: the policy tells where it ends. `ahead` allows a read-ahead thread for
     decompression.
-    Readers that share an allowance keep only as much together of what files have besides packets as one does.
+    Readers that share allowances, for options of sections and interfaces (`described`) and for blocks that
+    are `pending`, keep only as much together as one does.
     """
     cdef FileReader reader = FileReader.__new__(FileReader)
-    reader._open(file, options, event, deadline, end, ahead, allowance or Allowance())
+    reader._open(file, options, event, deadline, end, ahead, described or Allowance(), pending or Allowance())
     return reader
 
 
@@ -52,10 +53,10 @@ cdef class FileReader:
 
     cdef int _open(
             self, object file, dict options, Event event, int64_t deadline, EndPolicy end,
-            bint ahead, Allowance allowance) except -1:
+            bint ahead, Allowance described, Allowance pending) except -1:
         cdef Py_ssize_t block_size = options["block_size"]
         self._event = event
-        self._pending, self._allowance = [], allowance
+        self._pending, self._allowance, self._described = [], pending, described
         self._blocks = Pool(block_size)
         self._row_blocks = Pool((block_size // BYTES_A_ROW + 1) * sizeof(Record))
         self._block = self._blocks.take()
@@ -118,7 +119,7 @@ cdef class FileReader:
         cdef Block rows = self._row_blocks.take()
         cdef Record[::1] none = (<Record[:1]> <Record*> rows.ptr)[:0]
         self.decoder = PcapngDecoder(snaplen, self.file.name)
-        self.decoder.memory = self._allowance
+        self.decoder.memory = self._described
         while True:
             self._decode(none)
             self._hold_back(self.decoder.annotations)
@@ -307,5 +308,5 @@ cdef class FileReader:
         self._allowance.left += self._pending_size
         self._pending_size = 0
         if self.decoder is not None:
-            self._allowance.left += self.decoder.described
+            self._described.left += self.decoder.described
             self.decoder.described = 0

@@ -147,8 +147,8 @@ cdef class PcapngDecoder(Decoder):
         return 0
 
     cdef int _keep_block(self, object block) except -1:
-        """Keep a block before the next row: every interface description, and others up to a limit."""
-        if not isinstance(block, int) and not self._allowance.take(block_cost(block)):
+        """Keep a block before the next row, up to a limit."""
+        if not self._allowance.take(block_cost(block)):
             self.blocks_left_out += 1
             return 0
         if self.annotations is None:

@@ -364,9 +364,12 @@ cdef Annotations with_comments(Annotations own, object comments, int64_t count):
 
 
 cdef int64_t block_cost(object block) except -1:
-    """Return the number of bytes that a block takes of an allowance, roughly."""
+    """Return the number of bytes that a block takes of an allowance, roughly.
+
+    Descriptions of interfaces, of which there are at most 65,535, take nothing.
+    """
     if isinstance(block, int):
-        return BLOCK_COST
+        return 0
     return BLOCK_COST + (len(block.body) if isinstance(block, OtherBlock) else cost_of(block.options))
 
 

@@ -30,8 +30,9 @@ cdef class FilesSource(ZeroCopySource):
     cdef dict _sections         # the first section of each file, by the file's order
     cdef list _late             # blocks at the end of files, for the next rows,
     cdef int64_t _late_size     # and what they take of `_kept`
-    cdef Allowance _memory      # for what the readers of the open files keep besides packets,
-    cdef Allowance _kept        # and for what the source keeps of it
+    cdef Allowance _described   # for options of sections and interfaces of the open files,
+    cdef Allowance _pending     # for blocks that the readers keep for their next packets,
+    cdef Allowance _kept        # and for what the source keeps of both
     cdef Pool _row_blocks
     cdef uint64_t _left_out     # of finished files: packets that did not match the filter,
     cdef uint64_t _blocks_left_out  # blocks between packets that were not kept,

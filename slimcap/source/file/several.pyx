@@ -56,7 +56,7 @@ cdef class FilesSource(ZeroCopySource):
         self._interfaces = ()
         self._sections, self._late = {}, []
         self._dropped = 0
-        self._memory, self._kept = Allowance(), Allowance()
+        self._described, self._pending, self._kept = Allowance(), Allowance(), Allowance()
 
     def __init__(self):
         raise TypeError("FilesSource is what sources of several files have in common: use slimcap.open_files")
@@ -74,7 +74,8 @@ cdef class FilesSource(ZeroCopySource):
 
     cdef int _open_part(
             self, Part part, dict options, int64_t deadline, EndPolicy end=None, bint ahead=True) except -1:
-        part.reader = open_reader(part.file, options, self._event, deadline, end, ahead, self._memory)
+        part.reader = open_reader(
+            part.file, options, self._event, deadline, end, ahead, self._described, self._pending)
         part.name = part.reader.file.name
         part.numbers, part.known, part.seen = new_block(0), 0, {}
         self._open_parts.add(part)
