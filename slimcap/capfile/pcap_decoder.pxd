@@ -45,6 +45,7 @@ cdef class PcapDecoder(Decoder):
     cdef PcapHalt _walk(
         self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room,
         Py_ssize_t* rows_written) noexcept nogil
+    cdef PcapHalt _look_at(self, const uint8_t* p, uint64_t left) noexcept nogil
     cdef PcapHalt _look_at_zeros(self, const uint8_t* p, uint64_t left) noexcept nogil
 
 

@@ -159,20 +159,10 @@ cdef class PcapDecoder(Decoder):
         self.at_zeros = False
         while count < room and size - at >= header:
             read_record(&self._layout, data + at, &h)
-            # A file header has 0 where a record has its lengths: its time zone and accuracy. A pcapng section
-            # has its byte-order magic there, which is too long.
-            if h.caplen == 0 and h.len == 0:
-                if is_another(data + at):
-                    halt = PCAP_ANOTHER
+            if h.caplen == 0 or h.caplen > self._layout.max_caplen:
+                halt = self._look_at(data + at, size - at)
+                if halt != PCAP_MORE or self.at_zeros:
                     break
-                if h.seconds == 0:
-                    halt = self._look_at_zeros(data + at, size - at)
-                    if halt == PCAP_ZEROS or self.at_zeros:
-                        break
-            elif h.caplen > self._layout.max_caplen:
-                self._bad_caplen = h.caplen
-                halt = PCAP_ANOTHER if _is_section(data + at) else PCAP_CAPLEN
-                break
             if size - at - header < h.caplen:
                 self.needed = <uint64_t> header + h.caplen
                 break
@@ -186,6 +176,23 @@ cdef class PcapDecoder(Decoder):
         self.position = at
         rows_written[0] = count
         return halt
+
+    cdef PcapHalt _look_at(self, const uint8_t* p, uint64_t left) noexcept nogil:
+        """Return why a record without bytes, or with too many, is not valid; PCAP_MORE if it is.
+
+        A file header has 0 where a record has its lengths: its time zone and accuracy. A pcapng section has
+        its byte-order magic there, which is too long.
+        """
+        cdef PcapRecordHeader h
+        read_record(&self._layout, p, &h)
+        if h.caplen:
+            self._bad_caplen = h.caplen
+            return PCAP_ANOTHER if _is_section(p) else PCAP_CAPLEN
+        if h.len:
+            return PCAP_MORE
+        if is_another(p):
+            return PCAP_ANOTHER
+        return self._look_at_zeros(p, left) if h.seconds == 0 else PCAP_MORE
 
     cdef PcapHalt _look_at_zeros(self, const uint8_t* p, uint64_t left) noexcept nogil:
         """Tell a packet of no bytes at the start of 1970 from zeros that no writer wrote.

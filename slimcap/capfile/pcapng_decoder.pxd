@@ -54,6 +54,7 @@ cdef class PcapngDecoder(Decoder):
     cdef int _run(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) except -1
     cdef Halt _walk(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) noexcept nogil
     cdef Halt _next_block(self, const uint8_t* p, uint64_t left, PcapngBlock* block) noexcept nogil
+    cdef Halt _incomplete(self, const uint8_t* p, const PcapngBlock* block) noexcept nogil
     cdef Halt _read_packet(
         self, const uint8_t* p, const PcapngBlock* block, Record* row, Py_ssize_t number) noexcept nogil
     cdef Halt _read_options(

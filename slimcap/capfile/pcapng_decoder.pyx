@@ -66,7 +66,6 @@ from slimcap.packet.link import Link
 
 cdef enum:
     DROPS_UNKNOWN = 0xffff
-    HIGH_TYPES = 1 << 28        # block types in use are lower, magic numbers of pcap are not
 
 
 @cython.final
@@ -196,19 +195,23 @@ cdef class PcapngDecoder(Decoder):
             return self._fail(FAULT_NO_SECTION, load32(p), PCAPNG_SECTION)
         if not read_block_head(p, &self.swapped, block):
             return self._fail(FAULT_ORDER, load32(p + sizeof(PcapngBlock)), PCAPNG_ORDER)
-        if block.type >= HIGH_TYPES and is_another(p):
-            return self._fail(FAULT_ANOTHER, 0, 0)
-        if not is_block_length(block.length):
-            return self._fail(FAULT_LENGTH, block.length, MAX_BLOCK)
-        if left < block.length:
-            self.needed = block.length
-            return HALT_DATA
+        if not is_block_length(block.length) or left < block.length:
+            return self._incomplete(p, block)
         again = load32(p + block.length - LENGTH_SIZE)
         if self.swapped:
             again = bswap32(again)
         if again != block.length:
             return self._fail(FAULT_TRAILER, again, block.length)
         return HALT_NOT
+
+    cdef Halt _incomplete(self, const uint8_t* p, const PcapngBlock* block) noexcept nogil:
+        """Return why the block at `p` is not there: a length that is not valid, or too few bytes."""
+        if is_another(p):
+            return self._fail(FAULT_ANOTHER, 0, 0)
+        if not is_block_length(block.length):
+            return self._fail(FAULT_LENGTH, block.length, MAX_BLOCK)
+        self.needed = block.length
+        return HALT_DATA
 
     cdef Halt _read_packet(
             self, const uint8_t* p, const PcapngBlock* block, Record* row, Py_ssize_t number) noexcept nogil:
