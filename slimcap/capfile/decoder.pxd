@@ -1,13 +1,19 @@
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from slimcap.packet.annotations cimport Annotations
+from slimcap.packet.options cimport Allowance
 from slimcap.packet.record cimport FLAG_TRUNCATED, Record, set_pkt_type
 from slimcap.wire.walk_link cimport LINKTYPE_DBUS, walk_link
 from slimcap.wire.walk_result cimport LinkInfo
 
 cdef enum:
-    MAX_CAPLEN = 262144         # libpcap's MAXIMUM_SNAPLEN
+    LINKTYPE_USBPCAP = 249
+    LINKTYPE_EBHSCR = 279
+    # The maximum captured lengths of libpcap, by its max_snaplen_for_dlt.
+    MAX_CAPLEN = 262144
     MAX_CAPLEN_DBUS = 128 << 20
+    MAX_CAPLEN_USBPCAP = 1 << 20
+    MAX_CAPLEN_EBHSCR = 8 << 20
     MAX_SECTIONS = 65535        # maximum number of SectionInfos kept
 
 cdef class Decoder:
@@ -20,7 +26,11 @@ cdef class Decoder:
     cdef readonly tuple interfaces      # one InterfaceInfo for each of `links`
     cdef readonly list sections         # SectionInfos, at most MAX_SECTIONS
     cdef Annotations annotations        # options of the rows of the last decode(), and blocks between them
-    cdef readonly uint64_t blocks_left_out  # blocks that cannot be copied to another file
+    cdef readonly uint64_t blocks_left_out  # blocks that cannot be copied, or are too many
+    cdef readonly uint64_t options_left_out    # options of descriptions that are too many
+    cdef Allowance memory               # for options of sections and interfaces, which are kept,
+    cdef int64_t described              # and what they take of it
+    cdef bint at_zeros                  # only zeros followed the last row, perhaps up to the end of the file
     cdef uint32_t max_cap_len           # maximum cap_len of the rows
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1
     cdef str byte_order(self)
@@ -29,7 +39,11 @@ cdef class Decoder:
 
 cdef inline uint32_t max_caplen(uint32_t linktype) noexcept nogil:
     """Return the maximum captured length of packets of a link type, the same as libpcap's."""
-    return MAX_CAPLEN_DBUS if linktype == LINKTYPE_DBUS else MAX_CAPLEN
+    if linktype == LINKTYPE_DBUS:
+        return MAX_CAPLEN_DBUS
+    if linktype == LINKTYPE_USBPCAP:
+        return MAX_CAPLEN_USBPCAP
+    return MAX_CAPLEN_EBHSCR if linktype == LINKTYPE_EBHSCR else MAX_CAPLEN
 
 
 cdef inline void fill_row(

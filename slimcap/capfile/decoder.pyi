@@ -8,6 +8,8 @@ from slimcap.packet.interface import InterfaceInfo, SectionInfo
 from slimcap.packet.lease import _Buffer
 from slimcap.packet.link import Link
 
+def max_cap_len(link_type: int) -> int: ...
+
 @disjoint_base
 class Decoder:
     # Always raises TypeError.
@@ -30,6 +32,8 @@ class Decoder:
     def sections(self) -> list[SectionInfo]: ...
     @property
     def blocks_left_out(self) -> int: ...
+    @property
+    def options_left_out(self) -> int: ...
     @property
     def position(self) -> int: ...
     @property

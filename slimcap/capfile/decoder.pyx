@@ -1,8 +1,14 @@
 """Base class of capture file decoders, which convert bytes to rows and do no input themselves."""
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from slimcap.abi.bytes cimport SLIMCAP_LITTLE_ENDIAN
+from slimcap.packet.options cimport Allowance
 from slimcap.packet.record cimport Record
+
+
+def max_cap_len(uint32_t link_type):
+    """Return the maximum captured length of packets of a link type, in bytes: the same as libpcap's."""
+    return max_caplen(link_type)
 
 
 cdef class Decoder:
@@ -11,6 +17,7 @@ cdef class Decoder:
     def __cinit__(self, *args, **kwargs):
         self.links = self.interfaces = ()
         self.sections = []
+        self.memory = Allowance()
 
     def __init__(self):
         raise TypeError("Decoder is what decoders have in common: use PcapDecoder or PcapngDecoder")

@@ -8,6 +8,7 @@ from slimcap.io.input cimport Input
 from slimcap.io.watch cimport EndPolicy
 from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.lease cimport Block, Pool
+from slimcap.packet.options cimport Allowance
 from slimcap.packet.record cimport Record
 from slimcap.packet.rows cimport Rows
 
@@ -31,16 +32,20 @@ cdef class FileReader:
     cdef HeaderMatcher _header_matcher  # the conditions on headers, or None
     cdef uint64_t blocks_left_out   # blocks between packets that were not kept
     cdef list _pending          # those that come before the next packet
-    cdef Py_ssize_t _pending_size   # memory they take, in bytes, roughly
+    cdef int64_t _pending_size      # what they take of the allowance, in bytes
+    cdef Allowance _allowance       # for them,
+    cdef Allowance _described       # and for options of sections and interfaces; both may be shared
     cdef object _error          # class and arguments of the exception that ended reading, or None
     cdef Rows next_rows(self, int64_t deadline)
     cdef object compression(self)
     cdef Annotations trailer(self)
     cdef dict unfilterable(self)
     cdef void ignore_filter(self) noexcept
+    cdef void park(self) noexcept
     cdef void close(self) noexcept
     cdef int _open(
-        self, object file, dict options, Event event, int64_t deadline, EndPolicy end, bint ahead) except -1
+        self, object file, dict options, Event event, int64_t deadline, EndPolicy end, bint ahead,
+        Allowance described, Allowance pending) except -1
     cdef int _decompress(self, bint ahead) except -1
     cdef int _read_header(self, uint32_t snaplen) except -1
     cdef int _read_pcap_header(self, uint32_t snaplen) except -1
@@ -55,4 +60,5 @@ cdef class FileReader:
     cdef object _bad(self, object kind, str reason, Py_ssize_t at)
 
 cdef FileReader open_reader(
-    object file, dict options, Event event, int64_t deadline, EndPolicy end=*, bint ahead=*)
+    object file, dict options, Event event, int64_t deadline, EndPolicy end=*, bint ahead=*,
+    Allowance described=*, Allowance pending=*)

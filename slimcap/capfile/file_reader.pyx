@@ -11,39 +11,39 @@ from libc.string cimport memmove
 
 from slimcap.abi.bytes cimport load32
 from slimcap.abi.pcap_format cimport PCAPNG_SECTION, PcapFileHeader
-from slimcap.capfile.pcap_decoder cimport PcapDecoder
+from slimcap.capfile.pcap_decoder cimport NO_RECORD, PcapDecoder
 from slimcap.capfile.pcapng_decoder cimport PcapngDecoder
 from slimcap.filter.header_filter cimport header_matcher
 from slimcap.filter.matcher cimport Matcher, row_numbers
 from slimcap.io.event cimport Event
 from slimcap.io.input cimport open_input, wrap_input
 from slimcap.io.watch cimport EndPolicy
-from slimcap.packet.annotations cimport Annotations, after_blocks
+from slimcap.packet.annotations cimport Annotations, after_blocks, block_cost
 from slimcap.packet.lease cimport Block, Pool, new_block
+from slimcap.packet.options cimport Allowance
 from slimcap.packet.record cimport Record
 from slimcap.packet.rows cimport Rows, new_rows
 
 from slimcap.errors import FileFormatError, FilterError, TruncatedFileError
 from slimcap.io.compression.detect import SNIFF_LEN, decompressor
 from slimcap.io.compression.stream_reader import StreamError
-from slimcap.packet.interface import OtherBlock
 
 cdef enum:
     MAGIC_LEN = 4
-    MAX_PENDING = 64 << 20      # bytes of blocks without a packet between them that are kept
-    BLOCK_COST = 256            # bytes that a block takes besides its own
 
 
 cdef FileReader open_reader(
-        object file, dict options, Event event, int64_t deadline, EndPolicy end=None, bint ahead=True):
+        object file, dict options, Event event, int64_t deadline, EndPolicy end=None, bint ahead=True,
+        Allowance described=None, Allowance pending=None):
     """Open a capture file and read its header, waiting with `event` until `deadline`.
 
-    Of the options, which were checked, it uses `snaplen`, `filter`, `where` and `block_size`. With an end
-    policy the file is followed: the policy tells where it ends. `ahead` allows a read-ahead thread for
-    decompression.
+    Of the options, which were checked, it uses `snaplen`, `filter`, `where`, `concatenated` and `block_size`.
+    With an end policy the file is followed: the policy tells where it ends. `ahead` allows a read-ahead thread
+    for decompression. Readers that share allowances, for options of sections and interfaces (`described`) and
+    for blocks that are `pending`, keep only as much together as one does.
     """
     cdef FileReader reader = FileReader.__new__(FileReader)
-    reader._open(file, options, event, deadline, end, ahead)
+    reader._open(file, options, event, deadline, end, ahead, described or Allowance(), pending or Allowance())
     return reader
 
 
@@ -53,10 +53,10 @@ cdef class FileReader:
 
     cdef int _open(
             self, object file, dict options, Event event, int64_t deadline, EndPolicy end,
-            bint ahead) except -1:
+            bint ahead, Allowance described, Allowance pending) except -1:
         cdef Py_ssize_t block_size = options["block_size"]
         self._event = event
-        self._pending = []
+        self._pending, self._allowance, self._described = [], pending, described
         self._blocks = Pool(block_size)
         self._row_blocks = Pool((block_size // BYTES_A_ROW + 1) * sizeof(Record))
         self._block = self._blocks.take()
@@ -65,6 +65,8 @@ cdef class FileReader:
         try:
             self._decompress(ahead)
             self._read_header(options["snaplen"] or 0)
+            if isinstance(self.decoder, PcapDecoder):
+                (<PcapDecoder> self.decoder).concatenated = options["concatenated"]
             if options["filter"] is not None:
                 self._matcher = Matcher(options["filter"])
                 self._matcher.validate(self.decoder.links)
@@ -119,6 +121,7 @@ cdef class FileReader:
         cdef Block rows = self._row_blocks.take()
         cdef Record[::1] none = (<Record[:1]> <Record*> rows.ptr)[:0]
         self.decoder = PcapngDecoder(snaplen, self.file.name)
+        self.decoder.memory = self._described
         while True:
             self._decode(none)
             self._hold_back(self.decoder.annotations)
@@ -209,6 +212,7 @@ cdef class FileReader:
         found = new_rows(rows, kept, self._block, self._stop, self.decoder.links)
         found.interfaces = self.decoder.interfaces
         found.annotations = after_blocks(self._pending, annotations)
+        self._allowance.left += self._pending_size
         self._pending, self._pending_size = [], 0
         return found
 
@@ -217,12 +221,12 @@ cdef class FileReader:
         if annotations is None:
             return 0
         for _, block in annotations.blocks:
-            size = BLOCK_COST + (len(block.body) if isinstance(block, OtherBlock) else 0)
-            if self._pending_size + size > MAX_PENDING:
-                self.blocks_left_out += 1
-            else:
+            size = block_cost(block)
+            if self._allowance.take(size):
                 self._pending.append(block)
                 self._pending_size += size
+            else:
+                self.blocks_left_out += 1
         return 0
 
     cdef Annotations trailer(self):
@@ -232,6 +236,8 @@ cdef class FileReader:
     cdef bint _end_of_file(self) except -1:
         if self._start == self._stop or self.file.stopped:
             return False  # at the end as of stop() the last record may be half-written
+        if self.decoder.at_zeros:
+            raise self._bad(FileFormatError, NO_RECORD, self._start)
         raise self._bad(
             TruncatedFileError,
             f"{self.file.extent} ends in a packet's record: "
@@ -304,7 +310,16 @@ cdef class FileReader:
         self._matcher = None
         self._header_matcher = None
 
+    cdef void park(self) noexcept:
+        """Give back the file's descriptor until the next read, if that can open the file again."""
+        self._input.park()
+
     cdef void close(self) noexcept:
         self._input.close()
         self._input = self.file
         self._block = None
+        self._allowance.left += self._pending_size
+        self._pending_size = 0
+        if self.decoder is not None:
+            self._described.left += self.decoder.described
+            self.decoder.described = 0

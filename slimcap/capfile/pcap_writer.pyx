@@ -5,6 +5,7 @@ from libc.string cimport memcpy
 
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.pcap_format cimport PCAP_NANO, PcapFileHeader, PcapRecordHeader
+from slimcap.capfile.pcap_decoder cimport FCS_PRESENT, FCS_SHIFT
 from slimcap.capfile.writer cimport Frame, Writer, frame_of, put_frame
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.packet cimport Packet
@@ -72,6 +73,8 @@ cdef class PcapWriter(Writer):
         h.thiszone = h.sigfigs = 0
         h.snaplen = self._snaplen
         h.linktype = self._link_type
+        if self._fcs_len is not None:
+            h.linktype |= FCS_PRESENT | <uint32_t> self._fcs_len // 2 << FCS_SHIFT
         return self._begin(&h, sizeof(h))
 
     def write_batch(self, Batch batch not None):

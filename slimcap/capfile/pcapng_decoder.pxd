@@ -5,7 +5,7 @@ from slimcap.abi.bytes cimport bswap32, load32
 from slimcap.abi.clock cimport Clock
 from slimcap.abi.pcap_format cimport LENGTH_SIZE, PCAPNG_ORDER, PCAPNG_SECTION, PcapngBlock
 from slimcap.capfile.decoder cimport Decoder
-from slimcap.packet.options cimport Options
+from slimcap.packet.options cimport Allowance, Options
 from slimcap.packet.record cimport Record
 
 cdef enum:
@@ -28,6 +28,7 @@ cdef enum Fault:
     FAULT_INTERFACE
     FAULT_CAPLEN
     FAULT_OVERRUN
+    FAULT_ANOTHER
 
 cdef struct Interface:
     Clock clock
@@ -45,6 +46,7 @@ cdef class PcapngDecoder(Decoder):
     cdef bint _changed                  # `links` and `interfaces` have to be made from them
     cdef bint _busy                     # decode() is running, which may reallocate _interfaces
     cdef Py_ssize_t _rows               # rows written by the current decode()
+    cdef Allowance _allowance           # for blocks, and options of statistics, of the current decode()
     cdef Options _options               # of the packet that stopped the walk,
     cdef int64_t _drops                 # and the number of packets dropped before it, or -1
     cdef Fault _trouble
@@ -52,6 +54,7 @@ cdef class PcapngDecoder(Decoder):
     cdef int _run(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) except -1
     cdef Halt _walk(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) noexcept nogil
     cdef Halt _next_block(self, const uint8_t* p, uint64_t left, PcapngBlock* block) noexcept nogil
+    cdef Halt _incomplete(self, const uint8_t* p, const PcapngBlock* block) noexcept nogil
     cdef Halt _read_packet(
         self, const uint8_t* p, const PcapngBlock* block, Record* row, Py_ssize_t number) noexcept nogil
     cdef Halt _read_options(
@@ -66,6 +69,7 @@ cdef class PcapngDecoder(Decoder):
     cdef int64_t _time_of(self, uint32_t number, uint32_t high, uint32_t low) noexcept
     cdef str _add_interface(self, Interface interface, uint8_t tsresol, tuple options)
     cdef int _keep_block(self, object block) except -1
+    cdef tuple _description(self, Options* options, uint32_t block)
     cdef object _read_other(self, const uint8_t* p, PcapngBlock block)
     cdef int _grow(self) except -1
     cdef str _explain(self)

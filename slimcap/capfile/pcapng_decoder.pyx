@@ -45,10 +45,18 @@ from slimcap.abi.pcap_format cimport (
     padded,
 )
 from slimcap.capfile.decoder cimport MAX_CAPLEN, MAX_SECTIONS, Decoder, fill_row, max_caplen
-from slimcap.capfile.pcapng_fields cimport COUNTERS, INTERFACE_TEXTS, SECTION_TEXTS, TIMES, read_clock
+from slimcap.capfile.pcap_decoder cimport is_another
+from slimcap.capfile.pcapng_fields cimport (
+    COUNTERS,
+    INTERFACE_TEXTS,
+    SECTION_TEXTS,
+    TIMES,
+    clock_options,
+    read_clock,
+)
 from slimcap.capfile.pcapng_flags cimport apply_flags, flags_of
-from slimcap.packet.annotations cimport Annotations
-from slimcap.packet.options cimport next_option, read_options, swap_value, texts_of
+from slimcap.packet.annotations cimport Annotations, block_cost
+from slimcap.packet.options cimport MAX_KEPT, Allowance, next_option, read_options, swap_value, texts_of
 from slimcap.packet.record cimport MAX_INTERFACES, Record
 
 import sys
@@ -81,6 +89,7 @@ cdef class PcapngDecoder(Decoder):
         self._wanted = self.max_cap_len = MAX_CAPLEN
         self.resolution = 1000
         self.needed = MIN_BLOCK
+        self._allowance = Allowance()
 
     def __init__(self, uint32_t snaplen=0, str name=""):
         self._name = name
@@ -103,6 +112,7 @@ cdef class PcapngDecoder(Decoder):
             self._rows = 0
             self.fault = None
             self.annotations = None
+            self._allowance.left = MAX_KEPT
             self._run(p, size, out, room)
         finally:
             self._busy = False
@@ -136,6 +146,10 @@ cdef class PcapngDecoder(Decoder):
         return 0
 
     cdef int _keep_block(self, object block) except -1:
+        """Keep a block before the next row, up to a limit."""
+        if not self._allowance.take(block_cost(block)):
+            self.blocks_left_out += 1
+            return 0
         if self.annotations is None:
             self.annotations = Annotations()
         self.annotations.blocks.append((self._rows, block))
@@ -181,17 +195,23 @@ cdef class PcapngDecoder(Decoder):
             return self._fail(FAULT_NO_SECTION, load32(p), PCAPNG_SECTION)
         if not read_block_head(p, &self.swapped, block):
             return self._fail(FAULT_ORDER, load32(p + sizeof(PcapngBlock)), PCAPNG_ORDER)
-        if not is_block_length(block.length):
-            return self._fail(FAULT_LENGTH, block.length, MAX_BLOCK)
-        if left < block.length:
-            self.needed = block.length
-            return HALT_DATA
+        if not is_block_length(block.length) or left < block.length:
+            return self._incomplete(p, block)
         again = load32(p + block.length - LENGTH_SIZE)
         if self.swapped:
             again = bswap32(again)
         if again != block.length:
             return self._fail(FAULT_TRAILER, again, block.length)
         return HALT_NOT
+
+    cdef Halt _incomplete(self, const uint8_t* p, const PcapngBlock* block) noexcept nogil:
+        """Return why the block at `p` is not there: a length that is not valid, or too few bytes."""
+        if is_another(p):
+            return self._fail(FAULT_ANOTHER, 0, 0)
+        if not is_block_length(block.length):
+            return self._fail(FAULT_LENGTH, block.length, MAX_BLOCK)
+        self.needed = block.length
+        return HALT_DATA
 
     cdef Halt _read_packet(
             self, const uint8_t* p, const PcapngBlock* block, Record* row, Py_ssize_t number) noexcept nogil:
@@ -314,7 +334,7 @@ cdef class PcapngDecoder(Decoder):
         self.version_major, self.version_minor = h.version_major, h.version_minor
         self._section = self._count
         options = _options_behind(p, sizeof(h), length, self.swapped)
-        found = read_options(&options, PCAPNG_SECTION)
+        found = self._description(&options, PCAPNG_SECTION)
         info = SectionInfo(
             self.byte_order(), (h.version_major, h.version_minor), self._section,
             **texts_of(found, SECTION_TEXTS), options=found)
@@ -324,6 +344,13 @@ cdef class PcapngDecoder(Decoder):
             self._keep_block(info)
         self._in_section = True
         return None
+
+    cdef tuple _description(self, Options* options, uint32_t block):
+        """Return the options of a section or an interface, as many as there is memory for."""
+        cdef int64_t before = self.memory.left
+        found = read_options(options, block, self.memory, &self.options_left_out)
+        self.described += before - self.memory.left
+        return found
 
     cdef str _read_interface(self, const uint8_t* p, uint32_t length):
         cdef PcapngInterface h
@@ -337,8 +364,8 @@ cdef class PcapngDecoder(Decoder):
         interface.snaplen = bswap32(h.snaplen) if self.swapped else h.snaplen
         interface.dropped = 0
         options = _options_behind(p, sizeof(h), length, self.swapped)
-        found = read_options(&options, PCAPNG_INTERFACE)
-        fault = read_clock(found, &interface.clock, &tsresol)
+        fault = read_clock(clock_options(options), &interface.clock, &tsresol)
+        found = self._description(&options, PCAPNG_INTERFACE)
         if fault is None and options.left:
             fault = "an option that is longer than its interface description"
         return self._add_interface(interface, tsresol, found) if fault is None else fault
@@ -398,7 +425,7 @@ cdef class PcapngDecoder(Decoder):
         number = self._section + h.interface_id
         options = _options_behind(p, sizeof(h), length, self.swapped)
         kept = []
-        for code, value in read_options(&options, PCAPNG_STATISTICS):
+        for code, value in read_options(&options, PCAPNG_STATISTICS, self._allowance, &self.options_left_out):
             if len(value) == 8 and code in COUNTERS:
                 counters[COUNTERS[code]] = int.from_bytes(value, sys.byteorder)
             elif len(value) == 8 and code in TIMES:
@@ -457,6 +484,8 @@ cdef class PcapngDecoder(Decoder):
         value, limit = self._value, self._limit
         if self._trouble == FAULT_NO_SECTION:
             return f"not a capture file: 0x{value:08x} where a section header has to be"
+        if self._trouble == FAULT_ANOTHER:
+            return "another capture file begins here, a pcap file after this pcapng file: cut them apart"
         if self._trouble == FAULT_ORDER:
             return f"a section header with byte-order magic 0x{value:08x}"
         if self._trouble == FAULT_LENGTH:

@@ -2,9 +2,10 @@
 
 Which fields of `SectionInfo`, `Link` and `InterfaceInfo` have their values, and what clock an interface has.
 """
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
+from slimcap.abi.bytes cimport bswap64
 from slimcap.abi.clock cimport MICROSECONDS, set_resolution
 from slimcap.abi.pcap_format cimport (
     INTERFACE_DESCRIPTION,
@@ -22,7 +23,9 @@ from slimcap.abi.pcap_format cimport (
     STATISTICS_RECEIVED,
     STATISTICS_START,
     STATISTICS_SYSTEM_DROPS,
+    PcapngOption,
 )
+from slimcap.packet.options cimport next_option
 
 SECTION_TEXTS = {SECTION_HARDWARE: "hardware", SECTION_OS: "os", SECTION_APPLICATION: "application"}
 INTERFACE_TEXTS = {
@@ -32,6 +35,29 @@ COUNTERS = {
     STATISTICS_RECEIVED: "received", STATISTICS_INTERFACE_DROPS: "interface_dropped",
     STATISTICS_SYSTEM_DROPS: "os_dropped"}
 TIMES = {STATISTICS_START: "start", STATISTICS_END: "end"}
+
+
+cdef tuple clock_options(Options options):
+    """Return the options of an interface that `read_clock` uses, whatever number of others there are.
+
+    The last ones of their kind count, but one of an invalid length, which is an error, always does.
+    """
+    cdef PcapngOption option
+    cdef const uint8_t* value
+    cdef uint64_t seconds
+    cdef dict found = {}
+    while next_option(&options, &option, &value):
+        if option.code == INTERFACE_TIME_RESOLUTION and option.length != 1:
+            return ((INTERFACE_TIME_RESOLUTION, bytes(option.length)),)
+        if option.code == INTERFACE_TIME_OFFSET and option.length != sizeof(seconds):
+            return ((INTERFACE_TIME_OFFSET, bytes(option.length)),)
+        if option.code == INTERFACE_TIME_RESOLUTION:
+            found[INTERFACE_TIME_RESOLUTION] = value[:1]
+        elif option.code == INTERFACE_TIME_OFFSET:
+            memcpy(&seconds, value, sizeof(seconds))
+            seconds = bswap64(seconds) if options.swapped else seconds
+            found[INTERFACE_TIME_OFFSET] = (<const char*> &seconds)[:sizeof(seconds)]
+    return tuple(found.items())
 
 
 cdef str read_clock(tuple options, Clock* clock, uint8_t* tsresol):

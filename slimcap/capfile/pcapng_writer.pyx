@@ -11,6 +11,7 @@ from libc.string cimport memcpy, memset
 
 from slimcap.abi.clock cimport NANO, NANOSECONDS, Clock, set_resolution, ticks_at
 from slimcap.abi.pcap_format cimport (
+    INTERFACE_FCS_LENGTH,
     INTERFACE_TIME_OFFSET,
     INTERFACE_TIME_RESOLUTION,
     LENGTH_SIZE,
@@ -303,6 +304,8 @@ cdef class PcapNgWriter(Writer):
                 option for option in options
                 if option[0] != INTERFACE_TIME_RESOLUTION and option[0] != INTERFACE_TIME_OFFSET])
             options += ((INTERFACE_TIME_RESOLUTION, IN_NANOSECONDS),)
+        if self._fcs_len is not None and (info is None or info.options is None):
+            options += ((INTERFACE_FCS_LENGTH, bytes([self._fcs_len])),)
         texts = {"comment": None if info is None else info.comment, "name": None, "description": None}
         if link is not None:
             texts.update(name=link.name if link.named else None, description=link.description)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
+from slimcap.errors import in_range
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.option_set import Option, between
 from slimcap.packet.interface import SectionInfo
@@ -10,6 +11,12 @@ if TYPE_CHECKING:
     from slimcap.io.compression.encoders import Compression
 
 ALL_BYTES = (1 << 31) - 1  # the maximum snaplen, which truncates nothing
+
+
+def _even(name: str, value: int | None) -> int | None:
+    if value is not None and in_range(name, value, 0, 30) % 2:
+        raise ValueError(f"{name} must be an even number, not {value}")
+    return value
 
 
 class WriteOptions(TypedDict, total=False):
@@ -32,6 +39,15 @@ class WriteOptions(TypedDict, total=False):
         ),
     ]
     level: Annotated[int | None, Option(None, "Compression level. Default: that of the tool of that name.")]
+    fcs_len: Annotated[
+        int | None,
+        Option(
+            None,
+            "Length in bytes of the frame check sequence at the end of all packets, an even number up to 30. "
+            "In pcapng it is that of interfaces that were not read from a file. Default: not stored.",
+            _even,
+        ),
+    ]
 
 
 class PcapWriterOptions(WriteOptions, total=False):

@@ -25,6 +25,7 @@ cdef class Writer:
     cdef Output _out                # None if closed
     cdef str _name
     cdef uint32_t _link_type, _snaplen
+    cdef object _fcs_len        # length of the frame check sequences in bytes, or None
     cdef uint64_t _packets, _bytes
     cdef bint _atomic
     cdef bint _busy                 # a method is running

@@ -23,6 +23,7 @@ cdef class Writer:
             raise TypeError("a writer is opened once")
         self._link_type = in_range("link_type", link_type, 0, MAX_LINK_TYPE)
         self._snaplen, self._atomic = options["snaplen"], options["atomic"]
+        self._fcs_len = options["fcs_len"]
         self._out = open_output(file, options["compression"], options["level"], self._atomic)
         self._name = self._out.name
         return 0

@@ -16,6 +16,7 @@ cdef class Input:
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t offset, Py_ssize_t size) except -1
     cdef uint64_t offset_in_file(self, uint64_t offset) noexcept
     cdef int fileno(self) noexcept
+    cdef void park(self) noexcept
     cdef void close(self) noexcept
 
 cdef Input open_input(object source, Event event, EndPolicy end=*)

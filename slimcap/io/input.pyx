@@ -20,6 +20,7 @@ from slimcap.io.event cimport SIGNAL_END, Event, duplicate, raise_errno
 from slimcap.io.watch cimport EndPolicy
 from slimcap.packet.lease cimport Block, Borrowed, borrow, new_block, new_window
 
+import errno as errno_names
 import os
 import stat
 
@@ -60,6 +61,9 @@ cdef class Input:
         """Return the file's descriptor; -1 if there is none."""
         return -1
 
+    cdef void park(self) noexcept:
+        """Give back the descriptor and memory until the next read, if that can open the file again."""
+
     cdef void close(self) noexcept:
         pass
 
@@ -76,6 +80,9 @@ cdef class _Descriptor(Input):
     cdef uint64_t _stop     # offset of the end, if stopped
     cdef EndPolicy _end     # of a followed file, or None
     cdef int _watched       # watch descriptor of the file
+    cdef str _path          # with which a regular file can be opened again, or None
+    cdef bint _parked       # and must be, by the next read
+    cdef tuple _identity    # device and inode
 
     def __cinit__(self):
         self._fd = self._watched = -1
@@ -83,6 +90,8 @@ cdef class _Descriptor(Input):
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t offset, Py_ssize_t size) except -1:
         cdef Py_ssize_t got
         cdef bint at_end
+        if self._parked:
+            self._open_again()
         if self._fd < 0:
             raise ValueError(f"{self.name} is closed")
         while True:
@@ -124,6 +133,20 @@ cdef class _Descriptor(Input):
             self.stopped, self._stop = True, status.st_size
         return stopped or status.st_nlink == 0 or self._end.is_over()
 
+    cdef void park(self) noexcept:
+        if self._fd >= 0 and self._path is not None:
+            c_close(self._fd)
+            self._fd, self._parked = -1, True
+            self._buffer = None
+
+    cdef int _open_again(self) except -1:
+        self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        self._parked = False
+        if _identity_of(self._fd) != self._identity:
+            raise OSError(errno_names.ESTALE, "the file was replaced while it was being read", self.name)
+        os.lseek(self._fd, self.position, os.SEEK_SET)
+        return 0
+
     cdef int fileno(self) noexcept:
         return self._fd
 
@@ -136,6 +159,7 @@ cdef class _Descriptor(Input):
         if self._end is not None:
             self._end.watch.forget(self._watched)
             self._end = None
+        self._parked = False
         if self._fd >= 0:
             c_close(self._fd)
             self._fd = -1
@@ -224,17 +248,25 @@ cdef Input _open_path(str path, EndPolicy end):
         if end is not None:
             opened._watched = end.watch.add_file(opened._fd, opened.name)
             opened._end = end
+        elif path != "-":
+            opened._path, opened._identity = os.path.abspath(path), _identity_of(opened._fd)
     return opened
+
+
+cdef tuple _identity_of(int fd):
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
 
 
 cdef int _mode(str path, bint follow) except -1:
     """Return the flags to open a path with.
 
-    A followed FIFO is opened for writing, too, so that it always has a writer and never ends (fifo(7)).
+    Opening a FIFO does not wait for a writer: reads do, up to their deadline. A followed FIFO is opened for
+    writing, too, so that it always has a writer and never ends (fifo(7)).
     """
-    if follow and stat.S_ISFIFO(os.stat(path).st_mode):
-        return os.O_RDWR | os.O_NONBLOCK
-    return os.O_RDONLY
+    if not stat.S_ISFIFO(os.stat(path).st_mode):
+        return os.O_RDONLY
+    return (os.O_RDWR if follow else os.O_RDONLY) | os.O_NONBLOCK
 
 
 cdef Input _open_object(object source):
@@ -292,6 +324,10 @@ cdef class _Decompressed(Input):
             chunk = self._next()
         return borrow(chunk, False)
 
+    cdef void park(self) noexcept:
+        if self._read_ahead is None:  # else the thread uses the file
+            self._compressed.park()
+
     cdef void close(self) noexcept:
         self._chunk, self._chunk_offset = borrow(b"", False), 0
         if self._read_ahead is None:
@@ -309,7 +345,10 @@ cdef Input wrap_input(Input compressed, object reader, bint read_ahead=True):
     opened._chunk = borrow(b"", False)
     if read_ahead and type(compressed) is _Descriptor and (<_Descriptor> compressed)._regular \
             and (<_Descriptor> compressed)._end is None:
-        opened._read_ahead = ReadAhead(reader, compressed.shut)
+        try:
+            opened._read_ahead = ReadAhead(reader, compressed.shut)
+        except OSError as error:  # no more descriptors
+            raise OSError(error.errno, error.strerror, compressed.name) from None
         opened._next = opened._read_ahead.take
     else:
         opened._next = reader.read

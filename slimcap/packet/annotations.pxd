@@ -16,6 +16,7 @@ cdef class Annotations:
     cdef Annotations part(self, int64_t start, int64_t stop, bint last)
     cdef Annotations take(self, object rows)
     cdef int add(self, Annotations other, int64_t shift) except -1
+    cdef Annotations renumbered(self, list numbers, Py_ssize_t known)
     cdef int add_at(self, Annotations other, const int64_t[::1] places) except -1
     cdef int sort(self) except -1
     cdef int reserve(self, Py_ssize_t runs, uint64_t size) except -1
@@ -33,6 +34,7 @@ cdef class Annotations:
     cdef dict comments(self)
     cdef tuple count_options(self)
 
+cdef int64_t block_cost(object block) except -1
 cdef Annotations other_blocks(Annotations own, list blocks)
 cdef Annotations after_blocks(list blocks, Annotations own)
 cdef Annotations with_blocks(Annotations own, object blocks, int64_t count)

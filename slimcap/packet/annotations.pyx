@@ -14,12 +14,13 @@ from slimcap.abi.pcap_format cimport OPTION_COMMENT, PACKET_DROPS, PCAPNG_PACKET
 from slimcap.packet.lease cimport new_block
 from slimcap.packet.options cimport (
     comment_options,
+    comments_of,
+    cost_of,
     encode_option,
     is_private,
     next_option,
     put_option,
     swap_value,
-    texts_of,
 )
 
 from collections.abc import Iterable, Mapping
@@ -35,6 +36,7 @@ cdef tuple KINDS = (OtherBlock, Statistics, SectionInfo, int)
 
 cdef enum:
     DROPS_SIZE = sizeof(PcapngOption) + sizeof(uint64_t)
+    BLOCK_COST = 256            # bytes that a block takes besides its own
 
 
 @cython.final
@@ -117,6 +119,25 @@ cdef class Annotations:
                 self._copy(run, other, run.row + shift)
         self.blocks += [(row + shift, block) for row, block in other.blocks]
         return 0
+
+    cdef Annotations renumbered(self, list numbers, Py_ssize_t known):
+        """Return the same with other numbers of interfaces: `numbers[i]` for i.
+
+        Descriptions of interfaces below `known` are left out.
+        """
+        blocks = []
+        new = dict(enumerate(numbers))
+        for row, block in self.blocks:
+            if isinstance(block, int):
+                block = new.get(block, block)
+                if block < known:
+                    continue
+            elif isinstance(block, Statistics):
+                block = block._replace(interface=new.get(block.interface, block.interface))
+            elif isinstance(block, SectionInfo):
+                block = block._replace(first_interface=new.get(block.first_interface, block.first_interface))
+            blocks.append((row, block))
+        return other_blocks(self, blocks)
 
     cdef int add_at(self, Annotations other, const int64_t[::1] places) except -1:
         """Append those of other rows, of which row i becomes `places[i]`. `sort` has to follow."""
@@ -246,7 +267,7 @@ cdef class Annotations:
     cdef object comment(self, int64_t row):
         """Return the comments on a packet, one per line; None if there are none."""
         cdef const OptionRun* run = self.run_of(row)
-        return None if run is NULL else texts_of(self._list(run), {}).get("comment")
+        return None if run is NULL else comments_of(self.options_of(run))
 
     cdef dict comments(self):
         """Return the comments by row."""
@@ -255,7 +276,7 @@ cdef class Annotations:
         found = {}
         for index in range(self._count):
             run = <const OptionRun*> self._runs.ptr + index
-            text = texts_of(self._list(run), {}).get("comment")
+            text = comments_of(self.options_of(run))
             if text is not None:
                 found[run.row] = text
         return found
@@ -340,6 +361,16 @@ cdef Annotations with_comments(Annotations own, object comments, int64_t count):
     for row, options in sorted(by_row.items()):
         found.keep_options(row, b"".join([encode_option(code, value) for code, value in options]))
     return found if found._count or found.blocks else None
+
+
+cdef int64_t block_cost(object block) except -1:
+    """Return the number of bytes that a block takes of an allowance, roughly.
+
+    Descriptions of interfaces, of which there are at most 65,535, take nothing.
+    """
+    if isinstance(block, int):
+        return 0
+    return BLOCK_COST + (len(block.body) if isinstance(block, OtherBlock) else cost_of(block.options))
 
 
 cdef Annotations other_blocks(Annotations own, list blocks):

@@ -2,7 +2,7 @@
 cimport cython
 cimport numpy as cnp
 from cpython.number cimport PyIndex_Check, PyNumber_AsSsize_t
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from slimcap.abi.clock cimport NANOSECONDS
@@ -11,7 +11,7 @@ from slimcap.packet.annotations cimport Annotations, with_blocks, with_comments
 from slimcap.packet.headers.columns cimport header_columns
 from slimcap.packet.lease cimport Block, Hold, Lease, lease_block, lease_buffer, new_block
 from slimcap.packet.packet cimport PacketView, new_packet_view
-from slimcap.packet.record cimport Record, in_bounds, ip_start
+from slimcap.packet.record cimport MAX_INTERFACES, Record, in_bounds, ip_start
 from slimcap.packet.view cimport View, new_ip_layer, new_view
 
 from collections.abc import Iterable
@@ -115,8 +115,9 @@ cdef class _Packer:
 
     cdef int add(self, Batch batch) except -1:
         cdef View view = batch._open()
-        cdef Py_ssize_t more
-        self._add_links(batch)
+        cdef Py_ssize_t more, known = len(self.links)
+        cdef Annotations annotations = batch._annotations
+        cdef list numbers = self._add_links(batch)
         with nogil:
             more = _payload_size(batch._rows, batch._count, view._len)
         _grow(self.rows, (self.count + batch._count) * sizeof(Record))
@@ -125,26 +126,48 @@ cdef class _Packer:
             pack_rows(
                 batch._rows, batch._count, view._ptr, view._len,
                 <Record*> self.rows.ptr + self.count, self.data.ptr, self.size)
-        if batch._annotations is not None:
+        if numbers is not None:
+            _renumber(<Record*> self.rows.ptr + self.count, batch._count, numbers)
+            annotations = None if annotations is None else annotations.renumbered(numbers, known)
+        if annotations is not None:
             if self.annotations is None:
                 self.annotations = Annotations()
-            self.annotations.add(batch._annotations, self.count)
+            self.annotations.add(annotations, self.count)
         self.count += batch._count
         self.size += more
         return 0
 
-    cdef int _add_links(self, Batch batch) except -1:
-        """Use the links and interfaces of the batch if it has as many as the batches before, or more."""
+    cdef list _add_links(self, Batch batch):
+        """Add the links and interfaces of the batch to those of the batches before.
+
+        Return the new number of each, or None if they have the same numbers as before.
+        """
         shorter, longer = self.links, batch._links
         if len(shorter) > len(longer):
             shorter, longer = longer, shorter
         if longer[:len(shorter)] != shorter:
-            raise ValueError(
-                "batches with different links cannot be concatenated: of any two, the longer tuple of links "
-                "must start with the shorter one")
+            return self._add_other_links(batch)
         if longer is batch._links or len(shorter) == len(longer):
             self.links, self.interfaces = batch._links, batch._interfaces
-        return 0
+        return None
+
+    cdef list _add_other_links(self, Batch batch):
+        """Do the same for a batch of another source: links that are equal become one."""
+        cdef list numbers = [], links = list(self.links), infos = list(_infos_of(self.links, self.interfaces))
+        places = {}
+        for number, link in enumerate(links):
+            places.setdefault(link, []).append(number)
+        for link, info in zip(batch._links, _infos_of(batch._links, batch._interfaces), strict=True):
+            if places.get(link):
+                numbers.append(places[link].pop(0))
+                continue
+            if len(links) == MAX_INTERFACES:
+                raise ValueError(f"the batches have more than {MAX_INTERFACES:,} links: concatenate fewer")
+            numbers.append(len(links))
+            links.append(link)
+            infos.append(info)
+        self.links, self.interfaces = tuple(links), tuple(infos)
+        return numbers
 
     cdef Batch finish(self):
         cdef Batch batch
@@ -155,6 +178,23 @@ cdef class _Packer:
             lease_block(self.rows, self.rows.size).hold, lease_block(self.data, self.data.size), self.links)
         batch._interfaces, batch._annotations = self.interfaces, self.annotations
         return batch
+
+
+cdef tuple _infos_of(tuple links, tuple interfaces):
+    """Return the interfaces of links, also if they are not described."""
+    if interfaces is not None:
+        return interfaces
+    return tuple([InterfaceInfo(link, 0, NANOSECONDS) for link in links])
+
+
+cdef int _renumber(Record* rows, Py_ssize_t count, list numbers) except -1:
+    """Replace the number of each row's interface; an unknown one stays unknown."""
+    cdef const uint16_t[::1] new = np.array(numbers, np.uint16)
+    cdef Py_ssize_t row, known = len(numbers)
+    with nogil:
+        for row in range(count):
+            rows[row].interface = new[rows[row].interface] if rows[row].interface < known else MAX_INTERFACES
+    return 0
 
 
 cdef object _rows_from(object records):
@@ -209,19 +249,19 @@ def concat(batches):
     Parameters
     ----------
     batches : iterable of Batch
-        Batches of one source, or of sources with the same links. Each batch is used only until the next one
-        is taken from the iterable.
+        Batches of one source or of several. Each batch is used only until the next one is taken from the
+        iterable.
 
     Returns
     -------
     Batch
-        All packets, in order, with their comments. It owns its memory.
+        All packets, in order, with their comments. Its links are those of all batches; equal links of two
+        batches are one, and `interface` is renumbered. It owns its memory.
 
     Raises
     ------
     ValueError
-        A batch was released, or the batches have different links: of any two, the shorter tuple of links must
-        be a prefix of the longer one.
+        A batch was released, or the batches have more than 65,535 links together.
     TypeError
         An item is not a Batch.
 
@@ -423,7 +463,7 @@ cdef class Batch:
         Of packets from a file they are as known when the packets were read: counters may come later.
         """
         if self._interfaces is None:
-            self._interfaces = tuple([InterfaceInfo(link, 0, NANOSECONDS) for link in self.links])
+            self._interfaces = _infos_of(self.links, None)
         return self._interfaces
 
     @property

@@ -3,7 +3,7 @@
     code   length   value, padded to a multiple of 4   …   0   0
     2      2                                               the end
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from slimcap.abi.bytes cimport bswap16, bswap32, bswap64, load32, load64
@@ -38,12 +38,22 @@ from slimcap.abi.pcap_format cimport (
 cdef enum:
     BYTECODE = 1            # type of a capture filter (if_filter) that is a BPF program
 
+cdef enum:
+    MAX_KEPT = 64 << 20     # bytes of Python objects made of what a file tells about itself
+    OPTION_COST = 128       # bytes that an option takes as a Python object, besides those of its value
+
 cdef struct Options:
     const uint8_t* at
     uint64_t left           # 0 after the last option, unless an option is longer than the block
     bint swapped
 
-cdef tuple read_options(Options* options, uint32_t block)
+cdef class Allowance:
+    cdef int64_t left       # bytes
+    cdef bint take(self, int64_t size) noexcept
+
+cdef tuple read_options(Options* options, uint32_t block, Allowance allowance, uint64_t* left_out)
+cdef int64_t cost_of(object options) except -1
+cdef object comments_of(Options options)
 cdef bytes encode_option(int code, bytes value)
 cdef bytes encode_options(object options)
 cdef list comment_options(object text, str what)

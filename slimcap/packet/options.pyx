@@ -1,4 +1,6 @@
 """Options of pcapng blocks as Python objects: tuples of (code, value), numbers in native byte order."""
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from slimcap.abi.pcap_format cimport MAX_OPTION, OPTION_COMMENT
 
 cdef enum:
@@ -6,18 +8,75 @@ cdef enum:
     EXPRESSION = 0              # type of a capture filter (if_filter) that is a text
 
 
-cdef tuple read_options(Options* options, uint32_t block):
-    """Return the options of a block, by its type, up to one that is longer than the block."""
+@cython.final
+cdef class Allowance:
+    """Bytes left for options and blocks of files, as Python objects: a file may have any number of them."""
+
+    def __cinit__(self):
+        self.left = MAX_KEPT
+
+    cdef bint take(self, int64_t size) noexcept:
+        """Take `size` bytes of it; return False if there are not as many left."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+
+cdef tuple read_options(Options* options, uint32_t block, Allowance allowance, uint64_t* left_out):
+    """Return the options of a block, by its type, up to one that is longer than the block.
+
+    Those that exceed the allowance are left out, and counted in `left_out`.
+    """
     cdef PcapngOption option
     cdef const uint8_t* value
     cdef bytearray native
     found = []
     while next_option(options, &option, &value):
+        if not allowance.take(OPTION_COST + option.length):
+            left_out[0] += 1
+            continue
         native = bytearray(value[:option.length])
         if options.swapped and option.length:
             swap_value(block, option.code, native, option.length)
         found.append((option.code, bytes(native)))
     return tuple(found)
+
+
+cdef int64_t cost_of(object options) except -1:
+    """Return the number of bytes that options take of an allowance; 0 for None."""
+    return sum([OPTION_COST + (len(value) if isinstance(value, bytes) else 8) for _, value in options or ()])
+
+
+cdef object comments_of(Options options):
+    """Return the comments among options of a packet, one per line; None if there are none.
+
+    Trailing NULs, which should not be there, are removed from each.
+    """
+    cdef Options rest = options
+    cdef PcapngOption option
+    cdef const uint8_t* value
+    cdef uint64_t size = 0
+    cdef uint8_t* start
+    cdef uint8_t* out
+    with nogil:
+        while next_option(&rest, &option, &value):
+            if option.code == OPTION_COMMENT:
+                size += option.length + 1
+    if size == 0:
+        return None
+    joined = PyBytes_FromStringAndSize(NULL, size)
+    start = out = <uint8_t*> PyBytes_AS_STRING(joined)
+    with nogil:
+        while next_option(&options, &option, &value):
+            if option.code != OPTION_COMMENT:
+                continue
+            while option.length and value[option.length - 1] == 0:
+                option.length -= 1
+            memcpy(out, value, option.length)
+            out[option.length] = b"\n"
+            out += option.length + 1
+    return joined[:out - start - 1].decode("utf-8", "replace")
 
 
 cdef bytes encode_option(int code, bytes value):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from slimcap.capfile.decoder import max_cap_len
 from slimcap.capfile.pcapng_writer import PcapNgWriter
 from slimcap.capfile.write_options import ALL_BYTES
 from slimcap.filter.program import MAX_SNAPLEN
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
     _Writer: TypeAlias = PcapWriter | PcapNgWriter | RotatingWriter
 
-_MAX_DBUS: Final = 128 << 20  # libpcap reads D-Bus messages of up to 128 MiB, other packets of 256 KiB
 _MAX_COUNTER: Final = (1 << 64) - 1
+_FCS_LENGTH: Final = 13  # code of if_fcslen (draft-ietf-opsawg-pcapng, section 4.2)
+_MAX_FCS: Final = 30  # a pcap header has 4 bits for the length in units of 2 bytes
 _SECTION_TEXTS: Final = ("comment", "hardware", "os", "application")
 _BLOCK_NAMES: Final[dict[int, str]] = {
     BlockType.NAMES: "name resolution blocks",
@@ -112,12 +114,28 @@ class CaptureFile(Finished):
         options["snaplen"] = snaplen or self._default_snaplen()
         if self._is_pcapng:
             options |= self._section()
+        else:
+            options["fcs_len"] = self._fcs_len()
         self._writer: _Writer = self._open(file, options, rotation, atomic)
 
     def _default_snaplen(self) -> int:
         if self._is_pcapng:
             return ALL_BYTES
-        return _MAX_DBUS if self._link is not None and self._link.type == LinkType.DBUS else MAX_SNAPLEN
+        return MAX_SNAPLEN if self._link is None else max_cap_len(self._link.type)
+
+    def _fcs_len(self) -> int | None:
+        """Return the length of the frame check sequences that all interfaces have in common, or None."""
+        infos = self._source.interfaces if isinstance(self._source, CaptureFiles) else ()
+        lengths = {
+            value[0] for info in infos for code, value in info.options or () if code == _FCS_LENGTH and value
+        }
+        if not lengths:
+            return None
+        length = lengths.pop()
+        if lengths or length % 2 or length > _MAX_FCS or any(not info.options for info in infos):
+            self.lost["lengths of frame check sequences"] += 1
+            return None
+        return length
 
     def _open(
         self, file: Target, options: dict[str, Any], rotation: RotationOptions | None, atomic: bool
@@ -260,6 +278,7 @@ class CaptureFile(Finished):
             if isinstance(self._source, CaptureFiles):
                 self.add(self._source.trailer)
                 self.left_out["blocks that cannot be copied"] = self._source.blocks_left_out
+                self.left_out["options of sections and interfaces"] = self._source.options_left_out
             self._describe(self._source.interfaces)
         for number, counters in enumerate(self._counters()):
             if counters and not self._is_pcapng:

@@ -322,6 +322,18 @@ def test_files_are_read_as_batches_are_filtered(block_size: int, data_path: Path
                 assert times(slimcap.concat(merged.batches())) == times(wanted)
 
 
+def test_tasks_have_conditions(data_path: Path) -> None:
+    wanted = times(read(data_path / "mixed.pcap", where={"protocol": "udp"}))
+    for where in ({"protocol": "udp"}, HeaderFilter(protocol=17)):
+        tasks = slimcap.plan(data_path / "mixed.pcap", where=where, chunk_bytes=10_000)
+        assert len(tasks) > 1
+        assert pickle.loads(pickle.dumps(tasks)) == tasks
+        assert sum((times(task.read()) for task in tasks), []) == wanted
+    assert times(tasks[0].read(where=None)) == times(
+        slimcap.plan(data_path / "mixed.pcap", chunk_bytes=10_000)[0].read()
+    )
+
+
 def test_an_expression_and_conditions_hold_together(data_path: Path) -> None:
     whole = read(data_path / "mixed.pcapng")
     wanted = times(whole.filter("ip6").filter(where={"protocol": "udp"}))

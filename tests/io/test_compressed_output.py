@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from slimcap import RECORD_DTYPE, Batch, Link, PcapNgWriter, PcapSource, PcapWriter, concat, open_file, read
@@ -194,6 +194,8 @@ PACKETS = st.lists(
 
 @given(packets=PACKETS, writer_of=st.sampled_from(WRITERS), kind=st.sampled_from([None, *LEVELS]))
 def test_any_batch_is_read_back_unchanged(packets, writer_of, kind):
+    """Except for a last packet whose record is 16 zeros, as in a file that was not written to its end."""
+    assume(writer_of is PcapNgWriter or packets[-1:] == [] or any(packets[-1][:3]))
     records = np.zeros(len(packets), RECORD_DTYPE)
     for row, (timestamp, payload, cut, pkt_type) in zip(records, packets, strict=True):
         row["timestamp"], row["pkt_type"] = timestamp, pkt_type

@@ -118,8 +118,11 @@ LIVE = (
     "snaplen=262144, promiscuous=False, filter=None, auto_filter=True, ignore_vlans=False, "
     "reinsert_vlan=False, direction='both', timeout=None, link_down='wait'"
 )
-FILES = "snaplen=None, filter=None, where=None, block_size=1048576, timeout=None"
-WRITE = "snaplen=262144, compression='infer', level=None"
+FILES = (
+    "snaplen=None, filter=None, where=None, concatenated=False, block_size=1048576, timeout=None, "
+    "on_error='raise'"
+)
+WRITE = "snaplen=262144, compression='infer', level=None, fcs_len=None"
 SECTION = "comment=None, hardware=None, os=None, application=None, section=None"
 ROTATION = "max_bytes=None, max_seconds=None, max_packets=None, max_files=None, overwrite=False, on_file=None"
 OPTIONS: dict[Callable[..., Any], str] = {

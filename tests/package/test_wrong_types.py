@@ -45,7 +45,14 @@ LIVE = {
     "link_down": "wait",
 }
 MOCK = LIVE | {"when_full": "wait"}
-WRITING = {"file": Fresh(io.BytesIO), "link_type": 1, "snaplen": 96, "compression": None, "level": None}
+WRITING = {
+    "file": Fresh(io.BytesIO),
+    "link_type": 1,
+    "snaplen": 96,
+    "compression": None,
+    "level": None,
+    "fcs_len": None,
+}
 ROTATION = dict.fromkeys(("max_bytes", "max_seconds", "max_packets", "max_files", "on_file"))
 DESCRIPTION = dict.fromkeys(("snaplen", "comment", "filter", "hardware", "os"))
 COUNTERS = dict.fromkeys(
@@ -69,6 +76,7 @@ OF_FILES = {
     "where": {"port": 53},
     "block_size": 1 << 20,
     "timeout": None,
+    "on_error": "raise",
 }
 
 # Valid arguments of each function. Each of them is replaced by a `Wrong()` in turn.
@@ -121,7 +129,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "PcapWriter.write_batch": {"batch": BATCH},
     "PcapWriter.write_packet": {"packet": PACKET},
     "RotatingWriter": {"template": "x.pcap", "format": None, "link_type": 1, "snaplen": 96}
-    | {"compression": None, "level": None}
+    | {"compression": None, "level": None, "fcs_len": None}
     | SECTION
     | ROTATION,
     "Source.batches": READING | {"max_packets": 1},
@@ -178,8 +186,8 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
 
 # Arguments that are used for their truth value, so that everything is accepted.
 FLAGS = {
-    *("atomic", "auto_filter", "drain", "follow", "ignore_vlans", "inner", "loops", "named", "promiscuous"),
-    *("overwrite", "reinsert_vlan", "restamp", "skip_existing", "smaller_ring", "swapped"),
+    *("atomic", "auto_filter", "concatenated", "drain", "follow", "ignore_vlans", "inner", "loops", "named"),
+    *("overwrite", "promiscuous", "reinsert_vlan", "restamp", "skip_existing", "smaller_ring", "swapped"),
 }
 OTHERS = {
     "ArrowStream": {"text"},  # a flag

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import io
 import itertools
 import pickle
 
 import numpy as np
 import pytest
 
-from slimcap import Batch, Link, concat, open_file, read
+from slimcap import Batch, Link, PcapNgWriter, concat, open_file, read
+from slimcap.packet.interface import Statistics
 from support.batches import is_locked, payloads_of, rows_of
+from support.builders.pcapng import Ng
 from support.rows import CONTENT, ETH0, ETH1, LENGTHS, SIZE, TUN0, payload_of, payloads_in, row, rows
 
 # ---- gather
@@ -163,10 +166,61 @@ def test_concat_merges_compatible_links(links, together):
         [(ETH0,), (ETH0, ETH1), (TUN0,)],
     ],
 )
-def test_concat_refuses_incompatible_links(links):
+def test_concat_renumbers_interfaces_of_other_links(links):
     for order in itertools.permutations(links):
-        with pytest.raises(ValueError, match="different links"):
-            concat(Batch(rows(), CONTENT, some) for some in order)
+        batches = [Batch(rows(), CONTENT, some) for some in order]
+        for number, batch in enumerate(batches):
+            records = batch.records.copy()
+            records["interface"] = np.arange(len(records)) % (len(batch.links) + (number == 0))
+            batches[number] = Batch(records, CONTENT, batch.links)
+        together = concat(batches)
+        assert len(together.links) == len(set(together.links))
+        assert set(together.links) == {link for some in links for link in some}
+        assert [info.link for info in together.interfaces] == list(together.links)
+        wanted = [
+            batch.links[row["interface"]] if row["interface"] < len(batch.links) else None
+            for batch in batches
+            for row in batch.records
+        ]
+        found = [
+            together.links[number] if number < len(together.links) else None
+            for number in together["interface"].tolist()
+        ]
+        assert [one for one, want in zip(found, wanted, strict=True) if want] == [
+            want for want in wanted if want
+        ]
+
+
+def test_concat_of_batches_of_two_files_keeps_what_belongs_to_their_packets():
+    ng = Ng()
+    files = []
+    for name in ("a", "b"):
+        data = ng.section([(1, name.encode())]) + ng.interface(name=name, options=[(11, b"\0udp")])
+        data += ng.packet(name.encode() * 60, options=[(1, name.encode())]) + ng.statistics(
+            0, [ng.count(4, 7)]
+        )
+        files.append(read(io.BytesIO(data + ng.packet(b"end"))))
+    first, second = files
+    both = concat([first, second, first])
+    assert [link.name for link in both.links] == ["a", "b"]
+    assert both["interface"].tolist() == [0, 0, 1, 1, 0, 0]
+    assert both.comments == {0: "a", 2: "b", 4: "a"}
+    kinds = [(row, block.interface) for row, block in both.blocks if isinstance(block, Statistics)]
+    assert kinds == [(1, 0), (3, 1), (5, 0)]
+    assert [block for _, block in both.blocks if isinstance(block, int)] == [0, 1, 0]
+    out = io.BytesIO()
+    with PcapNgWriter(out) as writer:
+        writer.write_batch(both)
+    again = read(io.BytesIO(out.getvalue()))
+    assert [again.links[number].name for number in again["interface"]] == ["a", "a", "b", "b", "a", "a"]
+    assert again.comments == both.comments
+
+
+def test_concat_of_too_many_links_is_refused():
+    many = tuple(Link(f"if{number}", number, 1) for number in range(40_000))
+    others = tuple(Link(f"other{number}", number, 1) for number in range(40_000))
+    with pytest.raises(ValueError, match="65,535 links"):
+        concat([Batch([], b"", many), Batch([], b"", others)])
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,8 @@ OUT_OF_RANGE: dict[str, list[Any]] = {
     },
     "direction": ["", "up"],
     "link_down": ["ignore", ""],
+    "on_error": ["", "ignore"],
+    "fcs_len": [-1, 5, 32],
 }
 
 

@@ -124,6 +124,8 @@ def check_state(source: PcapSource) -> None:
     assert_type(source.trailer, Batch)
     assert_type(source.blocks_left_out, int)
     assert_type(source.unfilterable, dict[int, str])
+    assert_type(source.options_left_out, int)
+    assert_type(source.errors, tuple[Exception, ...])
     assert_type(source.progress, tuple[int, int | None])
     source.unblock()
     source.close()

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from slimcap.cli.packets.conditions import FILTER_DETAILS, add_conditions, selection
-from slimcap.cli.packets.inputs import batches_of, noting, open_input, report_failures
+from slimcap.cli.packets.inputs import add_reading, batches_of, expanded, noting, open_input, report_failures
 from slimcap.cli.render.report_text import info_text
 from slimcap.cli.render.summary import Totals, iso
 from slimcap.cli.terminal.live_line import wanted
@@ -44,6 +44,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `slimcap info`."""
     command.add_argument("files", nargs="+", metavar="FILE", help="capture file; - is standard input")
     command.add_argument("--json", action="store_true", help="print a JSON object per file, one per line")
+    add_reading(command)
     command.add_argument("--hash", action="store_true", help="compute the SHA-256 of each file as stored")
     add_conditions(command)
 
@@ -51,19 +52,20 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Describe the files; return 1 if one of them was bad."""
     code = 0
-    for number, file in enumerate(args.files):
+    for number, file in enumerate(expanded(args.files)):
         failures: list[str] = []
-        report = _report(file, failures, selection(args), with_hash=args.hash)
+        options = {"concatenated": args.concatenated, **selection(args)}
+        report = _report(file, failures, options, with_hash=args.hash)
         if args.json:
             write(json.dumps(report) + "\n")
         elif report["format"]:
             write(("\n" if number else "") + info_text(report))
-        code |= report_failures(failures)
+        code |= report_failures(failures, args.on_error)
     return code
 
 
-def _report(file: str, failures: list[str], selected: dict[str, Any], *, with_hash: bool) -> dict[str, Any]:
-    """Return the report on a file as shown by `--json`, with what selects its packets.
+def _report(file: str, failures: list[str], options: dict[str, Any], *, with_hash: bool) -> dict[str, Any]:
+    """Return the report on a file, read with these options, as shown by `--json`.
 
     Errors are appended to `failures`.
     """
@@ -72,7 +74,7 @@ def _report(file: str, failures: list[str], selected: dict[str, Any], *, with_ha
     sections: tuple[SectionInfo, ...] = ()
     infos: tuple[InterfaceInfo, ...] = ()
     dropped = 0
-    with noting(file, failures), open_input(file, **selected) as source:
+    with noting(file, failures), open_input(file, **options) as source:
         try:
             for batch in batches_of(source, bar=wanted(lines=False)):
                 totals.add(batch)

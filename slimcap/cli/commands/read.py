@@ -10,7 +10,7 @@ from typing import Final
 
 from slimcap.cli.arguments import add_count
 from slimcap.cli.packets.conditions import FILTER_DETAILS, add_conditions, selection
-from slimcap.cli.packets.inputs import batches_of, noting, open_input, report_failures
+from slimcap.cli.packets.inputs import add_reading, batches_of, expanded, noting, open_input, report_failures
 from slimcap.cli.packets.packet_sink import PacketSink, TableSink
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
 from slimcap.cli.render.summary import Summary
@@ -62,6 +62,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add("files", nargs="+", metavar="FILE", help="capture file; - is standard input")
     add_conditions(command)
     add_count(command, "read")
+    add_reading(command)
     add("--summary", action="store_true", help="print totals, sizes and protocols instead")
     add("--json", action="store_true", help="print a JSON object per line")
     add("--to", metavar="FILE", help="write a table to FILE: .parquet, .arrow or .csv")
@@ -83,10 +84,10 @@ def run(args: argparse.Namespace) -> int:
         return 1
     failures: list[str] = []
     with ExitStack() as stack:
-        stack.callback(report_failures, failures)
+        stack.callback(report_failures, failures, args.on_error)
         stack.callback(sink.close)  # after Ctrl-C, too: a summary then covers what was read so far
         _read(args, sink, failures)
-    return 1 if failures else 0
+    return 1 if failures and args.on_error == "raise" else 0
 
 
 def _sink(args: argparse.Namespace) -> PacketSink:
@@ -102,10 +103,11 @@ def _read(args: argparse.Namespace, sink: PacketSink, failures: list[str]) -> No
     """Copy the packets of the files to a sink, up to the number wanted."""
     left = sys.maxsize if args.count is None else args.count
     bar = wanted(lines=not (args.summary or args.to))
-    for file in args.files:
+    options = {"concatenated": args.concatenated, **selection(args)}
+    for file in expanded(args.files):
         if not left:
             return
-        with noting(file, failures), open_input(file, **selection(args)) as source:
+        with noting(file, failures), open_input(file, **options) as source:
             try:
                 for batch in batches_of(source, bar=bar, max_packets=left):
                     left -= len(batch)

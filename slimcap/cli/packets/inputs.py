@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
+import resource
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Unpack
 
+from slimcap.cli.arguments import add_option
 from slimcap.cli.terminal.live_line import ProgressBar
 from slimcap.cli.terminal.streams import complain, reason
 from slimcap.errors import FilterError, SlimcapError
+from slimcap.option_set import options_of
 from slimcap.packet.batch import Batch
 from slimcap.packet.enums import LinkType
-from slimcap.source.file.file_options import PcapOptions
+from slimcap.source.file.file_list import is_one_file, list_files
+from slimcap.source.file.file_options import FilesOptions, PcapOptions
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.open_files import open_file
 from slimcap.source.file.pcap_source import PcapSource
@@ -31,11 +36,49 @@ def noting(file: str, failures: list[str]) -> Iterator[None]:
         failures.append(reason(error))
 
 
-def report_failures(failures: list[str]) -> int:
-    """Write the failures to standard error, and return the exit code: 1 if there are any, otherwise 0."""
-    for failure in failures:
-        complain(failure)
-    return 1 if failures else 0
+def report_failures(failures: list[str], on_error: str = "raise") -> int:
+    """Write the failures to standard error, and return the exit code: 1 if there are any, otherwise 0.
+
+    With `on_error` "warn" the exit code is 0; with "skip", nothing is written either.
+    """
+    if on_error != "skip":
+        for failure in failures:
+            complain(failure)
+    return 1 if failures and on_error == "raise" else 0
+
+
+def add_reading(command: argparse.ArgumentParser) -> None:
+    """Add the options --on-error and --concatenated."""
+    declared = options_of(FilesOptions)
+    help = "about damaged files: fail (raise, the default), say so but exit with 0 (warn), or skip in silence"
+    add_option(command, "on_error", declared["on_error"], help=help)
+    help = "read on where another pcap file begins, as in files joined by cat"
+    add_option(command, "concatenated", declared["concatenated"], help=help)
+
+
+def expanded(files: Sequence[str]) -> Iterator[str]:
+    """Yield the files, and those in folders and of patterns that the shell did not expand."""
+    for file in files:
+        if is_one_file(file) or file == "-":
+            yield file
+        else:
+            try:
+                yield from list_files(file)
+            except FileNotFoundError:
+                yield file  # opening it will raise
+
+
+@contextmanager
+def all_descriptors() -> Iterator[None]:
+    """Raise the soft limit of open files to the hard one, for the time of the context."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @contextmanager

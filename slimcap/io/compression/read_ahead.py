@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections import deque
@@ -104,7 +105,9 @@ class _Queue:
                 return None
         chunk = self._chunks[0]
         if isinstance(chunk, BaseException):
-            raise chunk.with_traceback(None)
+            # The original stays in the queue, for further calls. If it was raised, its traceback would refer
+            # to the queue: a cycle.
+            raise copy.copy(chunk)
         if chunk:  # the end stays in the queue, for further calls
             self._chunks.popleft()
             self._removed += len(chunk)
@@ -136,6 +139,8 @@ def _pump(reader: Reader, close: Callable[[], object], queue: _Queue) -> None:
             chunk = reader.read()
         queue.put(chunk)
     except BaseException as error:
+        # Its frames refer to the queue: a cycle, which would keep descriptors open until it is collected.
+        error.__traceback__ = error.__context__ = None
         queue.put(error)
     finally:
         close()

@@ -317,20 +317,28 @@ class FrameReader:
             self._skip -= step
             if not self._skip:
                 return True
-            if not self._read_more(READ_SIZE):
+            if not self._read_more(1):
                 return False
 
     def _ensure(self, size: int) -> bool:
         """Read until `size` bytes are buffered; return False if the file ends before."""
-        while len(self._input) - self._offset < size:
-            if not self._read_more(size):
-                return False
-        return True
+        missing = size - (len(self._input) - self._offset)
+        return missing <= 0 or self._read_more(missing)
 
     def _read_more(self, size: int) -> bool:
-        more = self._read(max(READ_SIZE, size))
-        self._input, self._offset = self._input[self._offset :] + more, 0
-        return bool(more)
+        """Read at least `size` more bytes; return False if the file ends before."""
+        # Joined once, since a pipe may give a block in thousands of pieces; also if a read is interrupted.
+        pieces = [self._input[self._offset :]]
+        try:
+            while size > 0:
+                more = self._read(max(READ_SIZE, size))
+                if not more:
+                    return False
+                pieces.append(more)
+                size -= len(more)
+        finally:
+            self._input, self._offset = b"".join(pieces), 0
+        return True
 
 
 def _new_frame(head: bytes, buffer: _OutputBuffer) -> _Frame:

@@ -1,6 +1,6 @@
 """Options of sources that read capture files."""
 
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from slimcap.option_set import Option, between
 
@@ -48,6 +48,14 @@ class FilesOptions(TypedDict, total=False):
             "mapping or HeaderFilter",
         ),
     ]
+    concatenated: Annotated[
+        bool,
+        Option(
+            False,
+            "Read on where another pcap file begins, as in files that were joined by cat. Its packets have "
+            "another interface unless its header is the same. False: that is an error.",
+        ),
+    ]
     block_size: Annotated[
         int,
         Option(
@@ -63,6 +71,16 @@ class FilesOptions(TypedDict, total=False):
             None,
             "Maximum time in seconds that a read waits for a FIFO, a terminal, standard input or a followed "
             "file. Default: no maximum.",
+        ),
+    ]
+    on_error: Annotated[
+        Literal["raise", "skip", "warn"],
+        Option(
+            "raise",
+            "What to do about a file that is damaged or cannot be opened, once the packets before the damage "
+            'were returned: "raise" the error, "skip" the rest of the file, or skip it and "warn" with a '
+            "RuntimeWarning. The source's `errors` are those of the files that were skipped. Timeouts and "
+            "other errors that are not due to the file are always raised, and so is an error of `open_file`.",
         ),
     ]
 

@@ -12,7 +12,7 @@ from slimcap.capfile.decoder cimport MAX_CAPLEN
 from slimcap.io.event cimport SIGNAL_END
 from slimcap.io.watch cimport EndPolicy
 from slimcap.packet.rows cimport Rows
-from slimcap.source.file.several cimport FilesSource, Part, list_files, new_part
+from slimcap.source.file.several cimport FilesSource, Part, new_part
 
 import errno
 import glob
@@ -23,6 +23,7 @@ from collections import deque
 
 from slimcap.errors import FileFormatError, FilterError, TruncatedFileError
 from slimcap.option_set import parse
+from slimcap.source.file.file_list import list_some_files
 from slimcap.source.file.file_options import FilesOptions
 
 cdef enum:
@@ -114,13 +115,13 @@ cdef class RotatedSource(FilesSource):
     oldest file without removing it first (tcpdump -W) cannot be followed.
 
     If a file is damaged, cannot be read, or is removed before its turn, the call that reaches it raises the
-    error, once; the next call continues with the next file.
+    error, once, unless `on_error` says otherwise; the next call continues with the next file.
 
     Parameters
     ----------
     files : str, os.PathLike or sequence of paths
-        A pattern of `glob.glob` with wildcards only in its last component; no file needs to match yet. Or
-        paths, which are read in the given order; the last one is followed until it is removed.
+        A folder, or a pattern of `glob.glob` with wildcards only in its last component; no file needs to
+        match yet. Or paths, which are read in the given order; the last one is followed until it is removed.
     **options
         Those of `FilesOptions`.
 
@@ -150,11 +151,13 @@ cdef class RotatedSource(FilesSource):
         if isinstance(files, (str, bytes, os.PathLike)):
             rotation.pattern = os.fsdecode(files)
             folder = os.path.dirname(rotation.pattern)
-            if glob.has_magic(folder):
+            if os.path.isdir(rotation.pattern):
+                folder, rotation.pattern = rotation.pattern, os.path.join(glob.escape(rotation.pattern), "*")
+            elif glob.has_magic(folder):
                 raise ValueError(f"{rotation.pattern!r}: files of one folder can be followed, not of several")
             rotation.watch.add_folder(folder or ".")
         else:
-            rotation.queue = [(_path_of(file), None) for file in list_files(files)]
+            rotation.queue = [(_path_of(file), None) for file in list_some_files(files)]
         self._rotation = rotation
 
     cdef Rows _fill(self, int64_t deadline):
@@ -170,14 +173,13 @@ cdef class RotatedSource(FilesSource):
                     return rows
             except (TimeoutError, BlockingIOError):
                 raise
-            except TruncatedFileError:
+            except (FileFormatError, FilterError, OSError, ImportError) as error:
                 self._end_file()
-                if not self._signal[0] & SIGNAL_END:  # after stop() it only has no header yet
+                # After stop() a truncated file only has no header yet.
+                ended = isinstance(error, TruncatedFileError) and self._signal[0] & SIGNAL_END
+                if not ended and not self._errors.skip(error):
                     raise
                 continue
-            except (FileFormatError, FilterError, OSError, ImportError):
-                self._end_file()
-                raise
             self._end_file()
         return None
 

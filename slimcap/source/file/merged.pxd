@@ -12,8 +12,10 @@ cdef class MergedSource(FilesSource):
     cdef Head** _heap           # heads of the other files; the array is ours, the heads are the parts'
     cdef Py_ssize_t _count
     cdef Pool _blocks
+    cdef Py_ssize_t _max_open   # more open files than these give back their descriptors between reads
     cdef int _add(self, Part part) except -1
     cdef int _peek(self, Part part) except -1
+    cdef int _open_now(self, Part part, int64_t deadline) except -1
     cdef bint _go_on(self, Part part, int64_t deadline) except -1
     cdef dict _options_now(self)
     cdef int _leave_out(self) except -1

@@ -15,20 +15,27 @@ from slimcap.packet.lease cimport Block, Pool, new_block
 from slimcap.packet.record cimport Record
 from slimcap.packet.rows cimport Rows, new_rows
 from slimcap.source.file.merge_heap cimport advance, gather, run_length, sift_down
-from slimcap.source.file.several cimport FilesSource, Part, list_files, new_part
+from slimcap.source.file.several cimport FilesSource, Part, new_part
 
 import os
+import resource
 import stat
+import sys
+from errno import EMFILE, ENFILE
 
 import numpy as np
 
 from slimcap.errors import FileFormatError, FilterError
 from slimcap.option_set import parse
+from slimcap.source.file.file_list import list_some_files
 from slimcap.source.file.file_options import FilesOptions
 
 cdef enum:
     LONG_RUN = 1024             # packets of one file from which on a batch without a copy is faster
-    SMALL_BLOCK = 1 << 17       # minimum block size of each file if many are open
+    SMALL_BLOCK = 1 << 17       # minimum block size of each file if several are open,
+    MANY_FILES = 64             # and if more than these are,
+    TINY_BLOCK = 1 << 14        # which bounds the memory of thousands
+    MAX_AHEAD = 16              # maximum number of files that are decompressed by threads
     PEEK_BLOCK = 1 << 14        # block size for reading a file's first packet
 
 
@@ -40,19 +47,22 @@ cdef class MergedSource(FilesSource):
     given first. So packets of one file keep their order, even if they are not in order of time.
 
     A file is open only from its first packet to its last: thousands of files that follow each other take no
-    more memory or descriptors than a few. Inputs that cannot be opened twice (standard input, FIFOs, file
-    objects) are open all the time. The merge reaches a file at the time of its first packet, even if that
-    does not match the filter. Files that overlap share `block_size`: each has a smaller block, of at least
-    128 KiB or `block_size`.
+    more memory or descriptors than a few. If more files overlap than half of the process's descriptors, they
+    are opened again for each read, so that their number has no limit. Inputs that cannot be opened twice
+    (standard input, FIFOs, file objects) are open all the time. The merge reaches a file at the time of its
+    first packet, even if that does not match the filter. Files that overlap share `block_size`: each has a
+    smaller block, of at least 128 KiB, or 16 KiB if there are more than 64, or `block_size`.
 
     If a file is damaged or cannot be read, all packets before the damage are returned. The call that
-    reaches it raises the error, once; the next call continues with the other files.
+    reaches it raises the error, once, unless `on_error` says otherwise; the next call continues with the
+    other files.
 
     Parameters
     ----------
     files : str, os.PathLike or sequence
-        A path or a pattern of `glob.glob`, whose files are sorted by name; or a sequence of files as for
-        `PcapSource`.
+        A path, a folder, or a pattern of `glob.glob`, in which ``**`` stands for folders of any depth: the
+        files are sorted by name. Or a sequence of files as for `PcapSource`, and of folders. A folder stands
+        for the regular files in it whose names do not start with a dot.
     **options
         Those of `FilesOptions`.
 
@@ -79,17 +89,26 @@ cdef class MergedSource(FilesSource):
         cdef Part part
         self._set_up(parse(FilesOptions, options))
         self._blocks = Pool(self._options["block_size"])
-        self._parts = [new_part(file, order) for order, file in enumerate(list_files(files))]
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        # The other half is for the rest of the program.
+        self._max_open = sys.maxsize if limit == resource.RLIM_INFINITY else limit // 2
+        self._parts = [new_part(file, order) for order, file in enumerate(list_some_files(files))]
         self._heap = <Head**> PyMem_RawMalloc(len(self._parts) * sizeof(Head*))
         if self._heap is NULL:
             raise MemoryError(f"cannot keep {len(self._parts)} files in order")
         try:
             for part in self._parts:
-                self._add(part)
+                try:
+                    self._add(part)
+                except (FileFormatError, OSError) as error:
+                    self._close_part(part)
+                    if not self._errors.skip(error):
+                        raise
+                    self._parts[part.head.order] = None
         except BaseException:
             self._shut_down()
             raise
-        sizes = [(<Part> part).size for part in self._parts]
+        sizes = [(<Part> part).size for part in self._parts if part is not None]
         self._size = None if None in sizes else sum(sizes)
         for order in range(self._count // 2 - 1, -1, -1):
             sift_down(self._heap, self._count, order)
@@ -136,25 +155,47 @@ cdef class MergedSource(FilesSource):
                 sift_down(self._heap, self._count, 0)
             except (TimeoutError, BlockingIOError):
                 raise
-            except (FileFormatError, FilterError, OSError, ImportError):
+            except (FileFormatError, FilterError, OSError, ImportError) as error:
+                if getattr(error, "errno", None) in (EMFILE, ENFILE):
+                    raise  # the next call tries again
                 self._leave_out()
                 sift_down(self._heap, self._count, 0)
-                raise
+                if not self._errors.skip(error):
+                    raise
         return None
 
     cdef bint _go_on(self, Part part, int64_t deadline) except -1:
         """Read more of a file, opening it if necessary; return False at its end."""
+        cdef bint more
         if part.reader is None:
-            self._open_part(part, self._options_now(), deadline)
-        return self._read_part(part, deadline)
+            self._open_now(part, deadline)
+        more = self._read_part(part, deadline)
+        if len(self._open_parts) > self._max_open:
+            part.reader.park()
+        return more
+
+    cdef int _open_now(self, Part part, int64_t deadline) except -1:
+        """Open a file whose first packet is next. If the process has no descriptor left, others give theirs.
+        """
+        cdef Part other
+        try:
+            self._open_part(part, self._options_now(), deadline, None, len(self._open_parts) < MAX_AHEAD)
+            return 0
+        except OSError as error:
+            if error.errno != EMFILE:
+                raise
+        self._max_open = 0
+        for other in self._open_parts:
+            other.reader.park()
+        return self._open_part(part, self._options_now(), deadline, None, False)
 
     cdef dict _options_now(self):
         """Return the options for opening a file now.
 
         The blocks of all open files together should fit in a cache.
         """
-        cdef Py_ssize_t size = self._options["block_size"]
-        size = max(size // (len(self._open_parts) + 1), min(size, SMALL_BLOCK))
+        cdef Py_ssize_t size = self._options["block_size"], count = len(self._open_parts) + 1
+        size = max(size // count, min(size, TINY_BLOCK if count > MANY_FILES else SMALL_BLOCK))
         return {**self._options, "block_size": size}
 
     cdef int _leave_out(self) except -1:

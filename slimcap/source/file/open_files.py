@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, Unpack, overload
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, Unpack, cast, overload
 
+from slimcap.errors import FileFormatError
 from slimcap.option_set import accepts, parse
 from slimcap.packet.batch import Batch, concat
+from slimcap.source.file.file_errors import FileErrors
+from slimcap.source.file.file_list import is_one_file
 from slimcap.source.file.file_options import FilesOptions, PcapOptions
 from slimcap.source.file.followed import RotatedSource
 from slimcap.source.file.merged import MergedSource
@@ -64,7 +67,7 @@ def open_file(file: File, **options: Unpack[PcapOptions]) -> PcapSource:
 
 
 Files: TypeAlias = str | os.PathLike[str] | Sequence[File]
-"""Several capture files: a path, a `glob.glob` pattern, or a sequence of files."""
+"""Several capture files: a path, a folder, a `glob.glob` pattern, or a sequence of files and folders."""
 
 
 @overload
@@ -82,7 +85,9 @@ def open_files(
     Parameters
     ----------
     files : str, os.PathLike or sequence
-        A path or a pattern as for `glob.glob`, or a sequence of files as for `open_file`.
+        A path, a folder, or a pattern as for `glob.glob`, in which ``**`` stands for folders of any depth; or
+        a sequence of files as for `open_file`, and of folders. A folder stands for the regular files in it
+        whose names do not start with a dot.
     follow : bool, default False
         False: merge the packets in order of time, even if the files overlap. True: read one file after the
         other in the order in which they were written; at the end of the last one wait for more data, and for
@@ -111,16 +116,16 @@ def open_files(
 
 
 @accepts(FilesOptions)
-def read(file: File, **options: Unpack[FilesOptions]) -> Batch:
-    """Read a whole capture file into memory.
+def read(file: File | Files, **options: Unpack[FilesOptions]) -> Batch:
+    """Read a whole capture file, or several, into memory.
 
     The batch needs 40 bytes per packet plus the captured bytes. For files that do not fit in memory use
     `open_file(file).batches()`.
 
     Parameters
     ----------
-    file : str, bytes, os.PathLike or binary file object
-        As for `open_file`.
+    file : str, bytes, os.PathLike, binary file object or sequence
+        As for `open_file`; or several files, as for `open_files`: their packets are in order of time.
     **options
         Those of `FilesOptions`.
 
@@ -132,18 +137,29 @@ def read(file: File, **options: Unpack[FilesOptions]) -> Batch:
     Raises
     ------
     FileFormatError, FilterError, OSError, TimeoutError, ValueError, ImportError
-        As for `PcapSource`. To get the packets before the damage in a damaged file use
-        `open_file(file).batches()`.
+        As for `PcapSource` and `MergedSource`. To get the packets before the damage in a damaged file use
+        `on_error="warn"`, or `open_file(file).batches()`.
 
     Examples
     --------
     >>> batch = slimcap.read("trace.pcap", filter="udp")
     """
-    with PcapSource(file, **parse(FilesOptions, options)) as source:  # without `follow`
+    given = parse(FilesOptions, options)  # without `follow`
+    source: PcapSource | MergedSource
+    try:
+        if is_one_file(file):
+            source = PcapSource(cast("File", file), **given)
+        else:
+            source = MergedSource(cast("Files", file), **given)
+    except (FileFormatError, OSError) as error:
+        if not FileErrors(given["on_error"]).skip(error):
+            raise
+        return Batch([], b"")
+    with source:
         return read_all(source)
 
 
-def read_all(source: PcapSource) -> Batch:
-    """Return the remaining packets of an open file as a batch that owns its memory."""
+def read_all(source: PcapSource | MergedSource) -> Batch:
+    """Return the remaining packets of an open file, or of several, as a batch that owns its memory."""
     batch = concat(source.batches())
     return batch if len(batch) else Batch([], b"", source.links)

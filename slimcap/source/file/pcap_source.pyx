@@ -9,8 +9,10 @@ from slimcap.io.watch cimport EndPolicy
 from slimcap.packet.rows cimport Rows, blocks_batch
 from slimcap.source.base cimport ZeroCopySource
 
+from slimcap.errors import FileFormatError
 from slimcap.option_set import parse
 from slimcap.source.base import Stats
+from slimcap.source.file.file_errors import FileErrors
 from slimcap.source.file.file_options import PcapOptions
 
 
@@ -68,17 +70,22 @@ cdef class PcapSource(ZeroCopySource):
         if self._reader is not None:
             raise TypeError("a source is opened once")
         options = parse(PcapOptions, options)
-        self._timeout = options["timeout"]
+        self._timeout, self._errors = options["timeout"], FileErrors(options["on_error"])
         self._reader = open_reader(
             file, options, self._event, deadline_after(self._timeout),
             EndPolicy() if options["follow"] else None)
         self._links = self._reader.decoder.links
 
     cdef Rows _fill(self, int64_t deadline):
-        if self._reader is None:
+        if self._reader is None or self._over:
             return None
         try:
             return self._reader.next_rows(deadline)
+        except (FileFormatError, OSError) as error:
+            self._over = self._errors.skip(error)
+            if not self._over:
+                raise
+            return None
         finally:
             self._links = self._reader.decoder.links
 
@@ -161,6 +168,12 @@ cdef class PcapSource(ZeroCopySource):
         return tuple(self._opened().decoder.sections)
 
     @property
+    def errors(self):
+        """The error for which the rest of the file was skipped, by `on_error`: a tuple of at most one."""
+        self._opened()
+        return self._errors.skipped
+
+    @property
     def trailer(self):
         """A batch without packets, with the pcapng blocks after the last packet so far.
 
@@ -183,9 +196,17 @@ cdef class PcapSource(ZeroCopySource):
         """Number of blocks, other than packets, that batches do not have, and a writer cannot write.
 
         They must not be copied according to the format; or are in the other byte order, and their layout is
-        not known; or there are more than 64 MiB of them without a packet between them.
+        not known; or there are more than 64 MiB of them without a packet between them, or in one block.
         """
         return self._opened().blocks_left_out + self._reader.decoder.blocks_left_out
+
+    @property
+    def options_left_out(self):
+        """Number of options of sections, interfaces and statistics that were not kept, such as comments.
+
+        A file may have any number of them: those beyond 64 MiB in all are left out.
+        """
+        return self._opened().decoder.options_left_out
 
     @property
     def progress(self):

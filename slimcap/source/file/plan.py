@@ -6,19 +6,24 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias, Unpack, cast
+from dataclasses import dataclass, replace
+from typing import Final, Literal, NamedTuple, TypeAlias, Unpack, cast
 
 import numpy as np
 
 from slimcap.capfile.boundaries import BlockBoundaries, RecordBoundaries
 from slimcap.capfile.pcap_decoder import PcapDecoder
 from slimcap.capfile.pcapng_decoder import PcapngDecoder
-from slimcap.filter import Filter, Machine
+from slimcap.errors import FileFormatError
+from slimcap.filter import Filter, HeaderFilter, Machine
+from slimcap.filter.where_options import WhereOptions
 from slimcap.io.file_range import FileRange
+from slimcap.option_set import parse
 from slimcap.packet.batch import Batch
 from slimcap.packet.record import RECORD_DTYPE
-from slimcap.source.file.file_options import PcapOptions
+from slimcap.source.file.file_errors import FileErrors
+from slimcap.source.file.file_list import list_files
+from slimcap.source.file.file_options import FilesOptions, PcapOptions
 from slimcap.source.file.open_files import read_all
 from slimcap.source.file.pcap_source import PcapSource
 
@@ -74,6 +79,8 @@ class ReadTask:
         Compression of the file, as in `PcapSource.compression`.
     identity : FileIdentity
         Identity of the file when it was planned; a file that has changed is not read.
+    where : slimcap.filter.HeaderFilter, optional
+        Conditions on the headers that packets must match. Default: all packets.
 
     Examples
     --------
@@ -89,6 +96,7 @@ class ReadTask:
     filter: Filter | None
     compression: str | None
     identity: FileIdentity
+    where: HeaderFilter | None = None
 
     def open(self, **options: Unpack[PcapOptions]) -> PcapSource:
         """Open the part as a source.
@@ -96,7 +104,7 @@ class ReadTask:
         Parameters
         ----------
         **options
-            Options of `PcapSource`, which replace the `snaplen` and `filter` of the task.
+            Options of `PcapSource`, which replace the `snaplen`, `filter` and `where` of the task.
 
         Returns
         -------
@@ -112,7 +120,11 @@ class ReadTask:
         FileFormatError, FilterError, OSError
             As for `PcapSource`.
         """
-        options = cast(PcapOptions, {"snaplen": self.snaplen, "filter": self.filter, **options})
+        options = cast(
+            PcapOptions, {"snaplen": self.snaplen, "filter": self.filter, "where": self.where, **options}
+        )
+        if options.get("concatenated") and (self.start, self.stop) != (0, self.identity.size):
+            raise ValueError("concatenated: a part of a file has one header: plan with a larger chunk_bytes")
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._check(fd)
@@ -188,7 +200,9 @@ def plan(
     chunk_bytes: int = 64 << 20,
     snaplen: int | None = None,
     filter: Filter | None = None,
+    where: WhereOptions | HeaderFilter | None = None,
     exact: bool = False,
+    on_error: Literal["raise", "skip", "warn"] = "raise",
 ) -> list[ReadTask]:
     """Split capture files into parts that threads, processes or other machines can read independently.
 
@@ -198,23 +212,28 @@ def plan(
     Parameters
     ----------
     paths : path or sequence of paths
-        Regular files of any format that `PcapSource` reads.
+        Regular files of any format that `PcapSource` reads; a folder or a pattern, as for `open_files`.
     chunk_bytes : int, default 64 MiB
         Approximate number of bytes of the file in each task. A compressed file is one task.
     snaplen : int, optional
         Maximum number of bytes to read of a packet. Default: all that were captured.
     filter : str or sequence of (code, jt, jf, k), optional
         A tcpdump expression or a classic BPF program. Default: all packets.
+    where : mapping or slimcap.filter.HeaderFilter, optional
+        Conditions on the headers, as for `open_file`. Default: all packets.
     exact : bool, default False
         True: walk through all records of a classic pcap file. False: find each cut from the bytes after it.
         That is a proof if the records there have regular headers: caplen <= len, a fraction of less than one
         second, no packet longer than 16 MiB. If they do not, and the cut is wrong, the task before it does
         not end at the cut and raises TruncatedFileError there.
+    on_error : {"raise", "skip", "warn"}, default "raise"
+        What to do about a file that cannot be opened, or whose header is not valid: "raise" the error, "skip"
+        the file, or skip it and "warn" with a RuntimeWarning.
 
     Returns
     -------
     list of ReadTask
-        At least one for each file, in order.
+        At least one for each file that was not skipped, in order.
 
     Raises
     ------
@@ -237,13 +256,19 @@ def plan(
         raise ValueError(f"chunk_bytes is a number of bytes from 1 on, not {chunk_bytes}")
     if isinstance(filter, Machine):
         raise TypeError("a Machine cannot be pickled: give the expression or the program")
-    if isinstance(paths, (str, bytes, os.PathLike)):
-        paths = [paths]
+    options = parse(FilesOptions, {"on_error": on_error, "where": where})
+    errors = FileErrors(options["on_error"])
     if filter is not None and not isinstance(filter, str):
         filter = tuple(filter)
-    return [
-        task for path in paths for task in _plan_file(os.fsdecode(path), chunk_bytes, snaplen, filter, exact)
-    ]
+    tasks: list[ReadTask] = []
+    for path in list_files(paths):
+        try:
+            parts = _plan_file(os.fsdecode(path), chunk_bytes, snaplen, filter, exact)
+            tasks += [replace(part, where=options["where"]) for part in parts]
+        except (FileFormatError, OSError) as error:
+            if not errors.skip(error):
+                raise
+    return tasks
 
 
 def _plan_file(

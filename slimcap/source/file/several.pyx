@@ -5,15 +5,16 @@ from libc.string cimport memcpy
 
 from slimcap.capfile.decoder cimport MAX_SECTIONS
 from slimcap.capfile.file_reader cimport BYTES_A_ROW, FileReader, open_reader
+from slimcap.capfile.pcapng_fields cimport INTERFACE_TEXTS, SECTION_TEXTS
 from slimcap.io.event cimport SIGNAL_END, deadline_after
 from slimcap.io.watch cimport EndPolicy
-from slimcap.packet.annotations cimport Annotations, after_blocks, other_blocks
+from slimcap.packet.annotations cimport Annotations, after_blocks, block_cost, other_blocks
 from slimcap.packet.lease cimport Block, Pool, new_block
+from slimcap.packet.options cimport Allowance, cost_of
 from slimcap.packet.record cimport MAX_INTERFACES, Record
 from slimcap.packet.rows cimport Rows, blocks_batch, new_rows
 from slimcap.source.base cimport ZeroCopySource
 
-import glob
 import os
 from dataclasses import replace
 from operator import add
@@ -21,6 +22,7 @@ from operator import add
 from slimcap.errors import FileFormatError
 from slimcap.packet.interface import OtherBlock
 from slimcap.source.base import Stats
+from slimcap.source.file.file_errors import FileErrors
 
 cdef enum:
     MIN_ROWS = 64
@@ -42,22 +44,6 @@ cdef Part new_part(object file, Py_ssize_t order):
     return part
 
 
-cdef list list_files(object files):
-    """Return the files that match a pattern, sorted by name, or those of a sequence."""
-    if isinstance(files, (str, bytes, os.PathLike)):
-        pattern = os.fsdecode(files)
-        found = [pattern] if pattern == "-" or os.path.exists(pattern) else sorted(glob.glob(pattern))
-        if not found:
-            raise FileNotFoundError(2, "no file matches", pattern)
-        return found
-    if hasattr(files, "read"):
-        raise TypeError("a pattern or a sequence of files is needed, not a file: put it into a list")
-    found = list(files)
-    if not found:
-        raise ValueError("no files: give at least one")
-    return found
-
-
 cdef class FilesSource(ZeroCopySource):
     """Base class of sources of several files. Open one with `slimcap.open_files`.
 
@@ -71,6 +57,7 @@ cdef class FilesSource(ZeroCopySource):
         self._sections, self._late = {}, []
         self._unfilterable = {}
         self._dropped = 0
+        self._described, self._pending, self._kept = Allowance(), Allowance(), Allowance()
 
     def __init__(self):
         raise TypeError("FilesSource is what sources of several files have in common: use slimcap.open_files")
@@ -80,6 +67,7 @@ cdef class FilesSource(ZeroCopySource):
             raise TypeError("a source is opened once")
         deadline_after(options["timeout"])
         self._timeout, self._options = options["timeout"], options
+        self._errors = FileErrors(options["on_error"])
         self._row_blocks = Pool((options["block_size"] // BYTES_A_ROW + MIN_ROWS) * sizeof(Record))
         return 0
 
@@ -87,12 +75,15 @@ cdef class FilesSource(ZeroCopySource):
 
     cdef int _open_part(
             self, Part part, dict options, int64_t deadline, EndPolicy end=None, bint ahead=True) except -1:
-        part.reader = open_reader(part.file, options, self._event, deadline, end, ahead)
+        part.reader = open_reader(
+            part.file, options, self._event, deadline, end, ahead, self._described, self._pending)
         part.name = part.reader.file.name
         part.numbers, part.known, part.seen = new_block(0), 0, {}
         self._open_parts.add(part)
         if part.reader.decoder.sections and len(self._sections) < MAX_SECTIONS:
-            self._sections[part.head.order] = part.reader.decoder.sections[0]
+            if part.head.order not in self._sections:
+                self._sections[part.head.order] = self._affordable(
+                    part.reader.decoder.sections[0], SECTION_TEXTS)
         self._max_len = max(self._max_len, <Py_ssize_t> part.reader.decoder.max_cap_len)
         return self._number(part)
 
@@ -133,6 +124,8 @@ cdef class FilesSource(ZeroCopySource):
         An interface that another file describes alike has the same number.
         """
         plain = info._replace(link=replace_index(info.link, 0), **dict.fromkeys(COUNTERS))
+        if (plain, 1) not in self._numbers:
+            plain = self._affordable(plain, INTERFACE_TEXTS)
         times = part.seen[plain] = part.seen.get(plain, 0) + 1
         number = self._numbers.setdefault((plain, times), len(self._infos))
         if number == MAX_INTERFACES:
@@ -143,6 +136,14 @@ cdef class FilesSource(ZeroCopySource):
         if number == len(self._infos):
             self._infos.append(plain._replace(link=replace_index(info.link, number)))
         return number
+
+    cdef object _affordable(self, object described, object texts):
+        """Return a SectionInfo or InterfaceInfo, without options and texts if there is no memory for them."""
+        if self._kept.take(cost_of(described.options)):
+            return described
+        self._options_left_out += len(described.options)
+        names = [name for name in (*texts.values(), "comment") if name in described._fields]
+        return described._replace(options=(), **dict.fromkeys(names, ""))
 
     cdef Rows _take_run(self, Part part, Py_ssize_t count):
         """Return the next rows of one file, without copying their bytes."""
@@ -162,7 +163,8 @@ cdef class FilesSource(ZeroCopySource):
         """Add what rows of all files have: the interfaces, and blocks from the ends of files before."""
         rows.links, rows.interfaces = self._links, self._interfaces
         rows.annotations = after_blocks(self._late, rows.annotations)
-        self._late = []
+        self._kept.left += self._late_size
+        self._late, self._late_size = [], 0
         return rows
 
     cdef void _close_part(self, Part part) noexcept:
@@ -181,12 +183,24 @@ cdef class FilesSource(ZeroCopySource):
             self._unfilterable |= reader.unfilterable()
             self._dropped += reader.decoder.count_dropped()
             self._blocks_left_out += reader.blocks_left_out + reader.decoder.blocks_left_out
-            trailer = only_others(reader.trailer())
-            if trailer is not None:
-                self._late += [block for _, block in trailer.blocks]
+            self._options_left_out += reader.decoder.options_left_out
+            self._keep_late(only_others(reader.trailer()))
             self._bytes += reader.file.position
             add_counters(self._infos, part)
         self._close_part(part)
+        return 0
+
+    cdef int _keep_late(self, Annotations trailer) except -1:
+        """Keep the blocks at the end of a file for the next rows, up to a limit."""
+        if trailer is None:
+            return 0
+        for _, block in trailer.blocks:
+            size = block_cost(block)
+            if self._kept.take(size):
+                self._late.append(block)
+                self._late_size += size
+            else:
+                self._blocks_left_out += 1
         return 0
 
     # All files.
@@ -233,6 +247,11 @@ cdef class FilesSource(ZeroCopySource):
         return tuple([self._sections[order] for order in sorted(self._sections)])
 
     @property
+    def errors(self):
+        """The errors for which the rest of a file was skipped, by `on_error`; at most the last 65,535."""
+        return () if self._errors is None else self._errors.skipped
+
+    @property
     def trailer(self):
         """A batch without packets, with the blocks after the last packets of files, as for `PcapSource`."""
         return blocks_batch(after_blocks(self._late, None), self._links, self._interfaces)
@@ -252,6 +271,11 @@ cdef class FilesSource(ZeroCopySource):
     def blocks_left_out(self):
         """Number of blocks in finished files that were not kept, as for `PcapSource`."""
         return self._blocks_left_out
+
+    @property
+    def options_left_out(self):
+        """Number of options of descriptions in finished files that were not kept, as for `PcapSource`."""
+        return self._options_left_out
 
     @property
     def progress(self):
