@@ -17,11 +17,11 @@ from slimcap.packet.rows cimport Rows, new_rows
 from slimcap.source.file.merge_heap cimport advance, gather, run_length, sift_down
 from slimcap.source.file.several cimport FilesSource, Part, new_part
 
+import errno
 import os
 import resource
 import stat
 import sys
-from errno import EMFILE, ENFILE
 
 import numpy as np
 
@@ -156,7 +156,7 @@ cdef class MergedSource(FilesSource):
             except (TimeoutError, BlockingIOError):
                 raise
             except (FileFormatError, FilterError, OSError, ImportError) as error:
-                if getattr(error, "errno", None) in (EMFILE, ENFILE):
+                if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
                     raise  # the next call tries again
                 self._leave_out()
                 sift_down(self._heap, self._count, 0)
@@ -182,7 +182,7 @@ cdef class MergedSource(FilesSource):
             self._open_part(part, self._options_now(), deadline, None, len(self._open_parts) < MAX_AHEAD)
             return 0
         except OSError as error:
-            if error.errno != EMFILE:
+            if error.errno != errno.EMFILE:
                 raise
         self._max_open = 0
         for other in self._open_parts:
