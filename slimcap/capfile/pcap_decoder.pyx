@@ -75,7 +75,8 @@ cdef class PcapDecoder(Decoder):
         self.needed = self._layout.header_len
         self.max_cap_len = snaplen if 0 < snaplen < self._layout.max_caplen else self._layout.max_caplen
         self.links = (Link(name, 0, self.linktype, named=False),)
-        self.interfaces = (InterfaceInfo(self.links[0], h.snaplen, NANOSECONDS // self.resolution),)
+        self.interfaces = (
+            InterfaceInfo(self.links[0], h.snaplen, NANOSECONDS // self.resolution, file_name=name),)
         self.sections.append(SectionInfo(self.byte_order(), (h.version_major, h.version_minor)))
 
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1:

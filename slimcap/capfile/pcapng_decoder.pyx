@@ -359,7 +359,8 @@ cdef class PcapngDecoder(Decoder):
         cdef object base = 2 if tsresol & 0x80 else 10, power = tsresol & 0x7f  # 10^19 overflows a C long
         self._infos.append(
             InterfaceInfo(
-                link, interface.snaplen, base ** power, interface.clock.seconds, **texts, options=options))
+                link, interface.snaplen, base ** power, interface.clock.seconds, **texts, options=options,
+                file_name=self._name))
         self._keep_block(self._count)
         self._changed = True
         if self._count == 0:

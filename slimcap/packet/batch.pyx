@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from slimcap.errors import wrong_type
+from slimcap.errors import suggestion, wrong_type
 from slimcap.packet.headers.columns import HEADER_DTYPE
 from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.link import Link
@@ -192,9 +192,10 @@ cdef int _check_column(str name) except -1:
         return 0
     if name in HEADER_DTYPE.names:
         raise ValueError(f"{name} is a header column: use batch.headers([{name!r}])[{name!r}]")
+    similar = suggestion(name, RECORD_DTYPE.names + HEADER_DTYPE.names)
     raise ValueError(
-        f"unknown column {name!r}: a batch has {', '.join(RECORD_DTYPE.names)}; header columns are in "
-        "batch.headers()")
+        f"unknown column {name!r}{similar}: a batch has {', '.join(RECORD_DTYPE.names)}; header columns "
+        f"are in batch.headers(): {', '.join(HEADER_DTYPE.names)}")
 
 
 cdef int _grow(Block block, Py_ssize_t needed) except -1:
@@ -655,6 +656,9 @@ cdef class Batch:
         tunnels             u1   number of tunnels entered, with ``inner=True``
         =================== ==== =========================================================================
 
+        Compare addresses with those of `ip_from_str` or with `in_network`, and show them with `ip_to_str`:
+        ``headers["src"] == slimcap.ip_from_str("192.0.2.1")``.
+
         Fields that a packet does not have, or that are not known, are zero. Offsets and lengths are in bytes;
         `l4_offset` and `l7_offset` count from the start of the payload, where the link-layer header is.
 
@@ -784,26 +788,32 @@ cdef class Batch:
 
     # Arrow. The sink layer is above this one, so it is imported only when these are called.
 
-    def to_arrow(self, columns=None, *, payload=True):
+    def to_arrow(self, columns=None, *, payload=True, addresses="text", inner=False):
         """Convert the packets to a pyarrow Table. Requires `slimcap[arrow]`.
 
         Parameters
         ----------
         columns : iterable of str, optional
-            Names of the columns, in order: those of RECORD_DTYPE, "payload", and those of `headers`.
-            Default: those of RECORD_DTYPE except `offset`, and "payload".
+            Names of the columns, in order: those of RECORD_DTYPE, "interface_name", "file_name", "payload",
+            and those of `headers`.
+            Default: those of RECORD_DTYPE except `offset`, "interface_name" and "payload".
         payload : bool or {"large_binary", "binary_view", "hex"}, default True
             False omits the payload from the default columns; the others set its type.
             "large_binary", the same as True, copies the bytes.
             "binary_view" does not copy them: the batch's bytes stay alive as long as the table, and pyarrow
             cannot filter or sort the column. The bytes of a ring are copied nevertheless.
             "hex" is hexadecimal text.
+        addresses : {"text", "binary"}, default "text"
+            Type of IP and MAC addresses. "binary" is fixed-size binary: 16 bytes, IPv4 as IPv4-mapped IPv6,
+            or 6 bytes. Addresses that a packet does not have are null.
+        inner : bool, default False
+            As for `headers`.
 
         Returns
         -------
         pyarrow.Table
             N rows; `timestamp` is timestamp[ns, UTC], and lengths are int64, so that sums are right. The
-            other columns keep their types.
+            other numbers keep their types.
             It owns its memory, except with "binary_view".
 
         Raises
@@ -814,9 +824,9 @@ cdef class Batch:
             A column does not exist, or the batch was released.
         """
         from slimcap.sink.dataframes import to_arrow
-        return to_arrow(self, columns, payload)
+        return to_arrow(self, columns, payload, addresses, inner)
 
-    def to_pandas(self, columns=None, *, payload=True):
+    def to_pandas(self, columns=None, *, payload=True, addresses="text", inner=False):
         """Convert the packets to a pandas DataFrame. Requires `slimcap[pandas]`.
 
         Parameters
@@ -825,6 +835,10 @@ cdef class Batch:
             As for `to_arrow`.
         payload : bool or {"large_binary", "binary_view", "hex"}, default True
             As for `to_arrow`.
+        addresses : {"text", "binary"}, default "text"
+            As for `to_arrow`.
+        inner : bool, default False
+            As for `headers`.
 
         Returns
         -------
@@ -840,9 +854,9 @@ cdef class Batch:
             A column does not exist, or the batch was released.
         """
         from slimcap.sink.dataframes import to_pandas
-        return to_pandas(self, columns, payload)
+        return to_pandas(self, columns, payload, addresses, inner)
 
-    def to_polars(self, columns=None, *, payload=True):
+    def to_polars(self, columns=None, *, payload=True, addresses="text", inner=False):
         """Convert the packets to a polars DataFrame. Requires `slimcap[polars]`.
 
         Parameters
@@ -851,6 +865,10 @@ cdef class Batch:
             As for `to_arrow`.
         payload : bool or {"binary_view", "large_binary", "hex"}, default True
             As for `to_arrow`, except that True means "binary_view", the layout that polars uses itself.
+        addresses : {"text", "binary"}, default "text"
+            As for `to_arrow`.
+        inner : bool, default False
+            As for `headers`.
 
         Returns
         -------
@@ -866,7 +884,7 @@ cdef class Batch:
             A column does not exist, or the batch was released.
         """
         from slimcap.sink.dataframes import to_polars
-        return to_polars(self, columns, payload)
+        return to_polars(self, columns, payload, addresses, inner)
 
     def __arrow_c_schema__(self):
         from slimcap.sink.arrow import batch_layout, schema_capsule

@@ -67,7 +67,7 @@ OF_FILES = {"file": MIXED, "snaplen": 96, "filter": None, "block_size": 1 << 20,
 # Valid arguments of each function. Each of them is replaced by a `Wrong()` in turn.
 FUNCTIONS: dict[str, dict[str, Any]] = {
     "ArrowColumns": {"array": np.zeros(1, slimcap.RECORD_DTYPE), "columns": None, "text": ()},
-    "ArrowStream": {"batches": (), "columns": None, "payload": True},
+    "ArrowStream": {"batches": (), "columns": None, "payload": True, "addresses": "text"},
     "Batch": {
         "records": np.zeros(1, slimcap.RECORD_DTYPE),
         "data": b"",
@@ -80,9 +80,9 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "Batch.headers": {"columns": ["src"]},
     "Batch.ip_layer": {"index": 0},
     "Batch.payload": {"index": 0},
-    "Batch.to_arrow": {"columns": ["src"], "payload": True},
-    "Batch.to_pandas": {"columns": ["src"], "payload": True},
-    "Batch.to_polars": {"columns": ["src"], "payload": True},
+    "Batch.to_arrow": {"columns": ["src"], "payload": True, "addresses": "text"},
+    "Batch.to_pandas": {"columns": ["src"], "payload": True, "addresses": "text"},
+    "Batch.to_polars": {"columns": ["src"], "payload": True, "addresses": "text"},
     "Batch.with_blocks": {"blocks": ()},
     "Batch.with_comments": {"comments": {}},
     "Link": {"name": "eth0", "index": 0, "type": 1, "arphrd": None, "description": ""},
@@ -160,7 +160,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "with_direction": {"program": DROP, "direction": "in"},
     "with_snaplen": {"program": DROP, "snaplen": 64},
     "write": {"packets": BATCH, "file": Fresh(io.BytesIO), "format": "pcapng", "compression": None}
-    | {"level": None, "snaplen": None, "columns": None, "payload": None}
+    | {"level": None, "snaplen": None, "columns": None, "payload": None, "addresses": None}
     | ROTATION,
     "without_vlans": {"program": DROP, "link_type": 1},
 }
@@ -168,10 +168,9 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
 # Arguments that are used for their truth value, so that everything is accepted.
 FLAGS = {
     *("atomic", "auto_filter", "drain", "follow", "ignore_vlans", "inner", "loops", "named", "promiscuous"),
-    *("overwrite", "reinsert_vlan", "restamp", "smaller_ring", "swapped"),
+    *("overwrite", "file_names", "reinsert_vlan", "restamp", "smaller_ring", "swapped"),
 }
 OTHERS = {
-    "ArrowStream": {"text"},  # a flag
     "Writer.write_statistics": {"interface"},  # ignored
     "write": {"progress"},  # only called
     "View.hex": {"bytes_per_sep"},  # checked by `bytes.hex`
@@ -296,7 +295,10 @@ def test_a_header_column_of_a_batch_is_pointed_to_headers() -> None:
     batch = slimcap.read(MIXED)
     with pytest.raises(ValueError, match=r"src is a header column: use batch\.headers\(\['src'\]\)\['src'\]"):
         batch["src"]
-    with pytest.raises(ValueError, match=r"unknown column 'source': a batch has timestamp, .*headers\(\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"unknown column 'source', did you mean 'src'\?: a batch has timestamp, .*headers\(\)",
+    ):
         batch["source"]
 
 

@@ -91,6 +91,7 @@ def check_what_files_say(source: PcapSource) -> None:
         for time in (interface.start, interface.end):
             assert_type(time, int | None)
         assert_type(interface.options, tuple[tuple[int, bytes], ...] | None)
+        assert_type(interface.file_name, str)
     for section in source.sections:
         assert_type(section, SectionInfo)
         for text in (section.application, section.hardware, section.os, section.comment):

@@ -106,7 +106,7 @@ def _section(info: SectionInfo) -> dict[str, Any]:
 def _interface(info: InterfaceInfo, packets: int) -> dict[str, Any]:
     values = info._asdict()
     link = values.pop("link")
-    del values["options"]
+    del values["options"], values["file_name"]
     return {
         "name": link.name,
         "description": link.description,

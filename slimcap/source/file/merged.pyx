@@ -24,7 +24,7 @@ import numpy as np
 
 from slimcap.errors import FileFormatError, FilterError
 from slimcap.option_set import parse
-from slimcap.source.file.file_options import FilesOptions
+from slimcap.source.file.file_options import SeveralOptions
 
 cdef enum:
     LONG_RUN = 1024             # packets of one file from which on a batch without a copy is faster
@@ -54,7 +54,7 @@ cdef class MergedSource(FilesSource):
         A path or a pattern of `glob.glob`, whose files are sorted by name; or a sequence of files as for
         `PcapSource`.
     **options
-        Those of `FilesOptions`.
+        Those of `SeveralOptions`.
 
     Raises
     ------
@@ -75,9 +75,9 @@ cdef class MergedSource(FilesSource):
     ...         print(len(batch))
     """
 
-    def __init__(self, files, **options: Unpack[FilesOptions]):
+    def __init__(self, files, **options: Unpack[SeveralOptions]):
         cdef Part part
-        self._set_up(parse(FilesOptions, options))
+        self._set_up(parse(SeveralOptions, options))
         self._blocks = Pool(self._options["block_size"])
         self._parts = [new_part(file, order) for order, file in enumerate(list_files(files))]
         self._heap = <Head**> PyMem_RawMalloc(len(self._parts) * sizeof(Head*))

@@ -62,7 +62,8 @@ cdef class FilesSource(ZeroCopySource):
     """Base class of sources of several files. Open one with `slimcap.open_files`.
 
     `links` are the interfaces of all files, in the order in which they were found. Interfaces that several
-    files describe alike, as in a rotated set, are one. An interface without a name gets the name of its file.
+    files describe alike, as in a rotated set, are one, except with `file_names`. An interface without a name
+    gets the name of its file.
     """
 
     def __cinit__(self, *args, **kwargs):
@@ -132,6 +133,8 @@ cdef class FilesSource(ZeroCopySource):
         An interface that another file describes alike has the same number.
         """
         plain = info._replace(link=replace_index(info.link, 0), **dict.fromkeys(COUNTERS))
+        if not self._options["file_names"]:
+            plain = plain._replace(file_name="")
         times = part.seen[plain] = part.seen.get(plain, 0) + 1
         number = self._numbers.setdefault((plain, times), len(self._infos))
         if number == MAX_INTERFACES:
