@@ -19,6 +19,7 @@ from slimcap.packet.link import Link
 from slimcap.sink.open_writer import Format, open_writer, writer_class
 from slimcap.sink.rotate import RotatingWriter
 from slimcap.sink.rotation_options import RotationOptions
+from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.pcap_source import PcapSource
 from slimcap.source.file.several import FilesSource
 from slimcap.source.live.live_source import LiveSource
@@ -127,7 +128,12 @@ class CaptureFile(Finished):
             return open_writer(file, link_type, atomic=atomic and _is_path(file), **options)
         if not isinstance(file, (str, os.PathLike)) or file == "-":
             raise ValueError(f"{file!r} cannot be split into several files: give a path")
-        return RotatingWriter(os.fsdecode(file), link_type=link_type, **rotation, **options)
+        writer = RotatingWriter(os.fsdecode(file), link_type=link_type, **rotation, **options)
+        if isinstance(self._source, PcapSource):
+            writer.protect([self._source.name])
+        elif isinstance(self._source, MergedSource):
+            writer.protect(self._source.names)
+        return writer
 
     def _section(self) -> dict[str, Any]:
         """Return the description of the first section, as arguments of `PcapNgWriter`.

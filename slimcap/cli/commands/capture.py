@@ -14,7 +14,7 @@ from slimcap.cli.packets.packet_sink import CaptureFileSink
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
 from slimcap.cli.terminal.live_line import StatusLine, wanted
 from slimcap.cli.terminal.signals import ended_by_signals
-from slimcap.cli.terminal.streams import complain, printable, reason, say
+from slimcap.cli.terminal.streams import complain, reason, say
 from slimcap.errors import SlimcapError
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.option_set import options_of
@@ -94,7 +94,7 @@ def _capture(source: LiveSource, args: argparse.Namespace, status: StatusLine) -
     """Copy packets from the source to the output, then write the totals."""
     lines = Lines(json_lines if args.json else text_lines)
     sink = lines if args.file is None else CaptureFileSink(args.file, source, args.snaplen)
-    complain(f"listening on {printable(source.link.name)}, {source.link.type_name}, snaplen {args.snaplen}")
+    complain(f"listening on {source.link.name}, {source.link.type_name}, snaplen {args.snaplen}")
     captured = 0
     try:
         for batch in _batches(source, status, args.count, args.duration):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from collections import Counter
 from typing import Any, Final
 
 import numpy as np
 
 from slimcap.cli.packets.inputs import batches_of, noting, open_input, report_failures
-from slimcap.cli.render.report_text import info_text
+from slimcap.cli.render.report_text import info_text, json_text
 from slimcap.cli.render.summary import Totals, iso
 from slimcap.cli.terminal.live_line import wanted
 from slimcap.cli.terminal.streams import write
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         failures: list[str] = []
         report = _report(file, failures, with_hash=args.hash)
         if args.json:
-            write(json.dumps(report) + "\n")
+            write(json_text(report))
         elif report["format"]:
             write(("\n" if number else "") + info_text(report))
         code |= report_failures(failures)

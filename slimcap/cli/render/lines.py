@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from slimcap.cli.packets.packet_sink import PacketSink
 from slimcap.cli.terminal.streams import printable, write
+from slimcap.io.text import valid_text
 from slimcap.packet.address import ip_to_str
 from slimcap.packet.batch import Batch
 from slimcap.packet.enums import NO_IP, PacketType, RecordFlag
@@ -104,7 +105,7 @@ def _or_none(column: NDArray[Any], present: NDArray[np.bool_]) -> list[Any]:
 
 def _interfaces(batch: Batch) -> list[str]:
     """Return the name of the interface of each packet."""
-    names = [link.name for link in batch.links]
+    names = [valid_text(link.name) for link in batch.links]
     return [names[index] for index in batch["interface"].tolist()]
 
 

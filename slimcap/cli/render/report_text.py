@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from slimcap.cli.terminal.streams import printable, rich_table
+from slimcap.io.text import valid_text
 
 _Line: TypeAlias = tuple[str, str | None]  # label and value; None leaves the line out
 
 _UNLIMITED: Final = 1 << 31  # a snaplen of this or more means no limit, as in libpcap
 _UNITS: Final = {1: "1 s", 10**3: "1 ms", 10**6: "1 µs", 10**9: "1 ns", 10**12: "1 ps"}
+
+
+def json_text(report: object) -> str:
+    """Format a report as a line of JSON, which has no names that are not Unicode."""
+    return json.dumps(_valid(report)) + "\n"
+
+
+def _valid(value: object) -> object:
+    if isinstance(value, str):
+        return valid_text(value)
+    if isinstance(value, Mapping):
+        return {key: _valid(one) for key, one in value.items()}
+    return [_valid(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def summary_text(report: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, Final
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcap.cli.packets.packet_sink import PacketSink
-from slimcap.cli.render.report_text import summary_text
+from slimcap.cli.render.report_text import json_text, summary_text
 from slimcap.cli.terminal.streams import write
 from slimcap.packet.batch import Batch
 from slimcap.packet.enums import RecordFlag
@@ -105,7 +104,7 @@ class Summary(PacketSink):
     def close(self) -> None:
         """Write the summary."""
         report = self.report()
-        write(json.dumps(report) + "\n" if self._as_json else summary_text(report))
+        write(json_text(report) if self._as_json else summary_text(report))
 
     def report(self) -> dict[str, Any]:
         """Return the summary as shown by `--json`."""

@@ -122,6 +122,11 @@ cdef class MergedSource(FilesSource):
             self._close_part(part)
         return 0
 
+    @property
+    def names(self):
+        """Names of the files that have not been read to their end, a tuple of str."""
+        return tuple([(<Part> part).name for part in self._parts if part is not None])
+
     # Reading.
 
     cdef Rows _fill(self, int64_t deadline):
