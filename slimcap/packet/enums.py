@@ -150,3 +150,6 @@ class RecordFlag(enum.IntFlag):
     """Packets were dropped before this one (TP_STATUS_LOSING)."""
     GSO = 64
     """A packet before segmentation offload: larger than the packets on the wire (TP_STATUS_GSO_TCP)."""
+    TIME_CLAMPED = 128
+    """The time in the file is before 1677-09-21 or after 2262-04-11: `timestamp` is the nearest time that 64
+    bits hold. `PcapNgWriter` writes the time of the file, if the interface is as it was there."""

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from slimcap.capfile.pcapng_writer import PcapNgWriter
+from slimcap.capfile.pcapng_writer import PcapNgWriter, beyond_snaplen
 from slimcap.capfile.write_options import ALL_BYTES
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.io.atomic_file import Finished
 from slimcap.packet.batch import count_options
-from slimcap.packet.enums import LinkType
+from slimcap.packet.enums import LinkType, RecordFlag
 from slimcap.packet.interface import BlockType, OtherBlock, Statistics
 from slimcap.packet.link import Link
 from slimcap.sink.open_writer import Format, open_writer, writer_class
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _MAX_DBUS: Final = 128 << 20  # libpcap reads D-Bus messages of up to 128 MiB, other packets of 256 KiB
 _MAX_COUNTER: Final = (1 << 64) - 1
+_CLAMPED: Final = int(RecordFlag.TIME_CLAMPED)
 _SECTION_TEXTS: Final = ("comment", "hardware", "os", "application")
 _BLOCK_NAMES: Final[dict[int, str]] = {
     BlockType.NAMES: "name resolution blocks",
@@ -108,12 +109,23 @@ class CaptureFile(Finished):
         self._in_place: set[int] = set()  # interfaces with a block between the packets,
         self._counted: set[int] = set()  # and those with statistics between them
         self._splits = rotation is not None
+        self._one_snaplen = self._common_snaplen()
         self._latest = 0  # latest packet time so far, in nanoseconds
         options: dict[str, Any] = {"format": format, "compression": compression, "level": level}
         options["snaplen"] = snaplen or self._default_snaplen()
         if self._is_pcapng:
             options |= self._section()
         self._writer: _Writer = self._open(file, options, rotation, atomic)
+
+    def _common_snaplen(self) -> int | None:
+        """Return the snaplen to write for all interfaces of a merge; None: that of each.
+
+        libpcap does not read a file with different ones.
+        """
+        if not isinstance(self._source, MergedSource):
+            return None
+        limits = {info.snaplen for info in self._source.interfaces}
+        return None if len(limits) <= 1 else 0 if 0 in limits else max(limits)
 
     def _default_snaplen(self) -> int:
         if self._is_pcapng:
@@ -186,14 +198,15 @@ class CaptureFile(Finished):
         else:
             self._count_lost(batch)
         if not self._in_place:
-            self._describe(batch.interfaces)
+            self._describe(batch.interfaces, batch)
         if len(batch) or batch.blocks:
             self._writer.write_batch(batch)
 
     def _note(self, batch: Batch) -> None:
         """Note what the batch has, so that it is not written again at the end."""
         if len(batch):
-            self._latest = max(self._latest, int(batch["timestamp"].max()))
+            times = batch["timestamp"][batch["flags"] & _CLAMPED == 0]
+            self._latest = max(self._latest, int(times.max(initial=0)))
         if not self._splits:
             for _, block in batch.blocks:
                 if isinstance(block, Statistics):
@@ -212,11 +225,21 @@ class CaptureFile(Finished):
             if isinstance(block, OtherBlock):
                 self.lost[_BLOCK_NAMES.get(block.type, "other blocks")] += 1
 
-    def _describe(self, interfaces: tuple[InterfaceInfo, ...]) -> None:
-        """Write the descriptions of the interfaces that are new, except those in their place."""
-        for number in range(len(self._interfaces), len(interfaces)):
+    def _describe(self, interfaces: tuple[InterfaceInfo, ...], batch: Batch | None = None) -> None:
+        """Write the descriptions of the interfaces that are new, except those in their place.
+
+        Packets of `batch` may be beyond the snaplen.
+        """
+        new = range(len(self._interfaces), len(interfaces))
+        beyond = beyond_snaplen(batch) if new and batch is not None else ()
+        for number in new:
+            info = interfaces[number]
+            if number in beyond or (beyond and isinstance(self._source, MergedSource)):
+                info = info._replace(snaplen=0)
+            elif self._one_snaplen is not None:
+                info = info._replace(snaplen=self._one_snaplen)
             if number not in self._in_place:
-                self._writer.add_interface(interfaces[number])
+                self._writer.add_interface(info)
         if len(interfaces) >= len(self._interfaces):
             self._interfaces = interfaces  # with the latest counters
 

@@ -22,7 +22,9 @@ def red(tmp_path: Path, data_path: Path) -> Path:
     return path
 
 
-def test_errors_do_not_control_the_terminal(red: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_errors_do_not_control_the_terminal(
+    red: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     missing, out = str(red.with_suffix(".none")), tmp_path / "out.pcapng"
     broken = tmp_path / f"{RED}.pcapng"
     broken.write_bytes(b"no capture at all, only some text")

@@ -23,6 +23,9 @@ the file does not contain it, or if it is undefined, as a rate without packets.
 
   bytes             bytes on the wire, link-layer headers included
   first, last       times of the earliest and the latest packet
+  times_out_of_range
+                    number of times before 1677-09-21 or after 2262-04-11, which
+                    do not count for first and last
   in_time_order     true if no packet is earlier than the one before it
   dropped           packets lost while capturing, according to the packets and
                     statistics of a pcapng file

@@ -20,7 +20,8 @@ from slimcap.packet.headers.columns import HEADER_COLUMNS
 SUMMARY: Final = "print the packets of capture files, or write them to a table"
 DETAILS: Final = f"""\
 columns of a line:
-  time            UTC, in the resolution of the file
+  time            UTC, with as many digits as the file has, 6 to 9;
+                  "time out of range" before 1677-09-21 and after 2262-04-11
   type            In, Out, B (broadcast), M (multicast), P (to another host),
                   - (unknown)
   lengths         captured bytes / bytes on the wire

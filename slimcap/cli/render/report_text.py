@@ -75,12 +75,15 @@ def _totals(report: Mapping[str, Any]) -> Iterator[_Line]:
     yield "packets", _number(packets)
     yield "bytes", _number(size)
     yield "captured bytes", _number(report["captured_bytes"])
-    if packets:
+    if report["times_out_of_range"]:
+        yield "out of range", f"{report['times_out_of_range']:,} times before 1677 or after 2262"
+    if report["first_ns"] is not None:
         # Exact: a float would lose digits of long durations.
         seconds, fraction = divmod(report["last_ns"] - report["first_ns"], 10**9)
         yield "first packet", _utc(report["first"])
         yield "last packet", _utc(report["last"])
         yield "duration", f"{seconds:,}.{fraction:09} s"
+    if packets:
         yield "average size", f"{size / packets:,.1f} bytes"
     if report["packets_per_second"] is not None:
         yield "average rate", f"{report['packets_per_second']:,.1f} packets/s"

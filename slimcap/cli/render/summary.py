@@ -31,6 +31,7 @@ PROTOCOLS: Final = {
 # Plain ints: numpy treats an enum member as int64, and would widen the column.
 _VLAN: Final = int(RecordFlag.VLAN)
 _TRUNCATED: Final = int(RecordFlag.TRUNCATED)
+_CLAMPED: Final = int(RecordFlag.TIME_CLAMPED)
 
 Counts = dict[str, dict[str, int]]  # numbers of packets and bytes, by name
 
@@ -39,11 +40,12 @@ class Totals:
     """Numbers of packets, of bytes on the wire and captured, of truncated packets; times in nanoseconds.
 
     `first` and `last` are the earliest and the latest time, None without packets. `in_order` is True if no
-    packet was earlier than the one before it.
+    packet was earlier than the one before it. `out_of_range` counts the packets whose times were clamped;
+    `first` and `last` are without them.
     """
 
     def __init__(self) -> None:
-        self.packets = self.bytes = self.captured = self.truncated = 0
+        self.packets = self.bytes = self.captured = self.truncated = self.out_of_range = 0
         self.first: int | None = None
         self.last: int | None = None
         self.in_order = True
@@ -56,12 +58,22 @@ class Totals:
         self.captured += int(batch["cap_len"].sum(dtype=np.int64))
         self.truncated += int(np.count_nonzero(batch["flags"] & _TRUNCATED))
         times = batch["timestamp"]
-        first, last = int(times.min()), int(times.max())
-        self.first = first if self.first is None else min(first, self.first)
-        self.last = last if self.last is None else max(last, self.last)
+        clamped = batch["flags"] & _CLAMPED != 0
+        if clamped.any():
+            self.out_of_range += int(np.count_nonzero(clamped))
+            self._limit(times[~clamped])
+        else:
+            self._limit(times)
         if self.in_order:
             self.in_order = self._previous <= int(times[0]) and bool((times[1:] >= times[:-1]).all())
             self._previous = int(times[-1])
+
+    def _limit(self, times: NDArray[np.int64]) -> None:
+        """Update the earliest and the latest time."""
+        if times.size:
+            first, last = int(times.min()), int(times.max())
+            self.first = first if self.first is None else min(first, self.first)
+            self.last = last if self.last is None else max(last, self.last)
 
     def span(self) -> dict[str, Any]:
         """Return the earliest and latest time and the rates between them, as shown by `--json`."""
@@ -74,6 +86,7 @@ class Totals:
             "duration": None if ns is None else ns / 10**9,
             "packets_per_second": self.packets * 10**9 / ns if ns else None,
             "bits_per_second": self.bytes * 8 * 10**9 / ns if ns else None,
+            "times_out_of_range": self.out_of_range,
         }
 
 
