@@ -18,7 +18,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from slimcap.errors import suggestion, wrong_type
+from slimcap.errors import integer, suggestion, wrong_type
+from slimcap.packet.address import ip_to_str
+from slimcap.packet.enums import PROTOCOL_NAMES, PacketType
 from slimcap.packet.headers.columns import HEADER_DTYPE
 from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.link import Link
@@ -557,13 +559,16 @@ cdef class Batch:
         return new_ip_layer(
             self._lease._ptr + row.offset + at, row.cap_len - at, self._lease.hold)
 
-    def gather(self, Py_ssize_t n):
-        """Copy the first `n` bytes of every packet into an array, padded with zeros.
+    def gather(self, n, at="link"):
+        """Copy `n` bytes of every packet, from the start of a layer on, into an array, padded with zeros.
 
         Parameters
         ----------
         n : int
             Number of bytes per packet.
+        at : {"link", "ip", "l4", "l7"}, default "link"
+            Where they start: at the link-layer header, the IP header, the upper-layer header or the upper
+            layer's data. Packets without that layer have only zeros.
 
         Returns
         -------
@@ -573,12 +578,14 @@ cdef class Batch:
         Raises
         ------
         ValueError
-            `n` is negative, or the batch was released.
+            `n` is negative, `at` is not a layer, or the batch was released.
         """
         cdef View view = self._open()
-        if n < 0:
-            raise ValueError(f"cannot gather {n} bytes")
-        cdef cnp.ndarray out = np.empty((self._count, n), np.uint8)
+        cdef Py_ssize_t size = integer("n", n)
+        if size < 0:
+            raise ValueError(f"cannot gather {size} bytes")
+        cdef const uint32_t[::1] starts = self._starts_of(at)
+        cdef cnp.ndarray out = np.empty((self._count, size), np.uint8)
         cdef uint8_t* to = <uint8_t*> cnp.PyArray_DATA(out)
         cdef Py_ssize_t index
         cdef Record row
@@ -587,12 +594,23 @@ cdef class Batch:
             for index in range(self._count):
                 row = self._rows[index]
                 width = 0
-                if in_bounds(&row, view._len):
-                    width = min(<size_t> row.cap_len, <size_t> n)
-                    memcpy(to, view._ptr + row.offset, width)
-                memset(to + width, 0, n - width)
-                to += n
+                if in_bounds(&row, view._len) and starts[index] < row.cap_len:
+                    width = min(<size_t> row.cap_len - starts[index], <size_t> size)
+                    memcpy(to, view._ptr + row.offset + starts[index], width)
+                memset(to + width, 0, size - width)
+                to += size
         return out
+
+    cdef object _starts_of(self, object layer):
+        """Return where a layer starts in each payload, an array of uint32; `cap_len` if there is none."""
+        if layer == "link":
+            return np.zeros(self._count, np.uint32)
+        if layer == "ip":
+            return self["ip_offset"].astype(np.uint32)
+        if layer not in ("l4", "l7"):
+            raise ValueError(f"at must be 'link', 'ip', 'l4' or 'l7', not {layer!r}")
+        starts = self.headers([f"{layer}_offset"])[f"{layer}_offset"]
+        return np.where(starts == 0, self["cap_len"], starts).astype(np.uint32)
 
     def filter(self, filter):
         """Return the packets that match a filter, as a batch over the same bytes.
@@ -911,16 +929,36 @@ cdef class Batch:
         first, last = int(times.min()), int(times.max())
         return f"<Batch: {what}, {(last - first) / NANOSECONDS:.6f} s from {np.datetime64(first, 'ns')}>"
 
+    def _ipython_key_completions_(self):
+        """Return the names of the columns, which IPython completes after ``batch["``."""
+        return list(RECORD_DTYPE.names)
+
     def _repr_html_(self):
-        """Return the first rows as an HTML table, for notebooks."""
-        names = RECORD_DTYPE.names
-        head = "".join(f"<th>{name}</th>" for name in names)
+        """Return the first rows as an HTML table, for notebooks: the records, addresses and the protocol."""
+        columns = {name: [str(one) for one in self.records[name][:HTML_ROWS].tolist()]
+                   for name in RECORD_DTYPE.names}
+        columns["timestamp"] = [str(one) for one in self.timestamps[:HTML_ROWS]]
+        columns["pkt_type"] = [PacketType(one).name for one in self["pkt_type"][:HTML_ROWS].tolist()]
+        if not self.released:
+            columns.update(_shown_headers(self[:HTML_ROWS].headers(["src", "dst", "protocol", "ip_version"])))
+        head = "".join(f"<th>{name}</th>" for name in columns)
         body = "".join(
-            "<tr>" + "".join(f"<td>{row[name]}</td>" for name in names) + "</tr>"
-            for row in self.records[:HTML_ROWS])
+            "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in zip(*columns.values()))
         more = f"<p>… {self._count - HTML_ROWS:,} more</p>" if self._count > HTML_ROWS else ""
         about = repr(self).strip('<>')
         return f"<p>{about}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+cdef dict _shown_headers(object headers):
+    """Return addresses and protocols as text; "" for packets without."""
+    cdef list addressed = [one != bytes(16) for one in headers["dst"].tolist()]
+    columns = {
+        name: [text if known else "" for text, known in zip(ip_to_str(headers[name]).tolist(), addressed)]
+        for name in ("src", "dst")}
+    columns["protocol"] = [
+        PROTOCOL_NAMES.get(number, str(number)) if version in (4, 6) else ""
+        for number, version in zip(headers["protocol"].tolist(), headers["ip_version"].tolist())]
+    return columns
 
 
 def _unpickle(records, data, links, interfaces, annotations):

@@ -76,7 +76,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
         "comments": None,
     },
     "Batch.filter": {"filter": DROP},
-    "Batch.gather": {"n": 4},
+    "Batch.gather": {"n": 4, "at": "link"},
     "Batch.headers": {"columns": ["src"]},
     "Batch.ip_layer": {"index": 0},
     "Batch.payload": {"index": 0},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +108,7 @@ def json_lines(batch: Batch, digits: int) -> list[str]:
 
 def _times(batch: Batch, digits: int) -> list[str | None]:
     """Return the timestamps in ISO 8601, in UTC, without a zone; None if 64 bits do not hold one."""
-    unit = "us" if digits == _MICROSECONDS else "ns"
+    unit: Literal["us", "ns"] = "us" if digits == _MICROSECONDS else "ns"
     times: list[str | None] = np.datetime_as_string(batch.timestamps, unit=unit).tolist()
     if _MICROSECONDS < digits < _NANOSECONDS:
         times = [time and time[: digits - _NANOSECONDS] for time in times]

@@ -13,20 +13,12 @@ from slimcap.cli.packets.packet_sink import PacketSink
 from slimcap.cli.render.report_text import json_text, summary_text
 from slimcap.cli.terminal.streams import write
 from slimcap.packet.batch import Batch
-from slimcap.packet.enums import RecordFlag
+from slimcap.packet.enums import PROTOCOL_NAMES, RecordFlag
 from slimcap.source.base import Source
 from slimcap.source.file.pcap_source import PcapSource
 
 # Start of each size range, in bytes; 1518 is the longest untagged Ethernet frame with its FCS.
 SIZE_STARTS: Final = (0, 64, 128, 256, 512, 1024, 1519)
-
-# Names of the most common IANA protocol numbers; others are shown as numbers.
-PROTOCOLS: Final = {
-    0: "unknown",  # the packet is truncated before its protocol
-    1: "ICMP", 2: "IGMP", 4: "IPv4-in-IP", 6: "TCP", 17: "UDP", 33: "DCCP", 41: "IPv6-in-IP", 46: "RSVP",
-    47: "GRE", 50: "ESP", 51: "AH", 58: "ICMPv6", 88: "EIGRP", 89: "OSPF", 103: "PIM", 112: "VRRP",
-    115: "L2TP", 132: "SCTP", 136: "UDP-Lite",
-}  # fmt: skip
 
 # Plain ints: numpy treats an enum member as int64, and would widen the column.
 _VLAN: Final = int(RecordFlag.VLAN)
@@ -148,7 +140,7 @@ class Summary(PacketSink):
         """Return the counts for each protocol over IPv4 and IPv6, the most frequent first."""
         sums = self._protocols.reshape(2, 16, 256)[:, [4, 6]].sum(1)
         order = np.argsort(-sums[0], kind="stable")[: np.count_nonzero(sums[0])]
-        return _counts([PROTOCOLS.get(number, str(number)) for number in order.tolist()], sums[:, order])
+        return _counts([PROTOCOL_NAMES.get(number, str(number)) for number in order.tolist()], sums[:, order])
 
 
 def _add(sums: NDArray[np.int64], keys: NDArray[Any], lengths: NDArray[np.uint32]) -> None:
