@@ -66,6 +66,7 @@ def check_rotating(batch: Batch, packet: Packet, link: Link) -> None:
         template = Path(folder) / "{index}.pcapng"
         with RotatingWriter(template, max_packets=9, max_files=2, on_file=print, snaplen=96) as writer:
             assert_type(writer, RotatingWriter)
+            assert_type(writer.protect(["in.pcap"]), None)
             assert_type(writer.add_interface(link, comment="a"), None)
             assert_type(writer.write_batch(batch), None)
             assert_type(writer.write_packet(packet, interface=link, comment="third"), None)
