@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 import operator
+from collections.abc import Iterable
 from typing import SupportsIndex
 
 
@@ -88,6 +89,14 @@ class TruncatedFileError(FileFormatError):
 def wrong_type(name: str, accepted: str, value: object) -> TypeError:
     """Return the exception for an argument of a type that is not accepted."""
     return TypeError(f"{name} must be {accepted}, not {type(value).__name__}")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name: ", did you mean …", or "" if none is similar."""
+    import difflib  # only here: it costs time to import
+
+    found = difflib.get_close_matches(name, list(known), 1)
+    return f", did you mean {found[0]!r}?" if found else ""
 
 
 def integer(name: str, value: SupportsIndex) -> int:

@@ -26,6 +26,7 @@ cdef extern from * nogil:
         void (*release)(struct ArrowSchema*);
         void* private_data;
     };
+    #define ARROW_FLAG_NULLABLE 2
     struct ArrowArray {
         int64_t length;
         int64_t null_count;
@@ -65,6 +66,8 @@ cdef extern from * nogil:
     _Static_assert(sizeof(struct slimcap_binary_view) == 16, "binary view");
     #define SLIMCAP_VIEW_INLINE 12
     """
+    enum: ARROW_FLAG_NULLABLE
+
     struct ArrowSchema:
         const char* format
         const char* name

@@ -100,7 +100,8 @@ cdef class PcapDecoder(Decoder):
             link = Link(self._name, self._interface, self.linktype, named=False)
             self.links += (link,)
             self.interfaces += (
-                InterfaceInfo(link, h.snaplen, NANOSECONDS // self.resolution, options=options),)
+                InterfaceInfo(
+                    link, h.snaplen, NANOSECONDS // self.resolution, options=options, file_name=self._name),)
         if len(self.sections) < MAX_SECTIONS:
             self.sections.append(
                 SectionInfo(self.byte_order(), (h.version_major, h.version_minor), self._interface))

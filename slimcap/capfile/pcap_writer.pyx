@@ -134,7 +134,7 @@ cdef class PcapWriter(Writer):
         with nogil:
             index = _first_bad_time(rows, count)
         if index < count:
-            raise ValueError(_bad_time(f"packet {index}", rows[index].timestamp))
+            raise ValueError(_bad_time(f"packet {self._packets + index}", rows[index].timestamp))
         if self._wrong is None:
             return 0
         wrong, links = self._wrong, len(self._wrong)
@@ -143,7 +143,7 @@ cdef class PcapWriter(Writer):
         if index < count:
             link = batch._links[rows[index].interface]
             raise ValueError(
-                f"packet {index} is of {link.name!r} with link type {link.type}, "
+                f"packet {self._packets + index} is of {link.name!r} with link type {link.type}, "
                 f"and the file has link type {self._link_type}")
         return 0
 

@@ -5,6 +5,7 @@ from slimcap.abi.bytes cimport bswap32, load32
 from slimcap.abi.clock cimport Clock
 from slimcap.abi.pcap_format cimport LENGTH_SIZE, PCAPNG_ORDER, PCAPNG_SECTION, PcapngBlock
 from slimcap.capfile.decoder cimport Decoder
+from slimcap.packet.annotations cimport Instant
 from slimcap.packet.options cimport Allowance, Options
 from slimcap.packet.record cimport Record
 
@@ -48,7 +49,9 @@ cdef class PcapngDecoder(Decoder):
     cdef Py_ssize_t _rows               # rows written by the current decode()
     cdef Allowance _allowance           # for blocks, and options of statistics, of the current decode()
     cdef Options _options               # of the packet that stopped the walk,
-    cdef int64_t _drops                 # and the number of packets dropped before it, or -1
+    cdef int64_t _drops                 # the number of packets dropped before it, or -1,
+    cdef bint _clamped                  # and whether 64 bits of nanoseconds do not hold its time,
+    cdef Instant _instant               # which is this
     cdef Fault _trouble
     cdef uint64_t _value, _limit        # the invalid value, and the valid one or limit
     cdef int _run(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) except -1
@@ -62,6 +65,7 @@ cdef class PcapngDecoder(Decoder):
         Py_ssize_t number) noexcept nogil
     cdef Halt _fail(self, Fault fault, uint64_t value, uint64_t limit) noexcept nogil
     cdef int _keep_options(self) except -1
+    cdef const Instant* _time(self) noexcept nogil
     cdef bint _read_block(self, const uint8_t* p) except -1
     cdef str _read_section(self, const uint8_t* p, uint32_t length)
     cdef str _read_interface(self, const uint8_t* p, uint32_t length)

@@ -10,9 +10,10 @@ describe the file (sections, interfaces, statistics), and keeps the rest as they
 """
 cimport cython
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from slimcap.abi.branch cimport rarely
 from slimcap.abi.bytes cimport bswap16, bswap32, bswap64, load32, load64
 from slimcap.abi.clock cimport nanoseconds
 from slimcap.abi.pcap_format cimport (
@@ -55,9 +56,9 @@ from slimcap.capfile.pcapng_fields cimport (
     read_clock,
 )
 from slimcap.capfile.pcapng_flags cimport apply_flags, flags_of
-from slimcap.packet.annotations cimport Annotations, block_cost
+from slimcap.packet.annotations cimport Annotations, Instant, block_cost
 from slimcap.packet.options cimport MAX_KEPT, Allowance, next_option, read_options, swap_value, texts_of
-from slimcap.packet.record cimport MAX_INTERFACES, Record
+from slimcap.packet.record cimport FLAG_TIME_CLAMPED, MAX_INTERFACES, Record
 
 import sys
 
@@ -142,7 +143,7 @@ cdef class PcapngDecoder(Decoder):
         if self.annotations is None:
             self.annotations = Annotations()
         self.annotations.reserve(1, self._options.left)
-        self.annotations.keep(self._rows - 1, self._options, self._drops)
+        self.annotations.keep(self._rows - 1, self._options, self._drops, self._time())
         return 0
 
     cdef int _keep_block(self, object block) except -1:
@@ -242,11 +243,14 @@ cdef class PcapngDecoder(Decoder):
         if h.interface_id >= self._count - self._section:
             return self._fail(FAULT_INTERFACE, h.interface_id, self._count - self._section)
         interface = &self._interfaces[self._section + h.interface_id]
+        self._clamped = False
         if block.type == PCAPNG_SIMPLE:
             h.caplen = min(h.len, interface.snaplen) if interface.snaplen else h.len
             row.timestamp = 0
         else:
-            row.timestamp = nanoseconds(&interface.clock, <uint64_t> h.time_high << 32 | h.time_low)
+            self._instant.ticks = <uint64_t> h.time_high << 32 | h.time_low
+            row.timestamp = nanoseconds(&interface.clock, self._instant.ticks)
+            self._clamped = row.timestamp == INT64_MAX or row.timestamp == INT64_MIN
         if h.caplen > max_caplen(interface.linktype):
             return self._fail(FAULT_CAPLEN, h.caplen, max_caplen(interface.linktype))
         if h.caplen > left:
@@ -254,12 +258,15 @@ cdef class PcapngDecoder(Decoder):
         row.offset += header
         row.interface = <uint16_t> (self._section + h.interface_id)
         fill_row(row, interface.linktype, p + header, h.caplen, h.len, self._wanted)
+        if rarely(self._clamped):
+            row.flags |= FLAG_TIME_CLAMPED
+            self._instant.clock = interface.clock
         self._drops = -1
         if block.type == PCAPNG_OLD_PACKET and old.drops != DROPS_UNKNOWN:
             self._drops = bswap16(old.drops) if self.swapped else old.drops
             _add_drops(interface, self._drops)
         left -= padded(h.caplen)
-        if block.type == PCAPNG_SIMPLE or (left == 0 and self._drops < 0):
+        if block.type == PCAPNG_SIMPLE or (left == 0 and self._drops < 0 and not self._clamped):
             return HALT_NOT
         self._options.at, self._options.left = p + header + padded(h.caplen), left
         self._options.swapped = self.swapped
@@ -270,7 +277,8 @@ cdef class PcapngDecoder(Decoder):
             Py_ssize_t number) noexcept nogil:
         """Apply a packet's options to its row. Invalid options are ignored, as by libpcap.
 
-        They are also kept, unless flags that tell no more than the packet type are all there is.
+        They are also kept, with a time that was clamped, unless flags that tell no more than the packet type
+        are all there is.
         """
         cdef Options options = self._options
         cdef PcapngOption option
@@ -283,14 +291,19 @@ cdef class PcapngDecoder(Decoder):
                 apply_flags(row, flags)
             elif option.code == PACKET_DROPS and option.length == 8:
                 _add_drops(interface, bswap64(load64(value)) if options.swapped else load64(value))
-        if self._drops < 0 and count == 0:
+        if self._drops < 0 and count == 0 and not self._clamped:
             return HALT_NOT
-        if self._drops < 0 and count == 1 and flags:
+        if self._drops < 0 and count == 1 and flags and not self._clamped:
             if flags == flags_of(row.pkt_type, interface.linktype, payload, cap_len):
                 return HALT_NOT
-        if self.annotations is not None and self.annotations.keep(number, self._options, self._drops):
+        if self.annotations is not None and self.annotations.keep(
+                number, self._options, self._drops, self._time()):
             return HALT_NOT
         return HALT_OPTIONS
+
+    cdef const Instant* _time(self) noexcept nogil:
+        """Return the last packet's time if it was clamped, or NULL."""
+        return &self._instant if self._clamped else NULL
 
     cdef Halt _fail(self, Fault fault, uint64_t value, uint64_t limit) noexcept nogil:
         self._trouble, self._value, self._limit = fault, value, limit
@@ -386,7 +399,8 @@ cdef class PcapngDecoder(Decoder):
         cdef object base = 2 if tsresol & 0x80 else 10, power = tsresol & 0x7f  # 10^19 overflows a C long
         self._infos.append(
             InterfaceInfo(
-                link, interface.snaplen, base ** power, interface.clock.seconds, **texts, options=options))
+                link, interface.snaplen, base ** power, interface.clock.seconds, **texts, options=options,
+                file_name=self._name))
         self._keep_block(self._count)
         self._changed = True
         if self._count == 0:

@@ -37,16 +37,19 @@ from slimcap.capfile.pcapng_decoder cimport MAX_BLOCK
 from slimcap.capfile.pcapng_fields cimport INTERFACE_TEXTS, SECTION_TEXTS, TIMES, read_clock
 from slimcap.capfile.pcapng_flags cimport flags_of
 from slimcap.capfile.writer cimport MAX_LINK_TYPE, Frame, Writer, frame_of, put_frame
-from slimcap.packet.annotations cimport Annotations, OptionRun, with_comments
+from slimcap.packet.annotations cimport Annotations, Instant, OptionRun, with_comments
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.lease cimport Block, new_block
 from slimcap.packet.options cimport Options, encode_options, next_option, put_option, with_texts
 from slimcap.packet.packet cimport Packet
-from slimcap.packet.record cimport MAX_INTERFACES, Record
+from slimcap.packet.record cimport FLAG_TIME_CLAMPED, FLAG_VLAN_STRIPPED, MAX_INTERFACES, Record
 from slimcap.packet.view cimport View
+from slimcap.wire.vlan cimport LEN as VLAN_LEN
 from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET
 
 import time
+
+import numpy as np
 
 from slimcap.capfile.write_options import ALL_BYTES, InterfaceOptions, PcapNgWriterOptions, StatisticsOptions
 from slimcap.errors import in_range, integer, wrong_type
@@ -130,6 +133,7 @@ cdef class PcapNgWriter(Writer):
     cdef Block _places          # a Place for each, and one more for packets without a link
     cdef list _found            # indices of those that have a block in the section
     cdef Py_ssize_t _known      # number of these links
+    cdef frozenset _over        # numbers of the batch's interfaces with packets beyond their snaplen
     cdef Annotations _annotations   # of the batch being written, or None
 
     def __init__(self, file, link_type=1, **options: Unpack[PcapNgWriterOptions]):
@@ -137,6 +141,7 @@ cdef class PcapNgWriter(Writer):
         cdef bytes head = _section(options)
         self._open(file, link_type, options)
         self._numbers, self._in_file, self._described, self._fine = {}, [], new_block(0), set()
+        self._over = frozenset()
         self._learn((), None)
         self._begin(<const char*> head, len(head))
 
@@ -403,7 +408,7 @@ cdef class PcapNgWriter(Writer):
         """
         cdef Place* place = self._place(row)
         cdef uint64_t ticks
-        if ticks_at(&place.clock, row.timestamp, &ticks):
+        if row.flags & FLAG_TIME_CLAMPED or ticks_at(&place.clock, row.timestamp, &ticks):
             if place.number != UNDESCRIBED:
                 return False
         elif row.timestamp < 0 or self._links is None:
@@ -440,7 +445,10 @@ cdef class PcapNgWriter(Writer):
 
     cdef object _info_at(self, Py_ssize_t index):
         """Return an InterfaceInfo of the batch, or None."""
-        return None if self._infos is None or index >= self._known else self._infos[index]
+        if self._infos is None or index >= self._known:
+            return None
+        info = self._infos[index]
+        return info._replace(snaplen=0) if index in self._over else info
 
     # Blocks between packets.
 
@@ -509,7 +517,8 @@ cdef class PcapNgWriter(Writer):
         self._learn(batch.links, batch._interfaces)
         bad = self._first_bad_time(batch._rows, batch._count)
         if bad < batch._count:
-            raise ValueError(_bad_time(f"packet {bad}", batch._rows[bad].timestamp))
+            raise ValueError(_bad_time(f"packet {self._packets + bad}", batch._rows[bad].timestamp))
+        self._over = frozenset() if len(self._found) > self._known else beyond_snaplen(batch)
         if self._known + len(self._in_file) > MAX_INTERFACES:
             self._check_room(batch)
         if batch._annotations is not None:
@@ -524,6 +533,7 @@ cdef class PcapNgWriter(Writer):
         with nogil:
             while index < count and (
                     rows[index].timestamp >= 0
+                    or rows[index].flags & FLAG_TIME_CLAMPED
                     or ticks_at(&self._place(&rows[index]).clock, rows[index].timestamp, &ticks)):
                 index += 1
         return index
@@ -543,22 +553,42 @@ cdef class PcapNgWriter(Writer):
         if annotations is not None:
             run = annotations.longer_than(MAX_BLOCK)
             if run is not NULL:
-                raise ValueError(f"packet {run.row} has options of {run.size} bytes, of at most {MAX_BLOCK}")
+                number = self._packets + run.row
+                raise ValueError(f"packet {number} has options of {run.size} bytes, of at most {MAX_BLOCK}")
         return 0
 
-    cdef Text _text_of(self, const OptionRun* run) noexcept nogil:
-        """Return the options of a packet; `run` may be NULL."""
+    cdef Text _text_of(self, const OptionRun* run, uint32_t flags) noexcept nogil:
+        """Return the options of a packet with these flags; `run` may be NULL."""
         cdef Text text
+        cdef Instant instant
         cdef Options options
         cdef PcapngOption option
         cdef const uint8_t* value
         text.at, text.size, text.flagged = NULL, 0, False
         if run is not NULL:
             options = self._annotations.options_of(run)
-            text.at, text.size = options.at, options.left
+            if flags & FLAG_TIME_CLAMPED and self._annotations.instant_of(run, &instant):
+                options.left -= sizeof(PcapngOption) + sizeof(instant)
+            if options.left:
+                text.at, text.size = options.at, options.left
             while not text.flagged and next_option(&options, &option, &value):
                 text.flagged = option.code == PACKET_FLAGS
         return text
+
+    cdef uint64_t _clamped_tick(
+            self, const Clock* clock, const Record* row, const OptionRun* run) noexcept nogil:
+        """Return the tick to write for a time that was clamped; `run` may be NULL.
+
+        It is the time of the file if the clock is as there, otherwise the nearest of `timestamp`.
+        """
+        cdef Instant instant
+        cdef uint64_t ticks
+        if run is not NULL and self._annotations.instant_of(run, &instant) and (
+                instant.clock.multiply == clock.multiply and instant.clock.divide == clock.divide
+                and instant.clock.shift == clock.shift and instant.clock.seconds == clock.seconds):
+            return instant.ticks
+        ticks_at(clock, row.timestamp, &ticks)
+        return ticks
 
     cdef Py_ssize_t _size_of(
             self, const Record* rows, Py_ssize_t index, const uint8_t* data, uint64_t size) noexcept nogil:
@@ -568,7 +598,7 @@ cdef class PcapNgWriter(Writer):
         cdef Frame frame
         if self._annotations is not None:
             run = self._annotations.run_of(index)
-        text = self._text_of(run)
+        text = self._text_of(run, rows[index].flags)
         frame_of(&rows[index], data, size, self._snaplen, kind == LINKTYPE_ETHERNET, &frame)
         return _block_length(&frame, _flags(rows[index].pkt_type, kind, &frame, &text), &text)
 
@@ -584,18 +614,23 @@ cdef class PcapNgWriter(Writer):
         cdef uint32_t snaplen = self._snaplen, flags
         cdef uint64_t length, ticks
         cdef Frame frame
-        text = nothing = self._text_of(NULL)
+        text = nothing = self._text_of(NULL, 0)
         if self._annotations is not None:
             run = <const OptionRun*> self._annotations._runs.ptr
             end = run + self._annotations._count
             run += self._annotations.find(index)
         while index < count:
             place = &places[min(<Py_ssize_t> rows[index].interface, last)]
-            if place.number == UNDESCRIBED or not ticks_at(&place.clock, rows[index].timestamp, &ticks):
+            if place.number == UNDESCRIBED:
+                break
+            if rows[index].flags & FLAG_TIME_CLAMPED:
+                ticks = self._clamped_tick(
+                    &place.clock, &rows[index], run if run != end and run.row == index else NULL)
+            elif not ticks_at(&place.clock, rows[index].timestamp, &ticks):
                 break
             frame_of(&rows[index], data, size, snaplen, place.link_type == LINKTYPE_ETHERNET, &frame)
             if run != end:
-                text = self._text_of(run) if run.row == index else nothing
+                text = self._text_of(run, rows[index].flags) if run.row == index else nothing
             flags = _flags(rows[index].pkt_type, place.link_type, &frame, &text)
             length = _block_length(&frame, flags, &text)
             if <uint64_t> (room - position) < length or length > UINT32_MAX:
@@ -608,6 +643,32 @@ cdef class PcapNgWriter(Writer):
             index += 1
         at[0] = position
         return index
+
+
+def beyond_snaplen(Batch batch not None):
+    """Return the numbers of the interfaces with packets beyond their snaplen, a frozenset.
+
+    libpcap does not read such packets from pcapng, so they need another snaplen. Interfaces that come from a
+    pcapng file are left out: they are kept as they are.
+    """
+    cdef const Record* rows = batch._rows
+    cdef Py_ssize_t index, count = batch._count, known = len(batch.interfaces)
+    limits = np.array(
+        [info.snaplen if info.snaplen and info.options is None else UINT32_MAX for info in batch.interfaces],
+        np.uint32)
+    beyond = np.zeros(known, np.uint8)
+    cdef const uint32_t[::1] limit = limits
+    cdef uint8_t[::1] out = beyond
+    with nogil:
+        for index in range(count):
+            if rows[index].interface < known:
+                out[rows[index].interface] |= _written_len(&rows[index]) > limit[rows[index].interface]
+    return frozenset(np.flatnonzero(beyond).tolist())
+
+
+cdef inline uint64_t _written_len(const Record* row) noexcept nogil:
+    """Return the number of bytes of a packet in a file, with a VLAN tag that is reinserted."""
+    return <uint64_t> row.cap_len + (VLAN_LEN if row.flags & FLAG_VLAN_STRIPPED else 0)
 
 
 cdef bint _keeps_clock(object info, tuple options, Clock* clock) except -1:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 import slimcap
 from slimcap.cli.commands import capture, convert, info, links, merge, read
-from slimcap.cli.terminal.streams import OutputError, complain, drop_output, write
+from slimcap.cli.terminal.streams import OutputError, complain, drop_output, printable, write
 
 FAILED, INTERRUPTED, BROKEN_PIPE = 1, 128 + 2, 128 + 13  # the last two as shells do for SIGINT and SIGPIPE
 
@@ -68,8 +68,15 @@ def _accept(args: argparse.Namespace, rest: list[str]) -> None:
     args.words += rest
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors, which contain arguments, do not control the terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="slimcap", description="Capture packets, and read captures.")
+    parser = _Parser(prog="slimcap", description="Capture packets, and read captures.")
     parser.add_argument("--version", action="version", version=f"slimcap {slimcap.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in COMMANDS:

@@ -109,6 +109,8 @@ cdef class PlainOutput(Output):
         try:
             self._fd = os.open(path, flags, 0o666)
         except OSError as error:  # the caller does not know the temporary name
+            if self._partial is not None:
+                self._partial.discard()
             raise OSError(error.errno, error.strerror, self.name) from None
         return 0
 

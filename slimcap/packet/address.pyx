@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 
 cimport slimcap.wire.ipv4 as ipv4
-from slimcap.abi.inet cimport AF_INET, AF_INET6, inet_ntop, inet_pton
+from slimcap.abi.inet cimport AF_INET, AF_INET6, inet_pton
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
@@ -18,10 +18,8 @@ from slimcap.errors import wrong_type
 cnp.import_array()
 
 cdef enum:
-    ADDRESS_LEN = 16
     IPV4_TEXT = 15      # 255.255.255.255
     IPV6_TEXT = 39      # eight groups of four
-    MAX_TEXT = 46       # INET6_ADDRSTRLEN, terminating NUL included
 
 _WIDTH_ERROR = (
     "addresses must have 16 bytes each (V16, S16, or uint8 with a last dimension of 16), not {} of shape {}")
@@ -51,34 +49,12 @@ cdef bint _all_mapped(const uint8_t* p, Py_ssize_t stride, Py_ssize_t count) noe
     return True
 
 
-cdef uint32_t* _put_number(uint32_t* out, uint32_t number) noexcept nogil:
-    """Write a number below 1000 in decimal, as UCS-4 characters; return the position after it."""
-    if number >= 100:
-        out[0] = 48 + number // 100
-        out += 1
-    if number >= 10:
-        out[0] = 48 + number // 10 % 10
-        out += 1
-    out[0] = 48 + number % 10
-    return out + 1
-
-
 cdef void _put_text(const uint8_t* address, uint32_t* out) noexcept nogil:
     """Write an address as text, as UCS-4 characters, into zeroed memory."""
     cdef char text[MAX_TEXT]
-    cdef int index
-    if ipv4.is_mapped(address):
-        for index in range(ipv4.MAPPED_OFFSET, ADDRESS_LEN):
-            if index > ipv4.MAPPED_OFFSET:
-                out[0] = 46  # a dot
-                out += 1
-            out = _put_number(out, address[index])
-        return
-    inet_ntop(AF_INET6, address, text, MAX_TEXT)
-    index = 0
-    while text[index]:
+    cdef Py_ssize_t index
+    for index in range(write_ip(address, text)):
         out[index] = <uint8_t> text[index]
-        index += 1
 
 
 def ip_to_str(column):

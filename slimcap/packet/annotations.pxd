@@ -1,7 +1,15 @@
 from libc.stdint cimport int64_t, uint64_t
 
+from slimcap.abi.clock cimport Clock
 from slimcap.packet.lease cimport Block
 from slimcap.packet.options cimport Options
+
+cdef enum:
+    CLAMPED_TIME = 0xffff   # code of our own last option of a packet, its Instant; it is never in a file
+
+cdef struct Instant:
+    Clock clock             # of the interface,
+    uint64_t ticks          # and the time by it
 
 cdef struct OptionRun:
     int64_t row             # of the packet that has the options
@@ -21,7 +29,9 @@ cdef class Annotations:
     cdef int sort(self) except -1
     cdef int reserve(self, Py_ssize_t runs, uint64_t size) except -1
     cdef int _reserve_for(self, Annotations other) except -1
-    cdef bint keep(self, int64_t row, Options options, int64_t drops) noexcept nogil
+    cdef bint keep(
+        self, int64_t row, Options options, int64_t drops, const Instant* clamped) noexcept nogil
+    cdef bint instant_of(self, const OptionRun* run, Instant* instant) noexcept nogil
     cdef void _copy(self, const OptionRun* run, Annotations owner, int64_t row) noexcept nogil
     cdef int keep_options(self, int64_t row, bytes encoded) except -1
     cdef void _append(self, int64_t row, uint64_t size) noexcept nogil

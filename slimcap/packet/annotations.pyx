@@ -35,7 +35,7 @@ from slimcap.packet.interface import OtherBlock, SectionInfo, Statistics
 cdef tuple KINDS = (OtherBlock, Statistics, SectionInfo, int)
 
 cdef enum:
-    DROPS_SIZE = sizeof(PcapngOption) + sizeof(uint64_t)
+    OWN_SIZE = 2 * sizeof(PcapngOption) + sizeof(uint64_t) + sizeof(Instant)    # drops and a time
     BLOCK_COST = 256            # bytes that a block takes besides its own
 
 
@@ -49,9 +49,10 @@ cdef class Annotations:
     # Making them.
 
     cdef int reserve(self, Py_ssize_t runs, uint64_t size) except -1:
-        """Reserve memory for more runs, whose options take `size` bytes together, and a number of drops."""
+        """Reserve memory for more runs, whose options take `size` bytes together, and for what `keep` adds.
+        """
         cdef uint64_t run_bytes = (self._count + runs) * sizeof(OptionRun)
-        cdef uint64_t values = self._used + size + DROPS_SIZE
+        cdef uint64_t values = self._used + size + OWN_SIZE
         if run_bytes > <uint64_t> self._runs.size:
             self._runs.resize(2 * run_bytes)
         if values > <uint64_t> self._values.size:
@@ -67,8 +68,9 @@ cdef class Annotations:
                 size += (<const OptionRun*> other._runs.ptr)[index].size
         return self.reserve(other._count, size)
 
-    cdef bint keep(self, int64_t row, Options options, int64_t drops) noexcept nogil:
-        """Keep the options of a packet, and its number of drops if that is not -1.
+    cdef bint keep(
+            self, int64_t row, Options options, int64_t drops, const Instant* clamped) noexcept nogil:
+        """Keep the options of a packet, its number of drops if that is not -1, and its time if not NULL.
 
         The rows must be given in order. Options that must not be copied to another file are left out. Return
         False if `reserve` has to be called before.
@@ -79,7 +81,7 @@ cdef class Annotations:
         cdef uint8_t* out = start
         cdef uint8_t* end
         if (<uint64_t> self._runs.size < (self._count + 1) * sizeof(OptionRun)
-                or <uint64_t> self._values.size < self._used + options.left + DROPS_SIZE):
+                or <uint64_t> self._values.size < self._used + options.left + OWN_SIZE):
             return False
         while next_option(&options, &option, &value):
             if is_private(option.code):
@@ -90,6 +92,8 @@ cdef class Annotations:
             out = end
         if drops >= 0:
             out = put_option(out, PACKET_DROPS, &drops, sizeof(drops))
+        if clamped is not NULL:
+            out = put_option(out, CLAMPED_TIME, clamped, sizeof(Instant))
         self._append(row, out - start)
         return True
 
@@ -253,6 +257,17 @@ cdef class Annotations:
         cdef Options options
         options.at, options.left, options.swapped = self._values.ptr + run.at, run.size, False
         return options
+
+    cdef bint instant_of(self, const OptionRun* run, Instant* instant) noexcept nogil:
+        """Read the time that is the last option of a run; return False if it is another one."""
+        cdef PcapngOption option
+        cdef const uint8_t* at
+        if run.size < sizeof(option) + sizeof(Instant):
+            return False
+        at = self._values.ptr + run.at + run.size - sizeof(option) - sizeof(Instant)
+        memcpy(&option, at, sizeof(option))
+        memcpy(instant, at + sizeof(option), sizeof(Instant))
+        return option.code == CLAMPED_TIME and option.length == sizeof(Instant)
 
     cdef list _list(self, const OptionRun* run):
         """Return the options of a run, a list of (code, value)."""

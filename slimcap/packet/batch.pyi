@@ -13,6 +13,7 @@ from slimcap.packet.link import Link
 from slimcap.packet.packet import PacketView
 from slimcap.packet.view import IPLayer, View
 
+_Addresses: TypeAlias = Literal["text", "binary"]
 _Payload: TypeAlias = bool | Literal["binary_view", "large_binary", "hex"]
 
 @final
@@ -48,7 +49,7 @@ class Batch:
     def released(self) -> bool: ...
     def payload(self, index: int) -> View: ...
     def ip_layer(self, index: int) -> IPLayer: ...
-    def gather(self, n: int) -> NDArray[np.uint8]: ...
+    def gather(self, n: int, at: Literal["link", "ip", "l4", "l7"] = "link") -> NDArray[np.uint8]: ...
     # Any: a Machine and a HeaderFilter, whose layer (filter) is above this one.
     def filter(
         self,
@@ -87,13 +88,28 @@ class Batch:
     @overload
     def __getitem__(self, key: slice | Sequence[int] | NDArray[Any], /) -> Batch: ...
     def to_arrow(
-        self, columns: Iterable[str] | None = None, *, payload: _Payload = True
+        self,
+        columns: Iterable[str] | None = None,
+        *,
+        payload: _Payload = True,
+        addresses: _Addresses = "text",
+        inner: bool = False,
     ) -> pyarrow.Table: ...
     def to_pandas(
-        self, columns: Iterable[str] | None = None, *, payload: _Payload = True
+        self,
+        columns: Iterable[str] | None = None,
+        *,
+        payload: _Payload = True,
+        addresses: _Addresses = "text",
+        inner: bool = False,
     ) -> pandas.DataFrame: ...
     def to_polars(
-        self, columns: Iterable[str] | None = None, *, payload: _Payload = True
+        self,
+        columns: Iterable[str] | None = None,
+        *,
+        payload: _Payload = True,
+        addresses: _Addresses = "text",
+        inner: bool = False,
     ) -> polars.DataFrame: ...
     def __arrow_c_schema__(self) -> object: ...
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...

@@ -18,7 +18,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from slimcap.errors import wrong_type
+from slimcap.errors import integer, suggestion, wrong_type
+from slimcap.packet.address import ip_to_str
+from slimcap.packet.enums import PROTOCOL_NAMES, PacketType
 from slimcap.packet.headers.columns import HEADER_DTYPE
 from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.link import Link
@@ -232,9 +234,10 @@ cdef int _check_column(str name) except -1:
         return 0
     if name in HEADER_DTYPE.names:
         raise ValueError(f"{name} is a header column: use batch.headers([{name!r}])[{name!r}]")
+    similar = suggestion(name, RECORD_DTYPE.names + HEADER_DTYPE.names)
     raise ValueError(
-        f"unknown column {name!r}: a batch has {', '.join(RECORD_DTYPE.names)}; header columns are in "
-        "batch.headers()")
+        f"unknown column {name!r}{similar}: a batch has {', '.join(RECORD_DTYPE.names)}; header columns "
+        f"are in batch.headers(): {', '.join(HEADER_DTYPE.names)}")
 
 
 cdef int _grow(Block block, Py_ssize_t needed) except -1:
@@ -596,13 +599,16 @@ cdef class Batch:
         return new_ip_layer(
             self._lease._ptr + row.offset + at, row.cap_len - at, self._lease.hold)
 
-    def gather(self, Py_ssize_t n):
-        """Copy the first `n` bytes of every packet into an array, padded with zeros.
+    def gather(self, n, at="link"):
+        """Copy `n` bytes of every packet, from the start of a layer on, into an array, padded with zeros.
 
         Parameters
         ----------
         n : int
             Number of bytes per packet.
+        at : {"link", "ip", "l4", "l7"}, default "link"
+            Where they start: at the link-layer header, the IP header, the upper-layer header or the upper
+            layer's data. Packets without that layer have only zeros.
 
         Returns
         -------
@@ -612,12 +618,14 @@ cdef class Batch:
         Raises
         ------
         ValueError
-            `n` is negative, or the batch was released.
+            `n` is negative, `at` is not a layer, or the batch was released.
         """
         cdef View view = self._open()
-        if n < 0:
-            raise ValueError(f"cannot gather {n} bytes")
-        cdef cnp.ndarray out = np.empty((self._count, n), np.uint8)
+        cdef Py_ssize_t size = integer("n", n)
+        if size < 0:
+            raise ValueError(f"cannot gather {size} bytes")
+        cdef const uint32_t[::1] starts = self._starts_of(at)
+        cdef cnp.ndarray out = np.empty((self._count, size), np.uint8)
         cdef uint8_t* to = <uint8_t*> cnp.PyArray_DATA(out)
         cdef Py_ssize_t index
         cdef Record row
@@ -626,12 +634,23 @@ cdef class Batch:
             for index in range(self._count):
                 row = self._rows[index]
                 width = 0
-                if in_bounds(&row, view._len):
-                    width = min(<size_t> row.cap_len, <size_t> n)
-                    memcpy(to, view._ptr + row.offset, width)
-                memset(to + width, 0, n - width)
-                to += n
+                if in_bounds(&row, view._len) and starts[index] < row.cap_len:
+                    width = min(<size_t> row.cap_len - starts[index], <size_t> size)
+                    memcpy(to, view._ptr + row.offset + starts[index], width)
+                memset(to + width, 0, size - width)
+                to += size
         return out
+
+    cdef object _starts_of(self, object layer):
+        """Return where a layer starts in each payload, an array of uint32; `cap_len` if there is none."""
+        if layer == "link":
+            return np.zeros(self._count, np.uint32)
+        if layer == "ip":
+            return self["ip_offset"].astype(np.uint32)
+        if layer not in ("l4", "l7"):
+            raise ValueError(f"at must be 'link', 'ip', 'l4' or 'l7', not {layer!r}")
+        starts = self.headers([f"{layer}_offset"])[f"{layer}_offset"]
+        return np.where(starts == 0, self["cap_len"], starts).astype(np.uint32)
 
     def filter(self, filter=None, *, where=None):
         """Return the packets that match a filter, conditions on their headers, or both.
@@ -706,6 +725,9 @@ cdef class Batch:
         l7_len              u4   length of that data on the wire; fewer bytes may have been captured
         tunnels             u1   number of tunnels entered, with ``inner=True``
         =================== ==== =========================================================================
+
+        Compare addresses with those of `ip_from_str` or with `in_network`, and show them with `ip_to_str`:
+        ``headers["src"] == slimcap.ip_from_str("192.0.2.1")``.
 
         Fields that a packet does not have, or that are not known, are zero. Offsets and lengths are in bytes;
         `l4_offset` and `l7_offset` count from the start of the payload, where the link-layer header is.
@@ -844,26 +866,32 @@ cdef class Batch:
 
     # Arrow. The sink layer is above this one, so it is imported only when these are called.
 
-    def to_arrow(self, columns=None, *, payload=True):
+    def to_arrow(self, columns=None, *, payload=True, addresses="text", inner=False):
         """Convert the packets to a pyarrow Table. Requires `slimcap[arrow]`.
 
         Parameters
         ----------
         columns : iterable of str, optional
-            Names of the columns, in order: those of RECORD_DTYPE, "payload", and those of `headers`.
-            Default: those of RECORD_DTYPE except `offset`, and "payload".
+            Names of the columns, in order: those of RECORD_DTYPE, "interface_name", "file_name", "payload",
+            and those of `headers`.
+            Default: those of RECORD_DTYPE except `offset`, "interface_name" and "payload".
         payload : bool or {"large_binary", "binary_view", "hex"}, default True
             False omits the payload from the default columns; the others set its type.
             "large_binary", the same as True, copies the bytes.
             "binary_view" does not copy them: the batch's bytes stay alive as long as the table, and pyarrow
             cannot filter or sort the column. The bytes of a ring are copied nevertheless.
             "hex" is hexadecimal text.
+        addresses : {"text", "binary"}, default "text"
+            Type of IP and MAC addresses. "binary" is fixed-size binary: 16 bytes, IPv4 as IPv4-mapped IPv6,
+            or 6 bytes. Addresses that a packet does not have are null.
+        inner : bool, default False
+            As for `headers`.
 
         Returns
         -------
         pyarrow.Table
             N rows; `timestamp` is timestamp[ns, UTC], and lengths are int64, so that sums are right. The
-            other columns keep their types.
+            other numbers keep their types.
             It owns its memory, except with "binary_view".
 
         Raises
@@ -874,9 +902,9 @@ cdef class Batch:
             A column does not exist, or the batch was released.
         """
         from slimcap.sink.dataframes import to_arrow
-        return to_arrow(self, columns, payload)
+        return to_arrow(self, columns, payload, addresses, inner)
 
-    def to_pandas(self, columns=None, *, payload=True):
+    def to_pandas(self, columns=None, *, payload=True, addresses="text", inner=False):
         """Convert the packets to a pandas DataFrame. Requires `slimcap[pandas]`.
 
         Parameters
@@ -885,6 +913,10 @@ cdef class Batch:
             As for `to_arrow`.
         payload : bool or {"large_binary", "binary_view", "hex"}, default True
             As for `to_arrow`.
+        addresses : {"text", "binary"}, default "text"
+            As for `to_arrow`.
+        inner : bool, default False
+            As for `headers`.
 
         Returns
         -------
@@ -900,9 +932,9 @@ cdef class Batch:
             A column does not exist, or the batch was released.
         """
         from slimcap.sink.dataframes import to_pandas
-        return to_pandas(self, columns, payload)
+        return to_pandas(self, columns, payload, addresses, inner)
 
-    def to_polars(self, columns=None, *, payload=True):
+    def to_polars(self, columns=None, *, payload=True, addresses="text", inner=False):
         """Convert the packets to a polars DataFrame. Requires `slimcap[polars]`.
 
         Parameters
@@ -911,6 +943,10 @@ cdef class Batch:
             As for `to_arrow`.
         payload : bool or {"binary_view", "large_binary", "hex"}, default True
             As for `to_arrow`, except that True means "binary_view", the layout that polars uses itself.
+        addresses : {"text", "binary"}, default "text"
+            As for `to_arrow`.
+        inner : bool, default False
+            As for `headers`.
 
         Returns
         -------
@@ -926,7 +962,7 @@ cdef class Batch:
             A column does not exist, or the batch was released.
         """
         from slimcap.sink.dataframes import to_polars
-        return to_polars(self, columns, payload)
+        return to_polars(self, columns, payload, addresses, inner)
 
     def __arrow_c_schema__(self):
         from slimcap.sink.arrow import batch_layout, schema_capsule
@@ -953,16 +989,36 @@ cdef class Batch:
         first, last = int(times.min()), int(times.max())
         return f"<Batch: {what}, {(last - first) / NANOSECONDS:.6f} s from {np.datetime64(first, 'ns')}>"
 
+    def _ipython_key_completions_(self):
+        """Return the names of the columns, which IPython completes after ``batch["``."""
+        return list(RECORD_DTYPE.names)
+
     def _repr_html_(self):
-        """Return the first rows as an HTML table, for notebooks."""
-        names = RECORD_DTYPE.names
-        head = "".join(f"<th>{name}</th>" for name in names)
+        """Return the first rows as an HTML table, for notebooks: the records, addresses and the protocol."""
+        columns = {name: [str(one) for one in self.records[name][:HTML_ROWS].tolist()]
+                   for name in RECORD_DTYPE.names}
+        columns["timestamp"] = [str(one) for one in self.timestamps[:HTML_ROWS]]
+        columns["pkt_type"] = [PacketType(one).name for one in self["pkt_type"][:HTML_ROWS].tolist()]
+        if not self.released:
+            columns.update(_shown_headers(self[:HTML_ROWS].headers(["src", "dst", "protocol", "ip_version"])))
+        head = "".join(f"<th>{name}</th>" for name in columns)
         body = "".join(
-            "<tr>" + "".join(f"<td>{row[name]}</td>" for name in names) + "</tr>"
-            for row in self.records[:HTML_ROWS])
+            "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in zip(*columns.values()))
         more = f"<p>… {self._count - HTML_ROWS:,} more</p>" if self._count > HTML_ROWS else ""
         about = repr(self).strip('<>')
         return f"<p>{about}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+cdef dict _shown_headers(object headers):
+    """Return addresses and protocols as text; "" for packets without."""
+    cdef list addressed = [one != bytes(16) for one in headers["dst"].tolist()]
+    columns = {
+        name: [text if known else "" for text, known in zip(ip_to_str(headers[name]).tolist(), addressed)]
+        for name in ("src", "dst")}
+    columns["protocol"] = [
+        PROTOCOL_NAMES.get(number, str(number)) if version in (4, 6) else ""
+        for number, version in zip(headers["protocol"].tolist(), headers["ip_version"].tolist())]
+    return columns
 
 
 def _unpickle(records, data, links, interfaces, annotations):

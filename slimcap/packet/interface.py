@@ -42,6 +42,8 @@ class InterfaceInfo(NamedTuple):
         All options of the interface's block in the pcapng file, in order: code and value, with numbers in
         native byte order. None: it is not from a pcapng file. `PcapNgWriter` writes them, with the texts
         above where those differ.
+    file_name : str, default ""
+        Name of the file that describes the interface; "" if there is none, or several have it in common.
 
     Examples
     --------
@@ -63,6 +65,7 @@ class InterfaceInfo(NamedTuple):
     start: int | None = None
     end: int | None = None
     options: Options | None = None
+    file_name: str = ""
 
 
 class SectionInfo(NamedTuple):

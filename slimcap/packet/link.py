@@ -9,7 +9,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import TYPE_CHECKING, Final, overload
 
 from slimcap.errors import LinkNotFound, in_range, wrong_type
-from slimcap.packet.enums import NO_IP, LinkType
+from slimcap.packet.enums import LINK_TYPE_NAMES, NO_IP, LinkType
 
 if TYPE_CHECKING:
     from slimcap.source.live import rtnetlink
@@ -162,8 +162,10 @@ class Link:
 
     @property
     def type_name(self) -> str:
-        """Name of the link type without LINKTYPE_, such as "ETHERNET"; its number as text if not known."""
-        return self.type.name if isinstance(self.type, LinkType) else str(self.type)
+        """Name of the link type without LINKTYPE_, such as "ETHERNET"; its number as text if it has none."""
+        if isinstance(self.type, LinkType):
+            return self.type.name
+        return LINK_TYPE_NAMES.get(self.type, str(self.type))
 
     @property
     def ip_offset(self) -> int:

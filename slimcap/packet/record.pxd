@@ -23,6 +23,7 @@ cdef enum:
     FLAG_CHECKSUM_NOT_READY = 16
     FLAG_LOSING = 32
     FLAG_GSO = 64
+    FLAG_TIME_CLAMPED = 128
     NO_IP_OFFSET = 0xffff
     MAX_INTERFACES = 65535      # number of interfaces that the `interface` column can tell apart
 

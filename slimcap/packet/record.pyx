@@ -33,7 +33,7 @@ RECORD_DTYPE = np.dtype(_layout())
 if not (RECORD_DTYPE.itemsize == sizeof(Record) == 40 and NO_IP == NO_IP_OFFSET
         and [int(flag) for flag in RecordFlag]
         == [FLAG_VLAN, FLAG_VLAN_STRIPPED, FLAG_TRUNCATED, FLAG_CHECKSUM_VALID, FLAG_CHECKSUM_NOT_READY,
-            FLAG_LOSING, FLAG_GSO]):
+            FLAG_LOSING, FLAG_GSO, FLAG_TIME_CLAMPED]):
     raise ImportError("the compiled layout of Record does not match the Python constants: rebuild slimcap")
 
 

@@ -3,7 +3,7 @@ from typing import Any, TypeAlias, final
 
 from numpy.typing import NDArray
 
-from slimcap.packet.batch import Batch, _Payload
+from slimcap.packet.batch import Batch, _Addresses, _Payload
 from slimcap.sink.arrow_columns import Layout
 
 # A PyCapsule; typing has no name for it.
@@ -27,13 +27,14 @@ class ArrowStream:
         columns: Iterable[str] | None = None,
         *,
         payload: _Payload = True,
-        text: bool = False,
+        addresses: _Addresses = "text",
+        inner: bool = False,
     ) -> None: ...
     def __arrow_c_schema__(self) -> _Capsule: ...
     def __arrow_c_stream__(self, requested_schema: _Capsule | None = None) -> _Capsule: ...
 
 def batch_layout(
-    columns: Iterable[str] | None = None, payload: _Payload = True, text: bool = False
+    columns: Iterable[str] | None = None, payload: _Payload = True, addresses: _Addresses = "text"
 ) -> Layout: ...
 def schema_capsule(layout: Layout) -> _Capsule: ...
 def array_capsules(batch: Batch, requested_schema: _Capsule | None = None) -> tuple[_Capsule, _Capsule]: ...
@@ -42,5 +43,6 @@ def stream_capsule(
     requested_schema: _Capsule | None = None,
     columns: Iterable[str] | None = None,
     payload: _Payload = True,
-    text: bool = False,
+    addresses: _Addresses = "text",
+    inner: bool = False,
 ) -> _Capsule: ...

@@ -27,37 +27,49 @@ from slimcap.abi.arrow_c_data cimport (
 from slimcap.abi.python cimport Py_IsInitialized, PyErr_SetInterruptEx
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.view cimport View
-from slimcap.sink.arrow_columns cimport Layout
+from slimcap.sink.arrow_columns cimport NAMES, Layout
 
 import signal
 from collections.abc import Iterable
 
 import numpy as np
 
-from slimcap.errors import wrong_type
+from slimcap.errors import suggestion, wrong_type
+from slimcap.packet.headers.columns import HEADER_COLUMNS
 from slimcap.packet.record import RECORD_DTYPE
 
 cnp.import_array()
 
 # `offset` is an offset in `batch.data`, so it is of no use without that.
-cdef tuple DEFAULT_COLUMNS = tuple([name for name in RECORD_DTYPE.names if name != "offset"])
+cdef list _default_columns = [name for name in RECORD_DTYPE.names if name != "offset"]
+_default_columns.insert(_default_columns.index("interface") + 1, "interface_name")
+cdef tuple DEFAULT_COLUMNS = tuple(_default_columns)
+cdef tuple COLUMNS = (*RECORD_DTYPE.names, *NAMES, "payload")
 cdef dict PAYLOAD_OF_FORMAT = {b"vz": "binary_view", b"Z": "large_binary", b"z": "large_binary"}
 
-
-# Header columns that are bytes in Arrow, and text with `text=True`.
 cdef set ADDRESSES = {"src", "dst", "src_mac", "dst_mac"}
+# Header columns that a packet may not have: each with those that are all zero then. An IPv6 packet may have
+# one address of zeros, but not two.
+cdef dict OPTIONAL = {
+    "src": ("src", "dst"), "dst": ("dst", "src"), "src_mac": ("src_mac",), "dst_mac": ("dst_mac",),
+    "community_id": ("community_id",)}
 cdef Batch NO_PACKETS = Batch([], b"")
 
 
-def batch_layout(columns=None, payload=True, text=False):
+def batch_layout(columns=None, payload=True, addresses="text"):
     """Return the Layout of batches; the parameters are those of `ArrowStream`."""
+    if addresses not in ("text", "binary"):
+        raise ValueError(f"addresses must be 'text' or 'binary', not {addresses!r}")
     if columns is None:
         columns = DEFAULT_COLUMNS + ("payload",) if payload else DEFAULT_COLUMNS
     columns = _names_of("columns", columns)
-    headers = [name for name in columns if name != "payload" and name not in RECORD_DTYPE.names]
+    headers = [name for name in columns if name not in COLUMNS]
+    # Also those that tell whether one of them is null.
+    headers += [one for name in headers for one in OPTIONAL.get(name, ())]
     dtypes = (RECORD_DTYPE, _header_dtype(list(dict.fromkeys(headers)))) if headers else (RECORD_DTYPE,)
-    texts = {"community_id"} | (ADDRESSES if text else set())
-    return Layout(dtypes, columns, "binary_view" if isinstance(payload, bool) else payload, texts)
+    texts = {"community_id"} | (ADDRESSES if addresses == "text" else set())
+    payload = "binary_view" if isinstance(payload, bool) else payload
+    return Layout(dtypes, columns, payload, texts, OPTIONAL)
 
 
 cdef tuple _names_of(str argument, object names):
@@ -68,10 +80,12 @@ cdef tuple _names_of(str argument, object names):
 
 
 cdef object _header_dtype(list names):
-    try:
-        return NO_PACKETS.headers(names).dtype
-    except ValueError as error:
-        raise ValueError(f"{error}, {', '.join(RECORD_DTYPE.names)}, payload") from None
+    cdef tuple known = (*HEADER_COLUMNS, *COLUMNS)
+    for name in names:
+        if name not in HEADER_COLUMNS:
+            similar = suggestion(name, known) if isinstance(name, str) else ""
+            raise ValueError(f"unknown column {name!r}{similar}: use any of {', '.join(known)}")
+    return NO_PACKETS.headers(names).dtype
 
 
 @cython.final
@@ -124,7 +138,7 @@ cdef class ArrowColumns:
         return schema_capsule(self._layout), _array_capsule(self._layout, self._array)
 
     def __arrow_c_stream__(self, requested_schema=None):
-        return _stream_capsule(self._layout, iter((self._array,)))
+        return _stream_capsule(self._layout, iter((self._array,)), {})
 
     def __len__(self):
         return len(self._array)
@@ -145,20 +159,24 @@ cdef class ArrowStream:
     batches : Batch or iterable of Batch
         For example `source.batches()`. The first consumer exhausts an iterator.
     columns : iterable of str, optional
-        Names of the columns, in order: those of RECORD_DTYPE, "payload", and those of `Batch.headers`.
-        Default: those of RECORD_DTYPE except `offset`, and "payload".
+        Names of the columns, in order: those of RECORD_DTYPE, "interface_name", "file_name", "payload", and
+        those of `Batch.headers`. Default: those of RECORD_DTYPE except `offset`, "interface_name" and
+        "payload".
     payload : bool or {"binary_view", "large_binary", "hex"}, default True
         False omits the payload from the default columns; the others set its type. "binary_view", the same as
         True, shows the bytes without a copy. (Those of a ring are copied, since a consumer that keeps them
         would stop the capture.) "large_binary" copies them, "hex" converts them to text. pyarrow cannot
         filter or sort a binary_view.
-    text : bool, default False
-        Convert addresses to text. False: fixed-size binary.
+    addresses : {"text", "binary"}, default "text"
+        Type of IP and MAC addresses. "binary" is fixed-size binary: 16 bytes, IPv4 as IPv4-mapped IPv6, or 6
+        bytes. Addresses that a packet does not have are null, and so is the Community ID.
+    inner : bool, default False
+        As for `Batch.headers`.
 
     Raises
     ------
     ValueError
-        A column does not exist, or `payload` is not valid.
+        A column does not exist, or `payload` or `addresses` is not valid.
     TypeError
         `columns` is a str.
 
@@ -166,27 +184,29 @@ cdef class ArrowStream:
     --------
     >>> from slimcap.sink.arrow import ArrowStream
     >>> with slimcap.open_file("trace.pcap") as source:
-    ...     stream = ArrowStream(source.batches(), ["timestamp", "src", "dst"], text=True)
+    ...     stream = ArrowStream(source.batches(), ["timestamp", "src", "dst"])
     ...     table = pyarrow.table(stream)
     """
 
     cdef object _batches
-    cdef object _columns, _payload, _text
+    cdef object _columns, _payload, _addresses
+    cdef bint _inner
     cdef Layout _layout
 
-    def __init__(self, batches, columns=None, *, payload=True, text=False):
+    def __init__(self, batches, columns=None, *, payload=True, addresses="text", inner=False):
         if not isinstance(batches, Iterable):
             raise wrong_type("batches", "a Batch or an iterable of batches", batches)
         self._columns = None if columns is None else _names_of("columns", columns)
-        self._layout = batch_layout(self._columns, payload, text)
-        self._payload, self._text = payload, text
+        self._layout = batch_layout(self._columns, payload, addresses)
+        self._payload, self._addresses, self._inner = payload, addresses, inner
         self._batches = (batches,) if isinstance(batches, Batch) else batches
 
     def __arrow_c_schema__(self):
         return schema_capsule(self._layout)
 
     def __arrow_c_stream__(self, requested_schema=None):
-        return stream_capsule(self._batches, requested_schema, self._columns, self._payload, self._text)
+        return stream_capsule(
+            self._batches, requested_schema, self._columns, self._payload, self._addresses, self._inner)
 
     def __repr__(self):
         return f"<ArrowStream: {', '.join([field.name for field in self._layout.fields])}>"
@@ -208,10 +228,11 @@ def array_capsules(batch, requested_schema=None):
     return schema_capsule(layout), _array_capsule(layout, batch)
 
 
-def stream_capsule(batches, requested_schema=None, columns=None, payload=True, text=False):
+def stream_capsule(
+        batches, requested_schema=None, columns=None, payload=True, addresses="text", inner=False):
     """Return batches as an `arrow_array_stream` capsule."""
-    layout = batch_layout(columns, _requested_payload(requested_schema, payload), text)
-    return _stream_capsule(layout, iter(batches))
+    layout = batch_layout(columns, _requested_payload(requested_schema, payload), addresses)
+    return _stream_capsule(layout, iter(batches), {"inner": inner})
 
 
 cdef object _requested_payload(object capsule, object payload):
@@ -230,17 +251,19 @@ cdef object _requested_payload(object capsule, object payload):
 
 
 cdef object _array_capsule(Layout layout, object rows):
+    """Return a batch, or an array of the layout's dtype, as an `arrow_array` capsule."""
     cdef ArrowArray* array = <ArrowArray*> _allocate_zeroed(sizeof(ArrowArray))
     capsule = PyCapsule_New(array, "arrow_array", _free_array)
-    _export(layout, rows, array)
+    _export(layout, rows, {}, array)
     return capsule
 
 
-cdef object _stream_capsule(Layout layout, object batches):
+cdef object _stream_capsule(Layout layout, object batches, dict header_options):
+    """Return batches or arrays as a stream; `header_options` are arguments of `Batch.headers`."""
     cdef ArrowArrayStream* stream = <ArrowArrayStream*> _allocate_zeroed(sizeof(ArrowArrayStream))
     capsule = PyCapsule_New(stream, "arrow_array_stream", _free_stream)
     cdef _Reader reader = _Reader.__new__(_Reader)
-    reader.layout, reader.batches = layout, batches
+    reader.layout, reader.batches, reader.header_options = layout, batches, header_options
     Py_INCREF(reader)
     stream.private_data = <PyObject*> reader
     stream.get_schema = _get_schema
@@ -250,7 +273,7 @@ cdef object _stream_capsule(Layout layout, object batches):
     return capsule
 
 
-cdef int _export(Layout layout, object rows, ArrowArray* out) except -1:
+cdef int _export(Layout layout, object rows, dict header_options, ArrowArray* out) except -1:
     """Export a batch, or rows without payloads: an array of the layout's dtype."""
     cdef Batch batch
     if isinstance(rows, np.ndarray):
@@ -263,7 +286,7 @@ cdef int _export(Layout layout, object rows, ArrowArray* out) except -1:
         batch = batch.copy()
     arrays = (batch.records,)
     if len(layout.dtypes) > 1:
-        arrays += (batch.headers(layout.dtypes[1].names),)
+        arrays += (batch.headers(layout.dtypes[1].names, **header_options),)
     return layout.export_rows(arrays, batch, out)
 
 
@@ -304,6 +327,7 @@ cdef class _Reader:
 
     cdef Layout layout
     cdef object batches     # an iterator
+    cdef dict header_options
     cdef bytes error        # message of the last call that failed
 
 
@@ -321,7 +345,7 @@ cdef int _get_next(ArrowArrayStream* stream, ArrowArray* out) noexcept with gil:
     memset(out, 0, sizeof(ArrowArray))  # a released array marks the end of the stream
     try:
         for rows in reader.batches:
-            _export(reader.layout, rows, out)
+            _export(reader.layout, rows, reader.header_options, out)
             break
     except BaseException as error:
         return _failed(reader, error)

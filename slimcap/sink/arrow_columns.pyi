@@ -1,4 +1,4 @@
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, Never, final
 
 import numpy as np
@@ -18,6 +18,7 @@ class Layout:
         columns: Iterable[str] | None = None,
         payload: Literal["binary_view", "large_binary", "hex"] | None = None,
         text: Collection[str] = (),
+        optional: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None: ...
     @property
     def fields(self) -> tuple[Field, ...]: ...

@@ -14,25 +14,28 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcpy, memset
 
-cimport slimcap.wire.ipv4 as ipv4
-from slimcap.abi.arrow_c_data cimport VIEW_INLINE, ArrowArray, ArrowSchema, BinaryView
+from slimcap.abi.arrow_c_data cimport ARROW_FLAG_NULLABLE, VIEW_INLINE, ArrowArray, ArrowSchema, BinaryView
 from slimcap.abi.bytes cimport load32
-from slimcap.abi.inet cimport AF_INET, AF_INET6, INET6_ADDRSTRLEN, inet_ntop
 from slimcap.abi.memory cimport aligned_alloc
 from slimcap.abi.python cimport Py_IsInitialized
+from slimcap.packet.address cimport MAX_TEXT, write_ip
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.record cimport Record, in_bounds
 from slimcap.packet.view cimport View
 
 import numpy as np
 
+from slimcap.errors import suggestion
+from slimcap.io.text import valid_text
+
 cnp.import_array()
 
 cdef enum:
     ALIGNMENT = 64          # recommended by the columnar format
-    OWNED = 2               # maximum number of buffers that a column owns
+    OWNED = 3               # maximum number of buffers that a column owns
+    VALIDITY = 2            # of those the bitmap that tells which values are not null
     ROWS_AT_ONCE = 1024     # rows that fit in the L1 cache while their columns are copied
     WINDOW = 1 << 30        # a view's offset has 31 bits: larger data is exported as several buffers
     MAX_VIEW = 0x7fffffff
@@ -57,6 +60,9 @@ cdef dict PAYLOADS = {
     "large_binary": (b"Z", Kind.LARGE_BINARY),
     "hex": (b"U", Kind.HEX),
 }
+
+
+NAMES = {"interface_name": Kind.INTERFACE_NAME, "file_name": Kind.FILE_NAME}
 
 
 cdef struct Memory:         # the private_data of an ArrowArray
@@ -92,6 +98,7 @@ cdef Field _field(str name, bytes format, Kind kind, Py_ssize_t array, Py_ssize_
     cdef Field field = Field.__new__(Field)
     field.name, field.format, field.kind = name, format, kind
     field.array, field.offset, field.width = array, offset, width
+    field.nullable = kind == Kind.INTERFACE_NAME or kind == Kind.FILE_NAME
     return field
 
 
@@ -106,9 +113,13 @@ cdef class Layout:
     columns : iterable of str, optional
         Names of fields, in order. Default: all.
     payload : {"binary_view", "large_binary", "hex"}, optional
-        Type of the additional column "payload". Default: there is no such column.
+        Type of the additional column "payload" of a batch, which then also has the columns "interface_name"
+        and "file_name". Default: there are no such columns.
     text : collection of str, default ()
         Fields of bytes to convert to text: addresses of 16 (IP) and 6 bytes (MAC), and ASCII (`S30`).
+    optional : mapping of str to tuple of str, optional
+        Fields of bytes that may be null, each with the one or two fields of the same array and width that
+        are all zero if it is. Default: none.
 
     Attributes
     ----------
@@ -123,7 +134,7 @@ cdef class Layout:
         A dtype is not structured, or a field has no Arrow type.
     """
 
-    def __init__(self, dtypes, columns=None, payload=None, text=()):
+    def __init__(self, dtypes, columns=None, payload=None, text=(), optional=None):
         if payload is not None and payload not in PAYLOADS:
             raise ValueError(f"payload must be {', '.join(PAYLOADS)}, True or False, not {payload!r}")
         available = _names(dtypes)
@@ -132,25 +143,32 @@ cdef class Layout:
         if duplicates:
             raise ValueError(f"duplicate columns: {', '.join(sorted(duplicates))}")
         if payload is not None:
-            available["payload"] = None
+            available |= dict.fromkeys((*NAMES, "payload"))
         fields = []
         for name in columns:
             if name not in available:
-                raise ValueError(f"unknown column {name!r}: use any of {', '.join(available)}")
+                similar = suggestion(name, available) if isinstance(name, str) else ""
+                raise ValueError(f"unknown column {name!r}{similar}: use any of {', '.join(available)}")
             location = available[name]
-            fields.append(
-                _payload_field(payload) if location is None else _field_of(name, location, name in text))
+            if location is None:
+                fields.append(_field_of_batch(name, payload))
+            else:
+                field = _field_of(name, location, name in text)
+                _set_witnesses(field, available, (optional or {}).get(name, ()))
+                fields.append(field)
+        self._names = {}
         self.dtypes, self.fields = tuple(dtypes), tuple(fields)
         self.borrows = payload == "binary_view" and "payload" in columns
 
     cdef int export_schema(self, ArrowSchema* out) except -1:
-        """Export the columns and their types. No value is ever null."""
+        """Export the columns and their types."""
         cdef Field field
         cdef Py_ssize_t index
         _start_schema(out, b"+s", b"", len(self.fields))
         try:
             for index, field in enumerate(self.fields):
                 _start_schema(out.children[index], field.format, field.name.encode(), 0)
+                out.children[index].flags = ARROW_FLAG_NULLABLE if field.nullable else 0
         except BaseException:
             out.release(out)
             raise
@@ -194,6 +212,8 @@ cdef class Layout:
                     columns[found].widened = field.kind == Kind.WIDENED
                     columns[found].target = <char*> _new_buffer(out.children[index], 0, count, field.width)
                     out.children[index].buffers[1] = columns[found].target
+                    if field.nullable:
+                        _add_validity(out.children[index], array, field)
                     found += 1
             with nogil:
                 _copy_columns(columns, found, count)
@@ -209,11 +229,27 @@ cdef class Layout:
                 _add_booleans(out.children[index], arrays[field.array], field.offset)
             elif field.kind == Kind.ADDRESS or field.kind == Kind.TEXT:
                 _add_texts(out.children[index], arrays[field.array], field)
+            elif field.kind == Kind.INTERFACE_NAME or field.kind == Kind.FILE_NAME:
+                _add_names(out.children[index], batch, self._names_for(field.kind, batch))
             elif field.kind == Kind.BINARY_VIEW:
                 _add_views(out.children[index], batch)
             elif field.kind != Kind.FIXED and field.kind != Kind.WIDENED:
                 _add_payloads(out.children[index], batch, field.kind == Kind.HEX)
         return 0
+
+    cdef tuple _names_for(self, Kind kind, Batch batch):
+        """Return the names for the interfaces of a batch, which are often those of the last one.
+
+        These are what they are the names of; all names, one after the other; and 0 and the end of each.
+        """
+        cdef tuple names = self._names.get(kind)
+        cdef tuple owner = batch.links if kind == Kind.INTERFACE_NAME else batch.interfaces
+        if names is None or names[0] is not owner:
+            found = [one.name if kind == Kind.INTERFACE_NAME else one.file_name for one in owner]
+            texts = [valid_text(name).encode() for name in found]
+            ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+            names = self._names[kind] = (owner, b"".join(texts), ends)
+        return names
 
     def __repr__(self):
         return f"<Layout: {', '.join([field.name for field in self.fields])}>"
@@ -230,9 +266,19 @@ cdef dict _names(tuple dtypes):
     return found
 
 
-cdef Field _payload_field(str payload):
-    format, kind = PAYLOADS[payload]
-    return _field("payload", format, kind, 0, 0, 0)
+cdef Field _field_of_batch(str name, str payload):
+    """Return a column that is not a field of an array."""
+    format, kind = PAYLOADS[payload] if name == "payload" else (b"U", NAMES[name])
+    return _field(name, format, kind, 0, 0, 0)
+
+
+cdef int _set_witnesses(Field field, dict available, tuple names) except -1:
+    """Make a column null where the fields of these names, one or two, are zero; none: it is never null."""
+    if names:
+        field.nullable = True
+        field.witnesses[0] = available[names[0]][2]
+        field.witnesses[1] = available[names[len(names) - 1]][2]
+    return 0
 
 
 cdef Field _field_of(str name, tuple location, bint text):
@@ -419,30 +465,37 @@ cdef int _add_texts(ArrowArray* out, cnp.ndarray array, Field field) except -1:
     cdef Py_ssize_t count = array.shape[0], stride = array.strides[0], width = field.width
     cdef const uint8_t* source = <const uint8_t*> cnp.PyArray_DATA(array) + field.offset
     cdef Kind kind = field.kind
+    cdef const uint8_t* valid
     cdef int64_t* ends
     cdef char* text
     _start_array(out, count, 3, 0)
+    if field.nullable:
+        _add_validity(out, array, field)
+    valid = <const uint8_t*> out.buffers[0]
     ends = <int64_t*> _new_buffer(out, 0, count + 1, sizeof(int64_t))
-    text = <char*> _new_buffer(out, 1, count, max(width, INET6_ADDRSTRLEN if kind == Kind.ADDRESS else 0))
+    text = <char*> _new_buffer(out, 1, count, max(width, MAX_TEXT if kind == Kind.ADDRESS else 0))
     out.buffers[1], out.buffers[2] = ends, text
     with nogil:
-        _write_texts(source, stride, count, width, kind, ends, text)
+        _write_texts(source, stride, count, width, kind, valid, ends, text)
     return 0
 
 
 cdef void _write_texts(
         const uint8_t* p, Py_ssize_t stride, Py_ssize_t count, Py_ssize_t width, Kind kind,
-        int64_t* ends, char* text) noexcept nogil:
+        const uint8_t* valid, int64_t* ends, char* text) noexcept nogil:
+    """Write the texts of a column one after the other; `valid` is its validity bitmap or NULL."""
     cdef Py_ssize_t index
     cdef int64_t end = 0
     ends[0] = 0
     for index in range(count):
-        if kind == Kind.TEXT:
+        if valid is not NULL and not valid[index // 8] >> index % 8 & 1:
+            pass
+        elif kind == Kind.TEXT:
             end += _write_ascii(p, width, text + end)
         elif width == MAC_LEN:
             end += _write_mac(p, text + end)
         else:
-            end += _write_address(p, text + end)
+            end += write_ip(p, text + end)
         ends[index + 1] = end
         p += stride
 
@@ -465,12 +518,94 @@ cdef inline Py_ssize_t _write_mac(const uint8_t* p, char* text) noexcept nogil:
     return MAC_STRLEN
 
 
-cdef Py_ssize_t _write_address(const uint8_t* p, char* text) noexcept nogil:
-    if ipv4.is_mapped(p):
-        inet_ntop(AF_INET, p + ipv4.MAPPED_OFFSET, text, INET6_ADDRSTRLEN)
-    else:
-        inet_ntop(AF_INET6, p, text, INET6_ADDRSTRLEN)
-    return strlen(text)
+# ---- nulls
+
+cdef int _add_validity(ArrowArray* out, cnp.ndarray array, Field field) except -1:
+    """Add the bitmap that tells which values are not null."""
+    cdef Py_ssize_t count = array.shape[0], stride = array.strides[0]
+    cdef const uint8_t* source = <const uint8_t*> cnp.PyArray_DATA(array)
+    cdef const uint8_t* first = source + field.witnesses[0]
+    cdef const uint8_t* second = source + field.witnesses[1]
+    cdef Py_ssize_t width = field.width
+    cdef uint8_t* bits = <uint8_t*> _new_buffer(out, VALIDITY, (count + 7) // 8, 1)
+    out.buffers[0] = bits
+    with nogil:
+        out.null_count = _write_validity(first, second, stride, width, count, bits)
+    return 0
+
+
+cdef int64_t _write_validity(
+        const uint8_t* first, const uint8_t* second, Py_ssize_t stride, Py_ssize_t width, Py_ssize_t count,
+        uint8_t* bits) noexcept nogil:
+    """Set the bits of the rows in which one of two values is not zero; return the number of the others."""
+    cdef Py_ssize_t index, byte
+    cdef uint8_t found
+    cdef int64_t nulls = 0
+    memset(bits, 0, (count + 7) // 8)
+    for index in range(count):
+        found = 0
+        for byte in range(width):
+            found |= first[byte] | second[byte]
+        bits[index // 8] |= (found != 0) << index % 8
+        nulls += found == 0
+        first += stride
+        second += stride
+    return nulls
+
+
+# ---- names of interfaces and files
+
+cdef int _add_names(ArrowArray* out, Batch batch, tuple names) except -1:
+    """Export the names of the interfaces of packets; null if there is none, or it is empty."""
+    cdef View _held = batch._open()  # while it lives, the rows cannot be replaced
+    cdef bytes joined = names[1]
+    cdef cnp.ndarray table = names[2]
+    cdef Py_ssize_t count = batch._count, known = table.shape[0] - 1
+    cdef const int64_t* ends = <const int64_t*> cnp.PyArray_DATA(table)
+    cdef const char* source = joined
+    cdef uint8_t* bits
+    cdef int64_t* out_ends
+    cdef char* text
+    _start_array(out, count, 3, 0)
+    bits = <uint8_t*> _new_buffer(out, VALIDITY, (count + 7) // 8, 1)
+    out_ends = <int64_t*> _new_buffer(out, 0, count + 1, sizeof(int64_t))
+    with nogil:
+        out.null_count = _write_name_ends(batch._rows, count, ends, known, bits, out_ends)
+    text = <char*> _new_buffer(out, 1, out_ends[count], 1)
+    out.buffers[0], out.buffers[1], out.buffers[2] = bits, out_ends, text
+    with nogil:
+        _write_names(batch._rows, count, ends, source, out_ends, text)
+    return 0
+
+
+cdef int64_t _write_name_ends(
+        const Record* rows, Py_ssize_t count, const int64_t* ends, Py_ssize_t known, uint8_t* bits,
+        int64_t* out) noexcept nogil:
+    """Write the validity and the end of each name; return the number of nulls."""
+    cdef Py_ssize_t index
+    cdef int64_t size, end = 0, nulls = 0
+    memset(bits, 0, (count + 7) // 8)
+    out[0] = 0
+    for index in range(count):
+        size = 0
+        if rows[index].interface < known:
+            size = ends[rows[index].interface + 1] - ends[rows[index].interface]
+        bits[index // 8] |= (size != 0) << index % 8
+        nulls += size == 0
+        end += size
+        out[index + 1] = end
+    return nulls
+
+
+cdef void _write_names(
+        const Record* rows, Py_ssize_t count, const int64_t* ends, const char* source,
+        const int64_t* out_ends, char* text) noexcept nogil:
+    cdef Py_ssize_t index
+    for index in range(count):
+        if out_ends[index + 1] > out_ends[index]:
+            memcpy(
+                text + out_ends[index], source + ends[rows[index].interface],
+                out_ends[index + 1] - out_ends[index])
 
 
 # ---- payloads

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from slimcap.capfile.decoder import max_cap_len
-from slimcap.capfile.pcapng_writer import PcapNgWriter
+from slimcap.capfile.pcapng_writer import PcapNgWriter, beyond_snaplen
 from slimcap.capfile.write_options import ALL_BYTES
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.io.atomic_file import Finished
 from slimcap.packet.batch import count_options
-from slimcap.packet.enums import LinkType
+from slimcap.packet.enums import LinkType, RecordFlag
 from slimcap.packet.interface import BlockType, OtherBlock, Statistics
 from slimcap.packet.link import Link
 from slimcap.sink.open_writer import Format, open_writer, writer_class
 from slimcap.sink.rotate import RotatingWriter
 from slimcap.sink.rotation_options import RotationOptions
+from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.pcap_source import PcapSource
 from slimcap.source.file.several import FilesSource
 from slimcap.source.live.live_source import LiveSource
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _MAX_COUNTER: Final = (1 << 64) - 1
 _FCS_LENGTH: Final = 13  # code of if_fcslen (draft-ietf-opsawg-pcapng, section 4.2)
 _MAX_FCS: Final = 30  # a pcap header has 4 bits for the length in units of 2 bytes
+_CLAMPED: Final = int(RecordFlag.TIME_CLAMPED)
 _SECTION_TEXTS: Final = ("comment", "hardware", "os", "application")
 _BLOCK_NAMES: Final[dict[int, str]] = {
     BlockType.NAMES: "name resolution blocks",
@@ -109,6 +111,7 @@ class CaptureFile(Finished):
         self._in_place: set[int] = set()  # interfaces with a block between the packets,
         self._counted: set[int] = set()  # and those with statistics between them
         self._splits = rotation is not None
+        self._one_snaplen = self._common_snaplen()
         self._latest = 0  # latest packet time so far, in nanoseconds
         options: dict[str, Any] = {"format": format, "compression": compression, "level": level}
         options["snaplen"] = snaplen or self._default_snaplen()
@@ -117,6 +120,16 @@ class CaptureFile(Finished):
         else:
             options["fcs_len"] = self._fcs_len()
         self._writer: _Writer = self._open(file, options, rotation, atomic)
+
+    def _common_snaplen(self) -> int | None:
+        """Return the snaplen to write for all interfaces of a merge; None: that of each.
+
+        libpcap does not read a file with different ones.
+        """
+        if not isinstance(self._source, MergedSource):
+            return None
+        limits = {info.snaplen for info in self._source.interfaces}
+        return None if len(limits) <= 1 else 0 if 0 in limits else max(limits)
 
     def _default_snaplen(self) -> int:
         if self._is_pcapng:
@@ -145,9 +158,14 @@ class CaptureFile(Finished):
             return open_writer(file, link_type, atomic=atomic and _is_path(file), **options)
         if not isinstance(file, (str, os.PathLike)) or file == "-":
             raise ValueError(f"{file!r} cannot be split into several files: give a path")
-        return RotatingWriter(
+        writer = RotatingWriter(
             os.fsdecode(file), link_type=link_type, skip_existing=False, **rotation, **options
         )
+        if isinstance(self._source, PcapSource):
+            writer.protect([self._source.name])
+        elif isinstance(self._source, MergedSource):
+            writer.protect(self._source.names)
+        return writer
 
     def _section(self) -> dict[str, Any]:
         """Return the description of the first section, as arguments of `PcapNgWriter`.
@@ -200,14 +218,15 @@ class CaptureFile(Finished):
         else:
             self._count_lost(batch)
         if not self._in_place:
-            self._describe(batch.interfaces)
+            self._describe(batch.interfaces, batch)
         if len(batch) or batch.blocks:
             self._writer.write_batch(batch)
 
     def _note(self, batch: Batch) -> None:
         """Note what the batch has, so that it is not written again at the end."""
         if len(batch):
-            self._latest = max(self._latest, int(batch["timestamp"].max()))
+            times = batch["timestamp"][batch["flags"] & _CLAMPED == 0]
+            self._latest = max(self._latest, int(times.max(initial=0)))
         if not self._splits:
             for _, block in batch.blocks:
                 if isinstance(block, Statistics):
@@ -226,11 +245,21 @@ class CaptureFile(Finished):
             if isinstance(block, OtherBlock):
                 self.lost[_BLOCK_NAMES.get(block.type, "other blocks")] += 1
 
-    def _describe(self, interfaces: tuple[InterfaceInfo, ...]) -> None:
-        """Write the descriptions of the interfaces that are new, except those in their place."""
-        for number in range(len(self._interfaces), len(interfaces)):
+    def _describe(self, interfaces: tuple[InterfaceInfo, ...], batch: Batch | None = None) -> None:
+        """Write the descriptions of the interfaces that are new, except those in their place.
+
+        Packets of `batch` may be beyond the snaplen.
+        """
+        new = range(len(self._interfaces), len(interfaces))
+        beyond = beyond_snaplen(batch) if new and batch is not None else ()
+        for number in new:
+            info = interfaces[number]
+            if number in beyond or (beyond and isinstance(self._source, MergedSource)):
+                info = info._replace(snaplen=0)
+            elif self._one_snaplen is not None:
+                info = info._replace(snaplen=self._one_snaplen)
             if number not in self._in_place:
-                self._writer.add_interface(interfaces[number])
+                self._writer.add_interface(info)
         if len(interfaces) >= len(self._interfaces):
             self._interfaces = interfaces  # with the latest counters
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
-    from slimcap.packet.batch import Batch, _Payload
+    from slimcap.packet.batch import Batch, _Addresses, _Payload
 
 
 def library(name: str, extra: str) -> Any:
@@ -30,30 +30,34 @@ def library(name: str, extra: str) -> Any:
         raise ImportError(f"{name!r} is not installed: pip install 'slimcap[{extra}]' ({error})") from error
 
 
-def to_arrow(batch: Batch, columns: Iterable[str] | None, payload: _Payload) -> pyarrow.Table:
+def to_arrow(
+    batch: Batch, columns: Iterable[str] | None, payload: _Payload, addresses: _Addresses, inner: bool
+) -> pyarrow.Table:
     """Implement `Batch.to_arrow`."""
     pa = library("pyarrow", "arrow")
-    return pa.table(ArrowStream(batch, columns, payload=_copied(payload)))
+    if payload is True:  # pyarrow cannot filter or sort a binary_view
+        payload = "large_binary"
+    return pa.table(ArrowStream(batch, columns, payload=payload, addresses=addresses, inner=inner))
 
 
-def to_pandas(batch: Batch, columns: Iterable[str] | None, payload: _Payload) -> pandas.DataFrame:
+def to_pandas(
+    batch: Batch, columns: Iterable[str] | None, payload: _Payload, addresses: _Addresses, inner: bool
+) -> pandas.DataFrame:
     """Implement `Batch.to_pandas`."""
     pd, pa = library("pandas", "pandas"), library("pyarrow", "pandas")
     # Otherwise pandas makes a Python object of every payload.
     kept = {pa.large_binary(), pa.binary_view()}
-    frame: pandas.DataFrame = to_arrow(batch, columns, payload).to_pandas(
+    frame: pandas.DataFrame = to_arrow(batch, columns, payload, addresses, inner).to_pandas(
         types_mapper=lambda kind: pd.ArrowDtype(kind) if kind in kept else None
     )
     return frame
 
 
-def to_polars(batch: Batch, columns: Iterable[str] | None, payload: _Payload) -> polars.DataFrame:
+def to_polars(
+    batch: Batch, columns: Iterable[str] | None, payload: _Payload, addresses: _Addresses, inner: bool
+) -> polars.DataFrame:
     """Implement `Batch.to_polars`."""
     pl = library("polars", "polars")
-    frame: polars.DataFrame = pl.DataFrame(ArrowStream(batch, columns, payload=payload))
+    stream = ArrowStream(batch, columns, payload=payload, addresses=addresses, inner=inner)
+    frame: polars.DataFrame = pl.DataFrame(stream)
     return frame
-
-
-def _copied(payload: _Payload) -> _Payload:
-    """Return the payload option for pyarrow, which cannot filter or sort a binary_view."""
-    return "large_binary" if payload is True else payload

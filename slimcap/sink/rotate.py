@@ -10,7 +10,7 @@ import string
 import threading
 import time as clock
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import numpy as np
@@ -102,8 +102,21 @@ class RotatingWriter(Finished):
         self._files: deque[str] = deque()
         self._context: list[OtherBlock] = []  # blocks that later files need, too
         self._context_size = 0
+        self._inputs: set[tuple[int, int]] = set()  # device and inode of files that must not be replaced
         self._closed = False
         self._lock = threading.Lock()
+
+    def protect(self, paths: Iterable[str]) -> None:
+        """Do not replace files, since they are being read.
+
+        Parameters
+        ----------
+        paths : iterable of str
+            Paths; those that do not exist are ignored. Opening one of these files raises ValueError.
+        """
+        for path in paths:
+            with contextlib.suppress(OSError):
+                self._inputs.add(_identity(path))
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -285,6 +298,8 @@ class RotatingWriter(Finished):
         if path in self._files or (os.path.lexists(path) and not self._overwrite):
             advice = "use {index} in the template" + ("" if self._overwrite else ", or overwrite=True")
             raise FileExistsError(errno.EEXIST, f"{os.strerror(errno.EEXIST)}: {advice}", path)
+        if self._inputs and os.path.exists(path) and _identity(path) in self._inputs:
+            raise ValueError(f"{path} is being read: choose another template, so that it is not replaced")
         writer = self._class(path, atomic=True, **self._options)
         try:
             for interface, options in self._interfaces.values():
@@ -410,6 +425,12 @@ class RotatingWriter(Finished):
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.discard()
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Return device and inode of a file."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def _with_index(template: str) -> str:

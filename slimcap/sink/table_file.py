@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import numpy as np
+
 from slimcap.io.atomic_file import Finished, PartialFile
 from slimcap.sink.arrow import ArrowStream, batch_layout
 from slimcap.sink.dataframes import library
 
 if TYPE_CHECKING:
-    from slimcap.packet.batch import Batch, _Payload
+    from slimcap.packet.batch import Batch, _Addresses
 
 GROUP_SIZE: Final = 64 << 20
 """Bytes of columns to write at a time, as a Parquet row group or an Arrow record batch."""
@@ -23,6 +25,9 @@ GROUP_ROWS: Final = 1 << 20
 
 PART_ROWS: Final = 1 << 16
 """Rows to copy at a time if a batch is larger."""
+
+PART_SIZE: Final = 16 << 20
+"""Bytes of payloads to copy at a time if a batch has more; a larger packet is alone."""
 
 TableFormat = Literal["parquet", "arrow", "csv"]
 """Format of a table file."""
@@ -46,14 +51,17 @@ class TableFile(Finished):
         Path of the file. An existing file is replaced. Anything but a regular file, such as a FIFO, is
         written to directly.
     columns : iterable of str, optional
-        Names of the columns, in order: those of RECORD_DTYPE, "payload", and those of `Batch.headers`.
-        Default: those of RECORD_DTYPE except `offset`, and "payload".
+        As for `ArrowStream`.
     format : {"parquet", "arrow", "csv"}, optional
         Default: from the suffix of the path.
     payload : bool, default True
         Include the payload in the default columns. In CSV it is hexadecimal text.
     compression : {"zstd", "snappy", "gzip", "lz4", "none"}, default "zstd"
         Compression of a Parquet file; ignored for the other formats.
+    addresses : {"text", "binary"}, default "text"
+        Type of IP and MAC addresses, as for `ArrowStream`. "binary" is smaller, and not for CSV.
+    inner : bool, default False
+        As for `Batch.headers`.
 
     Raises
     ------
@@ -79,19 +87,23 @@ class TableFile(Finished):
         format: TableFormat | None = None,
         payload: bool = True,
         compression: Compression = "zstd",
+        addresses: _Addresses = "text",
+        inner: bool = False,
     ) -> None:
         kind = format_of(path) if format is None else format
         self._pa = library("pyarrow", "arrow" if kind != "parquet" else "parquet")
-        self._text = kind == "csv"
-        self._payload: _Payload = "hex" if kind == "csv" else "large_binary"
+        if kind == "csv" and addresses == "binary":
+            raise ValueError("addresses='binary' is not for CSV, which is text: leave it out")
         self._columns = [field.name for field in batch_layout(columns, payload).fields]
+        hex_payload = "hex" if kind == "csv" else "large_binary"
+        self._options: dict[str, Any] = {"payload": hex_payload, "addresses": addresses, "inner": inner}
         self._tables: list[Any] = []  # not written yet, and
         self._size = self._rows = 0  # their total bytes and rows
         self._packets = 0
+        schema = self._pa.schema(ArrowStream((), self._columns, **self._options))
         self._file = PartialFile(path)
         self._path = self._file.path
         self._writer: Any = None
-        schema = self._pa.schema(ArrowStream((), self._columns, payload=self._payload, text=self._text))
         with self._or_discard():
             self._writer = _WRITERS[kind](self._file.target, schema, compression)
 
@@ -117,14 +129,17 @@ class TableFile(Finished):
         """
         if self._writer is None:
             raise ValueError(f"{self._path} is closed")
-        if len(batch) <= PART_ROWS:
-            self._add(batch)
-        else:
-            for start in range(0, len(batch), PART_ROWS):
-                self._add(batch[start : start + PART_ROWS])
+        sizes = np.cumsum(batch["cap_len"], dtype=np.int64)
+        start = 0
+        while start < len(batch):
+            before = int(sizes[start - 1]) if start else 0
+            stop = max(start + 1, int(np.searchsorted(sizes, before + PART_SIZE, "right")))
+            stop = min(stop, start + PART_ROWS)
+            self._add(batch if stop - start == len(batch) else batch[start:stop])
+            start = stop
 
     def _add(self, batch: Batch) -> None:
-        table = self._pa.table(ArrowStream(batch, self._columns, payload=self._payload, text=self._text))
+        table = self._pa.table(ArrowStream(batch, self._columns, **self._options))
         self._tables.append(table)
         self._size += table.nbytes
         self._rows += len(batch)

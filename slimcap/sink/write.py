@@ -18,6 +18,7 @@ from slimcap.sink.table_file import FORMATS, TableFile, TableFormat
 
 if TYPE_CHECKING:
     from slimcap.io.target import Target
+    from slimcap.packet.batch import _Addresses
     from slimcap.source.base import Source
 
 _LIMITS: Final = ("max_bytes", "max_seconds", "max_packets")
@@ -38,6 +39,8 @@ def write(
     snaplen: int | None = None,
     columns: Iterable[str] | None = None,
     payload: bool | None = None,
+    addresses: _Addresses | None = None,
+    inner: bool | None = None,
     progress: Callable[[int], object] | None = None,
     **options: Unpack[RotationOptions],
 ) -> int:
@@ -66,10 +69,14 @@ def write(
     snaplen : int, optional
         Maximum number of bytes to write of a packet to pcap and pcapng. Default: all of them.
     columns : iterable of str, optional
-        Names of the columns of a table, in order: those of RECORD_DTYPE, "payload", and those of
-        `Batch.headers`. Default: those of RECORD_DTYPE except `offset`, and "payload".
+        Names of the columns of a table, in order, as for `ArrowStream`. Default: those of RECORD_DTYPE except
+        `offset`, "interface_name" and "payload".
     payload : bool, optional
         Include the payload in the default columns of a table. Default: True, except in CSV.
+    addresses : {"text", "binary"}, optional
+        Type of the addresses in a table: text, in CSV always, or 16 and 6 bytes. Default: text.
+    inner : bool, optional
+        Enter tunnels for the header columns of a table, as for `Batch.headers`. Default: False.
     progress : callable, optional
         Called after each batch with the number of packets so far. Default: no callback.
     **options
@@ -98,13 +105,13 @@ def write(
     """
     given = changed(RotationOptions, parse(RotationOptions, options))
     kind = _format_of(file) if format is None else format
-    table = {"columns": columns, "payload": payload}
+    table = {"columns": columns, "payload": payload, "addresses": addresses, "inner": inner}
     capture = {"level": level, "snaplen": snaplen, **given}
     _refuse(kind, table if kind not in FORMATS else capture)
     source, batches = _read(packets)
     output: TableFile | CaptureFile
     if kind in FORMATS:
-        output = _open_table(file, kind, columns, payload, compression)
+        output = _open_table(file, kind, compression, table)
     else:
         split = any(name in given for name in _LIMITS)
         if not split:
@@ -168,21 +175,20 @@ def _refuse(what: str, options: dict[str, Any]) -> None:
             raise ValueError(f"{name} is not an option of {what}")
 
 
-def _open_table(
-    file: Target, kind: str, columns: Iterable[str] | None, payload: bool | None, compression: str | None
-) -> TableFile:
+def _open_table(file: Target, kind: str, compression: str | None, options: dict[str, Any]) -> TableFile:
+    """Open a table; options that are None have their defaults."""
     if not isinstance(file, (str, bytes, os.PathLike)):
         raise ValueError(f"{kind} is written to a path, not to {type(file).__name__}")
     if compression == "infer":
         compression = "zstd"
     elif kind != "parquet" and compression is not None:
         raise ValueError(f"{kind} files are not compressed: compression is None")
+    given = {name: value for name, value in options.items() if value is not None}
     return TableFile(
         os.fsdecode(file),
-        columns,
         format=kind,  # type: ignore[arg-type]
-        payload=kind != "csv" if payload is None else payload,
         compression=compression or "none",  # type: ignore[arg-type]
+        **{"payload": kind != "csv", **given},
     )
 
 

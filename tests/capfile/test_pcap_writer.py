@@ -226,7 +226,7 @@ def test_packets_of_another_link_type_raise():
         writer.write_batch(batch_of(SMALL, links=(TUNNEL, ETHERNET), interface=[1, 2, 65535]))
         writer.write_batch(batch_of(SMALL, links=(ETHERNET, ETHERNET), interface=[1, 0, 1]))
         writer.write_batch(batch_of([], links=[TUNNEL]))
-        with pytest.raises(ValueError, match="packet 0 is of 'tun0'"):
+        with pytest.raises(ValueError, match="packet 9 is of 'tun0'"):
             writer.write_batch(batch_of(SMALL, links=[TUNNEL]))
     assert writer.packets_written == 9
 

@@ -59,6 +59,8 @@ def test_read_to_writes_the_packets_of_sound_files(
         (["--to", "x.csv", "--columns", "flags,flags"], "duplicate columns"),
         (["--to", "x.csv", "--columns", "src,flags,src"], "duplicate columns: src"),
         (["--columns", "flags"], "--columns requires --to"),
+        (["--inner"], "--inner requires --to"),
+        (["--addresses", "text"], "--addresses requires --to"),
         (["--to", "x.csv", "--json"], "cannot be combined"),
         (["--to", "x.csv", "--summary"], "cannot be combined"),
     ],
@@ -87,3 +89,48 @@ def test_read_to_names_the_extra_that_is_missing(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert main(["read", "--to", str(tmp_path / "out.csv"), str(data_path / "mixed.pcap")]) == 1
     assert "slimcap[arrow]" in capsys.readouterr().err
+
+
+def test_read_to_tells_the_file_of_each_packet_of_several(tmp_path: Path, data_path: Path) -> None:
+    path, files = tmp_path / "out.parquet", [str(data_path / "mixed.pcap"), str(data_path / "tunnels.pcap")]
+    assert main(["read", "--to", str(path), *files]) == 0
+    table = read_table(path)
+    assert table.column_names == ["file_name", *RECORD_COLUMNS, "payload"]
+    counts = [len(read(file)) for file in files]
+    assert table["file_name"].to_pylist() == [files[0]] * counts[0] + [files[1]] * counts[1]
+
+
+def test_read_to_shows_the_packets_inside_tunnels(tmp_path: Path, data_path: Path) -> None:
+    path, file = tmp_path / "out.parquet", data_path / "tunnels.pcap"
+    inner = read(file).headers(["tunnels"], inner=True)["tunnels"].tolist()
+    for arguments, tunnels in ([[], [0] * len(inner)], [["--inner"], inner]):
+        assert main(["read", str(file), "--to", str(path), "--columns", "src,tunnels", *arguments]) == 0
+        assert read_table(path)["tunnels"].to_pylist() == tunnels
+    assert main(["read", str(file), "--to", str(path), "--columns", "src", "--addresses", "binary"]) == 0
+    assert read_table(path).schema.field("src").type == pa.binary(16)
+
+
+def test_read_to_without_packets_writes_the_header(tmp_path: Path, data_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    assert main(["read", "-n", "0", str(data_path / "mixed.pcap"), "--to", str(path)]) == 0
+    assert path.read_text().count("\n") == 1
+    assert "timestamp" in path.read_text()
+
+
+def test_read_selects_packets_by_time(
+    tmp_path: Path, data_path: Path, mixed: Batch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = mixed["timestamp"]
+    after, before = sorted(times.tolist())[50], sorted(times.tolist())[90]
+    path, file = tmp_path / "out.parquet", str(data_path / "mixed.pcap")
+    limits = [
+        "--after",
+        f"{after // 10**9}.{after % 10**9:09}",
+        "--before",
+        f"{before // 10**9}.{before % 10**9:09}",
+    ]
+    assert main(["read", file, "--to", str(path), *limits]) == 0
+    wanted = mixed[(times >= after) & (times < before)]
+    assert_table(path, wanted, [*RECORD_COLUMNS, "payload"])
+    assert main(["read", file, file, *limits, "-n", str(len(wanted) + 3)]) == 0
+    assert capsys.readouterr().out.count("\n") == len(wanted) + 3

@@ -82,7 +82,7 @@ OF_FILES = {
 # Valid arguments of each function. Each of them is replaced by a `Wrong()` in turn.
 FUNCTIONS: dict[str, dict[str, Any]] = {
     "ArrowColumns": {"array": np.zeros(1, slimcap.RECORD_DTYPE), "columns": None, "text": ()},
-    "ArrowStream": {"batches": (), "columns": None, "payload": True},
+    "ArrowStream": {"batches": (), "columns": None, "payload": True, "addresses": "text"},
     "Batch": {
         "records": np.zeros(1, slimcap.RECORD_DTYPE),
         "data": b"",
@@ -91,13 +91,13 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
         "comments": None,
     },
     "Batch.filter": {"filter": DROP, "where": {"port": 53}},
-    "Batch.gather": {"n": 4},
+    "Batch.gather": {"n": 4, "at": "link"},
     "Batch.headers": {"columns": ["src"], "tunnel_ports": None},
     "Batch.ip_layer": {"index": 0},
     "Batch.payload": {"index": 0},
-    "Batch.to_arrow": {"columns": ["src"], "payload": True},
-    "Batch.to_pandas": {"columns": ["src"], "payload": True},
-    "Batch.to_polars": {"columns": ["src"], "payload": True},
+    "Batch.to_arrow": {"columns": ["src"], "payload": True, "addresses": "text"},
+    "Batch.to_pandas": {"columns": ["src"], "payload": True, "addresses": "text"},
+    "Batch.to_polars": {"columns": ["src"], "payload": True, "addresses": "text"},
     "Batch.with_blocks": {"blocks": ()},
     "Batch.with_comments": {"comments": {}},
     "Link": {"name": "eth0", "index": 0, "type": 1, "arphrd": None, "description": ""},
@@ -179,18 +179,18 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "with_direction": {"program": DROP, "direction": "in"},
     "with_snaplen": {"program": DROP, "snaplen": 64},
     "write": {"packets": BATCH, "file": Fresh(io.BytesIO), "format": "pcapng", "compression": None}
-    | {"level": None, "snaplen": None, "columns": None, "payload": None}
+    | {"level": None, "snaplen": None, "columns": None, "payload": None, "addresses": None}
     | ROTATION,
     "without_vlans": {"program": DROP, "link_type": 1},
 }
 
 # Arguments that are used for their truth value, so that everything is accepted.
 FLAGS = {
-    *("atomic", "auto_filter", "concatenated", "drain", "follow", "ignore_vlans", "inner", "loops", "named"),
-    *("overwrite", "promiscuous", "reinsert_vlan", "restamp", "skip_existing", "smaller_ring", "swapped"),
+    *("atomic", "auto_filter", "concatenated", "drain", "file_names", "follow", "ignore_vlans", "inner"),
+    *("loops", "named", "overwrite", "promiscuous", "reinsert_vlan", "restamp", "skip_existing"),
+    *("smaller_ring", "swapped"),
 }
 OTHERS = {
-    "ArrowStream": {"text"},  # a flag
     "Writer.write_statistics": {"interface"},  # ignored
     "write": {"progress"},  # only called
     "View.hex": {"bytes_per_sep"},  # checked by `bytes.hex`
@@ -316,7 +316,10 @@ def test_a_header_column_of_a_batch_is_pointed_to_headers() -> None:
     batch = slimcap.read(MIXED)
     with pytest.raises(ValueError, match=r"src is a header column: use batch\.headers\(\['src'\]\)\['src'\]"):
         batch["src"]
-    with pytest.raises(ValueError, match=r"unknown column 'source': a batch has timestamp, .*headers\(\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"unknown column 'source', did you mean 'src'\?: a batch has timestamp, .*headers\(\)",
+    ):
         batch["source"]
 
 

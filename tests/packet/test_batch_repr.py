@@ -50,11 +50,32 @@ def test_html_shows_the_first_ten_rows(count):
     tags = Tags(batch._repr_html_())
     shown = min(count, 10)
     assert tags.open == []
-    assert [text for tag, text in tags.cells if tag == "th"] == list(NAMES)
+    assert [text for tag, text in tags.cells if tag == "th"] == [*NAMES, "src", "dst", "protocol"]
     cells = [text for tag, text in tags.cells if tag == "td"]
-    assert cells == [str(value) for record in batch.records[:shown].tolist() for value in record]
+    columns = [NAMES.index(name) for name in NAMES if name not in ("timestamp", "pkt_type")]
+    for number, record in enumerate(batch.records[:shown].tolist()):
+        line = cells[number * len(NAMES) :][: len(NAMES)]  # without the empty cells of the headers
+        assert [line[column] for column in columns] == [str(record[column]) for column in columns]
+        assert line[NAMES.index("timestamp")] == "2024-03-01T12:00:00.000000000"
+        assert line[NAMES.index("pkt_type")] == "THIS_HOST"
+    assert batch._repr_html_().count("<td></td><td></td><td></td></tr>") == shown
     notes = [text for tag, text in tags.cells if tag == "p"]
     assert notes == [repr(batch).strip("<>"), *([f"… {count - 10:,} more"] if count > 10 else [])]
+
+
+def test_html_shows_addresses_and_protocols(data_path):
+    batch = read(data_path / "mixed.pcap")
+    html = batch._repr_html_()
+    assert "<tr><td>2024-03-01T12:00:00.000004000</td>" in html
+    assert "<td>192.0.2.10</td><td>192.0.2.1</td><td></td></tr>" in html  # ARP
+    assert "<td>192.0.2.53</td><td>233.252.0.1</td><td>UDP</td></tr>" in html
+    with batch:
+        pass
+    assert "192.0.2.1" not in batch._repr_html_()  # released: only the records are left
+
+
+def test_names_of_columns_can_be_completed():
+    assert batch_at(NOON)._ipython_key_completions_() == list(RECORD_DTYPE.names)
 
 
 # ---- no packets, no bytes

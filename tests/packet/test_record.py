@@ -89,6 +89,7 @@ FLAGS = {
     "CHECKSUM_NOT_READY": 16,
     "LOSING": 32,
     "GSO": 64,
+    "TIME_CLAMPED": 128,
 }
 
 

@@ -15,6 +15,7 @@ from support.batches import payloads_of
 
 # Columns of an export before the payload, in this order.
 RECORD_COLUMNS = [name for name in RECORD_DTYPE.names or () if name != "offset"]
+RECORD_COLUMNS.insert(RECORD_COLUMNS.index("interface") + 1, "interface_name")
 CONTENT = random.Random(2).randbytes(4096)
 LENGTHS = (0, 1, 4, 11, 12, 13, 16, 60, 255, 1514)  # 12 is the longest that a binary view stores inline
 
@@ -24,7 +25,7 @@ Columns = dict[str, list[Any]]  # values by name
 def uneven_batch(lengths: Any = LENGTHS, data: Any = CONTENT, offsets: Any = None) -> Batch:
     """Make a batch in which all values differ, of packets of these lengths in `data`."""
     records = np.zeros(len(lengths), RECORD_DTYPE)
-    for column, name in enumerate(RECORD_COLUMNS):
+    for column, name in enumerate(RECORD_DTYPE.names or ()):
         records[name] = np.arange(len(lengths)) * 5 + column
     records["cap_len"] = lengths
     records["offset"] = np.cumsum([7, *lengths])[:-1] if offsets is None else offsets
@@ -33,8 +34,17 @@ def uneven_batch(lengths: Any = LENGTHS, data: Any = CONTENT, offsets: Any = Non
 
 def expected_columns(batch: Batch) -> Columns:
     """Return the columns that an export has, as Python values; times in nanoseconds."""
-    columns: Columns = {name: batch[name].tolist() for name in RECORD_COLUMNS}
+    columns: Columns = {name: values_of(batch, name) for name in RECORD_COLUMNS}
     return columns | {"payload": payloads_of(batch)}
+
+
+def values_of(batch: Batch, name: str) -> list[Any]:
+    """Return the values of a column before the payload."""
+    if name != "interface_name":
+        values: list[Any] = batch[name].tolist()
+        return values
+    names = dict(enumerate(link.name for link in batch.links))
+    return [names.get(number) for number in batch["interface"].tolist()]
 
 
 def by_pyarrow(exported: Any) -> Columns:
@@ -90,6 +100,8 @@ def assert_table(path: Path, batch: Batch, columns: list[str]) -> None:
         elif name == "timestamp":
             times = [text.rstrip("Z") for text in got] if path.suffix == ".csv" else table[name].to_numpy()
             assert (np.array(times, "M8[ns]") == batch.timestamps).all()
+        elif name == "interface_name":
+            assert got == values_of(batch, name)
         else:
             assert [int(value) for value in got] == batch[name].tolist()
             assert path.suffix == ".csv" or table[name].type == pa.from_numpy_dtype(

@@ -100,7 +100,7 @@ def check_contents(batch: Batch) -> None:
 def check_tables(batch: Batch) -> None:
     assert_type(batch.to_arrow(), pyarrow.Table)
     assert_type(batch.to_arrow(["payload", "total_len"], payload="hex"), pyarrow.Table)
-    assert_type(batch.to_pandas(payload=False), pandas.DataFrame)
+    assert_type(batch.to_pandas(payload=False, addresses="binary", inner=True), pandas.DataFrame)
     assert_type(batch.to_polars(columns=iter(["timestamp"])), polars.DataFrame)
     assert_type(polars.DataFrame(ArrowStream(iter([batch]), ["total_len"])), polars.DataFrame)
     assert_type(len(ArrowColumns(batch.records, text=())), int)
@@ -134,6 +134,7 @@ def refused(batch: Batch, lease: Lease) -> None:
     batch.records = None  # type: ignore[misc, assignment]
     batch.close()  # type: ignore[attr-defined]
     batch.to_arrow(payload="utf8")  # type: ignore[arg-type]
+    batch.to_arrow(addresses="hex")  # type: ignore[arg-type]
     ArrowStream([batch.records])  # type: ignore[list-item]
     Lease("text")  # type: ignore[arg-type]
     len(lease)  # type: ignore[arg-type]

@@ -67,6 +67,7 @@ def check_rotating(batch: Batch, packet: Packet, link: Link) -> None:
         with RotatingWriter(template, max_packets=9, max_files=2, on_file=print, snaplen=96) as writer:
             assert_type(writer, RotatingWriter)
             assert_type(writer.end_interval(0), bool)
+            assert_type(writer.protect(["in.pcap"]), None)
             assert_type(writer.add_interface(link, comment="a"), None)
             assert_type(writer.write_batch(batch), None)
             assert_type(writer.write_packet(packet, interface=link, comment="third"), None)
@@ -92,6 +93,7 @@ def check_what_files_say(source: PcapSource) -> None:
         for time in (interface.start, interface.end):
             assert_type(time, int | None)
         assert_type(interface.options, tuple[tuple[int, bytes], ...] | None)
+        assert_type(interface.file_name, str)
     for section in source.sections:
         assert_type(section, SectionInfo)
         for text in (section.application, section.hardware, section.os, section.comment):

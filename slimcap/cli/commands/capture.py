@@ -14,7 +14,7 @@ from slimcap.cli.packets.packet_sink import CaptureFileSink
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
 from slimcap.cli.terminal.live_line import StatusLine, wanted
 from slimcap.cli.terminal.signals import Request, asked_by_signal, ended_by_signals
-from slimcap.cli.terminal.streams import complain, printable, reason, say
+from slimcap.cli.terminal.streams import complain, reason, say
 from slimcap.errors import CaptureUnblocked, SlimcapError
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.option_set import options_of
@@ -122,7 +122,7 @@ def _capture(source: LiveSource, args: argparse.Namespace, status: StatusLine, r
     lines = Lines(json_lines if args.json else text_lines)
     sink = lines if args.file is None else CaptureFileSink(args.file, source, args.snaplen)
     complain(
-        f"listening on {printable(source.link.name)}, {source.link.type_name}, snaplen {args.snaplen}"
+        f"listening on {source.link.name}, {source.link.type_name}, snaplen {args.snaplen}"
         + (", IP packets only (see --everything)" if _is_ip_only(source, args) else "")
     )
     captured = 0

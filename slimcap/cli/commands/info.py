@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from collections import Counter
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from slimcap.cli.packets.conditions import FILTER_DETAILS, add_conditions, selection
 from slimcap.cli.packets.inputs import add_reading, batches_of, expanded, noting, open_input, report_failures
-from slimcap.cli.render.report_text import info_text
+from slimcap.cli.render.report_text import info_text, json_text
 from slimcap.cli.render.summary import Totals, iso
 from slimcap.cli.terminal.live_line import wanted
 from slimcap.cli.terminal.streams import write
@@ -25,6 +24,9 @@ the file does not contain it, or if it is undefined, as a rate without packets.
 
   bytes             bytes on the wire, link-layer headers included
   first, last       times of the earliest and the latest packet
+  times_out_of_range
+                    number of times before 1677-09-21 or after 2262-04-11, which
+                    do not count for first and last
   in_time_order     true if no packet is earlier than the one before it
   dropped           packets lost while capturing, according to the packets and
                     statistics of a pcapng file
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         options = {"concatenated": args.concatenated, **selection(args)}
         report = _report(file, failures, options, with_hash=args.hash)
         if args.json:
-            write(json.dumps(report) + "\n")
+            write(json_text(report))
         elif report["format"]:
             write(("\n" if number else "") + info_text(report))
         code |= report_failures(failures, args.on_error)
@@ -117,7 +119,7 @@ def _section(info: SectionInfo) -> dict[str, Any]:
 def _interface(info: InterfaceInfo, packets: int) -> dict[str, Any]:
     values = info._asdict()
     link = values.pop("link")
-    del values["options"]
+    del values["options"], values["file_name"]
     return {
         "name": link.name,
         "description": link.description,

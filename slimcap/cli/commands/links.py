@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
 
+from slimcap.cli.render.report_text import json_text
 from slimcap.cli.terminal.streams import complain, printable, reason, rich_table, write
 from slimcap.errors import LinkNotFound
 from slimcap.packet.link import Link
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         complain(reason(error))
         return 1
-    write("".join(json.dumps(row) + "\n" for row in rows) if args.json else _table(rows))
+    write("".join(map(json_text, rows)) if args.json else _table(rows))
     if refusal is not None and not args.json:
         complain(refusal)
     return 0

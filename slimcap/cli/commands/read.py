@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import textwrap
 from contextlib import ExitStack
 from typing import Final
@@ -12,18 +11,18 @@ from slimcap.cli.arguments import add_count
 from slimcap.cli.packets.conditions import FILTER_DETAILS, add_conditions, selection
 from slimcap.cli.packets.inputs import add_reading, batches_of, expanded, noting, open_input, report_failures
 from slimcap.cli.packets.packet_sink import PacketSink, TableSink
+from slimcap.cli.packets.select import Choice, add_times
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
 from slimcap.cli.render.summary import Summary
 from slimcap.cli.terminal.live_line import wanted
 from slimcap.cli.terminal.streams import complain
-from slimcap.packet.headers.columns import HEADER_DTYPE
-
-_COLUMNS: Final = (*(HEADER_DTYPE.names or ()), "flow_hash", "flow_hash_symmetric", "community_id")
+from slimcap.packet.headers.columns import HEADER_COLUMNS
 
 SUMMARY: Final = "print the packets of capture files, or write them to a table"
 DETAILS: Final = f"""\
 columns of a line:
-  time            UTC, in the resolution of the file
+  time            UTC, with as many digits as the file has, 6 to 9;
+                  "time out of range" before 1677-09-21 and after 2262-04-11
   type            In, Out, B (broadcast), M (multicast), P (to another host),
                   - (unknown)
   lengths         captured bytes / bytes on the wire
@@ -43,10 +42,15 @@ With --summary, sizes are bytes on the wire, link-layer headers included. With
 rate without packets. Ctrl-C prints the summary of the packets read so far.
 
 With --to, the columns are timestamp, total_len, cap_len, ip_offset, interface,
-vlan_tci, vlan_tpid, pkt_type, flags and payload. CSV contains the payload, as
-hexadecimal text, only if --columns names it. --columns also accepts offset,
-{textwrap.fill(", ".join(_COLUMNS), 77)}.
---to requires pyarrow: pip install 'slimcap[parquet]'
+interface_name, vlan_tci, vlan_tpid, pkt_type, flags and payload, and file_name
+first if there are several files. CSV contains the payload, as hexadecimal
+text, only if --columns names it. --columns also accepts file_name, offset,
+{textwrap.fill(", ".join(HEADER_COLUMNS), 77)}.
+Addresses are text, and null (in CSV empty) for packets without; binary ones are
+smaller. --to requires pyarrow: pip install 'slimcap[parquet]'
+
+A TIME is in ISO 8601, as 2024-03-01T12:00:00.000000001 (UTC) or
+2024-03-01 13:00:00+01:00, or in seconds since 1970.
 
 {FILTER_DETAILS}
 An error in a file does not stop the next one from being read; the packets
@@ -61,20 +65,24 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("files", nargs="+", metavar="FILE", help="capture file; - is standard input")
     add_conditions(command)
+    add_times(command)
     add_count(command, "read")
     add_reading(command)
     add("--summary", action="store_true", help="print totals, sizes and protocols instead")
     add("--json", action="store_true", help="print a JSON object per line")
     add("--to", metavar="FILE", help="write a table to FILE: .parquet, .arrow or .csv")
     add("--columns", metavar="NAMES", help="columns of the table, separated by commas")
+    add("--addresses", choices=("text", "binary"), help="addresses in the table (default: text)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Read the files one after the other; return 1 if one was bad, or a required package is missing."""
     if args.to and (args.summary or args.json):
         args.error("--to cannot be combined with --summary or --json")
-    if args.columns is not None and not args.to:
-        args.error("--columns requires --to")
+    for name in ("columns", "addresses"):
+        if getattr(args, name) and not args.to:
+            args.error(f"--{name} requires --to")
+    args.files = list(expanded(args.files))
     try:
         sink = _sink(args)
     except ValueError as error:
@@ -95,22 +103,26 @@ def _sink(args: argparse.Namespace) -> PacketSink:
         return Summary(as_json=args.json)
     if args.to:
         names = None if args.columns is None else [name.strip() for name in args.columns.split(",")]
-        return TableSink(args.to, names)
+        return TableSink(
+            args.to, names, files=len(args.files), inner=args.inner, addresses=args.addresses or "text"
+        )
     return Lines(json_lines if args.json else text_lines)
 
 
 def _read(args: argparse.Namespace, sink: PacketSink, failures: list[str]) -> None:
     """Copy the packets of the files to a sink, up to the number wanted."""
-    left = sys.maxsize if args.count is None else args.count
+    choice = Choice(args.after, args.before, args.count)
     bar = wanted(lines=not (args.summary or args.to))
     options = {"concatenated": args.concatenated, **selection(args)}
-    for file in expanded(args.files):
-        if not left:
-            return
+    for file in args.files:
         with noting(file, failures), open_input(file, **options) as source:
             try:
-                for batch in batches_of(source, bar=bar, max_packets=left):
-                    left -= len(batch)
-                    sink.add(batch, source)
+                # Without times, no more than are wanted are read, so that a live pipe is not waited for.
+                most = choice.left if choice.wants_all else None
+                for batch in choice.take(batches_of(source, bar=bar, max_packets=most)):
+                    if len(batch):
+                        sink.add(batch, source)
             finally:
                 sink.end_file(source)
+        if not choice.left:
+            return

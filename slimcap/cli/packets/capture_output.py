@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Final, TypeAlias, get_args
 
 from slimcap.cli.arguments import number, size
-from slimcap.cli.terminal.streams import OutputError, complain, printable, writing
+from slimcap.cli.terminal.streams import OutputError, complain, writing
 from slimcap.io.compression.encoders import Compression
 from slimcap.packet.batch import Batch
 from slimcap.sink.capture_file import CaptureFile
@@ -67,7 +67,7 @@ class Output:
                 try:
                     self._file.add(batch)
                 except ValueError as error:
-                    raise OutputError(f"{printable(self._out)}: {error}") from error
+                    raise OutputError(f"{self._out}: {error}") from error
 
 
 @contextmanager
@@ -103,7 +103,7 @@ def opened_output(args: argparse.Namespace, source: CapturedFiles) -> Iterator[O
         complain("no packets were selected: no file was written")
     lost = [f"{count} {what}" for what, count in file.lost.items() if count]
     if lost:
-        complain(f"{printable(args.out)}: pcap has no place for {', '.join(lost)}: write pcapng to keep them")
+        complain(f"{args.out}: pcap has no place for {', '.join(lost)}: write pcapng to keep them")
     left_out = [f"{count} {what}" for what, count in file.left_out.items() if count]
     if left_out:
-        complain(f"{printable(args.out)}: left out {', '.join(left_out)}")
+        complain(f"{args.out}: left out {', '.join(left_out)}")

@@ -77,7 +77,7 @@ def _tunnel(text: str) -> tuple[str, list[int]]:
 def selection(args: argparse.Namespace) -> dict[str, Any]:
     """Return the options of a source that select packets: `filter` and `where`."""
     given = {name: getattr(args, name) for name in _CONDITIONS if getattr(args, name) is not None}
-    if args.inner and not given:
+    if args.inner and not given and not getattr(args, "to", None):  # header columns of a table have it, too
         args.error("--inner requires a condition on headers, such as --host")
     if args.tunnel_ports and not args.inner:
         args.error("--tunnel-ports requires --inner")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from slimcap.cli.terminal.streams import writing
 from slimcap.io.compression.encoders import compression_of
 from slimcap.packet.batch import Batch
+from slimcap.sink.arrow import batch_layout
 from slimcap.sink.capture_file import CaptureFile
 from slimcap.sink.table_file import TableFile, format_of
 from slimcap.source.base import Source
@@ -44,11 +45,15 @@ class PacketSink:
 class TableSink(PacketSink):
     """A Parquet, Arrow or CSV file; no file is left if no capture file could be opened."""
 
-    def __init__(self, path: str, columns: Sequence[str] | None) -> None:
+    def __init__(self, path: str, columns: Sequence[str] | None, *, files: int, **options: Any) -> None:
+        """Open the table; `files` is the number of capture files, `options` are those of TableFile."""
         self._opened = False
+        # In CSV payloads are hexadecimal text, so they are left out unless `columns` names them.
+        payload = format_of(path) != "csv"
+        if columns is None and files > 1:
+            columns = ["file_name", *(field.name for field in batch_layout(None, payload).fields)]
         with writing():
-            # In CSV payloads are hexadecimal text, so they are left out unless `columns` names them.
-            self._file = TableFile(path, columns, payload=format_of(path) != "csv")
+            self._file = TableFile(path, columns, payload=payload, **options)
 
     def add(self, batch: Batch, source: Source) -> None:
         with writing():

@@ -19,15 +19,20 @@ EARLIEST, LATEST = -(1 << 63), (1 << 63) - 1
 def add_choice(command: argparse.ArgumentParser) -> None:
     """Add the options that select packets."""
     add_conditions(command)
+    add_times(command)
+    add_count(command, "write")
+
+
+def add_times(command: argparse.ArgumentParser) -> None:
+    """Add the options --after and --before."""
     command.add_argument("--after", type=time_ns, metavar="TIME", help="select packets at or after TIME")
     command.add_argument("--before", type=time_ns, metavar="TIME", help="select packets before TIME")
-    add_count(command, "write")
 
 
 class Choice:
     """Selects packets at or after `after` and before `before`, up to `count`; None: no limit.
 
-    Times are in nanoseconds since the Unix epoch.
+    Times are in nanoseconds since the Unix epoch. The count is that of all calls of `take`.
     """
 
     def __init__(self, after: int | None, before: int | None, count: int | None) -> None:
@@ -35,6 +40,16 @@ class Choice:
         self._before = None if before is None or before > LATEST else max(before, EARLIEST)
         self._all_times = after is None and self._before is None
         self._left = sys.maxsize if count is None else count
+
+    @property
+    def wants_all(self) -> bool:
+        """True if no packet is left out before the count is reached."""
+        return self._all_times
+
+    @property
+    def left(self) -> int:
+        """Number of packets that are still wanted."""
+        return self._left
 
     def take(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Yield the selected packets of batches, until no more are wanted."""

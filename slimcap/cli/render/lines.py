@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from slimcap.cli.packets.packet_sink import PacketSink
 from slimcap.cli.terminal.streams import printable, write
+from slimcap.io.text import valid_text
 from slimcap.packet.address import ip_to_str
 from slimcap.packet.batch import Batch
 from slimcap.packet.enums import NO_IP, PacketType, RecordFlag
+from slimcap.packet.interface import InterfaceInfo
 from slimcap.source.base import Source
-from slimcap.source.file.pcap_source import PcapSource
 
 _VLAN_ID: Final = 0x0FFF  # the bits of a tag that hold the VLAN ID (IEEE 802.1Q clause 9.6)
 
@@ -26,26 +27,42 @@ _NO_ADDRESS: Final = np.zeros((), "V16")
 _MARK: Final = [f"{_MARKS[PacketType(byte)]:<3}" for byte in range(256)]
 _TYPE: Final = [PacketType(byte).name for byte in range(256)]
 
-Unit = Literal["us", "ns"]  # resolution of timestamps
+_MICROSECONDS, _NANOSECONDS = 6, 9  # digits of a second
 
 
 class Lines(PacketSink):
     """Writes a line for each packet to standard output; `format_batch` returns the lines of a batch."""
 
-    def __init__(self, format_batch: Callable[[Batch, Unit], list[str]]) -> None:
+    def __init__(self, format_batch: Callable[[Batch, int], list[str]]) -> None:
         self._format_batch = format_batch
+        self._interfaces: tuple[InterfaceInfo, ...] = ()
+        self._digits = _MICROSECONDS
 
     def add(self, batch: Batch, source: Source) -> None:
-        """Write the lines of a batch, with timestamps in the resolution of the source."""
-        in_microseconds = isinstance(source, PcapSource) and source.resolution != 1
-        write("\n".join([*self._format_batch(batch, "us" if in_microseconds else "ns"), ""]))
+        """Write the lines of a batch, with timestamps in the resolution of its interfaces."""
+        if batch.interfaces is not self._interfaces:
+            self._interfaces = batch.interfaces
+            self._digits = digits_of(info.ticks_per_second for info in self._interfaces)
+        write("\n".join([*self._format_batch(batch, self._digits), ""]))
 
 
-def text_lines(batch: Batch, unit: Unit) -> list[str]:
-    """Format packets as text lines: time, type, lengths, IP layer, VLAN, interface if there are several."""
+def digits_of(resolutions: Iterable[int]) -> int:
+    """Return the number of digits after the second, 6 to 9, that show times in these ticks per second."""
+    digits = _MICROSECONDS
+    for ticks in resolutions:
+        power = len(str(ticks)) - 1
+        digits = max(digits, power if ticks == 10**power else _NANOSECONDS)
+    return min(digits, _NANOSECONDS)
+
+
+def text_lines(batch: Batch, digits: int) -> list[str]:
+    """Format packets as text lines: time, type, lengths, IP layer, VLAN, interface if there are several.
+
+    `digits` is the number of digits after the second.
+    """
     ip_layer = batch.ip_layer
     columns = zip(
-        [time.replace("T", " ") for time in _times(batch, unit)],
+        ["time out of range" if time is None else time.replace("T", " ") for time in _times(batch, digits)],
         batch["pkt_type"].tolist(),
         batch["cap_len"].tolist(),
         batch["total_len"].tolist(),
@@ -61,7 +78,7 @@ def text_lines(batch: Batch, unit: Unit) -> list[str]:
     ]
 
 
-def json_lines(batch: Batch, unit: Unit) -> list[str]:
+def json_lines(batch: Batch, digits: int) -> list[str]:
     """Format packets as JSON objects with the same keys; a missing value is null."""
     headers = batch.headers(["ip_version", "protocol", "src", "dst", "src_port", "dst_port", "l4_offset"])
     is_ip = headers["ip_version"] != 0
@@ -70,8 +87,8 @@ def json_lines(batch: Batch, unit: Unit) -> list[str]:
     ported = np.isin(headers["protocol"], _WITH_PORTS) & (headers["l4_offset"] != 0)
     ports = (batch["cap_len"].astype(np.int64) - headers["l4_offset"]) * ported
     columns: dict[str, list[Any]] = {
-        "timestamp": [f"{time}Z" for time in _times(batch, unit)],
-        "timestamp_ns": batch["timestamp"].tolist(),
+        "timestamp": [None if time is None else f"{time}Z" for time in _times(batch, digits)],
+        "timestamp_ns": _or_none(batch["timestamp"], batch["flags"] & RecordFlag.TIME_CLAMPED == 0),
         "interface": _interfaces(batch),
         "type": [_TYPE[number] for number in batch["pkt_type"].tolist()],
         "cap_len": batch["cap_len"].tolist(),
@@ -89,9 +106,14 @@ def json_lines(batch: Batch, unit: Unit) -> list[str]:
     return [encode(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
 
-def _times(batch: Batch, unit: Unit) -> list[str]:
-    """Return the timestamps in ISO 8601, in UTC, without a zone."""
-    times: list[str] = np.datetime_as_string(batch.timestamps, unit=unit).tolist()
+def _times(batch: Batch, digits: int) -> list[str | None]:
+    """Return the timestamps in ISO 8601, in UTC, without a zone; None if 64 bits do not hold one."""
+    unit: Literal["us", "ns"] = "us" if digits == _MICROSECONDS else "ns"
+    times: list[str | None] = np.datetime_as_string(batch.timestamps, unit=unit).tolist()
+    if _MICROSECONDS < digits < _NANOSECONDS:
+        times = [time and time[: digits - _NANOSECONDS] for time in times]
+    for row in np.flatnonzero(batch["flags"] & RecordFlag.TIME_CLAMPED).tolist():
+        times[row] = None
     return times
 
 
@@ -104,7 +126,7 @@ def _or_none(column: NDArray[Any], present: NDArray[np.bool_]) -> list[Any]:
 
 def _interfaces(batch: Batch) -> list[str]:
     """Return the name of the interface of each packet."""
-    names = [link.name for link in batch.links]
+    names = [valid_text(link.name) for link in batch.links]
     return [names[index] for index in batch["interface"].tolist()]
 
 

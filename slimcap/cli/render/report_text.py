@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from slimcap.cli.terminal.streams import printable, rich_table
+from slimcap.io.text import valid_text
 
 _Line: TypeAlias = tuple[str, str | None]  # label and value; None leaves the line out
 
 _UNLIMITED: Final = 1 << 31  # a snaplen of this or more means no limit, as in libpcap
 _UNITS: Final = {1: "1 s", 10**3: "1 ms", 10**6: "1 µs", 10**9: "1 ns", 10**12: "1 ps"}
+
+
+def json_text(report: object) -> str:
+    """Format a report as a line of JSON, which has no names that are not Unicode."""
+    return json.dumps(_valid(report)) + "\n"
+
+
+def _valid(value: object) -> object:
+    if isinstance(value, str):
+        return valid_text(value)
+    if isinstance(value, Mapping):
+        return {key: _valid(one) for key, one in value.items()}
+    return [_valid(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def summary_text(report: Mapping[str, Any]) -> str:
@@ -60,12 +75,15 @@ def _totals(report: Mapping[str, Any]) -> Iterator[_Line]:
     yield "packets", _number(packets)
     yield "bytes", _number(size)
     yield "captured bytes", _number(report["captured_bytes"])
-    if packets:
+    if report["times_out_of_range"]:
+        yield "out of range", f"{report['times_out_of_range']:,} times before 1677 or after 2262"
+    if report["first_ns"] is not None:
         # Exact: a float would lose digits of long durations.
         seconds, fraction = divmod(report["last_ns"] - report["first_ns"], 10**9)
         yield "first packet", _utc(report["first"])
         yield "last packet", _utc(report["last"])
         yield "duration", f"{seconds:,}.{fraction:09} s"
+    if packets:
         yield "average size", f"{size / packets:,.1f} bytes"
     if report["packets_per_second"] is not None:
         yield "average rate", f"{report['packets_per_second']:,.1f} packets/s"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, Final
@@ -11,27 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcap.cli.packets.packet_sink import PacketSink
-from slimcap.cli.render.report_text import summary_text
+from slimcap.cli.render.report_text import json_text, summary_text
 from slimcap.cli.terminal.streams import write
 from slimcap.packet.batch import Batch
-from slimcap.packet.enums import RecordFlag
+from slimcap.packet.enums import PROTOCOL_NAMES, RecordFlag
 from slimcap.source.base import Source
 from slimcap.source.file.pcap_source import PcapSource
 
 # Start of each size range, in bytes; 1518 is the longest untagged Ethernet frame with its FCS.
 SIZE_STARTS: Final = (0, 64, 128, 256, 512, 1024, 1519)
 
-# Names of the most common IANA protocol numbers; others are shown as numbers.
-PROTOCOLS: Final = {
-    0: "unknown",  # the packet is truncated before its protocol
-    1: "ICMP", 2: "IGMP", 4: "IPv4-in-IP", 6: "TCP", 17: "UDP", 33: "DCCP", 41: "IPv6-in-IP", 46: "RSVP",
-    47: "GRE", 50: "ESP", 51: "AH", 58: "ICMPv6", 88: "EIGRP", 89: "OSPF", 103: "PIM", 112: "VRRP",
-    115: "L2TP", 132: "SCTP", 136: "UDP-Lite",
-}  # fmt: skip
-
 # Plain ints: numpy treats an enum member as int64, and would widen the column.
 _VLAN: Final = int(RecordFlag.VLAN)
 _TRUNCATED: Final = int(RecordFlag.TRUNCATED)
+_CLAMPED: Final = int(RecordFlag.TIME_CLAMPED)
 
 Counts = dict[str, dict[str, int]]  # numbers of packets and bytes, by name
 
@@ -40,11 +32,12 @@ class Totals:
     """Numbers of packets, of bytes on the wire and captured, of truncated packets; times in nanoseconds.
 
     `first` and `last` are the earliest and the latest time, None without packets. `in_order` is True if no
-    packet was earlier than the one before it.
+    packet was earlier than the one before it. `out_of_range` counts the packets whose times were clamped;
+    `first` and `last` are without them.
     """
 
     def __init__(self) -> None:
-        self.packets = self.bytes = self.captured = self.truncated = 0
+        self.packets = self.bytes = self.captured = self.truncated = self.out_of_range = 0
         self.first: int | None = None
         self.last: int | None = None
         self.in_order = True
@@ -57,12 +50,22 @@ class Totals:
         self.captured += int(batch["cap_len"].sum(dtype=np.int64))
         self.truncated += int(np.count_nonzero(batch["flags"] & _TRUNCATED))
         times = batch["timestamp"]
-        first, last = int(times.min()), int(times.max())
-        self.first = first if self.first is None else min(first, self.first)
-        self.last = last if self.last is None else max(last, self.last)
+        clamped = batch["flags"] & _CLAMPED != 0
+        if clamped.any():
+            self.out_of_range += int(np.count_nonzero(clamped))
+            self._limit(times[~clamped])
+        else:
+            self._limit(times)
         if self.in_order:
             self.in_order = self._previous <= int(times[0]) and bool((times[1:] >= times[:-1]).all())
             self._previous = int(times[-1])
+
+    def _limit(self, times: NDArray[np.int64]) -> None:
+        """Update the earliest and the latest time."""
+        if times.size:
+            first, last = int(times.min()), int(times.max())
+            self.first = first if self.first is None else min(first, self.first)
+            self.last = last if self.last is None else max(last, self.last)
 
     def span(self) -> dict[str, Any]:
         """Return the earliest and latest time and the rates between them, as shown by `--json`."""
@@ -75,6 +78,7 @@ class Totals:
             "duration": None if ns is None else ns / 10**9,
             "packets_per_second": self.packets * 10**9 / ns if ns else None,
             "bits_per_second": self.bytes * 8 * 10**9 / ns if ns else None,
+            "times_out_of_range": self.out_of_range,
         }
 
 
@@ -105,7 +109,7 @@ class Summary(PacketSink):
     def close(self) -> None:
         """Write the summary."""
         report = self.report()
-        write(json.dumps(report) + "\n" if self._as_json else summary_text(report))
+        write(json_text(report) if self._as_json else summary_text(report))
 
     def report(self) -> dict[str, Any]:
         """Return the summary as shown by `--json`."""
@@ -136,7 +140,7 @@ class Summary(PacketSink):
         """Return the counts for each protocol over IPv4 and IPv6, the most frequent first."""
         sums = self._protocols.reshape(2, 16, 256)[:, [4, 6]].sum(1)
         order = np.argsort(-sums[0], kind="stable")[: np.count_nonzero(sums[0])]
-        return _counts([PROTOCOLS.get(number, str(number)) for number in order.tolist()], sums[:, order])
+        return _counts([PROTOCOL_NAMES.get(number, str(number)) for number in order.tolist()], sums[:, order])
 
 
 def _add(sums: NDArray[np.int64], keys: NDArray[Any], lengths: NDArray[np.uint32]) -> None:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+from slimcap.io.text import valid_text
+
 
 class OutputError(Exception):
     """The output cannot be written; without an argument, the message is that of the cause, an OSError."""
@@ -79,8 +81,11 @@ def rich_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers:
 
 
 def complain(message: str) -> None:
-    """Write a message to standard error, as a line that starts with the program name."""
-    say(f"slimcap: {message}\n")
+    """Write a message to standard error, as a line that starts with the program name.
+
+    It may contain file names, which must not control the terminal.
+    """
+    say(f"slimcap: {printable(message)}\n")
 
 
 def say(text: str) -> None:
@@ -92,8 +97,10 @@ def say(text: str) -> None:
 
 
 def printable(name: str) -> str:
-    """Return a name with unprintable characters escaped: an interface name may contain nearly any bytes."""
-    return name if name.isprintable() else repr(name)[1:-1]
+    """Return a text with unprintable characters escaped: a name may contain nearly any bytes."""
+    if name.isprintable():
+        return name
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in valid_text(name))
 
 
 def reason(error: BaseException | None) -> str:

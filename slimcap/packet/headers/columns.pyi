@@ -7,3 +7,6 @@ HEADER_DTYPE: Final[np.dtype[np.void]]
 
 `help(slimcap.Batch.headers)` lists the columns.
 """
+
+HEADER_COLUMNS: Final[tuple[str, ...]]
+"""Names of all columns of `Batch.headers`, also of those that are not in HEADER_DTYPE."""

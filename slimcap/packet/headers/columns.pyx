@@ -37,10 +37,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from slimcap.errors import wrong_type
+from slimcap.errors import suggestion, wrong_type
 from slimcap.packet.enums import HeaderStatus, LinkType
 from slimcap.packet.headers import tunnel_ports as tunnel_tables
-from slimcap.packet.record import copy_of
+from slimcap.packet.record import RECORD_DTYPE, copy_of
 
 cnp.import_array()
 
@@ -122,6 +122,7 @@ cdef dict _TUNNELS = {
 }
 cdef dict _COLUMNS = _layout()
 cdef list _KEYS = ["flow_hash", "flow_hash_symmetric", "community_id"]
+HEADER_COLUMNS = tuple(_COLUMNS)
 cdef list _DEFAULT = [name for name in _COLUMNS if name not in _KEYS]
 
 # In order of their offsets, or numpy could not save it.
@@ -236,7 +237,10 @@ cdef object _select(object columns, Job* job):
     names = list(columns)
     for name in names:
         if name not in _COLUMNS:
-            raise ValueError(f"unknown header column {name!r}: use any of {', '.join(_COLUMNS)}")
+            similar = suggestion(name, _COLUMNS) if isinstance(name, str) else ""
+            if name in RECORD_DTYPE.names:
+                raise ValueError(f"{name} is not a header column: use batch[{name!r}]")
+            raise ValueError(f"unknown header column {name!r}{similar}: use any of {', '.join(_COLUMNS)}")
     if not names or len(set(names)) < len(names):
         raise ValueError(f"columns must be at least one name, and each only once, not {names}")
     dtype = np.dtype([(name, _COLUMNS[name][0]) for name in names], align=True)

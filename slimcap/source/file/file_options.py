@@ -85,6 +85,19 @@ class FilesOptions(TypedDict, total=False):
     ]
 
 
+class SeveralOptions(FilesOptions, total=False):
+    """Options of sources that read several files."""
+
+    file_names: Annotated[
+        bool,
+        Option(
+            False,
+            "Keep the interfaces of different files apart, so that the column `file_name` of tables tells "
+            "the file of each packet. Otherwise interfaces that several files describe alike are one.",
+        ),
+    ]
+
+
 class PcapOptions(FilesOptions, total=False):
     """Options of `PcapSource`."""
 

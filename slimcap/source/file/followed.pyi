@@ -1,7 +1,7 @@
 from typing import Unpack, final
 
 from slimcap.io.watch import EndPolicy
-from slimcap.source.file.file_options import FilesOptions
+from slimcap.source.file.file_options import SeveralOptions
 from slimcap.source.file.open_files import Files
 from slimcap.source.file.several import FilesSource
 
@@ -10,4 +10,4 @@ class Rotation(EndPolicy): ...
 
 @final
 class RotatedSource(FilesSource):
-    def __init__(self, files: Files, **options: Unpack[FilesOptions]) -> None: ...
+    def __init__(self, files: Files, **options: Unpack[SeveralOptions]) -> None: ...

@@ -24,7 +24,7 @@ from collections import deque
 from slimcap.errors import FileFormatError, FilterError, TruncatedFileError
 from slimcap.option_set import parse
 from slimcap.source.file.file_list import list_some_files
-from slimcap.source.file.file_options import FilesOptions
+from slimcap.source.file.file_options import SeveralOptions
 
 cdef enum:
     REMEMBERED = 1000       # finished files that are remembered even if they are no longer in the folder
@@ -123,7 +123,7 @@ cdef class RotatedSource(FilesSource):
         A folder, or a pattern of `glob.glob` with wildcards only in its last component; no file needs to
         match yet. Or paths, which are read in the given order; the last one is followed until it is removed.
     **options
-        Those of `FilesOptions`.
+        Those of `SeveralOptions`.
 
     Raises
     ------
@@ -143,8 +143,8 @@ cdef class RotatedSource(FilesSource):
     ...         print(len(batch), batch.comments)
     """
 
-    def __init__(self, files, **options: Unpack[FilesOptions]):
-        self._set_up(parse(FilesOptions, options))
+    def __init__(self, files, **options: Unpack[SeveralOptions]):
+        self._set_up(parse(SeveralOptions, options))
         self._max_len = self._options["snaplen"] or MAX_CAPLEN
         cdef Rotation rotation = Rotation()
         rotation.queue, rotation.seen, rotation.done = [], {}, deque(maxlen=REMEMBERED)

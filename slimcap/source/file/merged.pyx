@@ -28,7 +28,7 @@ import numpy as np
 from slimcap.errors import FileFormatError, FilterError
 from slimcap.option_set import parse
 from slimcap.source.file.file_list import list_some_files
-from slimcap.source.file.file_options import FilesOptions
+from slimcap.source.file.file_options import SeveralOptions
 
 cdef enum:
     LONG_RUN = 1024             # packets of one file from which on a batch without a copy is faster
@@ -64,7 +64,7 @@ cdef class MergedSource(FilesSource):
         files are sorted by name. Or a sequence of files as for `PcapSource`, and of folders. A folder stands
         for the regular files in it whose names do not start with a dot.
     **options
-        Those of `FilesOptions`.
+        Those of `SeveralOptions`.
 
     Raises
     ------
@@ -85,9 +85,9 @@ cdef class MergedSource(FilesSource):
     ...         print(len(batch))
     """
 
-    def __init__(self, files, **options: Unpack[FilesOptions]):
+    def __init__(self, files, **options: Unpack[SeveralOptions]):
         cdef Part part
-        self._set_up(parse(FilesOptions, options))
+        self._set_up(parse(SeveralOptions, options))
         self._blocks = Pool(self._options["block_size"])
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         # The other half is for the rest of the program.
@@ -140,6 +140,11 @@ cdef class MergedSource(FilesSource):
         finally:
             self._close_part(part)
         return 0
+
+    @property
+    def names(self):
+        """Names of the files that have not been read to their end, a tuple of str."""
+        return tuple([(<Part> part).name for part in self._parts if part is not None])
 
     # Reading.
 

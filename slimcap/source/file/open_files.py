@@ -11,7 +11,7 @@ from slimcap.option_set import accepts, parse
 from slimcap.packet.batch import Batch, concat
 from slimcap.source.file.file_errors import FileErrors
 from slimcap.source.file.file_list import is_one_file
-from slimcap.source.file.file_options import FilesOptions, PcapOptions
+from slimcap.source.file.file_options import FilesOptions, PcapOptions, SeveralOptions
 from slimcap.source.file.followed import RotatedSource
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.pcap_source import PcapSource
@@ -72,13 +72,15 @@ Files: TypeAlias = str | os.PathLike[str] | Sequence[File]
 
 @overload
 def open_files(
-    files: Files, *, follow: Literal[False] = False, **options: Unpack[FilesOptions]
+    files: Files, *, follow: Literal[False] = False, **options: Unpack[SeveralOptions]
 ) -> MergedSource: ...
 @overload
-def open_files(files: Files, *, follow: Literal[True], **options: Unpack[FilesOptions]) -> RotatedSource: ...
-@accepts(FilesOptions)
 def open_files(
-    files: Files, *, follow: bool = False, **options: Unpack[FilesOptions]
+    files: Files, *, follow: Literal[True], **options: Unpack[SeveralOptions]
+) -> RotatedSource: ...
+@accepts(SeveralOptions)
+def open_files(
+    files: Files, *, follow: bool = False, **options: Unpack[SeveralOptions]
 ) -> MergedSource | RotatedSource:
     """Open several capture files as one source.
 
@@ -93,7 +95,7 @@ def open_files(
         other in the order in which they were written; at the end of the last one wait for more data, and for
         newer files that match the pattern.
     **options
-        Those of `FilesOptions`.
+        Those of `SeveralOptions`.
 
     Returns
     -------

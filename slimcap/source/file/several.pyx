@@ -48,7 +48,8 @@ cdef class FilesSource(ZeroCopySource):
     """Base class of sources of several files. Open one with `slimcap.open_files`.
 
     `links` are the interfaces of all files, in the order in which they were found. Interfaces that several
-    files describe alike, as in a rotated set, are one. An interface without a name gets the name of its file.
+    files describe alike, as in a rotated set, are one, except with `file_names`. An interface without a name
+    gets the name of its file.
     """
 
     def __cinit__(self, *args, **kwargs):
@@ -124,6 +125,8 @@ cdef class FilesSource(ZeroCopySource):
         An interface that another file describes alike has the same number.
         """
         plain = info._replace(link=replace_index(info.link, 0), **dict.fromkeys(COUNTERS))
+        if not self._options["file_names"]:
+            plain = plain._replace(file_name="")
         if (plain, 1) not in self._numbers:
             plain = self._affordable(plain, INTERFACE_TEXTS)
         times = part.seen[plain] = part.seen.get(plain, 0) + 1
