@@ -57,11 +57,11 @@ def _address(name: str, value: Any) -> IPv4Address | IPv6Address:
     try:
         address = ipaddress.ip_address(value)
     except ValueError:
-        raise ValueError(f"{name}: {value!r} is not an IPv4 or IPv6 address") from None
+        raise ValueError(f"{name} must be an IPv4 or IPv6 address, not {value!r}") from None
     if address.version == 4:
         return address
     if address.scope_id is not None:
-        raise ValueError(f"{name}: {value!r} has a zone, which packets do not contain: leave it out")
+        raise ValueError(f"{name} must be an address without a zone, since packets have none, not {value!r}")
     return address.ipv4_mapped or address
 
 
@@ -71,7 +71,7 @@ def _network(name: str, value: Any) -> IPv4Network | IPv6Network:
     try:
         return ipaddress.ip_network(value)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise ValueError(f'{name} must be a network such as "192.0.2.0/24": {error}') from None
 
 
 def _ports(name: str, value: Any) -> range:
@@ -79,12 +79,12 @@ def _ports(name: str, value: Any) -> range:
     if isinstance(value, str):
         found = _RANGE.fullmatch(value)
         if found is None:
-            raise ValueError(f'{name}: {value!r} is not a port, or a range such as "8000-8100"')
+            raise ValueError(f'{name} must be a port, or a range such as "8000-8100", not {value!r}')
         first, last = int(found[1]), int(found[2] or found[1])
     else:
         first = last = in_range(name, value, 0, 65535)
     if not first <= last <= 65535:
-        raise ValueError(f"{name}: {value!r} is not a range of 0 to 65535, the smaller port first")
+        raise ValueError(f"{name} must be 0 to 65535, the smaller port first, not {value!r}")
     return range(first, last + 1)
 
 
@@ -92,7 +92,7 @@ def _protocol(name: str, value: Any) -> int:
     if isinstance(value, str) and not value.isdecimal():
         number = PROTOCOLS.get(value.lower())
         if number is None:
-            raise ValueError(f"{name}: {value!r} is not known: use a number, or {', '.join(PROTOCOLS)}")
+            raise ValueError(f"{name} must be a number, or one of {', '.join(PROTOCOLS)}, not {value!r}")
         return number
     return in_range(name, int(value) if isinstance(value, str) else value, 0, 255)
 
@@ -102,8 +102,8 @@ def _flow(name: str, value: Any) -> Flow:
         found = _FLOW.fullmatch(value)
         if found is None:
             raise ValueError(
-                f"{name}: {value!r} is not a flow such as "
-                '"192.0.2.1:50000 => 198.51.100.2:443 (proto: 6)", as slimcap read prints it'
+                f'{name} must be such as "192.0.2.1:50000 => 198.51.100.2:443 (proto: 6)", as slimcap read '
+                f"prints it, not {value!r}"
             )
         value = (found[1], int(found[2]), found[3], int(found[4]), found[5])
     if not isinstance(value, tuple) or len(value) != len(Flow._fields):
@@ -135,7 +135,7 @@ def _community_id(name: str, value: Any) -> bytes:
         valid = False
     if not valid:
         raise ValueError(
-            f'{name}: {value!r} is not a Community ID of version 1: "1:" and 28 characters of base64'
+            f'{name} must be a Community ID of version 1, "1:" and 28 characters of base64, not {value!r}'
         )
     return text
 

@@ -107,7 +107,15 @@ def test_source_has_the_properties_of_the_file_header(good):
 
 @pytest.mark.parametrize(
     ("linktype", "name"),
-    [(0, "NULL"), (1, "ETHERNET"), (12, "RAW_BSD"), (113, "LINUX_SLL"), (276, "LINUX_SLL2"), (148, "148")],
+    [
+        (0, "NULL"),
+        (1, "ETHERNET"),
+        (12, "RAW_BSD"),
+        (113, "LINUX_SLL"),
+        (276, "LINUX_SLL2"),
+        (148, "USER1"),
+        (500, "500"),
+    ],
 )
 def test_links_have_the_name_of_their_type(linktype, name):
     with PcapSource(io.BytesIO(pcap_header(linktype=linktype))) as source:

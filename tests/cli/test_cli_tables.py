@@ -59,7 +59,6 @@ def test_read_to_writes_the_packets_of_sound_files(
         (["--to", "x.csv", "--columns", "flags,flags"], "duplicate columns"),
         (["--to", "x.csv", "--columns", "src,flags,src"], "duplicate columns: src"),
         (["--columns", "flags"], "--columns requires --to"),
-        (["--inner"], "--inner requires --to"),
         (["--addresses", "text"], "--addresses requires --to"),
         (["--to", "x.csv", "--json"], "cannot be combined"),
         (["--to", "x.csv", "--summary"], "cannot be combined"),

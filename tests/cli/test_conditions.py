@@ -66,12 +66,12 @@ def test_a_printed_flow_and_a_community_id_are_found(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--host", "example.org"], "argument --host: 'example.org' is not an IPv4 or IPv6 address"),
-        (["--port", "http"], "argument --port: 'http' is not a port, or a range"),
-        (["--community-id", ""], "argument --community-id: '' is not a Community ID"),
+        (["--host", "example.org"], "argument --host: must be an IPv4 or IPv6 address, not 'example.org'"),
+        (["--port", "http"], "argument --port: must be a port, or a range"),
+        (["--community-id", ""], "argument --community-id: must be a Community ID"),
         (["--vlan", "0"], "argument --vlan: must be 1 to 4095, not 0"),
         (["--vlan", "x"], "argument --vlan: must be an integer"),
-        (["--flow", "x"], "argument --flow: 'x' is not a flow"),
+        (["--flow", "x"], "argument --flow: must be such as"),
         (["--inner"], "--inner requires a condition"),
         (["--host", "::1", "--tunnel-ports", "vxlan=8472"], "--tunnel-ports requires --inner"),
         (["--tunnel-ports", "vxlan"], "argument --tunnel-ports: 'vxlan' is not such as"),

@@ -74,7 +74,7 @@ def test_missing_files_do_not_stop_the_others(tmp_path: Path, capsys: pytest.Cap
 def test_undecodable_file_name_is_escaped(tmp_path: Path) -> None:
     done = run_slimcap("read", os.fsencode(tmp_path) + b"/\xff.pcap")
     assert done.returncode == 1
-    assert done.stderr.endswith(b"\\udcff.pcap: No such file or directory\n")
+    assert done.stderr.endswith(b"\\xff.pcap: No such file or directory\n")
 
 
 def test_missing_package_is_named(

@@ -47,7 +47,7 @@ def _check_rows(rows: np.ndarray, whole: slimcap.Batch) -> None:
 
 def _file(payloads: list[bytes], linktype: int, more: int) -> bytes:
     header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, linktype)
-    records = (struct.pack("<IIII", 0, 0, len(one), len(one) + more) + one for one in payloads)
+    records = (struct.pack("<IIII", 1, 0, len(one), len(one) + more) + one for one in payloads)
     return header + b"".join(records)
 
 

@@ -62,4 +62,4 @@ def test_undecodable_interface_name_is_escaped(veth: Veth) -> None:
         subprocess.run([b"ip", b"link", b"set", b"right", b"name", b"a\x1b[2J\xff"], check=True)
     done = run_links(veth)
     assert done.returncode == 0
-    assert "  a\\x1b[2J\\udcff  " in done.stdout
+    assert "  a\\x1b[2J\\xff  " in done.stdout

@@ -129,7 +129,7 @@ def test_parameters_come_from_stubs_and_sources(docstrings: ModuleType) -> None:
     unset = {"interfaces": "None", "comments": "None"}
     assert signature(slimcap.Batch) == {"records": None, "data": None, "links": "()", **unset}
     assert signature(slimcap.filter.accept) == {"snaplen": "262144"}
-    assert signature(slimcap.Batch.gather) == {"n": None}
+    assert signature(slimcap.Batch.gather) == {"n": None, "at": "'link'"}
     assert signature(slimcap.Source.next_payload) == {"buf": "None", "timeout": "None"}
     assert signature(slimcap.Stats) == dict.fromkeys(["packets_received", "packets_dropped", "queue_freezes"])
     assert docstrings.parameters_of("slimcap.packet.packet", "PacketView") is None

@@ -17,17 +17,18 @@ from slimcap.capfile.write_options import (
     StatisticsOptions,
     WriteOptions,
 )
+from slimcap.filter.where_options import WhereOptions
 from slimcap.io.compression.encoders import Compression
 from slimcap.mock import MockRingSource, MockSocketSource
 from slimcap.option_set import Option, accepts, between, changed, options_of, parse
 from slimcap.sink.rotate import RotatingWriter
 from slimcap.sink.rotation_options import RotatingOptions, RotationOptions
-from slimcap.source.file.file_options import FilesOptions, PcapOptions
+from slimcap.source.file.file_options import FilesOptions, PcapOptions, SeveralOptions
 from slimcap.source.file.followed import RotatedSource
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.live.live_options import LiveOptions, RingOptions, SocketOptions
 
-SETS = [LiveOptions, RingOptions, SocketOptions, FilesOptions, PcapOptions]
+SETS = [LiveOptions, RingOptions, SocketOptions, FilesOptions, PcapOptions, SeveralOptions, WhereOptions]
 SETS += [WriteOptions, PcapWriterOptions, PcapNgWriterOptions, InterfaceOptions, StatisticsOptions]
 SETS += [RotationOptions, RotatingOptions]
 
@@ -193,6 +194,7 @@ def test_value_is_what_the_check_returns() -> None:
 @pytest.mark.parametrize("options", SETS)
 def test_every_option_has_documentation_and_the_type_that_checkers_see(options: type) -> None:
     names = vars(slimcap.filter) | {"Any": Any, "Literal": Literal, "Compression": Compression}
+    names["WhereOptions"] = WhereOptions
     hints = typing.get_type_hints(options, names, include_extras=True)
     found = options_of(options)
     assert list(found) == list(hints)
@@ -226,6 +228,13 @@ OUT_OF_RANGE: dict[str, list[Any]] = {
     "start": [-1],
     "end": [-1],
     "at": [-1, 1 << 64],
+    "host": ["192.0.2.256"],
+    "net": ["192.0.2.1/24"],
+    "port": [-1, 65536, "1-65536", "http"],
+    "protocol": [256, "tpc"],
+    "flow": ["192.0.2.1 => 192.0.2.2"],
+    "community_id": [""],
+    "vlan": [0, 4096],
     # Only the type is checked.
     **{
         name: []
@@ -233,6 +242,7 @@ OUT_OF_RANGE: dict[str, list[Any]] = {
             "timeout",
             "level",
             "filter",
+            "where",
             "on_file",
             "comment",
             "hardware",

@@ -16,6 +16,7 @@ from slimcap import (
     PcapWriter,
     ReadTask,
 )
+from slimcap.filter import HeaderFilter
 from slimcap.packet.interface import SectionInfo
 from slimcap.sink.rotate import RotatingWriter
 
@@ -104,6 +105,13 @@ def check_what_files_say(source: PcapSource) -> None:
         assert_type(section.options, tuple[tuple[int, bytes], ...] | None)
 
 
+def check_conditions(path: str) -> None:
+    web = HeaderFilter(net="192.0.2.0/24", port=[80, "8000-8100"], inner=True, tunnel_ports={"vxlan": [8472]})
+    assert_type(slimcap.read(path, where=web), Batch)
+    assert_type(slimcap.read(path, where={"host": ["::1", b"\0" * 16], "protocol": "tcp"}), Batch)
+    assert_type(slimcap.read(path).filter(where={"flow": ("::1", 1, "::2", 2, 6)}), Batch)
+
+
 def check_plans(path: str) -> None:
     tasks = slimcap.plan([path, Path(path)], chunk_bytes=10_000, exact=True)
     assert_type(tasks, list[ReadTask])
@@ -112,6 +120,7 @@ def check_plans(path: str) -> None:
         assert_type(task.start, int)
         assert_type(task.preamble, bytes)
         assert_type(task.identity.size, int)
+        assert_type(task.where, HeaderFilter | None)
         assert_type(task.read(snaplen=64), Batch)
         for batch in task.batches():
             assert_type(batch, Batch)
