@@ -38,8 +38,8 @@ cdef FileReader open_reader(
     """Open a capture file and read its header, waiting with `event` until `deadline`.
 
     Of the options, which were checked, it uses `snaplen`, `filter`, `where`, `concatenated` and `block_size`.
-    With an end policy the file is followed: the policy tells where it ends. `ahead` allows a read-ahead thread
-    for decompression. Readers that share allowances, for options of sections and interfaces (`described`) and
+    With an end policy the file is followed: the policy tells where it ends. `ahead` allows a read-ahead
+    thread for decompression. Readers that share allowances, for options of sections and interfaces (`described`) and
     for blocks that are `pending`, keep only as much together as one does.
     """
     cdef FileReader reader = FileReader.__new__(FileReader)

@@ -443,6 +443,11 @@ cdef class PcapNgWriter(Writer):
         """Return a Link of the batch, or None."""
         return self._links[index] if index < self._known else None
 
+    cdef bint _knows_all(self) noexcept:
+        """Return True if all links of the batch have a block in the section."""
+        cdef const Place* without_link = <const Place*> self._places.ptr + self._known
+        return len(self._found) - (without_link.number != UNDESCRIBED) == self._known
+
     cdef object _info_at(self, Py_ssize_t index):
         """Return an InterfaceInfo of the batch, or None."""
         if self._infos is None or index >= self._known:
@@ -518,7 +523,7 @@ cdef class PcapNgWriter(Writer):
         bad = self._first_bad_time(batch._rows, batch._count)
         if bad < batch._count:
             raise ValueError(_bad_time(f"packet {self._packets + bad}", batch._rows[bad].timestamp))
-        self._over = frozenset() if len(self._found) > self._known else beyond_snaplen(batch)
+        self._over = frozenset() if self._knows_all() else beyond_snaplen(batch)
         if self._known + len(self._in_file) > MAX_INTERFACES:
             self._check_room(batch)
         if batch._annotations is not None:

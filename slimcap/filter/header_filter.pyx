@@ -260,8 +260,8 @@ cdef bint matches(
     cdef const Header* header = &row.header
     # The keys come last in a HeaderRow: only if they are wanted do they need to be zero.
     memset(&row, 0, sizeof(HeaderRow) if conditions.parts & PART_COMMUNITY_ID else sizeof(Header))
-    fill_header(&row, payload, record, linktype, conditions.parts, conditions.inner,
-        &conditions.tunnel_ports)
+    fill_header(
+        &row, payload, record, linktype, conditions.parts, conditions.inner, &conditions.tunnel_ports)
     if conditions.vlans is not NULL and not (
             has_vlan(conditions.vlans, header.vlan_id) or has_vlan(conditions.vlans, header.inner_vlan_id)):
         return False
@@ -295,8 +295,7 @@ cdef inline bint ports_known(const Header* header, const Record* record) noexcep
 
 cdef inline bint addresses_known(
         const Header* header, const Record* record, const uint8_t* payload) noexcept nogil:
-    """Return True if the fixed IP header was captured, or the packet is ARP: no address is 0 for want of one.
-    """
+    """Return True if the fixed IP header was captured, or the packet is ARP, so that zeros are an address."""
     cdef uint32_t offset = ip_start(record)
     if header.ip_version == 4 or header.status == STATUS_ARP:
         return ipv4.is_mapped(header.dst)

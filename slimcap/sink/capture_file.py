@@ -14,7 +14,7 @@ from slimcap.capfile.write_options import ALL_BYTES
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.io.atomic_file import Finished
 from slimcap.packet.batch import count_options
-from slimcap.packet.enums import LinkType, RecordFlag
+from slimcap.packet.enums import LinkType
 from slimcap.packet.interface import BlockType, OtherBlock, Statistics
 from slimcap.packet.link import Link
 from slimcap.sink.open_writer import Format, open_writer, writer_class
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _MAX_COUNTER: Final = (1 << 64) - 1
 _FCS_LENGTH: Final = 13  # code of if_fcslen (draft-ietf-opsawg-pcapng, section 4.2)
 _MAX_FCS: Final = 30  # a pcap header has 4 bits for the length in units of 2 bytes
-_CLAMPED: Final = int(RecordFlag.TIME_CLAMPED)
+_CLAMPED: Final = (1 << 63) - 1
 _SECTION_TEXTS: Final = ("comment", "hardware", "os", "application")
 _BLOCK_NAMES: Final[dict[int, str]] = {
     BlockType.NAMES: "name resolution blocks",
@@ -225,8 +225,10 @@ class CaptureFile(Finished):
     def _note(self, batch: Batch) -> None:
         """Note what the batch has, so that it is not written again at the end."""
         if len(batch):
-            times = batch["timestamp"][batch["flags"] & _CLAMPED == 0]
-            self._latest = max(self._latest, int(times.max(initial=0)))
+            latest = int(batch["timestamp"].max())
+            if latest == _CLAMPED:  # a time that 64 bits do not hold
+                latest = int(batch["timestamp"].max(initial=0, where=batch["timestamp"] != _CLAMPED))
+            self._latest = max(self._latest, latest)
         if not self._splits:
             for _, block in batch.blocks:
                 if isinstance(block, Statistics):

@@ -73,7 +73,14 @@ def _open(files: list[str], args: argparse.Namespace) -> MergedSource:
         check_input(file)
     # Warnings are ours: `report_failures` writes them.
     on_error: Literal["raise", "skip"] = "raise" if args.on_error == "raise" else "skip"
-    return open_files(files, concatenated=args.concatenated, on_error=on_error, **selection(args))
+    selected = selection(args)
+    return open_files(
+        files,
+        filter=selected["filter"],
+        where=selected["where"],
+        concatenated=args.concatenated,
+        on_error=on_error,
+    )
 
 
 def _batches(source: MergedSource, files: int, failures: list[str], *, bar: bool) -> Iterator[Batch]:
