@@ -60,7 +60,7 @@ cdef class FileReader:
         self._blocks = Pool(block_size)
         self._row_blocks = Pool((block_size // BYTES_A_ROW + 1) * sizeof(Record))
         self._block = self._blocks.take()
-        self.file = self._input = open_input(file, event, end)
+        self.file = self._input = open_input(file, event, end, options.get("name"))
         self.file.deadline = deadline
         try:
             self._decompress(ahead)

@@ -19,5 +19,5 @@ cdef class Input:
     cdef void park(self) noexcept
     cdef void close(self) noexcept
 
-cdef Input open_input(object source, Event event, EndPolicy end=*)
+cdef Input open_input(object source, Event event, EndPolicy end=*, str name=*)
 cdef Input wrap_input(Input compressed, object reader, bint read_ahead=*)

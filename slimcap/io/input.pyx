@@ -207,12 +207,14 @@ cdef object _copy(object data, Block block, Py_ssize_t offset, Py_ssize_t size):
     return borrowed.buffer.len
 
 
-cdef Input open_input(object source, Event event, EndPolicy end=None):
+cdef Input open_input(object source, Event event, EndPolicy end=None, str name=None):
     """Open a path, "-" (standard input) or a binary file object; with an end policy, follow a path.
 
-    An Input is returned as it is.
+    An Input is returned as it is. `name` is that of a file object.
     """
     cdef Input opened
+    if name is not None and isinstance(source, (Input, str, bytes, os.PathLike)):
+        raise ValueError("name must be None for a path, which is the name itself: it is for file objects")
     if isinstance(source, Input):
         opened = source
     elif isinstance(source, (str, bytes, os.PathLike)):
@@ -221,6 +223,7 @@ cdef Input open_input(object source, Event event, EndPolicy end=None):
         raise ValueError("a file object cannot be followed, because it does not report new data: give a path")
     else:
         opened = _open_object(source)
+        opened.name = opened.name if name is None else name
     opened.event = event
     return opened
 

@@ -15,7 +15,7 @@ import pytest
 
 import make_samples
 from make_samples import pcap_header, pcap_record
-from slimcap import PcapSource, TruncatedFileError, read
+from slimcap import FileFormatError, PcapSource, TruncatedFileError, open_file, read
 
 FRAME = make_samples.ethernet(make_samples.packet4())
 RECORD = pcap_record(FRAME)
@@ -127,6 +127,18 @@ def test_socket_file_gives_packets_as_they_arrive():
             assert source.next_payload()[0] == FRAME
             ours.sendall(RECORD * 3)
             assert len(source.next_batch()) == 3
+
+
+def test_name_can_be_given(sample, tmp_path):
+    with open_file(io.BytesIO(sample.data), name="eth7") as source:
+        assert source.name == source.link.name == "eth7"
+        assert source.next_batch().links[0].name == "eth7"
+    with pytest.raises(FileFormatError, match=r"^eth7: "):
+        open_file(io.BytesIO(b"no capture file, of 24 bytes"), name="eth7")
+    with pytest.raises(ValueError, match="name must be None for a path"):
+        open_file(sample.path, name="eth7")
+    with pytest.raises(TypeError, match="name must be a str"):
+        open_file(io.BytesIO(sample.data), name=7)
 
 
 def test_name_is_the_type_or_the_name_attribute(sample):

@@ -128,7 +128,7 @@ ROTATION = "max_bytes=None, max_seconds=None, max_packets=None, max_files=None, 
 OPTIONS: dict[Callable[..., Any], str] = {
     slimcap.RingSource: f"{LIVE}, block_size=1048576, num_blocks=16, block_timeout=0.01, smaller_ring=False",
     slimcap.SocketSource: f"{LIVE}, buffer_size=4194304, batch_size=64",
-    slimcap.PcapSource: f"{FILES}, follow=False",
+    slimcap.PcapSource: f"{FILES}, follow=False, name=None",
     slimcap.PcapWriter: f"{WRITE}, atomic=False",
     slimcap.PcapNgWriter: f"{WRITE}, atomic=False, {SECTION}",
     RotatingWriter: f"{ROTATION}, {WRITE}, {SECTION}, format=None, link_type=1, skip_existing=True",

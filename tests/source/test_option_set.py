@@ -243,6 +243,7 @@ OUT_OF_RANGE: dict[str, list[Any]] = {
             "level",
             "filter",
             "where",
+            "name",
             "on_file",
             "comment",
             "hardware",

@@ -15,8 +15,8 @@ FILTER_DETAILS: Final = """\
 --filter sees what tcpdump sees: "host", "net" and "port" match packets whose IP
 header directly follows the link-layer header, not those with VLAN tags, MPLS
 labels or PPPoE headers. The conditions on headers see what follows these, and
-with --inner what is in tunnels. All conditions have to hold. One that is given several
-times holds if one of its values matches. For example, all packets of a host:
+with --inner what is in tunnels. All conditions have to hold. One that is given
+several times holds if one of its values matches. All packets of a host:
   slimcap convert in.pcap out.pcap --host 192.0.2.1
 """
 

@@ -110,3 +110,11 @@ class PcapOptions(FilesOptions, total=False):
             "next writer, which requires permission to write to it.",
         ),
     ]
+    name: Annotated[
+        str | None,
+        Option(
+            None,
+            "Name of a file object, for its interface and in errors. Default: its attribute `name`, or its "
+            "type. A path is the name itself.",
+        ),
+    ]
