@@ -39,8 +39,8 @@ cdef FileReader open_reader(
 
     Of the options, which were checked, it uses `snaplen`, `filter`, `where`, `concatenated` and `block_size`.
     With an end policy the file is followed: the policy tells where it ends. `ahead` allows a read-ahead
-    thread for decompression. Readers that share allowances, for options of sections and interfaces (`described`) and
-    for blocks that are `pending`, keep only as much together as one does.
+    thread for decompression. Readers that share allowances, for options of sections and interfaces
+    (`described`) and for blocks that are `pending`, keep only as much together as one does.
     """
     cdef FileReader reader = FileReader.__new__(FileReader)
     reader._open(file, options, event, deadline, end, ahead, described or Allowance(), pending or Allowance())

@@ -57,7 +57,9 @@ cdef class PcapDecoder(Decoder):
         if header.shape[0] < <Py_ssize_t> sizeof(PcapFileHeader):
             raise ValueError(f"a pcap file header has {sizeof(PcapFileHeader)} bytes, not {header.shape[0]}")
         self._name, self._numbers, self._wanted = name, {}, snaplen or 0xffffffff
+        self._all_links, self._all_infos = [], []
         self._begin(&header[0])
+        self._publish()
 
     cdef int _begin(self, const uint8_t* header) except -1:
         """Read a file header, of the file or of another one that follows it."""
@@ -90,21 +92,26 @@ cdef class PcapDecoder(Decoder):
         if h.linktype & FCS_PRESENT:
             options = ((INTERFACE_FCS_LENGTH, bytes([2 * (h.linktype >> FCS_SHIFT)])),)
         key = (self.linktype, h.snaplen, self.resolution, options)
-        if key not in self._numbers and len(self.links) == MAX_INTERFACES:
+        if key not in self._numbers and len(self._all_links) == MAX_INTERFACES:
             raise ValueError(f"more than {MAX_INTERFACES} interfaces")
-        self._interface = self._numbers.setdefault(key, len(self.links))
-        if self._interface == len(self.links):
+        self._interface = self._numbers.setdefault(key, len(self._all_links))
+        if self._interface == len(self._all_links):
             self.max_cap_len = max(self.max_cap_len, min(self._wanted, self._layout.max_caplen))
-            if not self.links:
+            if not self._all_links:
                 self.snaplen = h.snaplen
             link = Link(self._name, self._interface, self.linktype, named=False)
-            self.links += (link,)
-            self.interfaces += (
-                InterfaceInfo(
-                    link, h.snaplen, NANOSECONDS // self.resolution, options=options, file_name=self._name),)
+            self._all_links.append(link)
+            self._all_infos.append(InterfaceInfo(
+                link, h.snaplen, NANOSECONDS // self.resolution, options=options, file_name=self._name))
         if len(self.sections) < MAX_SECTIONS:
             self.sections.append(
                 SectionInfo(self.byte_order(), (h.version_major, h.version_minor), self._interface))
+        return 0
+
+    cdef int _publish(self) except -1:
+        """Set `links` and `interfaces`, once for all headers of a block: there may be thousands."""
+        if len(self._all_links) != len(self.links):
+            self.links, self.interfaces = tuple(self._all_links), tuple(self._all_infos)
         return 0
 
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1:
@@ -128,6 +135,7 @@ cdef class PcapDecoder(Decoder):
             else:
                 self.fault = self._explain(halt)
             break
+        self._publish()
         return count
 
     cdef bint _begin_next(self, const uint8_t* p, uint64_t left) except -1:

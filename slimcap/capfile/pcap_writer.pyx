@@ -1,6 +1,6 @@
 """Writer of classic pcap (draft-ietf-opsawg-pcap) with nanosecond timestamps."""
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.abi.clock cimport NANOSECONDS
@@ -182,6 +182,8 @@ cdef inline bint _is_time(int64_t timestamp) noexcept nogil:
 
 
 cdef str _bad_time(str what, int64_t timestamp):
+    if timestamp == INT64_MAX or timestamp == INT64_MIN:
+        return f"{what} has a time that 64 bits of nanoseconds do not hold, which only pcapng keeps"
     return f"{what} has the time {timestamp} ns, and a pcap file has 0 to {TIME_END - 1} (until 2106)"
 
 

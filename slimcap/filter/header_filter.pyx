@@ -13,15 +13,18 @@ cimport slimcap.wire.ipv6 as ipv6
 cimport slimcap.wire.transport as transport
 from slimcap.packet.headers.columns cimport tunnel_table
 from slimcap.packet.headers.dissect cimport fill_header
-from slimcap.packet.headers.flow_hash cimport KEY_LEN, PORTS_LEN, flow_of, ordered, put_key
+from slimcap.packet.headers.flow_hash cimport KEY_LEN, flow_of, ordered, put_key
 from slimcap.packet.headers.row cimport (
     PART_COMMUNITY_ID, PART_LINK, PART_TRANSPORT, STATUS_ARP, Header, HeaderRow)
 from slimcap.packet.lease cimport Block, new_block
 from slimcap.packet.record cimport Record, in_bounds, ip_start
 from slimcap.wire.walk_link cimport LINKTYPE_USER0
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network
 from itertools import chain
+
+import numpy as np
 
 from slimcap.errors import wrong_type
 from slimcap.filter.where_options import WhereOptions
@@ -65,6 +68,7 @@ cdef class HeaderFilter:
     def __init__(self, **options: Unpack[WhereOptions]):
         if self._options is not None:
             raise TypeError("a HeaderFilter cannot be initialized again")
+        options = {name: _fixed(value) for name, value in options.items()}
         found = parse(WhereOptions, options)
         self._sets = []
         self._conditions.inner = found.pop("inner")
@@ -130,6 +134,15 @@ cdef class HeaderFilter:
         found.count = len(keys)
         found.first = self._keep_alive(name, b"".join(keys))
         return found
+
+
+def _fixed(value):
+    """Return a value of an option as it is now: an iterable as a tuple."""
+    if isinstance(value, Mapping):
+        return {name: _fixed(one) for name, one in value.items()}
+    if isinstance(value, (str, bytes, bytearray, np.void, IPv4Network, IPv6Network)):
+        return value
+    return tuple(value) if isinstance(value, Iterable) else value
 
 
 def _restored(options):
@@ -268,8 +281,7 @@ cdef bint matches(
     if conditions.protocols is not NULL and not (
             header.ip_version and has_bit(conditions.protocols, header.protocol)):
         return False
-    if conditions.ports is not NULL and not (ports_known(header, record) and (
-            has_bit(conditions.ports, header.src_port) or has_bit(conditions.ports, header.dst_port))):
+    if conditions.ports is not NULL and not has_port(conditions.ports, header, record):
         return False
     if conditions.hosts.first is not NULL or conditions.nets.first is not NULL or (
             conditions.flows.first is not NULL):
@@ -287,10 +299,15 @@ cdef inline bint has_vlan(const uint8_t* bits, uint32_t vlan_id) noexcept nogil:
     return vlan_id != 0 and has_bit(bits, vlan_id)
 
 
-cdef inline bint ports_known(const Header* header, const Record* record) noexcept nogil:
-    """Return True if the packet has ports and they were captured."""
-    return (transport.has_ports(header.protocol) and header.l4_offset != 0
-            and header.l4_offset + PORTS_LEN <= record.cap_len)
+cdef inline bint has_port(const uint8_t* bits, const Header* header, const Record* record) noexcept nogil:
+    """Return True if one of the ports that were captured is in the set."""
+    cdef uint32_t captured
+    if not transport.has_ports(header.protocol) or header.l4_offset == 0:
+        return False
+    captured = record.cap_len - min(record.cap_len, header.l4_offset)
+    return (
+        (captured >= transport.SOURCE + transport.PORT_LEN and has_bit(bits, header.src_port))
+        or (captured >= transport.DESTINATION + transport.PORT_LEN and has_bit(bits, header.dst_port)))
 
 
 cdef inline bint addresses_known(

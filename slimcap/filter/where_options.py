@@ -44,7 +44,7 @@ def _several(
     name: str, value: Any, single: tuple[type, ...], one: Callable[[str, Any], Any]
 ) -> tuple[Any, ...]:
     """Return the checked values of a condition, which is one value or an iterable of them."""
-    if isinstance(value, single) or not isinstance(value, Iterable):
+    if isinstance(value, single) or not isinstance(value, Iterable) or isinstance(value, (bytes, bytearray)):
         return (one(name, value),)
     return tuple(one(name, item) for item in value)
 

@@ -38,6 +38,8 @@ class PartialFile:
     """
 
     def __init__(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
+        if os.fsdecode(path).endswith("/"):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fsdecode(path))
         self.path: Final = os.path.realpath(os.fsdecode(path))
         self.target: Final = _temporary_name(self.path)
         self._fd = -1
@@ -84,6 +86,23 @@ class PartialFile:
             self._close()
 
 
+def descriptor_of(path: str) -> int:
+    """Return the number in a path such as /dev/stdout or /dev/fd/7, a descriptor of this process; else -1."""
+    for one in (path, _target_of(path)):
+        folder, name = os.path.split(one)
+        if name.isdecimal() and os.path.realpath(folder) == f"/proc/{os.getpid()}/fd":
+            return int(name)
+    return -1
+
+
+def _target_of(path: str) -> str:
+    """Return the path that a symbolic link has; that of anything else as it is."""
+    try:
+        return os.path.join(os.path.dirname(path), os.readlink(path))
+    except OSError:
+        return path
+
+
 def _sync(fd: int) -> None:
     """Write a file to its device, so that a crash after the rename does not leave an empty file."""
     try:
@@ -109,14 +128,16 @@ def _inherit(fd: int, path: str) -> None:
             os.chown(fd, -1, older.st_gid)
         if acl := _acl_of(path):
             os.setxattr(fd, _ACL, acl)
+        elif _acl_of(fd):  # that which the folder gives to new files
+            os.removexattr(fd, _ACL)
     except OSError:
         mode &= ~stat.S_IRWXG | (mode & stat.S_IRWXO) << 3
     os.chmod(fd, mode)
 
 
-def _acl_of(path: str) -> bytes | None:
+def _acl_of(file: str | int) -> bytes | None:
     try:
-        return os.getxattr(path, _ACL)
+        return os.getxattr(file, _ACL)
     except OSError:  # none, or the file system has no such lists
         return None
 

@@ -17,7 +17,7 @@ from slimcap.packet.lease cimport Block, Window, new_block, new_window
 import os
 import select
 
-from slimcap.io.atomic_file import PartialFile
+from slimcap.io.atomic_file import PartialFile, descriptor_of
 from slimcap.io.compression.encoders import encoder_for
 
 cdef enum:
@@ -102,6 +102,9 @@ cdef class PlainOutput(Output):
         if path == "-":
             self.name = "<stdout>"
             self._fd = duplicate(STDOUT, self.name)
+            return 0
+        if descriptor_of(path) >= 0:  # opening it would start again at the first byte of a file
+            self._fd = duplicate(descriptor_of(path), self.name)
             return 0
         if atomic:
             self._partial = PartialFile(path)

@@ -1011,7 +1011,8 @@ cdef class Batch:
 
 cdef dict _shown_headers(object headers):
     """Return addresses and protocols as text; "" for packets without."""
-    cdef list addressed = [one != bytes(16) for one in headers["dst"].tolist()]
+    pairs = zip(headers["src"].tolist(), headers["dst"].tolist())
+    cdef list addressed = [pair != (bytes(16), bytes(16)) for pair in pairs]
     columns = {
         name: [text if known else "" for text, known in zip(ip_to_str(headers[name]).tolist(), addressed)]
         for name in ("src", "dst")}

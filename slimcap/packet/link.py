@@ -197,7 +197,8 @@ class Link:
         Parameters
         ----------
         links : iterable of Link
-            The interfaces, as returned by `slimcap.links`. One that no longer exists has no addresses.
+            The interfaces, as returned by `slimcap.links`. One that no longer exists, or of a
+            capture file, has no addresses.
 
         Returns
         -------
@@ -222,8 +223,12 @@ class Link:
         for link in wanted:
             if not isinstance(link, Link):
                 raise wrong_type("each of links", "a Link", link)
+        for link in wanted:
+            if link.arphrd is not None:
+                rtnetlink.check_namespace(link.name, link.index, link.namespace)
         found = rtnetlink.all_addresses()
-        return {link: tuple(found.get(link.index, ())) for link in wanted}
+        # The links of a capture file have numbers of their own.
+        return {link: () if link.arphrd is None else tuple(found.get(link.index, ())) for link in wanted}
 
     def _query(self) -> rtnetlink.Interface:
         """Query the kernel for the interface's current state."""

@@ -277,6 +277,11 @@ class CaptureFile(Finished):
                     f"first interface is of {self._link.type_name}: use --format pcapng or format='pcapng'"
                 )
 
+    def end_interval(self) -> None:
+        """Complete a part of `max_seconds` if its time is over, although no packet came since."""
+        if isinstance(self._writer, RotatingWriter):
+            self._writer.end_interval()
+
     def flush(self) -> None:
         """Write out all packets so far, also those in a compressor, which costs some of the compression.
 
@@ -308,7 +313,9 @@ class CaptureFile(Finished):
         if self._source is not None:
             if isinstance(self._source, CaptureFiles):
                 self.add(self._source.trailer)
-                self.left_out["blocks that cannot be copied"] = self._source.blocks_left_out
+                self.left_out["blocks that must not be copied, or exceed 64 MiB"] = (
+                    self._source.blocks_left_out
+                )
                 self.left_out["options of sections and interfaces"] = self._source.options_left_out
             self._describe(self._source.interfaces)
         for number, counters in enumerate(self._counters()):

@@ -112,11 +112,12 @@ class RotatingWriter(Finished):
         Parameters
         ----------
         paths : iterable of str
-            Paths; those that do not exist are ignored. Opening one of these files raises ValueError.
+            Paths, or "<stdin>"; those that do not exist are ignored. Opening one of these files raises
+            ValueError.
         """
         for path in paths:
             with contextlib.suppress(OSError):
-                self._inputs.add(_identity(path))
+                self._inputs.add(_identity("/dev/stdin" if path == "<stdin>" else path))
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -507,6 +507,11 @@ cdef class Source:
         return self._links[0] if self._links else None
 
     @property
+    def timeout(self):
+        """Maximum time in seconds that a read waits for a packet; None: no maximum."""
+        return self._timeout
+
+    @property
     def closed(self):
         """True after `close()`."""
         return bool(self._signal[0] & SIGNAL_STOP)

@@ -227,3 +227,13 @@ def test_tcpdump_reads_a_file_with_fcs_length(need_tool: Callable[[str], str], t
     with PcapWriter(path, fcs_len=4) as writer:
         writer.write_batch(slimcap.read(io.BytesIO(file_of(FRAME, FRAME))))
     assert run_peer(need_tool("tcpdump"), "-nn", "-r", path).stdout.count(b"ethertype") == 2
+
+
+def test_thousands_of_joined_files_with_headers_of_their_own() -> None:
+    """Each has another snaplen, and so another interface."""
+    count = 20_000
+    data = b"".join(pcap_header(snaplen=100 + number) + pcap_record(b"x") for number in range(count))
+    with PcapSource(io.BytesIO(data), concatenated=True) as source:
+        interfaces = [batch["interface"].tolist() for batch in source.batches()]
+        assert [number for numbers in interfaces for number in numbers] == list(range(count))
+        assert [info.snaplen for info in source.interfaces] == list(range(100, 100 + count))

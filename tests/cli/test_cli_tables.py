@@ -11,7 +11,7 @@ import pytest
 
 from slimcap import Batch, read
 from slimcap.cli.main import main
-from slimcap.sink.table_file import FORMATS
+from slimcap.sink.table_file import FORMATS, TableFile
 from support.tables import RECORD_COLUMNS, assert_table, read_table
 
 pa = pytest.importorskip("pyarrow")
@@ -21,6 +21,32 @@ pa = pytest.importorskip("pyarrow")
 def mixed(data_path: Path) -> Batch:
     """The packets of mixed.pcap."""
     return read(data_path / "mixed.pcap")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_ctrl_c_keeps_an_older_table(
+    format: str, tmp_path: Path, data_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"out.{format}"
+    path.write_bytes(b"older")
+    add = TableFile.add
+
+    def interrupted(file: TableFile, batch: Batch) -> None:
+        add(file, batch)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TableFile, "add", interrupted)
+    assert main(["read", str(data_path / "mixed.pcap"), "--to", str(path)]) == 130
+    assert path.read_bytes() == b"older"
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_read_to_does_not_replace_what_it_reads(tmp_path: Path, data_path: Path, capsys: Any) -> None:
+    path = tmp_path / "capture.csv"
+    path.write_bytes((data_path / "mixed.pcap").read_bytes())
+    assert main(["read", str(path), "--to", str(path)]) == 2
+    assert "would replace a file that is read" in capsys.readouterr().err
+    assert path.read_bytes() == (data_path / "mixed.pcap").read_bytes()
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -75,6 +75,10 @@ def test_a_printed_flow_and_a_community_id_are_found(
         (["--inner"], "--inner requires a condition"),
         (["--host", "::1", "--tunnel-ports", "vxlan=8472"], "--tunnel-ports requires --inner"),
         (["--tunnel-ports", "vxlan"], "argument --tunnel-ports: 'vxlan' is not such as"),
+        (
+            ["--tunnel-ports", "vxlan=99999"],
+            "argument --tunnel-ports: a port of tunnel_ports['vxlan'] must be",
+        ),
         (["--tunnel-ports", "vxlam=8472"], "argument --tunnel-ports: 'vxlam' is not a tunnel over UDP: did"),
     ],
 )

@@ -14,7 +14,10 @@ from support.builders.pcapng import Ng
 from support.traffic import ethernet, udp
 
 BLUETOOTH = 201
-WARNING = "the filter matches no packet of link type LINKTYPE 201: Bluetooth link-layer type filtering not"
+WARNING = (
+    "the filter matches no packet of link type BLUETOOTH_HCI_H4_WITH_PHDR: "
+    "Bluetooth link-layer type filtering not"
+)
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -170,3 +170,28 @@ def test_partial_files_that_are_dropped_close_their_descriptor(tmp_path: Path) -
     for _ in range(3):
         PartialFile(tmp_path / "out")
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_list_that_a_folder_gives_to_new_files_is_not_kept(tmp_path: Path) -> None:
+    """Only root and the owner may read the older file; the folder lets another user read new ones."""
+    # Version 2; then tag, permissions and id: user, user 65534, group, mask, other (linux/posix_acl_xattr.h).
+    entries = [(1, 6, -1), (2, 6, 65534), (4, 0, -1), (16, 6, -1), (32, 0, -1)]
+    default = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    path = tmp_path / "out"
+    path.write_bytes(b"older")
+    path.chmod(0o660)
+    try:
+        os.setxattr(tmp_path, "system.posix_acl_default", default)
+    except OSError:
+        pytest.skip("this file system has no access control lists")
+    by_pcap(path)
+    assert path.stat().st_size > 5
+    assert mode_of(path) == 0o660
+    assert ACL not in os.listxattr(path)
+
+
+def test_name_of_a_folder_is_refused(replace: Callable[[Path], None], tmp_path: Path) -> None:
+    for name in ("folder/", "./folder//"):
+        with pytest.raises(OSError, match="Is a directory"):
+            PartialFile(f"{tmp_path}/{name}")
+    assert os.listdir(tmp_path) == []

@@ -7,8 +7,11 @@ import random
 import signal
 import threading
 
+import pytest
+
 from slimcap import PcapWriter
 from support.batches import batch_of
+from support.cli import run_slimcap
 from support.writing import PCAP_HEADER, record_of
 
 COUNT = 500  # packets of 1000 bytes: several times what a pipe holds
@@ -43,3 +46,21 @@ def test_write_that_a_signal_interrupts_is_continued(tmp_path, background):
         signal.signal(signal.SIGALRM, before)
     assert interrupted.is_set()
     assert written == expected
+
+
+@pytest.mark.slow  # starts the command
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_descriptors_are_written_where_they_are(name, tmp_path, data_path):
+    whole = run_slimcap("convert", str(data_path / "mixed.pcap"), "-").stdout
+    assert run_slimcap("convert", str(data_path / "mixed.pcap"), name).stdout == whole
+    with open(tmp_path / "out", "wb+") as file:
+        file.write(b"before")
+        file.flush()
+        done = run_slimcap(
+            "convert", str(data_path / "mixed.pcap"), name, capture_output=False, stdout=file, stderr=-1
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        file.seek(0, 2)
+        file.write(b"after")
+    assert (tmp_path / "out").read_bytes() == b"before" + whole + b"after"
+    assert len(whole) > 1000

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from slimcap import read
+from slimcap import read, write
+from slimcap.mock import MockRingSource, build_packet
 from slimcap.sink.rotate import RotatingWriter
 from support.rotation import SECOND, names_of, paced_batch, packets_in, packets_of, rotated, sizes_of
 
@@ -79,3 +80,25 @@ def test_existing_file_of_a_template_without_a_number_raises_with_advice(tmp_pat
     with pytest.raises(FileExistsError, match=r"use \{index\} in the template, or overwrite=True"):
         rotated(tmp_path / "{time:%S}.pcap", paced_batch(1, [100]))
     assert os.listdir(tmp_path) == ["40.pcap"]
+
+
+def test_write_completes_the_parts_of_a_live_source_by_the_clock(tmp_path, background):
+    with MockRingSource() as mock:
+        frame = build_packet("192.0.2.1", "192.0.2.2", timestamp=(time.time_ns() // SECOND - 60) * SECOND)
+        mock.add_packet(frame)
+        mock.run()
+        done = background(lambda: write(mock, tmp_path / "{index}.pcap", max_seconds=1))
+        until = time.monotonic() + 30
+        while not (tmp_path / "0.pcap").exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert len(read(tmp_path / "0.pcap")) == 1
+        mock.stop()
+        assert done.result() == 1
+
+
+def test_timeout_of_a_source_ends_write(tmp_path):
+    with MockRingSource(timeout=0.2) as mock:
+        assert mock.timeout == 0.2
+        mock.run()
+        with pytest.raises(TimeoutError):
+            write(mock, tmp_path / "{index}.pcap", max_seconds=1)

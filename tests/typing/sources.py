@@ -130,6 +130,7 @@ def check_state(source: PcapSource) -> None:
     source.unblock()
     source.close()
     assert_type(source.closed, bool)
+    assert_type(source.timeout, float | None)
 
 
 def live(ring: RingSource, sock: SocketSource) -> None:

@@ -68,7 +68,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add(
         "words",
         nargs="*",
-        metavar="WORD",
+        metavar="INTERFACE EXPRESSION",
         help="the interface, see `slimcap links`, unless -i gives it; then an EXPRESSION of tcpdump",
     )
     add("-i", dest="interface", metavar="INTERFACE", help="name of the interface")

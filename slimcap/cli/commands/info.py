@@ -19,8 +19,9 @@ from slimcap.packet.interface import InterfaceInfo, SectionInfo
 
 SUMMARY: Final = "describe capture files and their contents"
 DETAILS: Final = f"""\
-Each file is read to its end. With --json, it is one object; a value is null if
-the file does not contain it, or if it is undefined, as a rate without packets.
+Each file is read to its end; a folder stands for the files in it. With --json,
+each is one object. A value is null if a file of this format cannot contain it,
+or if it is undefined, as a rate without packets.
 
   bytes             bytes on the wire, link-layer headers included
   first, last       times of the earliest and the latest packet

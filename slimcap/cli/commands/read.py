@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import textwrap
 from contextlib import ExitStack
 from typing import Final
@@ -47,7 +48,10 @@ first if there are several files. CSV contains the payload, as hexadecimal
 text, only if --columns names it. --columns also accepts file_name, offset,
 {textwrap.fill(", ".join(HEADER_COLUMNS), 77)}.
 Addresses are text, and null (in CSV empty) for packets without; binary ones are
-smaller. --to requires pyarrow: pip install 'slimcap[parquet]'
+smaller. With --inner, which then requires no condition, header columns describe
+the packets in tunnels. --to requires pyarrow: pip install 'slimcap[parquet]'
+
+A FILE may be a folder, which stands for the files in it, or a pattern in quotes.
 
 A TIME is in ISO 8601, as 2024-03-01T12:00:00.000000001 (UTC) or
 2024-03-01 13:00:00+01:00, or in seconds since 1970.
@@ -83,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) and not args.to:
             args.error(f"--{name} requires --to")
     args.files = list(expanded(args.files))
+    if args.to and any(_is_same(args.to, file) for file in args.files):
+        args.error(f"--to {args.to} would replace a file that is read: choose another name")
     try:
         sink = _sink(args)
     except ValueError as error:
@@ -93,9 +99,20 @@ def run(args: argparse.Namespace) -> int:
     failures: list[str] = []
     with ExitStack() as stack:
         stack.callback(report_failures, failures, args.on_error)
-        stack.callback(sink.close)  # after Ctrl-C, too: a summary then covers what was read so far
-        _read(args, sink, failures)
+        try:
+            _read(args, sink, failures)
+        except BaseException:
+            sink.abandon()  # a summary covers what was read so far; a table is discarded
+            raise
+        sink.close()
     return 1 if failures and args.on_error == "raise" else 0
+
+
+def _is_same(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:  # one of them does not exist
+        return False
 
 
 def _sink(args: argparse.Namespace) -> PacketSink:

@@ -69,8 +69,11 @@ def _tunnel(text: str) -> tuple[str, list[int]]:
         numbers = [int(port) for port in ports.split(",")]
         HeaderFilter(host=[], tunnel_ports={name: numbers})
     except ValueError as error:
-        message = str(error).partition("tunnel_ports: ")[2] or f"{text!r} is not such as vxlan=4789,8472"
-        raise argparse.ArgumentTypeError(message) from None
+        message = str(error).removeprefix("tunnel_ports: ")
+        is_number = "invalid literal" in message
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not such as vxlan=4789,8472" if is_number else message
+        ) from None
     return name, numbers
 
 
@@ -81,6 +84,8 @@ def selection(args: argparse.Namespace) -> dict[str, Any]:
         args.error("--inner requires a condition on headers, such as --host")
     if args.tunnel_ports and not args.inner:
         args.error("--tunnel-ports requires --inner")
-    tunnel_ports = dict(args.tunnel_ports) if args.tunnel_ports else None
-    where = HeaderFilter(**given, inner=args.inner, tunnel_ports=tunnel_ports) if given else None
+    tunnel_ports: dict[str, list[int]] = {}
+    for name, ports in args.tunnel_ports or ():
+        tunnel_ports[name] = tunnel_ports.get(name, []) + ports
+    where = HeaderFilter(**given, inner=args.inner, tunnel_ports=tunnel_ports or None) if given else None
     return {"filter": args.filter, "where": where}

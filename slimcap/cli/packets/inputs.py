@@ -17,7 +17,7 @@ from slimcap.cli.terminal.streams import complain, reason
 from slimcap.errors import FilterError, SlimcapError
 from slimcap.option_set import options_of
 from slimcap.packet.batch import Batch
-from slimcap.packet.enums import LinkType
+from slimcap.packet.link import Link
 from slimcap.source.file.file_list import is_one_file, list_files
 from slimcap.source.file.file_options import FilesOptions, PcapOptions
 from slimcap.source.file.merged import MergedSource
@@ -96,7 +96,7 @@ def warning_of_link_types(source: PcapSource | MergedSource, name: str) -> Itera
         yield
     finally:
         for link_type, why in source.unfilterable.items():
-            title = link_type.name if isinstance(link_type, LinkType) else f"LINKTYPE {link_type}"
+            title = Link("", 0, link_type).type_name
             complain(f"warning: {name}: the filter matches no packet of link type {title}: {why}")
 
 

@@ -41,6 +41,10 @@ class PacketSink:
     def close(self) -> None:
         """Complete the output. Default: do nothing."""
 
+    def abandon(self) -> None:
+        """End the output after Ctrl-C. Default: complete it."""
+        self.close()
+
 
 class TableSink(PacketSink):
     """A Parquet, Arrow or CSV file; no file is left if no capture file could be opened."""
@@ -61,6 +65,9 @@ class TableSink(PacketSink):
 
     def end_file(self, source: PcapSource) -> None:
         self._opened = True
+
+    def abandon(self) -> None:
+        self._file.discard()
 
     def close(self) -> None:
         if not self._opened:

@@ -82,7 +82,7 @@ def json_lines(batch: Batch, digits: int) -> list[str]:
     """Format packets as JSON objects with the same keys; a missing value is null."""
     headers = batch.headers(["ip_version", "protocol", "src", "dst", "src_port", "dst_port", "l4_offset"])
     is_ip = headers["ip_version"] != 0
-    addressed = is_ip & (headers["dst"] != _NO_ADDRESS)
+    addressed = is_ip & ((headers["src"] != _NO_ADDRESS) | (headers["dst"] != _NO_ADDRESS))
     # Bytes of the ports that were captured.
     ported = np.isin(headers["protocol"], _WITH_PORTS) & (headers["l4_offset"] != 0)
     ports = (batch["cap_len"].astype(np.int64) - headers["l4_offset"]) * ported

@@ -6,6 +6,7 @@ import errno
 import glob
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeGuard
 
 
@@ -28,7 +29,8 @@ def is_one_file(files: object) -> bool:
 def list_files(files: Any) -> list[Any]:
     """Return the files of a pattern or a folder, sorted by name, or those of a sequence.
 
-    A folder, also one in a sequence, stands for the regular files in it whose names do not start with a dot.
+    A sequence may have patterns and folders, too. A folder stands for the regular files in it whose names do
+    not start with a dot.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def list_files(files: Any) -> list[Any]:
         return _matching(os.fsdecode(files))
     if hasattr(files, "read"):
         raise TypeError("a pattern or a sequence of files is needed, not a file: put it into a list")
-    return [one for file in files for one in (_files_in(file) if _is_folder(file) else [file])]
+    return [one for file in files for one in ([file] if is_one_file(file) else _matching(os.fsdecode(file)))]
 
 
 def list_some_files(files: Any) -> list[Any]:
@@ -61,10 +63,21 @@ def _matching(pattern: str) -> list[str]:
         return _files_in(pattern)
     if pattern == "-" or os.path.exists(pattern):
         return [pattern]
-    found = sorted(path for path in glob.glob(pattern, recursive=True) if not os.path.isdir(path))
+    found = sorted(path for path in _glob(pattern) if not os.path.isdir(path))
     if not found:
         raise FileNotFoundError(errno.ENOENT, "no file matches", pattern)
     return found
+
+
+def _glob(pattern: str) -> Iterable[str]:
+    """Return the paths of a pattern. ``**`` does not enter links to folders, which may lead back."""
+    if "**" not in pattern.split("/"):
+        return glob.glob(pattern)
+    root = "/" if pattern.startswith("/") else "."
+    everything = pattern + "/*" if pattern.endswith("**") else pattern  # not the folders alone
+    found = (os.fspath(path) for path in Path(root).glob(everything.lstrip("/")))
+    is_hidden = "/." in pattern or pattern.startswith(".")
+    return [path for path in found if is_hidden or "/." not in f"/{path}"]
 
 
 def _files_in(folder: str | bytes | os.PathLike[Any]) -> list[str]:

@@ -143,3 +143,26 @@ def test_skipped_files_leave_no_descriptor_and_no_cycle(folder: Path) -> None:
         assert descriptors() == before
     finally:
         gc.enable()
+
+
+def test_lists_have_patterns(folder: Path) -> None:
+    good = [path for path in sorted(folder.iterdir()) if path.name.startswith("a")]
+    assert good
+    found = slimcap.read([folder / "a*"])
+    assert len(found) == sum(len(slimcap.read(path)) for path in good) > 0
+    with pytest.raises(FileNotFoundError, match="no file matches"):
+        slimcap.read([good[0], folder / "none*"])
+
+
+def test_patterns_do_not_enter_links_to_folders(tmp_path: Path, data_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    for place in (tmp_path / "mixed.pcap", tmp_path / "inside/mixed.pcap", tmp_path / ".hidden.pcap"):
+        place.write_bytes((data_path / "mixed.pcap").read_bytes())
+    for name in ("loop", "loop2", "inside/loop3"):
+        (tmp_path / name).symlink_to(tmp_path)
+    one = len(slimcap.read(data_path / "mixed.pcap"))
+    assert len(slimcap.read(f"{tmp_path}/**/*.pcap")) == 2 * one
+    assert len(slimcap.read(f"{tmp_path}/**")) == 2 * one
+    assert len(slimcap.read(f"{tmp_path}/*.pcap")) == one
+    (tmp_path / "link.pcap").symlink_to(tmp_path / "mixed.pcap")
+    assert len(slimcap.read(f"{tmp_path}/*.pcap")) == 2 * one
