@@ -51,7 +51,7 @@ Addresses are text, and null (in CSV empty) for packets without; binary ones are
 smaller. With --inner, which then requires no condition, header columns describe
 the packets in tunnels. --to requires pyarrow: pip install 'slimcap[parquet]'
 
-A FILE may be a folder, which stands for the files in it, or a pattern in quotes.
+A FILE may be a folder, which stands for the files in it, or a quoted pattern.
 
 A TIME is in ISO 8601, as 2024-03-01T12:00:00.000000001 (UTC) or
 2024-03-01 13:00:00+01:00, or in seconds since 1970.
