@@ -3,6 +3,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from slimcap.abi.branch cimport rarely
 from slimcap.abi.bytes cimport bswap16, bswap32, load32
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.pcap_format cimport (
@@ -157,9 +158,12 @@ cdef class PcapDecoder(Decoder):
             self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room,
             Py_ssize_t* rows_written) noexcept nogil:
         """Write rows for the packets from `position` on; return why it stopped."""
+        # Locals, which a row that is written cannot change: the compiler keeps them in registers.
+        cdef RecordLayout layout = self._layout
         cdef uint64_t at = self.position
-        cdef uint32_t header = self._layout.header_len
-        cdef uint32_t cut = self._wanted
+        cdef uint32_t header = layout.header_len, linktype = self.linktype, cut = self._wanted
+        cdef int64_t resolution = self.resolution
+        cdef uint16_t interface = self._interface
         cdef Py_ssize_t count = rows_written[0]
         cdef PcapRecordHeader h
         cdef Record* row
@@ -167,8 +171,8 @@ cdef class PcapDecoder(Decoder):
         self.needed = header
         self.at_zeros = False
         while count < room and size - at >= header:
-            read_record(&self._layout, data + at, &h)
-            if h.caplen == 0 or h.caplen > self._layout.max_caplen:
+            read_record(&layout, data + at, &h)
+            if rarely(h.caplen == 0 or h.caplen > layout.max_caplen):
                 halt = self._look_at(data + at, size - at)
                 if halt != PCAP_MORE or self.at_zeros:
                     break
@@ -176,10 +180,10 @@ cdef class PcapDecoder(Decoder):
                 self.needed = <uint64_t> header + h.caplen
                 break
             row = &rows[count]
-            row.timestamp = <int64_t> h.seconds * NANOSECONDS + <int64_t> h.fraction * self.resolution
+            row.timestamp = <int64_t> h.seconds * NANOSECONDS + <int64_t> h.fraction * resolution
             row.offset = at + header
-            row.interface = self._interface
-            fill_row(row, self.linktype, data + row.offset, h.caplen, h.len, cut)
+            row.interface = interface
+            fill_row(row, linktype, data + row.offset, h.caplen, h.len, cut)
             at += header + h.caplen
             count += 1
         self.position = at
