@@ -91,12 +91,18 @@ def wrong_type(name: str, accepted: str, value: object) -> TypeError:
     return TypeError(f"{name} must be {accepted}, not {type(value).__name__}")
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message about an unknown name: ", did you mean …", or "" if none is similar."""
+def nearest(name: object, known: Iterable[str]) -> str | None:
+    """Return the known name most like an unknown one; None if none is, or it is not a str."""
     import difflib  # only here: it costs time to import
 
-    found = difflib.get_close_matches(name, list(known), 1)
-    return f", did you mean {found[0]!r}?" if found else ""
+    found = difflib.get_close_matches(name, list(known), 1) if isinstance(name, str) else []
+    return found[0] if found else None
+
+
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name: ", did you mean …", or "" if none is similar."""
+    found = nearest(name, known)
+    return f", did you mean {found!r}?" if found else ""
 
 
 def integer(name: str, value: SupportsIndex) -> int:

@@ -14,13 +14,13 @@ import functools
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from inspect import Parameter
 from types import NoneType
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
-from slimcap.errors import in_range, integer, number, wrong_type
+from slimcap.errors import in_range, integer, nearest, number, wrong_type
 
 _Owner = TypeVar("_Owner", bound=Callable[..., object])
 
@@ -110,7 +110,9 @@ def parse(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
     declared = options_of(options)
     for name in given:
         if name not in declared:
-            raise TypeError(_unknown(name, declared))
+            similar = nearest(name, declared)
+            hint = f"did you mean {similar!r}?" if similar else f"the options are {', '.join(declared)}"
+            raise TypeError(f"{name!r} is not an option: {hint}")
     found = {}
     for name, option in declared.items():
         value = given.get(name, option.default)
@@ -124,14 +126,6 @@ def changed(options: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return those values that are not the default of their option: to pass on to what has fewer options."""
     declared = options_of(options)
     return {name: value for name, value in values.items() if value is not declared[name].default}
-
-
-def _unknown(name: str, names: Iterable[str]) -> str:
-    import difflib  # only here: slow to import
-
-    similar = difflib.get_close_matches(name, names, 1)
-    hint = f"did you mean {similar[0]!r}?" if similar else f"the options are {', '.join(names)}"
-    return f"{name!r} is not an option: {hint}"
 
 
 def signature_of(function: Callable[..., object], options: type) -> inspect.Signature:

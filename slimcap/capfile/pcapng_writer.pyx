@@ -686,7 +686,7 @@ cdef bint _keeps_clock(object info, tuple options, Clock* clock) except -1:
 
 
 cdef object _tick_of(const Clock* clock, object ns):
-    """Return the last tick at this time or before it; 0 if there is none. `ns` may exceed int64."""
+    """Return the last tick that is not after this time; 0 if the first one is. `ns` may exceed int64."""
     since = max(0, ns - clock.seconds * <object> NANOSECONDS) * <object> clock.divide
     tick = -((-since << clock.shift) // clock.multiply)  # rounded up, as finer clocks have several at a time
     if tick * clock.multiply >> clock.shift > since:

@@ -203,8 +203,8 @@ def shown(expression: str) -> str:
 def _interruptible(call: Callable[[], Program]) -> Program:
     """Return the result of a call that may block in C.
 
-    Python handles signals in the main thread, between instructions. There the call gets a thread of its own,
-    which continues if a signal handler raises.
+    Python handles signals only in the main thread, between instructions. So the main thread lets a new
+    thread make the call, which continues if a signal handler raises.
     """
     if threading.current_thread() is not threading.main_thread():
         return call()

@@ -38,7 +38,7 @@ _EITHER_ORDER = frozenset((LinkType.NULL, LinkType.ENC))
 # An expression is valid if libpcap compiles it for one of these. It has primitives that exist only for
 # Ethernet, 802.11, PFLOG, cooked captures, MTP2 and ATM.
 _PROBED = (
-    LinkType.ETHERNET, LinkType.IEEE802_11, 117, LinkType.LINUX_SLL, LinkType.LINUX_SLL2, 140, 123,
+    LinkType.ETHERNET, LinkType.IEEE802_11, LinkType.PFLOG, LinkType.LINUX_SLL, LinkType.LINUX_SLL2, 140, 123,
 )
 
 _DROP = Machine(DROP)

@@ -642,7 +642,7 @@ cdef class Batch:
         return out
 
     cdef object _starts_of(self, object layer):
-        """Return where a layer starts in each payload, an array of uint32; `cap_len` if there is none."""
+        """Return the start of a layer in each payload, as uint32; `cap_len` if a packet lacks the layer."""
         if layer == "link":
             return np.zeros(self._count, np.uint32)
         if layer == "ip":

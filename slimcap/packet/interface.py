@@ -43,7 +43,7 @@ class InterfaceInfo(NamedTuple):
         native byte order. None: it is not from a pcapng file. `PcapNgWriter` writes them, with the texts
         above where those differ.
     file_name : str, default ""
-        Name of the file that describes the interface; "" if there is none, or several have it in common.
+        Name of the file that describes the interface; "" if no file or more than one does.
 
     Examples
     --------

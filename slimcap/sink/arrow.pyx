@@ -83,7 +83,7 @@ cdef object _header_dtype(list names):
     cdef tuple known = (*HEADER_COLUMNS, *COLUMNS)
     for name in names:
         if name not in HEADER_COLUMNS:
-            similar = suggestion(name, known) if isinstance(name, str) else ""
+            similar = suggestion(name, known)
             raise ValueError(f"unknown column {name!r}{similar}: use any of {', '.join(known)}")
     return NO_PACKETS.headers(names).dtype
 

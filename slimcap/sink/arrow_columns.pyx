@@ -147,7 +147,7 @@ cdef class Layout:
         fields = []
         for name in columns:
             if name not in available:
-                similar = suggestion(name, available) if isinstance(name, str) else ""
+                similar = suggestion(name, available)
                 raise ValueError(f"unknown column {name!r}{similar}: use any of {', '.join(available)}")
             location = available[name]
             if location is None:
@@ -556,7 +556,7 @@ cdef int64_t _write_validity(
 # ---- names of interfaces and files
 
 cdef int _add_names(ArrowArray* out, Batch batch, tuple names) except -1:
-    """Export the names of the interfaces of packets; null if there is none, or it is empty."""
+    """Export the names of the interfaces of packets; null for an interface without a name."""
     cdef View _held = batch._open()  # while it lives, the rows cannot be replaced
     cdef bytes joined = names[1]
     cdef cnp.ndarray table = names[2]

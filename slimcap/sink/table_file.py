@@ -95,8 +95,8 @@ class TableFile(Finished):
         if kind == "csv" and addresses == "binary":
             raise ValueError("addresses='binary' is not for CSV, which is text: leave it out")
         self._columns = [field.name for field in batch_layout(columns, payload).fields]
-        hex_payload = "hex" if kind == "csv" else "large_binary"
-        self._options: dict[str, Any] = {"payload": hex_payload, "addresses": addresses, "inner": inner}
+        payload_type = "hex" if kind == "csv" else "large_binary"
+        self._options: dict[str, Any] = {"payload": payload_type, "addresses": addresses, "inner": inner}
         self._tables: list[Any] = []  # not written yet, and
         self._size = self._rows = 0  # their total bytes and rows
         self._packets = 0

@@ -131,7 +131,7 @@ def write(
             rotation=options if split else None,
         )
         del first
-        if split and source is not None and isinstance(source, LiveSource):
+        if "max_seconds" in given and isinstance(source, LiveSource):
             batches = _timely(source, output)
     return _copy(batches, output, progress)
 

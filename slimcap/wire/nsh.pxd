@@ -35,7 +35,7 @@ cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline uint32_t ethertype_of(uint32_t protocol) noexcept nogil:
-    """Return the EtherType for a number of the next protocol; 0 if there is none."""
+    """Return the EtherType of a next protocol (its number in NSH); 0 for one that has no EtherType."""
     if protocol == NEXT_IPV4:
         return ipv4.ETHERTYPE
     if protocol == NEXT_IPV6:

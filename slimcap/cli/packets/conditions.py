@@ -43,7 +43,7 @@ def add_conditions(command: argparse.ArgumentParser) -> None:
             flag = f"--{name.replace('_', '-')}"
             group.add_argument(flag, action="append", type=checked, metavar=metavar, help=help)
     group.add_argument("--inner", action="store_true", help="use the headers of the innermost IP packet")
-    help = "UDP ports of a tunnel, in place of its own, such as vxlan=4789,8472"
+    help = "UDP ports of a tunnel, in place of the registered port: vxlan=4789,8472"
     group.add_argument("--tunnel-ports", action="append", type=_tunnel, metavar="TUNNEL=PORTS", help=help)
 
 
@@ -55,7 +55,7 @@ def _checked(name: str, option: Option) -> Callable[[str], str]:
         try:
             option.check(name, text)
         except (TypeError, ValueError) as error:
-            message = str(error).removeprefix(name).removeprefix(":").lstrip()  # argparse names the option
+            message = str(error).removeprefix(name).lstrip()  # argparse names the option
             raise argparse.ArgumentTypeError(message) from None
         return text
 
@@ -67,13 +67,12 @@ def _tunnel(text: str) -> tuple[str, list[int]]:
     name, _, ports = text.partition("=")
     try:
         numbers = [int(port) for port in ports.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not such as vxlan=4789,8472") from None
+    try:
         HeaderFilter(host=[], tunnel_ports={name: numbers})
     except ValueError as error:
-        message = str(error).removeprefix("tunnel_ports: ")
-        is_number = "invalid literal" in message
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not such as vxlan=4789,8472" if is_number else message
-        ) from None
+        raise argparse.ArgumentTypeError(str(error).removeprefix("tunnel_ports: ")) from None
     return name, numbers
 
 

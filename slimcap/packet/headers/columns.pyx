@@ -237,9 +237,9 @@ cdef object _select(object columns, Job* job):
     names = list(columns)
     for name in names:
         if name not in _COLUMNS:
-            similar = suggestion(name, _COLUMNS) if isinstance(name, str) else ""
             if name in RECORD_DTYPE.names:
                 raise ValueError(f"{name} is not a header column: use batch[{name!r}]")
+            similar = suggestion(name, _COLUMNS)
             raise ValueError(f"unknown header column {name!r}{similar}: use any of {', '.join(_COLUMNS)}")
     if not names or len(set(names)) < len(names):
         raise ValueError(f"columns must be at least one name, and each only once, not {names}")

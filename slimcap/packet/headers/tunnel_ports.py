@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from slimcap.errors import in_range, wrong_type
+from slimcap.errors import in_range, nearest, wrong_type
 
 PORTS: Final = 65536
 
@@ -39,7 +38,9 @@ def parse(given: object, tunnels: Mapping[str, tuple[int, int]]) -> bytes | None
         raise wrong_type("tunnel_ports", "a mapping of tunnels to lists of ports", given)
     for name in given:
         if name not in tunnels:
-            raise ValueError(_unknown(name, tunnels))
+            similar = nearest(name, tunnels)
+            hint = f"did you mean {similar!r}?" if similar else f"use any of {', '.join(tunnels)}"
+            raise ValueError(f"tunnel_ports: {name!r} is not a tunnel over UDP: {hint}")
     owners: dict[int, str] = {}
     for name, (_, default) in tunnels.items():
         for port in _ports_of(name, given[name]) if name in given else [default]:
@@ -61,10 +62,3 @@ def _ports_of(name: str, given: object) -> Iterable[int]:
         raise wrong_type(label, "a list of ports", given)
     for port in given:
         yield in_range(f"a port of {label}", port, 1, PORTS - 1)
-
-
-def _unknown(name: object, tunnels: Mapping[str, tuple[int, int]]) -> str:
-    """Return an error message for the name of a tunnel, with a similar name or all of them."""
-    similar = difflib.get_close_matches(name, tunnels, 1) if isinstance(name, str) else []
-    hint = f"did you mean {similar[0]!r}?" if similar else f"use any of {', '.join(tunnels)}"
-    return f"tunnel_ports: {name!r} is not a tunnel over UDP: {hint}"

@@ -54,12 +54,8 @@ def list_some_files(files: Any) -> list[Any]:
     return found
 
 
-def _is_folder(file: object) -> bool:
-    return is_path(file) and os.path.isdir(file)
-
-
 def _matching(pattern: str) -> list[str]:
-    if _is_folder(pattern):
+    if os.path.isdir(pattern):
         return _files_in(pattern)
     if pattern == "-" or os.path.exists(pattern):
         return [pattern]
@@ -80,9 +76,9 @@ def _glob(pattern: str) -> Iterable[str]:
     return [path for path in found if is_hidden or "/." not in f"/{path}"]
 
 
-def _files_in(folder: str | bytes | os.PathLike[Any]) -> list[str]:
-    with os.scandir(os.fsdecode(folder)) as entries:
+def _files_in(folder: str) -> list[str]:
+    with os.scandir(folder) as entries:
         found = sorted(entry.path for entry in entries if not entry.name.startswith(".") and entry.is_file())
     if not found:
-        raise FileNotFoundError(errno.ENOENT, "no files in the folder", os.fsdecode(folder))
+        raise FileNotFoundError(errno.ENOENT, "no files in the folder", folder)
     return found

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, TypeAlias, Unpack, cast
 
 import numpy as np
@@ -263,8 +263,7 @@ def plan(
     tasks: list[ReadTask] = []
     for path in list_files(paths):
         try:
-            parts = _plan_file(os.fsdecode(path), chunk_bytes, snaplen, filter, exact)
-            tasks += [replace(part, where=options["where"]) for part in parts]
+            tasks += _plan_file(os.fsdecode(path), chunk_bytes, snaplen, filter, exact, options["where"])
         except (FileFormatError, OSError) as error:
             if not errors.skip(error):
                 raise
@@ -272,7 +271,12 @@ def plan(
 
 
 def _plan_file(
-    path: str, chunk_bytes: int, snaplen: int | None, filter: Filter | None, exact: bool
+    path: str,
+    chunk_bytes: int,
+    snaplen: int | None,
+    filter: Filter | None,
+    exact: bool,
+    where: HeaderFilter | None,
 ) -> Iterator[ReadTask]:
     status = os.stat(path)  # before opening, which would wait for a writer if it is a FIFO
     if path == "-" or not stat.S_ISREG(status.st_mode):
@@ -291,7 +295,7 @@ def _plan_file(
         os.close(fd)
     stops = [*(start for start, _ in parts[1:]), identity.size]
     for (start, preamble), stop in zip(parts, stops, strict=True):
-        yield ReadTask(path, start, stop, preamble, snaplen, filter, compression, identity)
+        yield ReadTask(path, start, stop, preamble, snaplen, filter, compression, identity, where)
 
 
 def _identity(status: os.stat_result) -> FileIdentity:
