@@ -39,7 +39,7 @@ cdef class PcapDecoder(Decoder):
     cdef uint32_t _wanted               # maximum number of bytes to show of a packet
     cdef dict _numbers                  # number of the interface of each different header
     cdef list _all_links, _all_infos    # these interfaces
-    cdef uint16_t _interface            # of the rows
+    cdef uint32_t _interface            # of the rows
     cdef int _begin(self, const uint8_t* header) except -1
     cdef int _publish(self) except -1
     cdef bint _begin_next(self, const uint8_t* p, uint64_t left) except -1

@@ -94,7 +94,7 @@ cdef class PcapDecoder(Decoder):
             options = ((INTERFACE_FCS_LENGTH, bytes([2 * (h.linktype >> FCS_SHIFT)])),)
         key = (self.linktype, h.snaplen, self.resolution, options)
         if key not in self._numbers and len(self._all_links) == MAX_INTERFACES:
-            raise ValueError(f"more than {MAX_INTERFACES} interfaces")
+            raise ValueError(f"more than {MAX_INTERFACES:,} interfaces")
         self._interface = self._numbers.setdefault(key, len(self._all_links))
         if self._interface == len(self._all_links):
             self.max_cap_len = max(self.max_cap_len, min(self._wanted, self._layout.max_caplen))
@@ -163,7 +163,7 @@ cdef class PcapDecoder(Decoder):
         cdef uint64_t at = self.position
         cdef uint32_t header = layout.header_len, linktype = self.linktype, cut = self._wanted
         cdef int64_t resolution = self.resolution
-        cdef uint16_t interface = self._interface
+        cdef uint32_t interface = self._interface
         cdef Py_ssize_t count = rows_written[0]
         cdef PcapRecordHeader h
         cdef Record* row

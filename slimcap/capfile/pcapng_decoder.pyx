@@ -256,7 +256,7 @@ cdef class PcapngDecoder(Decoder):
         if h.caplen > left:
             return self._fail(FAULT_OVERRUN, h.caplen, left)
         row.offset += header
-        row.interface = <uint16_t> (self._section + h.interface_id)
+        row.interface = self._section + h.interface_id
         fill_row(row, interface.linktype, p + header, h.caplen, h.len, self._wanted)
         if rarely(self._clamped):
             row.flags |= FLAG_TIME_CLAMPED
@@ -387,7 +387,7 @@ cdef class PcapngDecoder(Decoder):
         cdef dict texts = texts_of(options, INTERFACE_TEXTS)
         cdef uint32_t tick = max(1, <uint32_t> (interface.clock.multiply >> interface.clock.shift))
         if self._count == MAX_INTERFACES:
-            return f"more than {MAX_INTERFACES} interfaces"
+            return f"more than {MAX_INTERFACES:,} interfaces"
         if self._count == self._room:
             self._grow()
         self._interfaces[self._count] = interface

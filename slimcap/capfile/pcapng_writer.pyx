@@ -171,7 +171,7 @@ cdef class PcapNgWriter(Writer):
         Raises
         ------
         ValueError
-            The file has the interface, and other arguments than `interface` were given; the file has 65535
+            The file has the interface, and other arguments than `interface` were given; the file has 262,144
             interfaces; a value is out of range or a text too long; or the writer is closed.
         OSError, RuntimeError
             As for `write_packet`.
@@ -341,7 +341,7 @@ cdef class PcapNgWriter(Writer):
         cdef Py_ssize_t number = len(self._in_file)
         cdef Place place
         if number == MAX_INTERFACES:
-            raise ValueError(f"a section has up to {MAX_INTERFACES} interfaces")
+            raise ValueError(f"a section has up to {MAX_INTERFACES:,} interfaces")
         block = self._block_of(link, info, given)
         place = self._place_of(link, info)
         place.number = number
@@ -549,7 +549,7 @@ cdef class PcapNgWriter(Writer):
         used = {min(place, self._known) for place in set(batch.records["interface"].tolist())}
         more = sum([places[<Py_ssize_t> place].number == UNDESCRIBED for place in used])
         if len(self._in_file) + more > MAX_INTERFACES:
-            raise ValueError(f"a section has up to {MAX_INTERFACES} interfaces")
+            raise ValueError(f"a section has up to {MAX_INTERFACES:,} interfaces")
         return 0
 
     cdef int _annotate(self, Annotations annotations) except -1:

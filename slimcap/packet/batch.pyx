@@ -2,7 +2,7 @@
 cimport cython
 cimport numpy as cnp
 from cpython.number cimport PyIndex_Check, PyNumber_AsSsize_t
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from slimcap.abi.clock cimport NANOSECONDS
@@ -191,7 +191,7 @@ cdef tuple _infos_of(tuple links, tuple interfaces):
 
 cdef int _renumber(Record* rows, Py_ssize_t count, list numbers) except -1:
     """Replace the number of each row's interface; an unknown one stays unknown."""
-    cdef const uint16_t[::1] new = np.array(numbers, np.uint16)
+    cdef const uint32_t[::1] new = np.array(numbers, np.uint32)
     cdef Py_ssize_t row, known = len(numbers)
     with nogil:
         for row in range(count):
@@ -307,8 +307,8 @@ cdef class Batch:
     offset       u8   offset of the payload in ``batch.data``, in bytes
     total_len    u4   length on the wire in bytes, link-layer header included
     cap_len      u4   number of bytes captured
+    interface    u4   index into ``batch.links``
     ip_offset    u2   offset of the IP header in the payload; ``NO_IP`` if there is none
-    interface    u2   index into ``batch.links``
     vlan_tci     u2   TCI of the outermost VLAN tag; valid if ``flags`` has ``VLAN``
     vlan_tpid    u2   TPID of the outermost VLAN tag; valid if ``flags`` has ``VLAN``
     pkt_type     u1   a `PacketType`

@@ -225,7 +225,7 @@ def test_packets_of_another_link_type_raise():
         assert file.getvalue() == PCAP_HEADER
         # Only packets count: of links that are there, of links that are not, of any link of the right type.
         writer.write_batch(batch_of(SMALL, links=(ETHERNET, TUNNEL)))
-        writer.write_batch(batch_of(SMALL, links=(TUNNEL, ETHERNET), interface=[1, 2, 65535]))
+        writer.write_batch(batch_of(SMALL, links=(TUNNEL, ETHERNET), interface=[1, 2, 2**32 - 1]))
         writer.write_batch(batch_of(SMALL, links=(ETHERNET, ETHERNET), interface=[1, 0, 1]))
         writer.write_batch(batch_of([], links=[TUNNEL]))
         with pytest.raises(ValueError, match="packet 9 is of 'tun0'"):

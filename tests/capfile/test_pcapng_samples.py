@@ -24,6 +24,7 @@ def test_packets_equal_those_of_classic_pcap(twin, data_path):
 
 # ---- interfaces
 
+MAX_INTERFACES = 1 << 18
 
 def test_interfaces_are_links(data_path):
     with PcapSource(data_path / "interfaces.pcapng") as source:
@@ -78,13 +79,21 @@ def test_interface_numbers_continue_in_the_next_section(data_path):
     assert [link.type for link in batch.links] == [1, 101] * 3
 
 
-def test_more_than_65535_interfaces_raise(drain):
-    data = NG.section() + NG.interface() * 65535
-    data += NG.packet(FRAME, 1, 65534) + NG.interface() + NG.packet(FRAME, 2, 65535)
+def test_more_sections_and_interfaces_than_16_bits_number_are_read(drain):
+    data = (NG.section() + NG.interface() * 2 + NG.packet(FRAME, 1, 1)) * 40_000
     with source_of(data) as source:
         drained = drain(source)
-    assert drained.records["interface"].tolist() == [65534]
-    assert "more than 65535 interfaces" in drained.error.reason
+    assert drained.records["interface"].tolist() == list(range(1, 80_000, 2))
+
+
+@pytest.mark.slow
+def test_too_many_interfaces_raise_after_the_packets_before_them(drain):
+    data = NG.section() + NG.interface() * MAX_INTERFACES
+    data += NG.packet(FRAME, 1, MAX_INTERFACES - 1) + NG.interface() + NG.packet(FRAME, 2, MAX_INTERFACES)
+    with source_of(data) as source:
+        drained = drain(source)
+    assert drained.records["interface"].tolist() == [MAX_INTERFACES - 1]
+    assert "more than 262,144 interfaces" in drained.error.reason
 
 
 # ---- flags

@@ -45,7 +45,7 @@ def test_equal_links_are_one_interface():
 
 
 def test_packets_without_a_link_share_an_interface_without_a_name():
-    for links, interface in (((), 0), ((ETHERNET,), 9), ((), 65535)):
+    for links, interface in (((), 0), ((ETHERNET,), 9), ((), 2**32 - 1)):
         batch = linked([b"x"] * 3, links, interface=interface)
         file = io.BytesIO()
         with PcapNgWriter(file, 101) as writer:

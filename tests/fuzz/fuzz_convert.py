@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from slimcap.cli.main import main
 
 FORMATS = "pcap", "pcapng"
 Packet = tuple[int, int, int, int, bytes]
+ZEROS = 1024  # bytes that are never packets
+RECORD_LEN = 16
 
 
 def check(data: bytes, format: str = "pcapng") -> int:
@@ -32,10 +35,29 @@ def check(data: bytes, format: str = "pcapng") -> int:
         types = format == "pcapng"  # pcap has no packet types
         wanted, is_bad = read(file, types)
         assert is_bad == code
-        got, is_bad = read(out, types)
-        assert not is_bad
-        assert got == wanted
-        return len(got)
+        wanted, is_bad = (wanted, False) if types else before_zeros(wanted)
+        assert read(out, types) == (wanted, is_bad)
+        return len(wanted)
+
+
+def is_record_of_zeros(packet: Packet) -> bool:
+    timestamp, total_len, *_, payload = packet
+    return not (timestamp or total_len or payload)
+
+
+def before_zeros(packets: list[Packet]) -> tuple[list[Packet], bool]:
+    """Return the packets that are read back from pcap, and whether damage is found after them.
+
+    A packet of no bytes at the start of 1970 is a record of zeros. At the end, and where there are many, a
+    reader takes them for a part of the file that was not written.
+    """
+    at = 0
+    for is_zeros, run in itertools.groupby(packets, key=is_record_of_zeros):
+        count = len(list(run))
+        if is_zeros and (at + count == len(packets) or count >= ZEROS // RECORD_LEN):
+            return packets[:at], True
+        at += count
+    return packets, False
 
 
 def read(file: Path, types: bool) -> tuple[list[Packet], bool]:

@@ -217,9 +217,9 @@ def test_concat_of_batches_of_two_files_keeps_what_belongs_to_their_packets():
 
 
 def test_concat_of_too_many_links_is_refused():
-    many = tuple(Link(f"if{number}", number, 1) for number in range(40_000))
-    others = tuple(Link(f"other{number}", number, 1) for number in range(40_000))
-    with pytest.raises(ValueError, match="65,535 links"):
+    many = tuple(Link(f"if{number}", number, 1) for number in range(140_000))
+    others = tuple(Link(f"other{number}", number, 1) for number in range(140_000))
+    with pytest.raises(ValueError, match="262,144 links"):
         concat([Batch([], b"", many), Batch([], b"", others)])
 
 

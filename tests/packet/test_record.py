@@ -16,15 +16,15 @@ FIELDS = [
     ("offset", "u8", 8),
     ("total_len", "u4", 16),
     ("cap_len", "u4", 20),
-    ("ip_offset", "u2", 24),
-    ("interface", "u2", 26),
-    ("vlan_tci", "u2", 28),
-    ("vlan_tpid", "u2", 30),
-    ("pkt_type", "u1", 32),
+    ("interface", "u4", 24),
+    ("ip_offset", "u2", 28),
+    ("vlan_tci", "u2", 30),
+    ("vlan_tpid", "u2", 32),
+    ("pkt_type", "u1", 34),
     ("flags", "u4", 36),
 ]
-ROW = struct.Struct("=qQIIHHHHB3xI")
-VALUES = (-1_700_000_000_123_456_789, 2**64 - 2, 2**32 - 3, 70_000, 65_534, 513, 0xE123, 0x88A8, 254, 1 << 31)
+ROW = struct.Struct("=qQIIIHHHBxI")
+VALUES = (-1_700_000_000_123_456_789, 2**64 - 2, 2**32 - 3, 70_000, 70_001, 513, 0xE123, 0x88A8, 254, 1 << 31)
 
 # ---- RECORD_DTYPE
 

@@ -15,7 +15,7 @@ cdef class Part:
     cdef FileReader reader      # None if the file is not open
     cdef Rows rows              # of which `head` has the next ones; None: there are none
     cdef Head head
-    cdef Block numbers          # uint16: our number for each interface of the file
+    cdef Block numbers          # uint32: our number for each interface of the file
     cdef Py_ssize_t known       # length of `numbers`
     cdef dict seen              # description → number of interfaces of the file that have it
     cdef object size            # bytes on disk, or None

@@ -1,6 +1,6 @@
 """`FilesSource`: base class of sources of several files. It merges interface lists and sums up counters."""
 cimport cython
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.capfile.decoder cimport MAX_SECTIONS
@@ -97,7 +97,7 @@ cdef class FilesSource(ZeroCopySource):
         if rows is None:
             return False
         self._number(part)
-        renumber(<Record*> rows.block.ptr, rows.count, <const uint16_t*> part.numbers.ptr)
+        renumber(<Record*> rows.block.ptr, rows.count, <const uint32_t*> part.numbers.ptr)
         rows.annotations = only_others(rows.annotations)
         part.rows = rows
         part.head.rows, part.head.data = <const Record*> rows.block.ptr, rows.data.ptr
@@ -110,9 +110,9 @@ cdef class FilesSource(ZeroCopySource):
         cdef tuple infos = part.reader.decoder.interfaces
         cdef Py_ssize_t before = len(self._infos)
         while part.known < len(infos):
-            if part.numbers.size < <Py_ssize_t> ((part.known + 1) * sizeof(uint16_t)):
+            if part.numbers.size < <Py_ssize_t> ((part.known + 1) * sizeof(uint32_t)):
                 part.numbers.resize(max(16, 2 * part.numbers.size))
-            (<uint16_t*> part.numbers.ptr)[part.known] = self._number_as(part, infos[part.known])
+            (<uint32_t*> part.numbers.ptr)[part.known] = self._number_as(part, infos[part.known])
             part.known += 1
         if len(self._infos) > before:
             self._interfaces = tuple(self._infos)
@@ -301,7 +301,7 @@ cdef object replace_index(object link, Py_ssize_t index):
     return replace(link, index=index)
 
 
-cdef void renumber(Record* rows, Py_ssize_t count, const uint16_t* numbers) noexcept nogil:
+cdef void renumber(Record* rows, Py_ssize_t count, const uint32_t* numbers) noexcept nogil:
     cdef Py_ssize_t row
     for row in range(count):
         rows[row].interface = numbers[rows[row].interface]
@@ -312,7 +312,7 @@ cdef int add_counters(list infos, Part part) except -1:
     cdef Py_ssize_t index
     theirs = part.reader.decoder.interfaces
     for index in range(part.known):
-        number = (<const uint16_t*> part.numbers.ptr)[index]
+        number = (<const uint32_t*> part.numbers.ptr)[index]
         told = {name: getattr(theirs[index], name) for name in COUNTERS}
         ours = infos[number]
         more = {

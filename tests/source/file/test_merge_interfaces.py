@@ -98,11 +98,11 @@ def test_equal_interfaces_of_several_files_are_merged(tmp_path, data_path):
 def test_more_interfaces_than_a_record_can_number_are_an_error(tmp_path):
     section = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
     packet = struct.pack("<IIIIIIII", 6, 32, 0, 0, 0, 0, 0, 32)
-    for name, first in (("a", 1), ("b", 40_001)):
-        interfaces = [struct.pack("<IIHHII", 1, 20, 1, 0, first + n, 20) for n in range(40_000)]
+    for name, first in (("a", 1), ("b", 140_001)):
+        interfaces = [struct.pack("<IIHHII", 1, 20, 1, 0, first + n, 20) for n in range(140_000)]
         (tmp_path / name).write_bytes(section + b"".join(interfaces) + packet)
     files = [tmp_path / "a", tmp_path / "b"]
-    with pytest.raises(FileFormatError, match=r"65,535 interfaces") as raised, open_files(files) as source:
+    with pytest.raises(FileFormatError, match=r"262,144 interfaces") as raised, open_files(files) as source:
         facts(source)
     assert raised.value.path == str(tmp_path / "b")
 
