@@ -94,6 +94,7 @@ class Batch:
         payload: _Payload = True,
         addresses: _Addresses = "text",
         inner: bool = False,
+        tunnel_ports: Mapping[str, Iterable[int]] | None = None,
     ) -> pyarrow.Table: ...
     def to_pandas(
         self,
@@ -102,6 +103,7 @@ class Batch:
         payload: _Payload = True,
         addresses: _Addresses = "text",
         inner: bool = False,
+        tunnel_ports: Mapping[str, Iterable[int]] | None = None,
     ) -> pandas.DataFrame: ...
     def to_polars(
         self,
@@ -110,6 +112,7 @@ class Batch:
         payload: _Payload = True,
         addresses: _Addresses = "text",
         inner: bool = False,
+        tunnel_ports: Mapping[str, Iterable[int]] | None = None,
     ) -> polars.DataFrame: ...
     def __arrow_c_schema__(self) -> object: ...
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...

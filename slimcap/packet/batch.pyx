@@ -726,8 +726,8 @@ cdef class Batch:
         tunnels             u1   number of tunnels entered, with ``inner=True``
         =================== ==== =========================================================================
 
-        Compare addresses with those of `ip_from_str` or with `in_network`, and show them with `ip_to_str`:
-        ``headers["src"] == slimcap.ip_from_str("192.0.2.1")``.
+        Compare addresses with text, ``headers["src"] == "192.0.2.1"``, or with `in_network`, and show them
+        with `ip_to_str`.
 
         Fields that a packet does not have, or that are not known, are zero. Offsets and lengths are in bytes;
         `l4_offset` and `l7_offset` count from the start of the payload, where the link-layer header is.
@@ -866,7 +866,7 @@ cdef class Batch:
 
     # Arrow. The sink layer is above this one, so it is imported only when these are called.
 
-    def to_arrow(self, columns=None, *, payload=True, addresses="text", inner=False):
+    def to_arrow(self, columns=None, *, payload=True, addresses="text", inner=False, tunnel_ports=None):
         """Convert the packets to a pyarrow Table. Requires `slimcap[arrow]`.
 
         Parameters
@@ -886,6 +886,8 @@ cdef class Batch:
             or 6 bytes. Addresses that a packet does not have are null.
         inner : bool, default False
             As for `headers`.
+        tunnel_ports : mapping of str to iterable of int, optional
+            As for `headers`.
 
         Returns
         -------
@@ -902,9 +904,9 @@ cdef class Batch:
             A column does not exist, or the batch was released.
         """
         from slimcap.sink.dataframes import to_arrow
-        return to_arrow(self, columns, payload, addresses, inner)
+        return to_arrow(self, columns, payload, addresses, inner=inner, tunnel_ports=tunnel_ports)
 
-    def to_pandas(self, columns=None, *, payload=True, addresses="text", inner=False):
+    def to_pandas(self, columns=None, *, payload=True, addresses="text", inner=False, tunnel_ports=None):
         """Convert the packets to a pandas DataFrame. Requires `slimcap[pandas]`.
 
         Parameters
@@ -916,6 +918,8 @@ cdef class Batch:
         addresses : {"text", "binary"}, default "text"
             As for `to_arrow`.
         inner : bool, default False
+            As for `headers`.
+        tunnel_ports : mapping of str to iterable of int, optional
             As for `headers`.
 
         Returns
@@ -932,9 +936,9 @@ cdef class Batch:
             A column does not exist, or the batch was released.
         """
         from slimcap.sink.dataframes import to_pandas
-        return to_pandas(self, columns, payload, addresses, inner)
+        return to_pandas(self, columns, payload, addresses, inner=inner, tunnel_ports=tunnel_ports)
 
-    def to_polars(self, columns=None, *, payload=True, addresses="text", inner=False):
+    def to_polars(self, columns=None, *, payload=True, addresses="text", inner=False, tunnel_ports=None):
         """Convert the packets to a polars DataFrame. Requires `slimcap[polars]`.
 
         Parameters
@@ -946,6 +950,8 @@ cdef class Batch:
         addresses : {"text", "binary"}, default "text"
             As for `to_arrow`.
         inner : bool, default False
+            As for `headers`.
+        tunnel_ports : mapping of str to iterable of int, optional
             As for `headers`.
 
         Returns
@@ -962,7 +968,7 @@ cdef class Batch:
             A column does not exist, or the batch was released.
         """
         from slimcap.sink.dataframes import to_polars
-        return to_polars(self, columns, payload, addresses, inner)
+        return to_polars(self, columns, payload, addresses, inner=inner, tunnel_ports=tunnel_ports)
 
     def __arrow_c_schema__(self):
         from slimcap.sink.arrow import batch_layout, schema_capsule

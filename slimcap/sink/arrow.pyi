@@ -1,4 +1,4 @@
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeAlias, final
 
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ class ArrowStream:
         payload: _Payload = True,
         addresses: _Addresses = "text",
         inner: bool = False,
+        tunnel_ports: Mapping[str, Iterable[int]] | None = None,
     ) -> None: ...
     def __arrow_c_schema__(self) -> _Capsule: ...
     def __arrow_c_stream__(self, requested_schema: _Capsule | None = None) -> _Capsule: ...
@@ -44,5 +45,5 @@ def stream_capsule(
     columns: Iterable[str] | None = None,
     payload: _Payload = True,
     addresses: _Addresses = "text",
-    inner: bool = False,
+    header_options: dict[str, Any] | None = None,
 ) -> _Capsule: ...

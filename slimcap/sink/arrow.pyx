@@ -36,6 +36,7 @@ import numpy as np
 
 from slimcap.errors import suggestion, wrong_type
 from slimcap.packet.headers.columns import HEADER_COLUMNS
+from slimcap.packet.headers.tunnel_ports import kept
 from slimcap.packet.record import RECORD_DTYPE
 
 cnp.import_array()
@@ -172,11 +173,13 @@ cdef class ArrowStream:
         bytes. Addresses that a packet does not have are null, and so is the Community ID.
     inner : bool, default False
         As for `Batch.headers`.
+    tunnel_ports : mapping of str to iterable of int, optional
+        As for `Batch.headers`.
 
     Raises
     ------
     ValueError
-        A column does not exist, or `payload` or `addresses` is not valid.
+        A column does not exist, or `payload`, `addresses` or `tunnel_ports` is not valid.
     TypeError
         `columns` is a str.
 
@@ -190,15 +193,17 @@ cdef class ArrowStream:
 
     cdef object _batches
     cdef object _columns, _payload, _addresses
-    cdef bint _inner
+    cdef dict _header_options
     cdef Layout _layout
 
-    def __init__(self, batches, columns=None, *, payload=True, addresses="text", inner=False):
+    def __init__(
+            self, batches, columns=None, *, payload=True, addresses="text", inner=False, tunnel_ports=None):
         if not isinstance(batches, Iterable):
             raise wrong_type("batches", "a Batch or an iterable of batches", batches)
         self._columns = None if columns is None else _names_of("columns", columns)
         self._layout = batch_layout(self._columns, payload, addresses)
-        self._payload, self._addresses, self._inner = payload, addresses, inner
+        self._payload, self._addresses = payload, addresses
+        self._header_options = _checked_options(inner, tunnel_ports)
         self._batches = (batches,) if isinstance(batches, Batch) else batches
 
     def __arrow_c_schema__(self):
@@ -206,7 +211,8 @@ cdef class ArrowStream:
 
     def __arrow_c_stream__(self, requested_schema=None):
         return stream_capsule(
-            self._batches, requested_schema, self._columns, self._payload, self._addresses, self._inner)
+            self._batches, requested_schema, self._columns, self._payload, self._addresses,
+            self._header_options)
 
     def __repr__(self):
         return f"<ArrowStream: {', '.join([field.name for field in self._layout.fields])}>"
@@ -229,10 +235,17 @@ def array_capsules(batch, requested_schema=None):
 
 
 def stream_capsule(
-        batches, requested_schema=None, columns=None, payload=True, addresses="text", inner=False):
-    """Return batches as an `arrow_array_stream` capsule."""
+        batches, requested_schema=None, columns=None, payload=True, addresses="text", header_options=None):
+    """Return batches as an `arrow_array_stream` capsule; `header_options` are those of `Batch.headers`."""
     layout = batch_layout(columns, _requested_payload(requested_schema, payload), addresses)
-    return _stream_capsule(layout, iter(batches), {"inner": inner})
+    return _stream_capsule(layout, iter(batches), header_options or {})
+
+
+cdef dict _checked_options(object inner, object tunnel_ports):
+    """Return these as arguments of `Batch.headers`, checked, and such that each call may use them."""
+    options = {"inner": inner, "tunnel_ports": kept(tunnel_ports)}
+    NO_PACKETS.headers(**options)
+    return options
 
 
 cdef object _requested_payload(object capsule, object payload):

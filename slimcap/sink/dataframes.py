@@ -31,33 +31,33 @@ def library(name: str, extra: str) -> Any:
 
 
 def to_arrow(
-    batch: Batch, columns: Iterable[str] | None, payload: _Payload, addresses: _Addresses, inner: bool
+    batch: Batch, columns: Iterable[str] | None, payload: _Payload, addresses: _Addresses, **options: Any
 ) -> pyarrow.Table:
-    """Implement `Batch.to_arrow`."""
+    """Implement `Batch.to_arrow`; `options` are those of `Batch.headers`."""
     pa = library("pyarrow", "arrow")
     if payload is True:  # pyarrow cannot filter or sort a binary_view
         payload = "large_binary"
-    return pa.table(ArrowStream(batch, columns, payload=payload, addresses=addresses, inner=inner))
+    return pa.table(ArrowStream(batch, columns, payload=payload, addresses=addresses, **options))
 
 
 def to_pandas(
-    batch: Batch, columns: Iterable[str] | None, payload: _Payload, addresses: _Addresses, inner: bool
+    batch: Batch, columns: Iterable[str] | None, payload: _Payload, addresses: _Addresses, **options: Any
 ) -> pandas.DataFrame:
-    """Implement `Batch.to_pandas`."""
+    """Implement `Batch.to_pandas`; `options` are those of `Batch.headers`."""
     pd, pa = library("pandas", "pandas"), library("pyarrow", "pandas")
     # Otherwise pandas makes a Python object of every payload.
     kept = {pa.large_binary(), pa.binary_view()}
-    frame: pandas.DataFrame = to_arrow(batch, columns, payload, addresses, inner).to_pandas(
+    frame: pandas.DataFrame = to_arrow(batch, columns, payload, addresses, **options).to_pandas(
         types_mapper=lambda kind: pd.ArrowDtype(kind) if kind in kept else None
     )
     return frame
 
 
 def to_polars(
-    batch: Batch, columns: Iterable[str] | None, payload: _Payload, addresses: _Addresses, inner: bool
+    batch: Batch, columns: Iterable[str] | None, payload: _Payload, addresses: _Addresses, **options: Any
 ) -> polars.DataFrame:
-    """Implement `Batch.to_polars`."""
+    """Implement `Batch.to_polars`; `options` are those of `Batch.headers`."""
     pl = library("polars", "polars")
-    stream = ArrowStream(batch, columns, payload=payload, addresses=addresses, inner=inner)
+    stream = ArrowStream(batch, columns, payload=payload, addresses=addresses, **options)
     frame: polars.DataFrame = pl.DataFrame(stream)
     return frame

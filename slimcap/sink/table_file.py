@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from slimcap.io.atomic_file import Finished, PartialFile
+from slimcap.packet.headers.tunnel_ports import kept
 from slimcap.sink.arrow import ArrowStream, batch_layout
 from slimcap.sink.dataframes import library
 
@@ -62,6 +63,8 @@ class TableFile(Finished):
         Type of IP and MAC addresses, as for `ArrowStream`. "binary" is smaller, and not for CSV.
     inner : bool, default False
         As for `Batch.headers`.
+    tunnel_ports : mapping of str to iterable of int, optional
+        As for `Batch.headers`.
 
     Raises
     ------
@@ -89,6 +92,7 @@ class TableFile(Finished):
         compression: Compression = "zstd",
         addresses: _Addresses = "text",
         inner: bool = False,
+        tunnel_ports: Mapping[str, Iterable[int]] | None = None,
     ) -> None:
         kind = format_of(path) if format is None else format
         self._pa = library("pyarrow", "arrow" if kind != "parquet" else "parquet")
@@ -97,6 +101,7 @@ class TableFile(Finished):
         self._columns = [field.name for field in batch_layout(columns, payload).fields]
         payload_type = "hex" if kind == "csv" else "large_binary"
         self._options: dict[str, Any] = {"payload": payload_type, "addresses": addresses, "inner": inner}
+        self._options["tunnel_ports"] = kept(tunnel_ports)
         self._tables: list[Any] = []  # not written yet, and
         self._size = self._rows = 0  # their total bytes and rows
         self._packets = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
 from slimcap.errors import CaptureStopped, wrong_type
@@ -43,6 +43,7 @@ def write(
     payload: bool | None = None,
     addresses: _Addresses | None = None,
     inner: bool | None = None,
+    tunnel_ports: Mapping[str, Iterable[int]] | None = None,
     progress: Callable[[int], object] | None = None,
     **options: Unpack[RotationOptions],
 ) -> int:
@@ -79,6 +80,8 @@ def write(
         Type of the addresses in a table: text, in CSV always, or 16 and 6 bytes. Default: text.
     inner : bool, optional
         Enter tunnels for the header columns of a table, as for `Batch.headers`. Default: False.
+    tunnel_ports : mapping of str to iterable of int, optional
+        Ports of tunnels, as for `Batch.headers`. Default: the registered ones.
     progress : callable, optional
         Called after each batch with the number of packets so far. Default: no callback.
     **options
@@ -107,7 +110,13 @@ def write(
     """
     given = changed(RotationOptions, parse(RotationOptions, options))
     kind = _format_of(file) if format is None else format
-    table = {"columns": columns, "payload": payload, "addresses": addresses, "inner": inner}
+    table = {
+        "columns": columns,
+        "payload": payload,
+        "addresses": addresses,
+        "inner": inner,
+        "tunnel_ports": tunnel_ports,
+    }
     capture = {"level": level, "snaplen": snaplen, **given}
     _refuse(kind, table if kind not in FORMATS else capture)
     source, batches = _read(packets)

@@ -26,6 +26,7 @@ def test_packets_equal_those_of_classic_pcap(twin, data_path):
 
 MAX_INTERFACES = 1 << 18
 
+
 def test_interfaces_are_links(data_path):
     with PcapSource(data_path / "interfaces.pcapng") as source:
         assert source.link.name == "eth0"

@@ -128,7 +128,13 @@ def test_read_to_tells_the_file_of_each_packet_of_several(tmp_path: Path, data_p
 def test_read_to_shows_the_packets_inside_tunnels(tmp_path: Path, data_path: Path) -> None:
     path, file = tmp_path / "out.parquet", data_path / "tunnels.pcap"
     inner = read(file).headers(["tunnels"], inner=True)["tunnels"].tolist()
-    for arguments, tunnels in ([[], [0] * len(inner)], [["--inner"], inner]):
+    other = read(file).headers(["tunnels"], inner=True, tunnel_ports={"vxlan": [9]})["tunnels"].tolist()
+    assert other != inner
+    for arguments, tunnels in (
+        [[], [0] * len(inner)],
+        [["--inner"], inner],
+        [["--inner", "--tunnel-ports", "vxlan=9"], other],
+    ):
         assert main(["read", str(file), "--to", str(path), "--columns", "src,tunnels", *arguments]) == 0
         assert read_table(path)["tunnels"].to_pylist() == tunnels
     assert main(["read", str(file), "--to", str(path), "--columns", "src", "--addresses", "binary"]) == 0

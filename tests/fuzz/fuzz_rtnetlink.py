@@ -37,6 +37,7 @@ ATTRIBUTES = [
     (3, b"eth0\0"),
     (18, struct.pack("=HH", 8, 1) + b"veth"),
     (23, bytes(200)),
+    (52 | 1 << 15, struct.pack("=HH8s", 12, 53, b"uplink1\0") + struct.pack("=HH8s", 12, 53, b"uplink2\0")),
     (1, b"\1\2\3\4"),
     (2, bytes(16)),
 ]

@@ -193,6 +193,16 @@ def test_alternative_name_is_accepted(veth: Veth) -> None:
         assert Link("short").name == "right"
 
 
+def test_patterns_match_alternative_names(veth: Veth) -> None:
+    for name in ("uplink0", "enp0s31f6-a-longer-name"):
+        veth.namespace.ip(f"link property add dev right altname {name}")
+    with veth.namespace.inside():
+        for pattern in ("uplink*", "enp0s31f6-*", "*-longer-name", ["up*", "enp*", "r?ght"]):
+            assert links(pattern) == (Link("right"),), pattern
+        assert links(["uplink*", "left"]) == links(["left", "right"])
+        assert links("uplink?[1-9]") == ()
+
+
 def test_deleted_link_is_not_found(veth: Veth) -> None:
     with veth.namespace.inside():
         link = Link("right")

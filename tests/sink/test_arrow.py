@@ -24,8 +24,8 @@ def test_columns_have_these_arrow_types(mixed: Batch) -> None:
     types = {
         "timestamp": pa.timestamp("ns", "UTC"),
         **dict.fromkeys(["total_len", "cap_len"], pa.int64()),
-        "flags": pa.uint32(),
-        **dict.fromkeys(["ip_offset", "interface", "vlan_tci", "vlan_tpid"], pa.uint16()),
+        **dict.fromkeys(["interface", "flags"], pa.uint32()),
+        **dict.fromkeys(["ip_offset", "vlan_tci", "vlan_tpid"], pa.uint16()),
         "pkt_type": pa.uint8(),
         "interface_name": pa.large_string(),
         "payload": pa.binary_view(),

@@ -165,6 +165,31 @@ def test_inner_headers_can_be_exported_everywhere(data_path: Path, tmp_path: Pat
     assert batch.to_arrow(columns)["tunnels"].to_pylist() == [0] * len(batch)
 
 
+def test_tunnels_on_other_ports_can_be_exported_everywhere(data_path: Path, tmp_path: Path) -> None:
+    batch, columns = read(data_path / "tunnels.pcap"), ["tunnels"]
+    ports = {"vxlan": [1], "gtpu": [4789]}
+    want = batch.headers(columns, inner=True, tunnel_ports=ports)["tunnels"].tolist()
+    assert want != batch.headers(columns, inner=True)["tunnels"].tolist()
+    inner: dict[str, Any] = {"inner": True, "tunnel_ports": ports}
+    once = {name: iter(numbers) for name, numbers in ports.items()}
+    for table in (
+        batch.to_arrow(columns, **inner),
+        batch.to_polars(columns, **inner).to_arrow(),
+        pa.table(batch.to_pandas(columns, **inner)),
+        pa.table(ArrowStream([batch[:5], batch[5:]], columns, inner=True, tunnel_ports=once)),
+        *[read_table_of(batch, tmp_path / f"x.{kind}", columns=columns, **inner) for kind in FORMATS[:2]],
+    ):
+        assert table["tunnels"].to_pylist() == want
+
+
+def test_wrong_ports_of_tunnels_are_refused_before_a_file_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="did you mean 'vxlan'"):
+        ArrowStream([], tunnel_ports={"vxlam": [1]})
+    with pytest.raises(TypeError, match="tunnel_ports must be a mapping"):
+        TableFile(tmp_path / "x.parquet", tunnel_ports=[1])  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
 # ---- names
 
 

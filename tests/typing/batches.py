@@ -55,7 +55,7 @@ def check_indexing(batch: Batch) -> None:
     assert_type(batch["cap_len"], NDArray[np.uint32])
     assert_type(batch["flags"], NDArray[np.uint32])
     assert_type(batch["ip_offset"], NDArray[np.uint16])
-    assert_type(batch["interface"], NDArray[np.uint16])
+    assert_type(batch["interface"], NDArray[np.uint32])
     assert_type(batch["vlan_tci"], NDArray[np.uint16])
     assert_type(batch["vlan_tpid"], NDArray[np.uint16])
     assert_type(batch["pkt_type"], NDArray[np.uint8])

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from slimcap.cli.arguments import add_count
-from slimcap.cli.packets.conditions import FILTER_DETAILS, add_conditions, selection
+from slimcap.cli.packets.conditions import FILTER_DETAILS, add_conditions, selection, tunnel_ports
 from slimcap.cli.packets.inputs import add_reading, batches_of, expanded, noting, open_input, report_failures
 from slimcap.cli.packets.packet_sink import PacketSink, TableSink
 from slimcap.cli.packets.select import Choice, add_times
@@ -121,7 +121,12 @@ def _sink(args: argparse.Namespace) -> PacketSink:
     if args.to:
         names = None if args.columns is None else [name.strip() for name in args.columns.split(",")]
         return TableSink(
-            args.to, names, files=len(args.files), inner=args.inner, addresses=args.addresses or "text"
+            args.to,
+            names,
+            files=len(args.files),
+            inner=args.inner,
+            tunnel_ports=tunnel_ports(args),
+            addresses=args.addresses or "text",
         )
     return Lines(json_lines if args.json else text_lines)
 

@@ -83,8 +83,13 @@ def selection(args: argparse.Namespace) -> dict[str, Any]:
         args.error("--inner requires a condition on headers, such as --host")
     if args.tunnel_ports and not args.inner:
         args.error("--tunnel-ports requires --inner")
-    tunnel_ports: dict[str, list[int]] = {}
-    for name, ports in args.tunnel_ports or ():
-        tunnel_ports[name] = tunnel_ports.get(name, []) + ports
-    where = HeaderFilter(**given, inner=args.inner, tunnel_ports=tunnel_ports or None) if given else None
+    where = HeaderFilter(**given, inner=args.inner, tunnel_ports=tunnel_ports(args)) if given else None
     return {"filter": args.filter, "where": where}
+
+
+def tunnel_ports(args: argparse.Namespace) -> dict[str, list[int]] | None:
+    """Return the ports of the tunnels for which they were given."""
+    found: dict[str, list[int]] = {}
+    for name, ports in args.tunnel_ports or ():
+        found[name] = found.get(name, []) + ports
+    return found or None

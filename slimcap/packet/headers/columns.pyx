@@ -40,6 +40,7 @@ import numpy as np
 from slimcap.errors import suggestion, wrong_type
 from slimcap.packet.enums import HeaderStatus, LinkType
 from slimcap.packet.headers import tunnel_ports as tunnel_tables
+from slimcap.packet.headers.header_array import HeaderArray
 from slimcap.packet.record import RECORD_DTYPE, copy_of
 
 cnp.import_array()
@@ -274,10 +275,12 @@ cdef object header_columns(
     job.parts, job.chunk_stride = PART_LINK | PART_NETWORK | PART_TRANSPORT, sizeof(Header)
     # A copy, since a caller may rename the fields of the array's dtype.
     dtype = copy_of(HEADER_DTYPE) if columns is None else _select(columns, &job)
-    # Zeroed for some columns, as their dtype may have padding bytes that nothing else writes.
-    cdef cnp.ndarray out = np.empty(count, dtype) if columns is None else np.zeros(count, dtype)
+    cdef cnp.ndarray out = HeaderArray(count, dtype)
     cdef uint8_t* p = <uint8_t*> cnp.PyArray_DATA(out)
     cdef size_t stride = dtype.itemsize
+    cdef bint has_padding = columns is not None  # bytes that nothing else writes
     with nogil:
+        if has_padding:
+            memset(p, 0, count * stride)
         _walk(&job, count, p, stride)
     return out

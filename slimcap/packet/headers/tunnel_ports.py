@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from slimcap.errors import in_range, nearest, wrong_type
@@ -53,6 +53,13 @@ def parse(given: object, tunnels: Mapping[str, tuple[int, int]]) -> bytes | None
     for port, name in owners.items():
         table[port] = tunnels[name][0]
     return bytes(table)
+
+
+def kept(given: object) -> object:
+    """Return a mapping of tunnels to ports such that it can be parsed again and again, else `given`."""
+    if not isinstance(given, Mapping):
+        return given
+    return {name: list(ports) if isinstance(ports, Iterator) else ports for name, ports in given.items()}
 
 
 def _ports_of(name: str, given: object) -> Iterable[int]:

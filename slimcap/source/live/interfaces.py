@@ -16,7 +16,7 @@ def links(names: str | Iterable[str] | None = None) -> tuple[Link, ...]:
     Parameters
     ----------
     names : str or iterable of str, optional
-        Names, alternative names, or patterns as ``"eth*"``, ``"veth?[0-9]"``. Default: all interfaces.
+        Names or alternative names, or patterns of them as ``"eth*"``, ``"veth?[0-9]"``. Default: all.
 
     Returns
     -------
@@ -38,15 +38,20 @@ def links(names: str | Iterable[str] | None = None) -> tuple[Link, ...]:
     ['lo']
     """
     wanted = None if names is None else _names(names)
-    found = tuple(map(link_of, rtnetlink.interfaces()))
+    found = rtnetlink.interfaces()
     if wanted is None:
-        return found
+        return tuple(map(link_of, found))
     patterns = [name for name in wanted if any(letter in name for letter in "*?[")]
-    named = {Link(name) for name in wanted if name not in patterns}
+    named = {Link(name).index for name in wanted if name not in patterns}
     return tuple(
-        link
-        for link in found
-        if link in named or any(fnmatch.fnmatchcase(link.name, pattern) for pattern in patterns)
+        link_of(interface)
+        for interface in found
+        if interface.ifindex in named
+        or any(
+            fnmatch.fnmatchcase(name, pattern)
+            for name in (interface.name, *interface.other_names)
+            for pattern in patterns
+        )
     )
 
 

@@ -40,6 +40,7 @@ _IFA_LOCAL: Final = 2
 IFF_UP: Final = 1
 _IFNAMSIZ: Final = 16  # with the terminating NUL
 _ALTIFNAMSIZ: Final = 128
+_IFLA_PROP_LIST: Final = 52
 _IFLA_ALT_IFNAME: Final = 53
 _SO_NETNS_COOKIE: Final = 71  # asm-generic/socket.h, Linux 5.14
 
@@ -59,6 +60,7 @@ class Interface(NamedTuple):
     flags: int
     kind: str  # kind of a virtual interface: vlan, veth, …; "" for hardware
     namespace: int = 0  # its network namespace, a number that is not used again; 0: not known
+    other_names: tuple[str, ...] = ()  # alternative names
 
     @property
     def is_up(self) -> bool:
@@ -280,7 +282,9 @@ def _parse_interface(message: bytes, namespace: int = 0) -> Interface:
     attributes = _attributes(message[_IFINFOMSG.size :])
     info = _attributes(attributes.get(_IFLA_LINKINFO, b""))
     name, kind = _text(attributes.get(_IFLA_IFNAME, b"")), _text(info.get(_IFLA_INFO_KIND, b""))
-    return Interface(index, name, arphrd, flags, kind, namespace)
+    properties = _attribute_list(attributes.get(_IFLA_PROP_LIST, b""))
+    others = tuple(_text(value) for number, value in properties if number == _IFLA_ALT_IFNAME)
+    return Interface(index, name, arphrd, flags, kind, namespace, others)
 
 
 def _drops(message: bytes) -> LinkDrops:
@@ -308,14 +312,17 @@ def _parse_address(message: bytes) -> tuple[int, IPv4Interface | IPv6Interface] 
 
 def _attributes(data: bytes) -> dict[int, bytes]:
     """Return the values of attributes by type; if a type occurs several times, the last one."""
-    found = {}
+    return dict(_attribute_list(data))
+
+
+def _attribute_list(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield type and value of each attribute."""
     while len(data) >= _RTATTR.size:
         size, kind = _RTATTR.unpack_from(data)
         if not _RTATTR.size <= size <= len(data):
             raise _malformed_reply()
-        found[kind & 0x3FFF] = data[_RTATTR.size : size]  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+        yield kind & 0x3FFF, data[_RTATTR.size : size]  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
         data = data[_aligned(size) :]
-    return found
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:

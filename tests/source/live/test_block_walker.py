@@ -64,7 +64,7 @@ def test_padding_bytes_of_rows_are_zero():
     walker.start(data)
     assert walker.walk(data, memory.reshape(-1).view(RECORD_DTYPE)) == len(MIXED)
     spare = RECORD_DTYPE.fields["pkt_type"][1] + 1
-    assert not memory[:, spare : spare + 3].any()
+    assert not memory[:, spare].any()
 
 
 @pytest.mark.parametrize(
