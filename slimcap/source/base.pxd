@@ -21,6 +21,7 @@ cdef class Source:
     cdef unsigned long _reader  # thread of the last reader that did not find a row ready
     cdef int _closers           # threads in close() that wait for the reader, to tear down themselves
     cdef bint _shut
+    cdef bint _ended            # a read found the end
     cdef object _timeout
     cdef tuple _links
     cdef object _given          # the last buffer that a caller gave; _target is its export
@@ -31,6 +32,7 @@ cdef class Source:
     # For subclasses, which implement the first three.
     cdef Rows _fill(self, int64_t deadline)
     cdef void _tear_down(self) noexcept
+    cdef bint _is_left_open(self) noexcept
     cdef Py_ssize_t _snaplen(self) except -1
     cdef object _totals(self)
     @cython.final

@@ -26,6 +26,7 @@ from slimcap.packet.rows cimport Rows
 from slimcap.packet.view cimport View, new_ip_layer, new_view
 
 import sys
+import warnings
 from typing import NamedTuple
 
 from slimcap.errors import CaptureStopped, integer, wrong_type
@@ -98,6 +99,16 @@ cdef class Source:
     cdef void _tear_down(self) noexcept:
         """Close everything that is open. No reader holds the source."""
 
+    cdef bint _is_left_open(self) noexcept:
+        """Return True if this process has to close something that is neither closed nor read to its end."""
+        return False
+
+    def __del__(self):
+        if not self._shut and not self._ended and self._is_left_open():
+            warnings.warn(
+                f"{self!r} was not closed: use it as a context manager, or call close()", ResourceWarning,
+                source=self)
+
     cdef Py_ssize_t _snaplen(self) except -1:
         """Return the maximum size in bytes of a packet of this source."""
         return 0
@@ -131,6 +142,7 @@ cdef class Source:
                 self._drop_rows()
                 rows = self._fill(deadline)
                 if rows is None:
+                    self._ended = True
                     raise EOFError("the end of the capture")
                 self._show(rows)
             return &self._rows[self._next]

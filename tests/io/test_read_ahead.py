@@ -65,6 +65,7 @@ def test_thread_ends_with_the_source(big, packets):
     assert set(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.filterwarnings("ignore:.*was not closed:ResourceWarning")
 def test_thread_ends_with_a_source_that_was_never_closed(big):
     before = set(os.listdir("/proc/self/fd"))
     source = PcapSource(big)

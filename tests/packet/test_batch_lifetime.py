@@ -24,6 +24,7 @@ OUTLIVE = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*was not closed:ResourceWarning")
 @pytest.mark.parametrize("kind", OUTLIVE)
 @pytest.mark.parametrize("block_size", [4096, 1 << 20])
 def test_arrays_outlive_batch_and_source(mixed_path, kind, block_size):

@@ -15,6 +15,9 @@ from support.packets import GAP, view_of
 CONTENT = random.Random(1).randbytes(300)
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*was not closed:ResourceWarning")
+
+
 def small(content=CONTENT[:60]):
     return Packet(content)
 

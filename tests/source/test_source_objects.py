@@ -17,6 +17,7 @@ from support.numbered import number_of, numbered, rest_of
 from support.readers import READERS
 
 
+@pytest.mark.filterwarnings("ignore:.*was not closed:ResourceWarning")
 def test_opening_and_closing_leaks_no_descriptor(sample_of, data_path, open_descriptors):
     path, bad = sample_of("null.pcap").path, data_path / "bad" / "bad_magic.pcap"
     gc.collect()

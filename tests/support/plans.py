@@ -92,7 +92,7 @@ class Checker:
 
     def __init__(self, path: Path, **options: Any) -> None:
         self._path, self._options = path, options
-        self._refused = refusal(lambda: PcapSource(path, **options))
+        self._refused = refusal(lambda: PcapSource(path, **options).close())
         self._whole = None if self._refused else contents_of(lambda: PcapSource(path, **options))
         self._parts: dict[ReadTask, Contents] = {}
         self._checked: list[ReadTask] = []

@@ -84,6 +84,7 @@ cdef class PcapSource(ZeroCopySource):
         except (FileFormatError, OSError) as error:
             self._over = self._errors.skip(error)
             if not self._over:
+                self._ended = isinstance(error, FileFormatError)
                 raise
             return None
         finally:
@@ -100,6 +101,9 @@ cdef class PcapSource(ZeroCopySource):
     cdef void _tear_down(self) noexcept:
         if self._reader is not None:
             self._reader.close()
+
+    cdef bint _is_left_open(self) noexcept:
+        return self._reader is not None and self._reader.file.fileno() >= 0
 
     cdef object _totals(self):
         if self._reader is None:

@@ -208,6 +208,9 @@ cdef class FilesSource(ZeroCopySource):
 
     # All files.
 
+    cdef bint _is_left_open(self) noexcept:
+        return bool(self._open_parts)
+
     cdef void _tear_down(self) noexcept:
         for part in list(self._open_parts):
             self._close_part(part)

@@ -14,7 +14,6 @@ from slimcap.source.live.packet_socket cimport LINK_GONE, LINK_UP, PacketSocket
 
 import errno
 import os
-import warnings
 
 from slimcap.errors import LinkDown, LinkGone, wrong_type
 from slimcap.filter import DROP, pack, resolve
@@ -256,11 +255,8 @@ cdef class LiveSource(ZeroCopySource):
     cdef Py_ssize_t _snaplen(self) except -1:
         return self._max_len
 
-    def __del__(self):
-        if not self._shut and isinstance(self._socket, PacketSocket) and self._socket.is_ours():
-            warnings.warn(
-                f"{self!r} was not closed: use it as a context manager, or call close()", ResourceWarning,
-                source=self)
+    cdef bint _is_left_open(self) noexcept:
+        return isinstance(self._socket, PacketSocket) and self._socket.is_ours()
 
     def __repr__(self):
         name = type(self).__name__
