@@ -25,5 +25,18 @@ def test_no_module_stands_outside_the_folders_of_the_package() -> None:
     """A test in none of these folders would be in no step of CI that goes by folder."""
     folders = {module.relative_to(TESTS).parts[0] for module in MODULES}
     assert folders == {
-        *("capfile", "cli", "data", "filter", "fuzz", "io", "live", "package", "packet", "sink", "source"),
+        *(
+            "capfile",
+            "cli",
+            "data",
+            "filter",
+            "fuzz",
+            "io",
+            "live",
+            "package",
+            "packet",
+            "sink",
+            "source",
+            "stress",
+        ),
     }
