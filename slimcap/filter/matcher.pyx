@@ -258,11 +258,9 @@ cdef Batch _match(Batch batch, AnyMatcher matcher):
     cdef Batch matched
     count = matcher.keep(batch._rows, batch._count, view._ptr, view._len, <Record*> rows.ptr, numbers)
     rows.resize(count * sizeof(Record))
-    # The new batch's lease borrows from ours, so it counts as one of our views.
     matched = new_batch(
         <const Record*> rows.ptr, count, lease_block(rows, rows.size).hold, lease_buffer(view), None)
     matched._inherit(batch, None if numbers is None else row_numbers(numbers, count))
-    matched._lease.scarce = batch._lease.scarce
     return matched
 
 

@@ -793,7 +793,7 @@ cdef class Batch:
         ------
         BufferError
             Views of the bytes are still alive: packets, payloads, arrays made from `data`, or batches of some
-            rows.
+            rows. The rows of such a batch are views of the batch that owns the bytes.
         """
         self._data = None
         if self._lease is not None:
@@ -828,9 +828,7 @@ cdef class Batch:
         if not isinstance(rows, np.ndarray) or rows.dtype != RECORD_DTYPE or rows.ndim != 1:
             raise TypeError(
                 "a batch is indexed by a column's name, a packet's number, a slice, a mask or numbers")
-        # The new batch's lease borrows from ours, so it counts as one of our views.
         cdef Batch batch = new_batch(NULL, 0, None, lease_buffer(self._open()), None)
-        batch._lease.scarce = self._lease.scarce
         batch._take(np.ascontiguousarray(rows))
         batch._inherit(self, key)
         return batch

@@ -1,12 +1,16 @@
 """Leases: memory that is returned to its owner when the last view of it is deallocated.
 
     Home ──take()──► Block ◄── Hold ◄── Lease
-      ▲                │        ▲
-      └─ deallocated ──┘        └── View, Packet, numpy array …
+      ▲                │       ▲  ▲
+      └─ deallocated ──┘       │  └── View, Packet, numpy array …
+                               └── Hold ◄── Lease on some of this memory, such as that of a sub-batch
 
 References point to the left only. A `Block` owns a piece of memory and returns it when deallocated. A batch
 has a `Lease` on it; everything that shows the memory refers to the lease's `Hold`. So the hold's reference
 count is the number of open views, at no cost for a view, and `release()` can refuse while there are any.
+
+A lease on memory of another lease has a hold of its own, which refers to the hold of the memory's owner:
+never to one between them, so that a batch of a batch of a batch … is as quick to free as a batch.
 """
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -14,6 +18,8 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc
 from cpython.object cimport PyObject
 
 from slimcap.abi.python cimport Py_REFCNT
+
+import numpy as np
 
 
 @cython.no_gc
@@ -142,9 +148,13 @@ cdef class Borrowed:
 
 @cython.final
 @cython.no_gc_clear  # __dealloc__ needs the owner
+@cython.trashcan(True)  # other libraries may wrap our memory, and we theirs, again and again
 @cython.freelist(64)
 cdef class Hold:
-    """Keeps the owner of a lease's memory alive. The lease and each of its views refer to it."""
+    """Keeps the owner of a lease's memory alive. The lease and each of its views refer to it.
+
+    The owner is a Block, a Borrowed, or the Hold of one of these.
+    """
 
     def __dealloc__(self):
         if type(self.owner) is Block:
@@ -157,6 +167,60 @@ cdef Hold _hold(object owner):
     if type(owner) is Block:
         (<Block> owner).holds += 1
     return hold
+
+
+cdef Hold _hold_of(Borrowed borrowed):
+    """Return the hold of the memory's owner if a buffer shows memory of a lease, else None.
+
+    The buffer of a view or packet is that of its hold. An array or memoryview leads to the object that it was
+    made from.
+    """
+    cdef object source = <object> borrowed.buffer.obj
+    cdef Hold hold
+    if type(source) is bytes or type(source) is bytearray:
+        return None
+    while type(source) is not Hold:
+        if type(source) is Lease:
+            source = (<Lease> source).hold
+        elif isinstance(source, np.ndarray):
+            source = source.base
+        elif type(source) is memoryview:
+            source = source.obj
+        else:
+            source = _exporter_of(source)
+        if source is None:
+            return None
+    hold = source
+    if type(hold.owner) is Hold:
+        hold = hold.owner
+    return hold if _contains(hold, borrowed) else None
+
+
+cdef object _exporter_of(object source):
+    """Return the object that the buffers of another one belong to; None if that is the object itself."""
+    try:
+        exporter = memoryview(source).obj
+    except (TypeError, BufferError):  # the base of an array need not be a buffer
+        return None
+    return None if exporter is source else exporter
+
+
+cdef bint _contains(Hold hold, Borrowed borrowed) noexcept:
+    """Return True if a buffer is inside the memory of the hold's owner."""
+    cdef const uint8_t* start = NULL
+    cdef const uint8_t* p = <const uint8_t*> borrowed.buffer.buf
+    cdef Py_ssize_t size = 0
+    if type(hold.owner) is Block:
+        start, size = (<Block> hold.owner).ptr, (<Block> hold.owner).size
+    elif type(hold.owner) is Borrowed:
+        start = <const uint8_t*> (<Borrowed> hold.owner).buffer.buf
+        size = (<Borrowed> hold.owner).buffer.len
+    return start <= p and p - start <= size - borrowed.buffer.len
+
+
+cdef bint _is_scarce(Hold hold) noexcept:
+    return type(hold.owner) is Block and (<Block> hold.owner).home is not None and (
+        (<Block> hold.owner).home.scarce)
 
 
 @cython.final
@@ -216,9 +280,9 @@ cdef class Lease:
         views = self._views()
         if views:
             raise BufferError(f"this memory has {views} open views: delete them, and copy what you keep")
-        self.hold = None
         self._ptr = NULL
         self._size = 0
+        self.hold = None  # last: the owner's deallocation may run Python code
 
     cdef int check(self) except -1:
         """Raise ValueError if the lease was released."""
@@ -249,12 +313,15 @@ cdef Lease lease_block(Block block, Py_ssize_t size):
     lease._ptr = block.ptr
     lease._size = size
     lease.hold = _hold(block)
-    lease.scarce = block.home is not None and block.home.scarce
+    lease.scarce = _is_scarce(lease.hold)
     return lease
 
 
 cdef Lease lease_buffer(object source):
-    """Make a lease on the buffer of a Python object, which cannot be resized while the lease lives."""
+    """Make a lease on the buffer of a Python object, which cannot be resized while the lease lives.
+
+    If the memory is that of another lease, this one counts as one of the views of the memory's owner.
+    """
     cdef Lease lease = Lease.__new__(Lease)
     _point(lease, borrow(source, False))
     return lease
@@ -269,7 +336,9 @@ cdef Borrowed borrow(object source, bint writable):
 
 
 cdef int _point(Lease lease, Borrowed borrowed) except -1:
+    cdef Hold owner = _hold_of(borrowed)
     lease._ptr = <const uint8_t*> borrowed.buffer.buf
     lease._size = borrowed.buffer.len
-    lease.hold = _hold(borrowed)
+    lease.hold = _hold(borrowed if owner is None else owner)
+    lease.scarce = owner is not None and _is_scarce(owner)
     return 0

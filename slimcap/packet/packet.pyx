@@ -4,7 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memmove
 
-from slimcap.packet.lease cimport Lease, export_bytes, lease_buffer
+from slimcap.packet.lease cimport Hold, Lease, export_bytes, lease_buffer
 from slimcap.packet.record cimport FLAG_TRUNCATED, NO_IP_OFFSET, Record, ip_start
 from slimcap.packet.view cimport new_ip_layer, new_view
 
@@ -250,7 +250,9 @@ cdef class Packet:
             memmove(self._memory, payload, self._row.cap_len)  # may overlap: a view of this packet
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
-        export_bytes(buffer, self, self._ptr, self._row.cap_len, True, flags)
+        export_bytes(
+            buffer, self._owner if type(self._owner) is Hold else self, self._ptr, self._row.cap_len, True,
+            flags)
 
     def __bytes__(self):
         return PyBytes_FromStringAndSize(<const char*> self._ptr, self._row.cap_len)

@@ -11,7 +11,7 @@ cimport slimcap.wire.ipv4 as ipv4
 cimport slimcap.wire.ipv6 as ipv6
 cimport slimcap.wire.transport as transport
 from slimcap.abi.inet cimport AF_INET, AF_INET6, INET6_ADDRSTRLEN, inet_ntop
-from slimcap.packet.lease cimport export_bytes
+from slimcap.packet.lease cimport Hold, export_bytes
 from slimcap.wire.upper cimport UpperLayer
 
 
@@ -115,7 +115,9 @@ cdef class View:
         return hash(bytes(self))
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
-        export_bytes(buffer, self, self._ptr, self._len, True, flags)
+        # That of the hold, if there is one: see PEP 3118, "redirect".
+        export_bytes(
+            buffer, self._owner if type(self._owner) is Hold else self, self._ptr, self._len, True, flags)
 
     def __repr__(self):
         shown = bytes(self[:16]).hex(" ")

@@ -135,13 +135,26 @@ def test_with_raises_while_a_view_is_open(batch, memory):
 
 def test_a_sub_batch_is_released_on_its_own(batch, memory):
     part = batch[1:]
-    deeper = part[::2]
+    payload = part.payload(0)
     with pytest.raises(BufferError):
         part.release()
-    deeper.release()
+    del payload
     part.release()
     assert part["cap_len"].tolist() == list(LENGTHS[1:])
     assert payloads_of(batch) == payloads_in(rows())
+    batch.release()
+    assert not is_locked(memory)
+
+
+def test_a_batch_of_a_part_is_a_view_of_the_batch_that_owns_the_bytes(batch, memory):
+    part = batch[1:]
+    deeper = part[::2]
+    part.release()
+    assert payloads_of(deeper) == payloads_in(rows()[1::2])
+    del part
+    with pytest.raises(BufferError):
+        batch.release()
+    del deeper
     batch.release()
     assert not is_locked(memory)
 

@@ -173,17 +173,26 @@ def test_exports_counts_open_views(source):
     assert lease.exports == 0
     first = memoryview(lease)
     second = np.frombuffer(lease, "u1")
-    third = Lease(lease)
-    assert lease.exports == 3
     part, column = first[4:9], second[::7]
-    assert lease.exports == 3  # these hold on to the first two
-    third.release()
+    assert lease.exports == 2  # these hold on to the first two
     first.release()
     part.release()
     del second
     assert lease.exports == 1
     del column
     assert lease.exports == 0
+
+
+def test_leases_on_a_lease_are_views_of_the_one_that_borrowed_the_memory(memory):
+    lease = Lease(memory)
+    part = Lease(lease)
+    third = Lease(memoryview(part)[2:])
+    assert (lease.exports, part.exports, third.exports) == (2, 0, 0)
+    part.release()
+    assert bytes(third) == CONTENT[2:]
+    third.release()
+    lease.release()
+    assert not is_locked(memory)
 
 
 @pytest.mark.parametrize(
