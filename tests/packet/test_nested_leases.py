@@ -6,11 +6,10 @@ import gc
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from slimcap import Batch
-from slimcap.packet.lease import Hold, Lease
+from slimcap.packet.lease import Hold
 from support.batches import is_locked, payloads_of
 from support.rows import rows
 
@@ -69,7 +68,6 @@ def test_a_batch_of_a_batch_can_be_freed_at_any_depth(again):
     if "pyarrow" in again:
         pytest.importorskip("pyarrow")
     subprocess.run([sys.executable, "-c", PROGRAM.replace("{again}", again)], check=True, timeout=60)
-
 
 
 def holds() -> int:
