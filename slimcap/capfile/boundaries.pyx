@@ -52,7 +52,7 @@ from slimcap.abi.pcap_format cimport (
     PcapRecordHeader,
 )
 from slimcap.capfile.decoder cimport MAX_CAPLEN
-from slimcap.capfile.pcap_decoder cimport PcapDecoder, RecordLayout, read_record
+from slimcap.capfile.pcap_decoder cimport NEVER_MADE, PcapDecoder, RecordLayout, read_record
 from slimcap.capfile.pcapng_decoder cimport MIN_BLOCK, is_block_length, read_block_head
 from slimcap.io.event cimport raise_errno
 from slimcap.packet.lease cimport Block, new_block
@@ -78,10 +78,28 @@ cdef class _Pieces:
     cdef Block _piece           # keeps _bytes alive
     cdef uint8_t* _bytes        # the file's bytes from _first on, _have of them
     cdef uint64_t _first, _have
+    cdef bint _busy             # a method is running
 
     def __cinit__(self, *args, **kwargs):
         self._piece = new_block(PIECE)
         self._bytes = self._piece.ptr
+        self._fd = -1
+
+    @cython.final
+    cdef int _open(self, int fd, uint64_t size, str name) except -1:
+        if self._name is not None:
+            raise TypeError(f"a {type(self).__name__} is made once")
+        self._fd, self._size, self._name = fd, size, name or ""
+        return 0
+
+    @cython.final
+    cdef int _enter(self) except -1:
+        if self._name is None:
+            raise ValueError(f"this {type(self).__name__} was never made")
+        if self._busy:
+            raise RuntimeError(f"another thread is using this {type(self).__name__}: one at a time")
+        self._busy = True
+        return 0
 
     @cython.final
     cdef const uint8_t* _look(self, uint64_t at, uint64_t size) noexcept nogil:
@@ -89,7 +107,7 @@ cdef class _Pieces:
 
         `size` must be at most PIECE.
         """
-        if at < self._first or at + size > self._first + self._have:
+        if at < self._first or size > self._have or at - self._first > self._have - size:
             if not self._read(at) or size > self._have:
                 return NULL
         return self._bytes + (at - self._first)
@@ -142,7 +160,9 @@ cdef class RecordBoundaries(_Pieces):
     cdef uint64_t* _live        # bitmap of the next RING offsets: 1 if a chain goes through
 
     def __init__(self, int fd, uint64_t size, str name, PcapDecoder decoder not None):
-        self._fd, self._size, self._name = fd, size, name
+        if decoder._layout.header_len == 0:
+            raise ValueError(NEVER_MADE)
+        self._open(fd, size, name)
         self._layout = decoder._layout
         self._second = NANOSECONDS // decoder.resolution
         self._ring = new_block(RING // 8)
@@ -172,11 +192,13 @@ cdef class RecordBoundaries(_Pieces):
             The file cannot be read.
         """
         cdef uint64_t found = 0
+        self._enter()
         with nogil:
             if not exact and wanted - start >= WORTH_A_PROOF and self._layout.max_caplen <= MAX_CAPLEN:
                 found = self._prove(wanted)
             if found == 0:
                 found = self._walk(start, wanted)
+        self._busy = False
         self._check()
         return found or None
 
@@ -199,9 +221,11 @@ cdef class RecordBoundaries(_Pieces):
             The file cannot be read.
         """
         cdef uint64_t found = 0
+        self._enter()
         if self._layout.max_caplen <= MAX_CAPLEN:
             with nogil:
                 found = self._prove(wanted)
+        self._busy = False
         self._check()
         return found or None
 
@@ -334,7 +358,7 @@ cdef class BlockBoundaries(_Pieces):
     cdef bint _any      # this part has a packet already
 
     def __init__(self, int fd, uint64_t size, str name):
-        self._fd, self._size, self._name = fd, size, name
+        self._open(fd, size, name)
 
     def walk(self, uint64_t wanted):
         """Walk from the block after the current one to the next block that the caller must see.
@@ -357,8 +381,10 @@ cdef class BlockBoundaries(_Pieces):
             The file cannot be read.
         """
         cdef Stop stop
+        self._enter()
         with nogil:
             stop = self._walk(wanted)
+        self._busy = False
         self._check()
         if stop == STOP_END:
             return None

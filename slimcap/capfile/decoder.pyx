@@ -43,8 +43,19 @@ cdef class Decoder:
         -------
         int
             Number of rows written.
+
+        Raises
+        ------
+        RuntimeError
+            Another thread is decoding with this.
         """
-        return self._decode(data, start, rows)
+        if self._busy:
+            raise RuntimeError("another thread is decoding with this: one at a time")
+        self._busy = True
+        try:
+            return self._decode(data, start, rows)
+        finally:
+            self._busy = False
 
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1:
         raise NotImplementedError

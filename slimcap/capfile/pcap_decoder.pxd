@@ -51,7 +51,7 @@ cdef class PcapDecoder(Decoder):
     cdef PcapHalt _look_at_zeros(self, const uint8_t* p, uint64_t left) noexcept nogil
 
 
-cdef str NO_RECORD
+cdef str NEVER_MADE, NO_RECORD
 cdef bint is_another(const uint8_t* p) noexcept nogil
 
 

@@ -30,6 +30,7 @@ from slimcap.packet.link import Link
 cdef enum:
     ZEROS = 1024                # zeros that are never packets
 
+NEVER_MADE = "this decoder was never made: use PcapDecoder(header)"
 NO_RECORD = (
     "zeros where a packet's record should be, as in a file whose last blocks were allocated but not written: "
     "the packets before them are complete")
@@ -55,6 +56,8 @@ cdef class PcapDecoder(Decoder):
     """
 
     def __init__(self, const uint8_t[::1] header, uint32_t snaplen=0, str name=""):
+        if self._layout.header_len:
+            raise TypeError("a decoder is made once")
         if header.shape[0] < <Py_ssize_t> sizeof(PcapFileHeader):
             raise ValueError(f"a pcap file header has {sizeof(PcapFileHeader)} bytes, not {header.shape[0]}")
         self._name, self._numbers, self._wanted = name, {}, snaplen or 0xffffffff
@@ -117,7 +120,7 @@ cdef class PcapDecoder(Decoder):
 
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1:
         if self._layout.header_len == 0:
-            raise ValueError("this decoder was never made: use PcapDecoder(header)")
+            raise ValueError(NEVER_MADE)
         cdef uint64_t size = data.shape[0]
         cdef const uint8_t* p = &data[0] if size else NULL
         cdef Record* out = &rows[0] if rows.shape[0] else NULL

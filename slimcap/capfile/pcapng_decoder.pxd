@@ -45,8 +45,8 @@ cdef class PcapngDecoder(Decoder):
     cdef bint _in_section
     cdef list _infos                    # InterfaceInfos of all interfaces so far
     cdef bint _changed                  # `links` and `interfaces` have to be made from them
-    cdef bint _busy                     # decode() is running, which may reallocate _interfaces
     cdef Py_ssize_t _rows               # rows written by the current decode()
+    cdef PcapngBlock _head              # of the block that stopped the walk, which is complete
     cdef Allowance _allowance           # for blocks, and options of statistics, of the current decode()
     cdef Options _options               # of the packet that stopped the walk,
     cdef int64_t _drops                 # the number of packets dropped before it, or -1,

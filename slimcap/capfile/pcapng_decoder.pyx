@@ -105,18 +105,12 @@ cdef class PcapngDecoder(Decoder):
         cdef const uint8_t* p = &data[0] if size else NULL
         cdef Record* out = &rows[0] if rows.shape[0] else NULL
         cdef Py_ssize_t room = rows.shape[0]
-        if self._busy:
-            raise RuntimeError("another thread is decoding with this: one at a time")
-        self._busy = True
-        try:
-            self.position = min(start, size)
-            self._rows = 0
-            self.fault = None
-            self.annotations = None
-            self._allowance.left = MAX_KEPT
-            self._run(p, size, out, room)
-        finally:
-            self._busy = False
+        self.position = min(start, size)
+        self._rows = 0
+        self.fault = None
+        self.annotations = None
+        self._allowance.left = MAX_KEPT
+        self._run(p, size, out, room)
         return self._rows
 
     cdef int _run(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) except -1:
@@ -179,6 +173,7 @@ cdef class PcapngDecoder(Decoder):
                     break
                 count += 1
             else:
+                self._head = block
                 halt = HALT_BLOCK
                 break
             at += block.length
@@ -312,11 +307,11 @@ cdef class PcapngDecoder(Decoder):
     # Other blocks, which are rare, with the GIL.
 
     cdef bint _read_block(self, const uint8_t* p) except -1:
-        """Read the block at `position` and move past it; return False if it is not valid."""
-        cdef PcapngBlock block
-        memcpy(&block, p, sizeof(block))
-        if self.swapped:
-            block.type, block.length = bswap32(block.type), bswap32(block.length)
+        """Read the block at `position` and move past it; return False if it is not valid.
+
+        Its head is not read again: another thread may write to the data meanwhile.
+        """
+        cdef PcapngBlock block = self._head
         if block.type == PCAPNG_SECTION:
             self.fault = self._read_section(p, block.length)
         elif block.type == PCAPNG_INTERFACE:

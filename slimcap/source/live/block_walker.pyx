@@ -49,7 +49,13 @@ cdef class BlockWalker:
         Parameters
         ----------
         block : buffer of uint8, shape (block_size,)
+
+        Raises
+        ------
+        RuntimeError
+            Another thread is walking with this.
         """
+        self._check_idle()
         self.start_at(&block[0] if block.shape[0] else NULL, block.shape[0])
 
     def walk(self, const uint8_t[::1] block, Record[::1] rows, uint64_t base=0):
@@ -68,14 +74,27 @@ cdef class BlockWalker:
         -------
         int
             Number of rows written.
+
+        Raises
+        ------
+        RuntimeError
+            Another thread is walking with this.
         """
         return self._write(block, rows, base)
 
+    cdef int _check_idle(self) except -1:
+        if self._busy:
+            raise RuntimeError("another thread is walking with this: one at a time")
+        return 0
+
     cdef Py_ssize_t _write(self, const uint8_t[::1] block, Record[::1] rows, uint64_t base) except -1:
         cdef Py_ssize_t count = 0
+        self._check_idle()
         if block.shape[0] and rows.shape[0]:
+            self._busy = True
             with nogil:
                 count = self.walk_at(&block[0], block.shape[0], base, &rows[0], rows.shape[0])
+            self._busy = False
         return count
 
     cdef void start_at(self, const uint8_t* block, uint64_t size) noexcept nogil:
