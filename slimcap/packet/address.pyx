@@ -82,7 +82,8 @@ def ip_to_str(column):
     >>> slimcap.ip_to_str(slimcap.ip_from_str(["::ffff:10.0.0.1", "fe80:0::1"])).tolist()
     ['10.0.0.1', 'fe80::1']
     """
-    cdef cnp.ndarray addresses = _addresses(column)
+    # A copy: if another thread wrote to the column, a text could be longer than those that were measured.
+    cdef cnp.ndarray addresses = _addresses(column).copy()
     cdef const uint8_t* p = <const uint8_t*> cnp.PyArray_DATA(addresses)
     cdef Py_ssize_t stride = cnp.PyArray_STRIDE(addresses, 0), count = addresses.shape[0], width, index
     with nogil:
