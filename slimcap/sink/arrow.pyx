@@ -10,7 +10,7 @@ polars, DuckDB, pandas and pyarrow accept any object that has these methods
 cimport cython
 cimport numpy as cnp
 from cpython.object cimport PyObject
-from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
+from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset, strcmp
@@ -255,11 +255,17 @@ cdef object _requested_payload(object capsule, object payload):
     """
     if capsule is None or payload is False:
         return payload
-    cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(capsule, "arrow_schema")
+    cdef const ArrowSchema* schema = <const ArrowSchema*> PyCapsule_GetPointer(capsule, "arrow_schema")
+    cdef const ArrowSchema* child
     cdef Py_ssize_t index
-    for index in range(schema.n_children):
-        if strcmp(schema.children[index].name, "payload") == 0:
-            return PAYLOAD_OF_FORMAT.get(<bytes> schema.children[index].format, payload)
+    if schema.release is NULL:
+        raise ValueError("requested_schema was released, or another consumer has taken it")
+    for index in range(schema.n_children if schema.children is not NULL else 0):
+        child = schema.children[index]
+        if child is NULL or child.name is NULL or child.format is NULL:  # a name is optional
+            continue
+        if strcmp(child.name, "payload") == 0:
+            return PAYLOAD_OF_FORMAT.get(<bytes> child.format, payload)
     return payload
 
 
@@ -311,22 +317,27 @@ cdef void* _allocate_zeroed(size_t size) except NULL:
     return memory
 
 
+cdef void* _pointer_of(object capsule) noexcept:
+    """Return the pointer of a capsule of ours, also if a consumer has renamed it."""
+    return PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))
+
+
 cdef void _free_schema(object capsule) noexcept:
-    cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(capsule, "arrow_schema")
+    cdef ArrowSchema* schema = <ArrowSchema*> _pointer_of(capsule)
     if schema.release is not NULL:  # else a consumer has taken ownership
         schema.release(schema)
     free(schema)
 
 
 cdef void _free_array(object capsule) noexcept:
-    cdef ArrowArray* array = <ArrowArray*> PyCapsule_GetPointer(capsule, "arrow_array")
+    cdef ArrowArray* array = <ArrowArray*> _pointer_of(capsule)
     if array.release is not NULL:
         array.release(array)
     free(array)
 
 
 cdef void _free_stream(object capsule) noexcept:
-    cdef ArrowArrayStream* stream = <ArrowArrayStream*> PyCapsule_GetPointer(capsule, "arrow_array_stream")
+    cdef ArrowArrayStream* stream = <ArrowArrayStream*> _pointer_of(capsule)
     if stream.release is not NULL:
         stream.release(stream)
     free(stream)
