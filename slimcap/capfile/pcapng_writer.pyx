@@ -139,10 +139,11 @@ cdef class PcapNgWriter(Writer):
     def __init__(self, file, link_type=1, **options: Unpack[PcapNgWriterOptions]):
         options = parse(PcapNgWriterOptions, options)
         cdef bytes head = _section(options)
-        self._open(file, link_type, options)
+        self._check_new()
         self._numbers, self._in_file, self._described, self._fine = {}, [], new_block(0), set()
         self._over = frozenset()
         self._learn((), None)
+        self._open(file, link_type, options)
         self._begin(<const char*> head, len(head))
 
     @property

@@ -30,6 +30,7 @@ cdef class Writer:
     cdef bint _atomic
     cdef bint _busy                 # a method is running
     cdef int _open(self, object file, object link_type, dict options) except -1
+    cdef int _check_new(self) except -1
     cdef int _begin(self, const void* head, Py_ssize_t size) except -1
     cdef int _end(self, bint whole) except -1
     cdef int _enter(self) except -1

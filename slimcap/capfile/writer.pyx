@@ -19,13 +19,22 @@ cdef class Writer:
     """Base class of writers: see `PcapWriter` and `PcapNgWriter`."""
 
     cdef int _open(self, object file, object link_type, dict options) except -1:
-        if self._name is not None:
+        self._check_new()
+        self._busy = True
+        try:
+            self._link_type = in_range("link_type", link_type, 0, MAX_LINK_TYPE)
+            self._snaplen, self._atomic = options["snaplen"], options["atomic"]
+            self._fcs_len = options["fcs_len"]
+            self._out = open_output(file, options["compression"], options["level"], self._atomic)
+            self._name = self._out.name
+        finally:
+            self._busy = False
+        return 0
+
+    cdef int _check_new(self) except -1:
+        """Raise TypeError if the writer was opened, or is being opened."""
+        if self._busy or self._name is not None:
             raise TypeError("a writer is opened once")
-        self._link_type = in_range("link_type", link_type, 0, MAX_LINK_TYPE)
-        self._snaplen, self._atomic = options["snaplen"], options["atomic"]
-        self._fcs_len = options["fcs_len"]
-        self._out = open_output(file, options["compression"], options["level"], self._atomic)
-        self._name = self._out.name
         return 0
 
     cdef int _begin(self, const void* head, Py_ssize_t size) except -1:

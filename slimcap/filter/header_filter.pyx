@@ -66,10 +66,10 @@ cdef class HeaderFilter:
     """
 
     def __init__(self, **options: Unpack[WhereOptions]):
-        if self._options is not None:
-            raise TypeError("a HeaderFilter cannot be initialized again")
         options = {name: _fixed(value) for name, value in options.items()}
         found = parse(WhereOptions, options)
+        if self._sets is not None:  # `_conditions` points into them, and other threads may use it
+            raise TypeError("a HeaderFilter cannot be initialized again")
         self._sets = []
         self._conditions.inner = found.pop("inner")
         self._tunnels = tunnel_table(found.pop("tunnel_ports"))

@@ -11,6 +11,7 @@ cdef enum Signal:
 cdef class Event:
     cdef int _fd
     cdef int signal     # Signal bits; a reader that never waits checks them, too
+    cdef int open(self) except -1
     cdef void raise_signal(self, Signal signal) noexcept
     cdef void shut(self) noexcept
     cdef int check(self) except -1

@@ -75,17 +75,28 @@ cdef class Event:
 
     def __cinit__(self):
         self._fd = -1
-        cdef int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+
+    cdef int open(self) except -1:
+        """Open the eventfd, which wakes a reader; before that, signals are only stored."""
+        cdef int fd
+        if self._fd >= 0:
+            return 0
+        fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         if fd < 0:
             raise_errno("eventfd", None)
         # A number below 3 is that of a closed standard stream, and would be mistaken for it.
-        self._fd = duplicate(fd, None) if fd < 3 else fd
-        if self._fd != fd:
+        if fd >= 3:
+            self._fd = fd
+            return 0
+        try:
+            self._fd = duplicate(fd, None)
+        finally:
             c_close(fd)
+        return 0
 
     cdef void shut(self) noexcept:
         """Close the eventfd once no thread will wait any more. Signals are still stored."""
-        if self._fd >= 0:
+        if self._fd > 0:  # 0 if __cinit__ did not run, because it was given arguments
             c_close(self._fd)
             self._fd = -1
 

@@ -135,6 +135,8 @@ cdef class Layout:
     """
 
     def __init__(self, dtypes, columns=None, payload=None, text=(), optional=None):
+        if self.fields is not None:
+            raise TypeError("a Layout is made once")
         if payload is not None and payload not in PAYLOADS:
             raise ValueError(f"payload must be {', '.join(PAYLOADS)}, True or False, not {payload!r}")
         available = _names(dtypes)

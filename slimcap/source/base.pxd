@@ -22,6 +22,7 @@ cdef class Source:
     cdef int _closers           # threads in close() that wait for the reader, to tear down themselves
     cdef bint _shut
     cdef bint _ended            # a read found the end
+    cdef bint _initialised      # `__init__` must not run again
     cdef object _timeout
     cdef tuple _links
     cdef object _given          # the last buffer that a caller gave; _target is its export
@@ -38,6 +39,8 @@ cdef class Source:
     @cython.final
     cdef uint64_t _count_read(self) noexcept
 
+    @cython.final
+    cdef int _begin_opening(self) except -1
     @cython.final
     cdef const Record* _begin(self, object timeout) except NULL
     @cython.final

@@ -10,6 +10,7 @@ gets RuntimeError, and `close()` leaves the teardown to the reader, so that noth
 or closed.
 """
 cimport cython
+cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
@@ -104,7 +105,8 @@ cdef class Source:
         return False
 
     def __del__(self):
-        if not self._shut and not self._ended and self._is_left_open():
+        # An attribute may be missing, if __cinit__ has failed.
+        if self._initialised and not self._shut and not self._ended and self._is_left_open():
             warnings.warn(
                 f"{self!r} was not closed: use it as a context manager, or call close()", ResourceWarning,
                 source=self)
@@ -114,6 +116,19 @@ cdef class Source:
         return 0
 
     # Locking for one reader.
+
+    cdef int _begin_opening(self) except -1:
+        """Lock the source for its `__init__`, during which file objects and other threads may call it.
+
+        Raises TypeError if it was opened or is being opened. `_leave` unlocks it.
+        """
+        if self._busy or self._initialised:
+            raise TypeError("a source is opened once")
+        self._check_open()
+        self._event.open()
+        self._busy = True
+        self._reader = PyThread_get_thread_ident()
+        return 0
 
     cdef bint _ready(self) noexcept:
         """Return True if a row can be returned at once."""
@@ -133,7 +148,8 @@ cdef class Source:
         """Do the same as `_begin`, waiting until `deadline` if no row is ready."""
         cdef Rows rows
         if self._busy:
-            raise RuntimeError("another thread is reading from this source: one reader at a time")
+            raise RuntimeError(
+                "another thread is reading from this source, or opens it: one reader at a time")
         self._busy = True
         self._reader = PyThread_get_thread_ident()
         try:
@@ -383,7 +399,8 @@ cdef class Source:
         Callers usually pass the same buffer again and again. Keeping it exported is cheaper than exporting it
         for each packet.
         """
-        if buf is not self._given:
+        if buf is not self._given or not _is_in_place(buf, self._target):
+            self._given = None
             self._target = _borrowed(buf)
             self._given = buf
         cdef Borrowed target = self._target
@@ -581,6 +598,18 @@ cdef Py_ssize_t _limit_of(object max_packets) except -1:
     if limit < 1:
         raise ValueError(f"max_packets must be at least 1, not {limit}")
     return limit
+
+
+cdef bint _is_in_place(object buf, Borrowed target) noexcept:
+    """Return True if a buffer has the memory that it exported.
+
+    Exports prevent a bytearray from being resized, but not an array with `resize(refcheck=False)`, and a
+    ctypes array never.
+    """
+    if type(buf) is bytearray or type(buf) is memoryview:
+        return True
+    return isinstance(buf, cnp.ndarray) and (
+        cnp.PyArray_DATA(buf) == target.buffer.buf and cnp.PyArray_NBYTES(buf) == target.buffer.len)
 
 
 cdef Borrowed _borrowed(object buf):

@@ -13,6 +13,7 @@ import pytest
 import make_samples
 from make_samples import pcap_header, pcap_record
 from slimcap import CaptureStopped, CaptureUnblocked, PcapSource
+from slimcap.source.file.merged import MergedSource
 
 FRAME = make_samples.ethernet(make_samples.packet4())
 RECORD = pcap_record(FRAME)
@@ -99,6 +100,71 @@ def test_calls_to_a_source_that_is_being_opened_do_no_harm(sample, meddle, compr
         count = None
     source.close()
     assert count in (None, 195)
+
+
+MEDDLING = {
+    "next_packet": lambda source: source.next_packet(),
+    "next_batch": lambda source: source.next_batch(),
+    "iteration": lambda source: next(source),
+    "batches": lambda source: next(source.batches()),
+    "__init__": lambda source: source.__init__(io.BytesIO(pcap_header() + RECORD)),
+    "properties": lambda source: [
+        getattr(source, name) for name in dir(type(source)) if not name.startswith("_")
+    ],
+    "repr": repr,
+    "unfilterable": lambda source: source.unfilterable,
+}
+
+
+@pytest.mark.parametrize("kind", [PcapSource, MergedSource])
+@pytest.mark.parametrize("meddle", MEDDLING)
+def test_a_source_that_is_being_opened_can_neither_be_read_nor_opened(sample, kind, meddle):
+    files = [Meddler(sample.data, MEDDLING[meddle]) for _ in range(3 if kind is MergedSource else 1)]
+    source = kind.__new__(kind)
+    for file in files:
+        file.source = source
+    source.__init__(files if kind is MergedSource else files[0])
+    seen = [file.seen for file in files]
+    for file in files:
+        file.source = None
+    assert len(list(source)) == 195 * len(files)
+    if meddle in ("next_packet", "next_batch", "iteration", "batches"):
+        assert all(isinstance(one, RuntimeError) for one in seen), seen
+    if meddle == "__init__":
+        assert all(isinstance(one, TypeError) for one in seen), seen
+    source.close()
+
+
+@pytest.mark.parametrize("kind", [PcapSource, MergedSource])
+def test_a_source_that_is_closed_while_it_is_being_opened_closes(sample, kind):
+    file = Meddler(sample.data, lambda source: source.close())
+    source = file.source = kind.__new__(kind)
+    with contextlib.suppress(CaptureStopped):
+        source.__init__([file] if kind is MergedSource else file)
+    assert source.closed
+    with pytest.raises(CaptureStopped):
+        source.next_packet()
+
+
+def test_another_thread_cannot_read_from_a_source_that_is_being_opened(background, sample):
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def readinto1(self, buffer):
+            inside.set()
+            assert go_on.wait(10)
+            return super().readinto(buffer)
+
+    source = MergedSource.__new__(MergedSource)
+    opening = background(lambda: source.__init__([Slow(sample.data), io.BytesIO(sample.data)]))
+    assert inside.wait(10)
+    with pytest.raises(RuntimeError, match="opens it"):
+        source.next_packet()
+    with pytest.raises(TypeError, match="once"):
+        source.__init__([io.BytesIO(sample.data)])
+    go_on.set()
+    opening.result()
+    assert len(list(source)) == 2 * 195
 
 
 def test_close_from_another_thread_waits_for_no_read_of_a_file_object(background):

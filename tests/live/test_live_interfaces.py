@@ -155,7 +155,7 @@ def test_unknown_interface_is_not_found(opened: OpenSource) -> None:
 
 def test_source_is_initialised_once(opened: OpenSource) -> None:
     source = opened()
-    with pytest.raises(TypeError, match="opened already"):
+    with pytest.raises(TypeError, match="opened once"):
         source.__init__("right")  # type: ignore[misc]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import ctypes
 import gc
 import io
 import mmap
@@ -133,3 +134,44 @@ def test_new_packet_has_the_capacity_of_the_longest_packet(sample_of, snaplen):
         sample_of("oversnap.pcap").path
     ) as source:  # whose header says less than its packets have
         assert source.new_packet().capacity == 262144
+
+
+def resized_array(buf):
+    buf.resize(1 << 22, refcheck=False)
+    buf[:] = 0xFF
+
+
+def resized_ctypes_array(buf):
+    ctypes.resize(buf, 1 << 22)
+
+
+@pytest.mark.parametrize(
+    ("make", "resize"),
+    [
+        (lambda: np.zeros(4096, "u1"), resized_array),
+        (lambda: (ctypes.c_char * 4096)(), resized_ctypes_array),
+    ],
+    ids=["numpy", "ctypes"],
+)
+@pytest.mark.parametrize("method", ["next_payload", "next_ip_packet"])
+def test_a_buffer_that_was_resized_between_two_reads_is_written_where_it_is(file_of, make, resize, method):
+    """These two do not notice that the source has a buffer of them."""
+    with PcapSource(file_of(numbered(40))) as source:
+        for _ in range(20):
+            buf = make()
+            getattr(source, method)(buf)
+            resize(buf)
+            payload = bytes(getattr(source, method)(buf)[0])
+            assert bytes(memoryview(buf).cast("B")[: len(payload)]) == payload
+            assert payload.startswith(FRAME[14:] if method == "next_ip_packet" else FRAME)
+
+
+@pytest.mark.parametrize("resize", [lambda buf: buf.extend(bytes(9)), lambda buf: buf.clear()])
+def test_a_bytearray_cannot_be_resized_while_the_source_has_it(file_of, resize):
+    with PcapSource(file_of(numbered(2))) as source:
+        buf = bytearray(4096)
+        source.next_payload(buf)
+        with pytest.raises(BufferError):
+            resize(buf)
+        source.next_payload(bytearray(4096))
+        resize(buf)

@@ -24,6 +24,7 @@ cdef class RotatedSource(FilesSource):
     cdef Rotation _rotation
     cdef Part _part         # the current file, or None
     cdef int _done          # number of finished files
+    cdef int _open(self, object files) except -1
     cdef bint _next_file(self, int64_t deadline) except -1
     cdef bint _open_next(self, int64_t deadline) except -1
     cdef Rows _read_on(self, int64_t deadline)

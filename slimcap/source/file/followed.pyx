@@ -145,6 +145,12 @@ cdef class RotatedSource(FilesSource):
 
     def __init__(self, files, **options: Unpack[SeveralOptions]):
         self._set_up(parse(SeveralOptions, options))
+        try:
+            self._open(files)
+        finally:
+            self._leave()
+
+    cdef int _open(self, object files) except -1:
         self._max_len = self._options["snaplen"] or MAX_CAPLEN
         cdef Rotation rotation = Rotation()
         rotation.queue, rotation.seen, rotation.done = [], {}, deque(maxlen=REMEMBERED)
@@ -159,6 +165,7 @@ cdef class RotatedSource(FilesSource):
         else:
             rotation.queue = [(_path_of(file), None) for file in list_some_files(files)]
         self._rotation = rotation
+        return 0
 
     cdef Rows _fill(self, int64_t deadline):
         cdef Rows rows

@@ -13,6 +13,7 @@ cdef class MergedSource(FilesSource):
     cdef Py_ssize_t _count
     cdef Pool _blocks
     cdef Py_ssize_t _max_open   # more open files than these give back their descriptors between reads
+    cdef int _open(self, object files) except -1
     cdef int _add(self, Part part) except -1
     cdef int _peek(self, Part part) except -1
     cdef int _open_now(self, Part part, int64_t deadline) except -1

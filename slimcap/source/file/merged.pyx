@@ -86,8 +86,14 @@ cdef class MergedSource(FilesSource):
     """
 
     def __init__(self, files, **options: Unpack[SeveralOptions]):
-        cdef Part part
         self._set_up(parse(SeveralOptions, options))
+        try:
+            self._open(files)
+        finally:
+            self._leave()
+
+    cdef int _open(self, object files) except -1:
+        cdef Part part
         self._blocks = Pool(self._options["block_size"])
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         # The other half is for the rest of the program.
@@ -112,6 +118,7 @@ cdef class MergedSource(FilesSource):
         self._size = None if None in sizes else sum(sizes)
         for order in range(self._count // 2 - 1, -1, -1):
             sift_down(self._heap, self._count, order)
+        return 0
 
     def __dealloc__(self):
         PyMem_RawFree(self._heap)

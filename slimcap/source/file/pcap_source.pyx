@@ -67,14 +67,17 @@ cdef class PcapSource(ZeroCopySource):
     """
 
     def __init__(self, file, **options: Unpack[PcapOptions]):
-        if self._reader is not None:
-            raise TypeError("a source is opened once")
         options = parse(PcapOptions, options)
-        self._timeout, self._errors = options["timeout"], FileErrors(options["on_error"])
-        self._reader = open_reader(
-            file, options, self._event, deadline_after(self._timeout),
-            EndPolicy() if options["follow"] else None)
-        self._links = self._reader.decoder.links
+        self._begin_opening()
+        try:
+            self._timeout, self._errors = options["timeout"], FileErrors(options["on_error"])
+            self._reader = open_reader(
+                file, options, self._event, deadline_after(self._timeout),
+                EndPolicy() if options["follow"] else None)
+            self._links = self._reader.decoder.links
+            self._initialised = True
+        finally:
+            self._leave()
 
     cdef Rows _fill(self, int64_t deadline):
         if self._reader is None or self._over:

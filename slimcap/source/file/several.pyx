@@ -64,12 +64,14 @@ cdef class FilesSource(ZeroCopySource):
         raise TypeError("FilesSource is what sources of several files have in common: use slimcap.open_files")
 
     cdef int _set_up(self, dict options) except -1:
-        if self._options is not None:
-            raise TypeError("a source is opened once")
+        """Lock the source, and keep its options. `_leave` has to follow."""
+        cdef Pool row_blocks = Pool((options["block_size"] // BYTES_A_ROW + MIN_ROWS) * sizeof(Record))
+        errors = FileErrors(options["on_error"])
         deadline_after(options["timeout"])
+        self._begin_opening()
+        self._initialised = True
         self._timeout, self._options = options["timeout"], options
-        self._errors = FileErrors(options["on_error"])
-        self._row_blocks = Pool((options["block_size"] // BYTES_A_ROW + MIN_ROWS) * sizeof(Record))
+        self._errors, self._row_blocks = errors, row_blocks
         return 0
 
     # A single file.

@@ -70,8 +70,6 @@ cdef class LiveSource(ZeroCopySource):
 
     cdef int _open(self, link, dict options) except -1:
         """Open the socket with the options that all live sources have, and start capturing."""
-        if self._socket is not None:
-            raise TypeError("this source was opened already: make a new one")
         if not isinstance(link, (str, Link)):
             raise wrong_type("link", "a str or a Link", link)
         link = self._look_up(link)
@@ -84,6 +82,7 @@ cdef class LiveSource(ZeroCopySource):
         self._links = (link,)
         expression = options["filter"] if isinstance(options["filter"], str) else ""
         self._interfaces = (InterfaceInfo(link, self._max_len, NANOSECONDS, filter=expression),)
+        self._initialised = True
         try:
             self._socket = self._new_socket(link)  # first, so that missing privileges are reported first
             program = self._socket.compile({

@@ -71,9 +71,13 @@ cdef class RingSource(LiveSource):
             raise ValueError(
                 f"num_blocks must be at most {(1 << 40) // block_size} blocks of {block_size} bytes, 1 TiB, "
                 f"not {num_blocks}")
-        self._block_timeout = <int64_t> (options["block_timeout"] * 1e9)
-        self._ring_options = <tuple> (block_size, num_blocks, bool(options["smaller_ring"]))
-        self._open(link, options)
+        self._begin_opening()
+        try:
+            self._block_timeout = <int64_t> (options["block_timeout"] * 1e9)
+            self._ring_options = <tuple> (block_size, num_blocks, bool(options["smaller_ring"]))
+            self._open(link, options)
+        finally:
+            self._leave()
 
     cdef int _set_up(self) except -1:
         self._ring = self._open_ring()

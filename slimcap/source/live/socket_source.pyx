@@ -55,8 +55,12 @@ cdef class SocketSource(LiveSource):
 
     def __init__(self, link, **options: Unpack[SocketOptions]):
         options = parse(SocketOptions, options)
-        self._batch_size, self._buffer_size = options["batch_size"], options["buffer_size"]
-        self._open(link, options)
+        self._begin_opening()
+        try:
+            self._batch_size, self._buffer_size = options["batch_size"], options["buffer_size"]
+            self._open(link, options)
+        finally:
+            self._leave()
 
     cdef int _set_up(self) except -1:
         self._socket.set_messages(self._buffer_size)

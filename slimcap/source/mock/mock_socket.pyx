@@ -164,8 +164,10 @@ cdef class MockSocket(CaptureSocket):
         self._lock = PyThread_allocate_lock()
         if self._lock is NULL:
             raise MemoryError("cannot allocate a lock")
-        self._reader_fd, self._producer_fd = _eventfd(), _eventfd()
+        self._reader_fd = _eventfd()
+        self._producer_fd = _eventfd()
         self._producer = Event()
+        self._producer.open()
         self._scratch, self._wire = new_block(VLAN_LEN + MAX_CAPLEN), new_block(VLAN_LEN + MAX_CAPLEN)
         self._ifindex = link.index
         self._ethernet = link.type == LINKTYPE_ETHERNET
@@ -174,12 +176,13 @@ cdef class MockSocket(CaptureSocket):
         self._machine = Machine(bpf.DROP)
 
     def __dealloc__(self):
+        if self._lock is NULL:  # __cinit__ did not run, because it was given other arguments
+            return
         if self._reader_fd >= 0:
             c_close(self._reader_fd)
         if self._producer_fd >= 0:
             c_close(self._producer_fd)
-        if self._lock is not NULL:
-            PyThread_free_lock(self._lock)
+        PyThread_free_lock(self._lock)
 
     cdef void _acquire(self) noexcept nogil:
         PyThread_acquire_lock(self._lock, WAIT_LOCK)

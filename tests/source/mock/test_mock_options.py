@@ -113,6 +113,6 @@ def test_invalid_options_raise_value_error(opened, options, message):
 
 def test_init_a_second_time_raises_type_error(opened):
     mock = opened()
-    with pytest.raises(TypeError, match="opened already"):
+    with pytest.raises(TypeError, match="opened once"):
         mock.__init__()
     mock.add_packet(packet(frames_of(1)[0]))
