@@ -84,7 +84,7 @@ cdef class _Descriptor(Input):
     cdef bint _parked       # and must be, by the next read
     cdef tuple _identity    # device and inode
 
-    def __cinit__(self):
+    def __cinit__(self, *args, **kwargs):
         self._fd = self._watched = -1
 
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t offset, Py_ssize_t size) except -1:
@@ -333,10 +333,10 @@ cdef class _Decompressed(Input):
 
     cdef void close(self) noexcept:
         self._chunk, self._chunk_offset = borrow(b"", False), 0
-        if self._read_ahead is None:
-            self._compressed.close()
-        else:
+        if self._read_ahead is not None:
             self._read_ahead.close()
+        elif self._compressed is not None:
+            self._compressed.close()
 
 
 cdef Input wrap_input(Input compressed, object reader, bint read_ahead=True):

@@ -83,6 +83,8 @@ cdef class PlainOutput(Output):
 
     def __init__(self, file, bint atomic):
         is_path = isinstance(file, (str, bytes, os.PathLike))
+        if self.name is not None:
+            raise TypeError("an output is opened once")
         self.name = os.fsdecode(file) if is_path else str(getattr(file, "name", f"<{type(file).__name__}>"))
         if atomic and (not is_path or self.name == "-"):
             raise ValueError(f"{self.name}: atomic=True requires a path")
@@ -118,7 +120,8 @@ cdef class PlainOutput(Output):
         return 0
 
     def __dealloc__(self):
-        self._close_descriptor()
+        if self.block is not None:  # else __cinit__ of the base class has failed, and ours did not run
+            self._close_descriptor()
 
     cdef int drain(self) except -1:
         while self.start < self.stop:

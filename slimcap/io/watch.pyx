@@ -46,7 +46,7 @@ cdef class Watch:
             raise_errno("inotify_init1", None)
 
     def __dealloc__(self):
-        if self._fd >= 0:
+        if self._pid and self._fd >= 0:  # no process: __cinit__ did not run, because it was given arguments
             c_close(self._fd)
 
     cdef int add_file(self, int fd, str name) except -1:

@@ -350,4 +350,5 @@ cdef class PacketSocket(CaptureSocket):
             c_close(fd)
 
     def __dealloc__(self):
-        self.detach()
+        if self._pid:  # else __cinit__ did not run, because it was given other arguments
+            self.detach()

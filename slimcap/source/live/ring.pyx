@@ -118,6 +118,6 @@ cdef class Ring(Home):
         if self.memory is not NULL:
             with nogil:  # for the last mapping of a closed socket the kernel waits for its other CPUs
                 c_munmap(self.memory, self._mapped)
-        if self.wakeup_fd >= 0:
+        if self._lent is not NULL and self.wakeup_fd >= 0:  # NULL: __cinit__ has failed
             c_close(self.wakeup_fd)
         PyMem_Free(self._lent)

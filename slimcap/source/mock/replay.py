@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -96,6 +97,7 @@ class Replay:
         except (CaptureStopped, CaptureUnblocked):
             pass
         except BaseException as error:
+            error.__traceback__ = error.__context__ = None  # whose frames refer to this object: a cycle
             self._error = error
         finally:
             self._done()
@@ -183,5 +185,13 @@ class Replay:
         if self._thread.is_alive():
             raise TimeoutError("the replay is still running: wait longer, or call stop()")
         if self._error is not None:
-            raise self._error
+            raise _copy_of(self._error)
         return self._packets
+
+
+def _copy_of(error: BaseException) -> BaseException:
+    """Return a copy of an exception to raise: the traceback of one that is kept would be a cycle."""
+    try:
+        return copy.copy(error)
+    except Exception:  # its class has an unusual `__init__`
+        return error
