@@ -73,7 +73,7 @@ def option_blocks(count: int) -> bytes:
 
 
 CHANGING = """
-import mmap, sys, threading, time, ctypes
+import ctypes, itertools, mmap, sys, threading, time
 import numpy as np
 from slimcap import RECORD_DTYPE
 from slimcap.capfile.pcapng_decoder import PcapngDecoder
@@ -91,9 +91,10 @@ sys.setswitchinterval(1e-6)
 end = time.monotonic() + 2
 
 def change():
-    while time.monotonic() < end:
-        lengths[:] = 0x7000000
-        lengths[:] = 16
+    for length in itertools.cycle((0x7000000, 16)):
+        lengths[:] = length  # once in each round: only after it can another thread run
+        if time.monotonic() >= end:
+            break
 
 threading.Thread(target=change, daemon=True).start()
 rows = np.zeros(10, RECORD_DTYPE)

@@ -1,4 +1,4 @@
-"""Constructors that fail leave no descriptor and no object behind, without the help of the garbage collector.
+"""Constructors that fail leave no descriptor and no object, without the help of the garbage collector.
 
 In another process, in which a descriptor that is opened after `free` others fails.
 """
