@@ -4,7 +4,7 @@ from posix.types cimport mode_t
 
 cdef extern from "errno.h" nogil:
     int errno
-    enum: EINTR, EAGAIN, ENOMEM, ENETDOWN
+    enum: EBADF, EINTR, EAGAIN, ENOMEM, ENETDOWN
 
 cdef extern from "fcntl.h" nogil:
     enum: F_DUPFD_CLOEXEC, O_RDONLY, O_CLOEXEC, O_NONBLOCK

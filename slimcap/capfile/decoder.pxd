@@ -35,7 +35,7 @@ cdef class Decoder:
     cdef bint _busy                     # decode() is running; a source, which has a lock, calls _decode()
     cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1
     cdef str byte_order(self)
-    cdef object count_dropped(self)
+    cdef uint64_t count_dropped(self) except? 0
 
 
 cdef inline uint32_t max_caplen(uint32_t linktype) noexcept nogil:

@@ -63,6 +63,6 @@ cdef class Decoder:
     cdef str byte_order(self):
         return "big" if self.swapped == SLIMCAP_LITTLE_ENDIAN else "little"
 
-    cdef object count_dropped(self):
+    cdef uint64_t count_dropped(self) except? 0:
         """Return the number of packets dropped while capturing, according to the file."""
         return 0

@@ -127,9 +127,11 @@ cdef class PcapngDecoder(Decoder):
             self.fault = self._explain()
         if self._changed:
             self._changed = False
+            links = self.links
+            if len(links) < self._count:
+                links = tuple([info.link for info in self._infos])
             self.interfaces = tuple(self._infos)
-            if len(self.links) < self._count:
-                self.links = tuple([info.link for info in self._infos])
+            self.links = links
         return 0
 
     cdef int _keep_options(self) except -1:
@@ -479,14 +481,14 @@ cdef class PcapngDecoder(Decoder):
         """Convert a timestamp of an interface from ticks to nanoseconds."""
         return nanoseconds(&self._interfaces[number].clock, <uint64_t> high << 32 | low)
 
-    cdef object count_dropped(self):
+    cdef uint64_t count_dropped(self) except? 0:
         # Packet blocks and statistics may count the same packets: use the larger number.
         cdef uint32_t i
         total = 0
         for i, told in enumerate(self._infos):
             in_all = min((told.interface_dropped or 0) + (told.os_dropped or 0), 0xffffffffffffffff)
             total += max(self._interfaces[i].dropped, in_all)
-        return total
+        return min(total, 0xffffffffffffffff)
 
     cdef str _explain(self):
         """Return the reason why the walk stopped, as a text."""

@@ -8,6 +8,11 @@ from slimcap.packet.record cimport Record
 from slimcap.packet.rows cimport Rows
 from slimcap.packet.view cimport View
 
+cdef struct Counters:
+    uint64_t received, dropped, freezes     # as in Stats
+
+cdef object stats_of(const Counters* counters)
+
 cdef class Source:
     # Rows that were decoded and not yet returned are _rows[_next:_end], over the bytes at _data.
     cdef Rows _current          # owns both; None: there are none
@@ -28,19 +33,20 @@ cdef class Source:
     cdef object _given          # the last buffer that a caller gave; _target is its export
     cdef Borrowed _target
     cdef uint64_t _earlier      # packets of earlier rows
-    cdef object _cleared        # the totals at the last call of stats()
+    cdef Counters _cleared      # what calls of stats() have returned
 
     # For subclasses, which implement the first three.
     cdef Rows _fill(self, int64_t deadline)
     cdef void _tear_down(self) noexcept
     cdef bint _is_left_open(self) noexcept
     cdef Py_ssize_t _snaplen(self) except -1
-    cdef object _totals(self)
+    cdef int _totals(self, Counters* totals) except -1
     @cython.final
     cdef uint64_t _count_read(self) noexcept
 
     @cython.final
     cdef int _begin_opening(self) except -1
+    cdef int _enter(self) except -1
     @cython.final
     cdef const Record* _begin(self, object timeout) except NULL
     @cython.final

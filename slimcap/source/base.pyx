@@ -12,8 +12,9 @@ or closed.
 cimport cython
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.abi.clock cimport NANOSECONDS
@@ -72,8 +73,8 @@ cdef class Source:
     - RuntimeError if another thread is reading from the source,
     - ValueError if `timeout` is negative.
 
-    None of these loses a packet. Only one thread may read at a time; `close` and `unblock` may be called from
-    any thread.
+    None of these loses a packet. Only one thread may read at a time; all else may be called from any thread,
+    at any time.
 
     Examples
     --------
@@ -85,7 +86,6 @@ cdef class Source:
     def __cinit__(self, *args, **kwargs):
         self._event = Event()
         self._signal = &self._event.signal
-        self._cleared = Stats(0, 0, 0)
         self._links = ()
 
     def __init__(self):
@@ -134,6 +134,14 @@ cdef class Source:
         """Return True if a row can be returned at once."""
         return self._next < self._end and not self._busy and not self._signal[0]
 
+    cdef int _enter(self) except -1:
+        """Lock the source for reading."""
+        if self._busy:
+            raise RuntimeError("another thread is reading from this source, or opens it: one reader at a time")
+        self._busy = True
+        self._reader = PyThread_get_thread_ident()
+        return 0
+
     cdef const Record* _begin(self, object timeout) except NULL:
         """Lock the source for reading and return the next row.
 
@@ -147,14 +155,11 @@ cdef class Source:
     cdef const Record* _begin_by(self, int64_t deadline) except NULL:
         """Do the same as `_begin`, waiting until `deadline` if no row is ready."""
         cdef Rows rows
-        if self._busy:
-            raise RuntimeError(
-                "another thread is reading from this source, or opens it: one reader at a time")
-        self._busy = True
-        self._reader = PyThread_get_thread_ident()
+        self._enter()
         try:
             self._event.check()
             if self._next == self._end:
+                PyErr_CheckSignals()  # a loop in C, as in `list(source)`, does not
                 self._drop_rows()
                 rows = self._fill(deadline)
                 if rows is None:
@@ -499,14 +504,17 @@ cdef class Source:
 
     # Counters, properties, closing.
 
-    cdef object _totals(self):
-        """Return the counters since the source was opened."""
-        return Stats(self._count_read(), 0, 0)
+    cdef int _totals(self, Counters* totals) except -1:
+        """Get the counters since the source was opened. They never decrease."""
+        totals.received, totals.dropped, totals.freezes = self._count_read(), 0, 0
+        return 0
 
     @property
     def total_stats(self):
         """Counters since the source was opened, a Stats; never reset."""
-        return self._totals()
+        cdef Counters totals
+        self._totals(&totals)
+        return stats_of(&totals)
 
     def stats(self):
         """Return the counters since the last call of `stats()`.
@@ -515,10 +523,14 @@ cdef class Source:
         -------
         Stats
         """
-        totals = self._totals()
-        since = Stats(*(now - then for now, then in zip(totals, self._cleared, strict=True)))
-        self._cleared = totals
-        return since
+        cdef Counters since
+        self._totals(&since)
+        # C only: no other thread runs. One that counted after us may have run before.
+        with cython.critical_section(self):
+            _subtract(&since.received, &self._cleared.received)
+            _subtract(&since.dropped, &self._cleared.dropped)
+            _subtract(&since.freezes, &self._cleared.freezes)
+        return stats_of(&since)
 
     @property
     def links(self):
@@ -590,6 +602,17 @@ cdef class Source:
 
     def __reduce__(self):
         raise TypeError("a source cannot be pickled: open it in the process that reads it")
+
+
+cdef object stats_of(const Counters* counters):
+    """Return counters as Stats."""
+    return Stats(counters.received, counters.dropped, counters.freezes)
+
+
+cdef void _subtract(uint64_t* counter, uint64_t* cleared) noexcept nogil:
+    """Replace a counter by what it has more than `cleared`, and add that to `cleared`."""
+    counter[0] = max(counter[0], cleared[0]) - cleared[0]
+    cleared[0] += counter[0]
 
 
 cdef Py_ssize_t _limit_of(object max_packets) except -1:

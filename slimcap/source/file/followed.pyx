@@ -237,7 +237,7 @@ cdef class RotatedSource(FilesSource):
         return self._finish(part)
 
     def __repr__(self):
-        state = "closed" if self.closed else f"{self._totals().packets_received:,} packets read"
+        state = "closed" if self.closed else f"{self.total_stats.packets_received:,} packets read"
         return f"<RotatedSource: file {self._done + (self._part is not None)}, {state}>"
 
 

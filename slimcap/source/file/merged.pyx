@@ -279,7 +279,7 @@ cdef class MergedSource(FilesSource):
         return found if found._count or found.blocks else None
 
     def __repr__(self):
-        state = "closed" if self.closed else f"{self._totals().packets_received:,} packets read"
+        state = "closed" if self.closed else f"{self.total_stats.packets_received:,} packets read"
         types = ", ".join(dict.fromkeys(link.type_name for link in self._links)) or "no interface"
         return f"<MergedSource of {len(self._parts or ())} files: {types}, {state}>"
 

@@ -7,11 +7,10 @@ from slimcap.capfile.pcapng_decoder cimport PcapngDecoder
 from slimcap.io.event cimport SIGNAL_END, deadline_after
 from slimcap.io.watch cimport EndPolicy
 from slimcap.packet.rows cimport Rows, blocks_batch
-from slimcap.source.base cimport ZeroCopySource
+from slimcap.source.base cimport Counters, ZeroCopySource
 
 from slimcap.errors import FileFormatError
 from slimcap.option_set import parse
-from slimcap.source.base import Stats
 from slimcap.source.file.file_errors import FileErrors
 from slimcap.source.file.file_options import PcapOptions
 
@@ -108,11 +107,12 @@ cdef class PcapSource(ZeroCopySource):
     cdef bint _is_left_open(self) noexcept:
         return self._reader is not None and self._reader.file.fileno() >= 0
 
-    cdef object _totals(self):
-        if self._reader is None:
-            return Stats(0, 0, 0)
-        received = self._reader.left_out + self._count_read()
-        return Stats(received, self._reader.decoder.count_dropped(), 0)
+    cdef int _totals(self, Counters* totals) except -1:
+        totals.received = totals.dropped = totals.freezes = 0
+        if self._reader is not None:
+            totals.dropped = self._reader.decoder.count_dropped()
+            totals.received = self._reader.left_out + self._count_read()
+        return 0
 
     cdef Py_ssize_t _snaplen(self) except -1:
         # Not the snaplen that the file states, since its packets may be longer.
@@ -221,6 +221,6 @@ cdef class PcapSource(ZeroCopySource):
         return self._opened().file.position, self._opened().file.size
 
     def __repr__(self):
-        state = "closed" if self.closed else f"{self._totals().packets_received:,} packets read"
+        state = "closed" if self.closed else f"{self.total_stats.packets_received:,} packets read"
         types = ", ".join(dict.fromkeys(link.type_name for link in self._links)) or "no interface"
         return f"<PcapSource {self._opened().file.name!r}: {types}, {state}>"

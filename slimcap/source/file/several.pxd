@@ -6,7 +6,7 @@ from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.lease cimport Block, Pool
 from slimcap.packet.options cimport Allowance
 from slimcap.packet.rows cimport Rows
-from slimcap.source.base cimport ZeroCopySource
+from slimcap.source.base cimport Counters, ZeroCopySource
 from slimcap.source.file.merge_heap cimport Head
 
 cdef class Part:
@@ -18,14 +18,16 @@ cdef class Part:
     cdef Block numbers          # uint32: our number for each interface of the file
     cdef Py_ssize_t known       # length of `numbers`
     cdef dict seen              # description → number of interfaces of the file that have it
+    cdef tuple infos            # the file's InterfaceInfos,
+    cdef list counters          # and (our number, InterfaceInfo) of each that has counters; never changed
     cdef object size            # bytes on disk, or None
 
 cdef class FilesSource(ZeroCopySource):
     cdef object _errors         # FileErrors
     cdef dict _options          # of the readers of all files
     cdef dict _numbers          # (description, its occurrence in the file) → interface number
-    cdef list _infos            # an InterfaceInfo for each of the links, without counters
-    cdef tuple _interfaces      # the same; made again when there are more
+    cdef list _infos            # an InterfaceInfo for each of the links; replaced when counters change,
+    cdef tuple _interfaces      # and as a tuple; made again when there are more
     cdef set _open_parts
     cdef dict _sections         # the first section of each file, by the file's order
     cdef list _late             # blocks at the end of files, for the next rows,
@@ -38,7 +40,7 @@ cdef class FilesSource(ZeroCopySource):
     cdef uint64_t _blocks_left_out  # blocks between packets that were not kept,
     cdef dict _unfilterable     # link types for which the filter cannot be compiled,
     cdef uint64_t _options_left_out  # options of sections, interfaces and statistics that were not kept,
-    cdef object _dropped        # packets lost while capturing,
+    cdef uint64_t _dropped      # packets lost while capturing,
     cdef uint64_t _bytes        # and bytes read
     cdef object _size           # total bytes of all files, or None
     cdef Py_ssize_t _max_len       # maximum bytes of a packet

@@ -13,7 +13,7 @@ from slimcap.packet.lease cimport Block, Pool, new_block
 from slimcap.packet.options cimport Allowance, cost_of
 from slimcap.packet.record cimport MAX_INTERFACES, Record
 from slimcap.packet.rows cimport Rows, blocks_batch, new_rows
-from slimcap.source.base cimport ZeroCopySource
+from slimcap.source.base cimport Counters, ZeroCopySource
 
 import os
 from dataclasses import replace
@@ -21,7 +21,6 @@ from operator import add
 
 from slimcap.errors import FileFormatError
 from slimcap.packet.interface import OtherBlock
-from slimcap.source.base import Stats
 from slimcap.source.file.file_errors import FileErrors
 
 cdef enum:
@@ -57,7 +56,6 @@ cdef class FilesSource(ZeroCopySource):
         self._interfaces = ()
         self._sections, self._late = {}, []
         self._unfilterable = {}
-        self._dropped = 0
         self._described, self._pending, self._kept = Allowance(), Allowance(), Allowance()
 
     def __init__(self):
@@ -81,7 +79,7 @@ cdef class FilesSource(ZeroCopySource):
         part.reader = open_reader(
             part.file, options, self._event, deadline, end, ahead, self._described, self._pending)
         part.name = part.reader.file.name
-        part.numbers, part.known, part.seen = new_block(0), 0, {}
+        part.numbers, part.known, part.seen, part.infos, part.counters = new_block(0), 0, {}, (), []
         self._open_parts.add(part)
         if part.reader.decoder.sections and len(self._sections) < MAX_SECTIONS:
             if part.head.order not in self._sections:
@@ -116,9 +114,14 @@ cdef class FilesSource(ZeroCopySource):
                 part.numbers.resize(max(16, 2 * part.numbers.size))
             (<uint32_t*> part.numbers.ptr)[part.known] = self._number_as(part, infos[part.known])
             part.known += 1
+        if infos is not part.infos:
+            part.infos, part.counters = infos, _with_counters(part)
         if len(self._infos) > before:
-            self._interfaces = tuple(self._infos)
-            self._links += tuple([info.link for info in self._infos[before:]])
+            # Both at once: another thread takes both.
+            links = self._links + tuple([info.link for info in self._infos[before:]])
+            interfaces = tuple(self._infos)
+            self._links = links
+            self._interfaces = interfaces
         return 0
 
     cdef int _number_as(self, Part part, object info) except -1:
@@ -177,21 +180,32 @@ cdef class FilesSource(ZeroCopySource):
         if part.reader is not None:
             self._open_parts.discard(part)
             part.reader.close()
-            part.reader = part.rows = part.numbers = part.seen = None
+            part.reader = part.rows = part.numbers = part.seen = part.infos = part.counters = None
         part.head.next = part.head.end = 0
 
     cdef int _finish(self, Part part) except -1:
-        """Close a file that was read to its end or failed, and keep its counters."""
+        """Close a file that was read to its end or failed, and keep its counters.
+
+        Another thread may count at any time: it sees the file as open, or else its counters among ours.
+        """
         cdef FileReader reader = part.reader
+        cdef uint64_t dropped
+        cdef list counters, infos, former = self._infos
         if reader is not None:
-            self._left_out += reader.left_out
             self._unfilterable |= reader.unfilterable()
-            self._dropped += reader.decoder.count_dropped()
+            self._keep_late(only_others(reader.trailer()))
             self._blocks_left_out += reader.blocks_left_out + reader.decoder.blocks_left_out
             self._options_left_out += reader.decoder.options_left_out
-            self._keep_late(only_others(reader.trailer()))
+            counters = _with_counters(part)
+            infos = former.copy() if counters else former
+            add_counters(infos, counters)
+            dropped = reader.decoder.count_dropped()
+            # C only, and nothing is deallocated: no other thread runs.
+            self._left_out += reader.left_out
+            self._dropped = saturating_sum(self._dropped, dropped)
             self._bytes += reader.file.position
-            add_counters(self._infos, part)
+            self._infos = infos
+            self._open_parts.discard(part)
         self._close_part(part)
         return 0
 
@@ -214,20 +228,25 @@ cdef class FilesSource(ZeroCopySource):
         return bool(self._open_parts)
 
     cdef void _tear_down(self) noexcept:
+        cdef Part part
         for part in list(self._open_parts):
-            self._close_part(part)
+            part.reader.close()  # but for its counters
+            part.rows = None
 
     cdef Py_ssize_t _snaplen(self) except -1:
         return self._max_len
 
-    cdef object _totals(self):
+    # The following are C only once they have the list of open files: the reader does not run meanwhile.
+
+    cdef int _totals(self, Counters* totals) except -1:
         cdef Part part
-        cdef uint64_t received = self._left_out + self._count_read()
-        dropped = self._dropped
-        for part in list(self._open_parts):
-            received += part.reader.left_out
-            dropped += part.reader.decoder.count_dropped()
-        return Stats(received, dropped, 0)
+        cdef list parts = list(self._open_parts)
+        totals.received = self._left_out + self._count_read()
+        totals.dropped, totals.freezes = self._dropped, 0
+        for part in parts:
+            totals.received += part.reader.left_out
+            totals.dropped = saturating_sum(totals.dropped, part.reader.decoder.count_dropped())
+        return 0
 
     def stop(self):
         """End the source after the data that is in the files now. May be called from any thread.
@@ -244,9 +263,14 @@ cdef class FilesSource(ZeroCopySource):
         There is one for each of `links`. The counters of an interface that several files have in common are
         summed.
         """
-        infos = list(self._infos)
-        for part in list(self._open_parts):
-            add_counters(infos, part)
+        cdef list parts = list(self._open_parts)
+        cdef list infos = self._infos
+        cdef Py_ssize_t index
+        for index in range(len(parts)):
+            parts[index] = (<Part> parts[index]).counters
+        infos = infos.copy()
+        for counters in parts:
+            add_counters(infos, counters)
         return tuple(infos)
 
     @property
@@ -270,9 +294,13 @@ cdef class FilesSource(ZeroCopySource):
 
         It has only link types of packets that were read. None of these packets matched.
         """
+        cdef list parts = list(self._open_parts)
+        cdef Py_ssize_t index
+        for index in range(len(parts)):
+            parts[index] = (<Part> parts[index]).reader.unfilterable()
         found = dict(self._unfilterable)
-        for part in list(self._open_parts):
-            found |= (<Part> part).reader.unfilterable()
+        for more in parts:
+            found |= more
         return found
 
     @property
@@ -289,8 +317,12 @@ cdef class FilesSource(ZeroCopySource):
     def progress(self):
         """Progress, (bytes read, total size): in bytes of the files as stored; the size is None if unknown.
         """
-        now = sum([(<Part> part).reader.file.position for part in list(self._open_parts)])
-        return self._bytes + now, self._size
+        cdef Part part
+        cdef list parts = list(self._open_parts)
+        cdef uint64_t read = self._bytes
+        for part in parts:
+            read += part.reader.file.position
+        return read, self._size
 
 
 cdef Annotations only_others(Annotations annotations):
@@ -312,13 +344,28 @@ cdef void renumber(Record* rows, Py_ssize_t count, const uint32_t* numbers) noex
         rows[row].interface = numbers[rows[row].interface]
 
 
-cdef int add_counters(list infos, Part part) except -1:
-    """Add the counters of a file's interface statistics to our interfaces."""
+cdef uint64_t saturating_sum(uint64_t counter, uint64_t more) noexcept:
+    return counter + min(more, 0xffffffffffffffffULL - counter)
+
+
+cdef list _with_counters(Part part):
+    """Return (our number, InterfaceInfo) for each interface of a file that has statistics."""
+    cdef tuple infos = part.reader.decoder.interfaces
     cdef Py_ssize_t index
-    theirs = part.reader.decoder.interfaces
+    cdef list found = []
     for index in range(part.known):
-        number = (<const uint32_t*> part.numbers.ptr)[index]
-        told = {name: getattr(theirs[index], name) for name in COUNTERS}
+        info = infos[index]
+        for name in COUNTERS:
+            if getattr(info, name) is not None:
+                found.append(((<const uint32_t*> part.numbers.ptr)[index], info))
+                break
+    return found
+
+
+cdef int add_counters(list infos, list counters) except -1:
+    """Add the counters of a file's interface statistics to our interfaces."""
+    for number, theirs in counters:
+        told = {name: getattr(theirs, name) for name in COUNTERS}
         ours = infos[number]
         more = {
             name: count if getattr(ours, name) is None else COUNTERS[name](count, getattr(ours, name))

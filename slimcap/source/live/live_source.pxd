@@ -1,7 +1,8 @@
 from libc.stdint cimport int64_t, uint64_t
 
+from slimcap.abi.lock cimport Lock
 from slimcap.packet.rows cimport Rows
-from slimcap.source.base cimport ZeroCopySource
+from slimcap.source.base cimport Counters, ZeroCopySource
 from slimcap.source.live.packet_socket cimport CaptureSocket
 
 cdef class LiveSource(ZeroCopySource):
@@ -14,7 +15,8 @@ cdef class LiveSource(ZeroCopySource):
     cdef bint _draining         # stop() was called, or the link is gone: no more packets arrive
     cdef int64_t _drained       # while draining: the last packet is available by then, monotonic ns
     cdef tuple _interfaces      # an InterfaceInfo of the link
-    cdef uint64_t _received, _dropped, _freezes     # sums of the kernel's counters, which reset when read
+    cdef Lock _counting         # for the next three
+    cdef Counters _counters     # sums of the kernel's counters, which reset when read
     cdef int64_t _counted_at    # when they were read last, monotonic ns
     cdef object _drops          # counter of packets that the interface lost
 
@@ -32,4 +34,5 @@ cdef class LiveSource(ZeroCopySource):
     cdef int _wait(self, int64_t deadline) except -1
     cdef int _on_error(self, int pending) except -1
     cdef int _check_link(self) except -1
-    cdef int _count(self) except -1
+    cdef int _count(self, Counters* totals) except -1
+    cdef int _add_counters(self, uint64_t read) noexcept nogil

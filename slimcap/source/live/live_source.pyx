@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport POLLERR, POLLHUP
+from slimcap.abi.lock cimport acquire, init_lock, release
 from slimcap.io.event cimport NEVER, SIGNAL_END, deadline_after, monotonic_ns
 from slimcap.packet.rows cimport Rows
 from slimcap.source.live.packet_socket cimport LINK_GONE, LINK_UP, PacketSocket
@@ -20,7 +21,6 @@ from slimcap.filter import DROP, pack, resolve
 from slimcap.packet.enums import LinkType
 from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.link import Link
-from slimcap.source.base import Stats
 from slimcap.source.live.rtnetlink import LinkDrops, check as check_link
 
 cdef enum:
@@ -40,6 +40,9 @@ cdef class LiveSource(ZeroCopySource):
     reinsert_vlan : bool
         True if VLAN tags that the kernel removed are put back; on Ethernet only.
     """
+
+    def __cinit__(self, *args, **kwargs):
+        init_lock(&self._counting)
 
     # Implemented by subclasses.
 
@@ -77,7 +80,6 @@ cdef class LiveSource(ZeroCopySource):
         self._timeout = options["timeout"]
         self._raise_down = options["link_down"] == "raise"
         self.reinsert_vlan = options["reinsert_vlan"] and link.type == LinkType.ETHERNET
-        self._received = self._dropped = self._freezes = 0
         self._max_len = resolve(options["snaplen"], link.type)
         self._links = (link,)
         expression = options["filter"] if isinstance(options["filter"], str) else ""
@@ -105,6 +107,7 @@ cdef class LiveSource(ZeroCopySource):
 
     cdef Rows _fill(self, int64_t deadline):
         cdef Rows rows
+        cdef Counters totals
         if self._socket is None:
             return None
         self._check_process()
@@ -117,7 +120,7 @@ cdef class LiveSource(ZeroCopySource):
             if rows is not None:
                 rows.interfaces = self._interfaces
                 if monotonic_ns() - self._counted_at > COUNT_INTERVAL:
-                    self._count()
+                    self._count(&totals)
                 return rows
             if self._draining and (expired or self._is_drained()):
                 if self._gone:
@@ -142,8 +145,9 @@ cdef class LiveSource(ZeroCopySource):
     cdef bint _is_drained(self) except -1:
         """Return True if every packet that the kernel accepted was returned. There must be no current rows.
         """
-        self._count()
-        return self._earlier + self._dropped >= self._received
+        cdef Counters totals
+        self._count(&totals)
+        return self._earlier + totals.dropped >= totals.received
 
     cdef int _wait(self, int64_t deadline) except -1:
         """Wait for packets, but not longer than until the link or the end of draining must be checked."""
@@ -203,40 +207,60 @@ cdef class LiveSource(ZeroCopySource):
         self._event.raise_signal(SIGNAL_END)
 
     cdef void _tear_down(self) noexcept:
+        cdef uint64_t read = self._earlier
         if self._socket is not None:
-            try:
-                self._count()
-            except OSError:
-                pass
+            if self._socket.is_ours():
+                with nogil:
+                    acquire(&self._counting)
+                    self._add_counters(read)
+                    self._socket.end_statistics()
+                    release(&self._counting)
             self._socket.detach()
         if self._drops is not None:
             self._drops.close()
 
     # Counters.
 
-    cdef int _count(self) except -1:
-        """Add the kernel's counters to ours; reading them resets them.
+    cdef int _totals(self, Counters* totals) except -1:
+        return self._count(totals)
 
-        They have 32 bits. That they wrapped is seen by the packets that were read, so it is enough to read
-        them before 2^32 packets were dropped; fewer than half as many can wait to be read. No other thread
-        can run between the statements.
-        """
-        cdef uint64_t received, dropped, freezes, half
+    cdef int _count(self, Counters* totals) except -1:
+        """Get the counters since the source was opened; in a forked process, those at the fork."""
+        cdef uint64_t read = self._earlier + self._end
+        cdef int error = 0
         if self._socket is None or not self._socket.is_ours():
+            totals[0] = self._counters
             return 0
-        received, dropped, freezes = self._socket.read_statistics()
-        self._received += received
-        self._dropped += dropped
-        self._freezes += freezes
-        half = self._socket.counter_range // 2
-        while half and self._received + half < self._earlier + self._end + self._dropped:
-            self._received += self._socket.counter_range
-        self._counted_at = monotonic_ns()
+        with nogil:
+            acquire(&self._counting)
+            error = self._add_counters(read)
+            totals[0] = self._counters
+            release(&self._counting)
+        if error:
+            raise OSError(
+                error, f"getsockopt(PACKET_STATISTICS): {os.strerror(error)}", self._socket.link.name)
         return 0
 
-    cdef object _totals(self):
-        self._count()
-        return Stats(self._received, self._dropped, self._freezes)
+    cdef int _add_counters(self, uint64_t read) noexcept nogil:
+        """Add the kernel's counters to ours; return 0 or an error number. Reading them resets them.
+
+        They have 32 bits. That they wrapped is seen by the number of packets that were `read`, so it is
+        enough to count before 2^32 packets were dropped; fewer than half as many can wait to be read.
+        """
+        cdef Counters found
+        cdef Counters* sums = &self._counters
+        cdef uint64_t counter_range = self._socket.counter_range, half = counter_range // 2
+        cdef int error
+        error = self._socket.read_statistics(&found)
+        if error:
+            return error
+        sums.received += found.received
+        sums.dropped += found.dropped
+        sums.freezes += found.freezes
+        while half and sums.received + half < read + sums.dropped:
+            sums.received += counter_range
+        self._counted_at = monotonic_ns()
+        return 0
 
     @property
     def interfaces(self):

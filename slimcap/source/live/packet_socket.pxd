@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from slimcap.abi.linux cimport mmsghdr, packet_mreq
 from slimcap.io.event cimport Event
+from slimcap.source.base cimport Counters
 from slimcap.source.live.ring cimport Ring
 
 cdef enum LinkState:
@@ -21,7 +22,8 @@ cdef class CaptureSocket:
     cdef int set_promiscuous(self) except -1
     cdef int bind(self) except -1
     cdef short wait(self, Event event, int64_t deadline) except -1
-    cdef object read_statistics(self)
+    cdef int read_statistics(self, Counters* found) noexcept nogil
+    cdef void end_statistics(self) noexcept nogil
     cdef int take_error(self) except -1
     cdef int receive(self, mmsghdr* messages, unsigned int count) noexcept nogil
     cdef LinkState link_state(self) noexcept
@@ -33,6 +35,7 @@ cdef class PacketSocket(CaptureSocket):
     cdef int _epoll             # with a ring: an epoll that reports each block once; else -1
     cdef int _pid               # of the process that opened it
     cdef bint _promiscuous
+    cdef bint _uncounted        # the socket gets closed
     cdef packet_mreq _promiscuity(self) noexcept
     cdef int _open_epoll(self) except -1
     cdef int _option(self, int level, int option, const void* value, unsigned int size, str name) except -1

@@ -11,6 +11,7 @@ from slimcap.abi.bytes cimport network16
 from slimcap.abi.linux cimport (
     AF_PACKET,
     EAGAIN,
+    EBADF,
     EPOLL_CLOEXEC,
     EPOLL_CTL_ADD,
     EPOLLET,
@@ -131,10 +132,12 @@ cdef class CaptureSocket:
         """Wait for packets, an error (POLLERR) or the source's event; see `Event.wait`."""
         raise NotImplementedError
 
-    cdef object read_statistics(self):
-        """Return packets received (including dropped ones), packets dropped and freezes since the last call.
-        """
-        raise NotImplementedError
+    cdef int read_statistics(self, Counters* found) noexcept nogil:
+        """Get the counters since the last call; return 0 or an error number."""
+        return EBADF
+
+    cdef void end_statistics(self) noexcept nogil:
+        """Let `read_statistics` find no more, since the socket gets closed."""
 
     cdef int take_error(self) except -1:
         """Return the pending error number and clear it; 0 if there is none."""
@@ -281,13 +284,18 @@ cdef class PacketSocket(CaptureSocket):
             _fail("epoll", self.link.name)
         return 0
 
-    cdef object read_statistics(self):
-        cdef tpacket_stats_v3 found
-        cdef socklen_t size = sizeof(found)
-        memset(&found, 0, sizeof(found))
-        if getsockopt(self.fd, SOL_PACKET, PACKET_STATISTICS, &found, &size) < 0:
-            _fail("getsockopt(PACKET_STATISTICS)", self.link.name)
-        return found.tp_packets, found.tp_drops, found.tp_freeze_q_cnt
+    cdef int read_statistics(self, Counters* found) noexcept nogil:
+        cdef tpacket_stats_v3 stats
+        cdef socklen_t size = sizeof(stats)
+        memset(&stats, 0, sizeof(stats))
+        if not self._uncounted and getsockopt(self.fd, SOL_PACKET, PACKET_STATISTICS, &stats, &size) < 0:
+            return errno
+        found.received, found.dropped = stats.tp_packets, stats.tp_drops
+        found.freezes = stats.tp_freeze_q_cnt
+        return 0
+
+    cdef void end_statistics(self) noexcept nogil:
+        self._uncounted = True
 
     cdef int take_error(self) except -1:
         cdef int pending = 0

@@ -10,8 +10,8 @@ cdef class Ring(Home):
     cdef Py_ssize_t _mapped     # bytes
     cdef int wakeup_fd          # an eventfd that is written to when a block is returned, or -1
     cdef bint _repeats          # returned blocks are ready again
-    cdef void discard_ready(self) noexcept
-    cdef void repeat_first(self, Py_ssize_t num_blocks) noexcept
+    cdef void discard_ready(self) noexcept nogil
+    cdef void repeat_first(self, Py_ssize_t num_blocks) noexcept nogil
     cdef int _pid               # of the process that opened the ring
     cdef int map_socket(self, int fd) except -1
     cdef int map(self, int flags, int fd) except -1

@@ -98,14 +98,14 @@ cdef class Ring(Home):
         if not forked and not self._repeats and self.wakeup_fd >= 0:
             c_write(self.wakeup_fd, &one, sizeof(one))
 
-    cdef void discard_ready(self) noexcept:
+    cdef void discard_ready(self) noexcept nogil:
         """Return all ready blocks to the kernel, unread."""
         cdef Py_ssize_t index
         for index in range(self.num_blocks):
             if self.is_ready(index):
                 store_release(self._status(index), TP_STATUS_KERNEL)
 
-    cdef void repeat_first(self, Py_ssize_t num_blocks) noexcept:
+    cdef void repeat_first(self, Py_ssize_t num_blocks) noexcept nogil:
         """Reduce the ring to its first blocks, which are ready again as soon as they are returned."""
         self.num_blocks = num_blocks
         self._repeats = True

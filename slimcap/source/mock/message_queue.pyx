@@ -5,8 +5,8 @@
 It follows packet_rcv() and packet_recvmsg(), net/packet/af_packet.c.
 """
 cimport cython
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport uint32_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from slimcap.abi.clock cimport NANOSECONDS
@@ -54,7 +54,7 @@ cdef class MessageQueue:
         while self._first is not NULL:
             message = self._first
             self._first = message.next
-            PyMem_RawFree(message)
+            free(message)
 
     cdef bint is_empty(self) noexcept nogil:
         return self._first is NULL
@@ -71,7 +71,7 @@ cdef class MessageQueue:
         cdef Message* message
         if not self.has_space():
             return False
-        message = <Message*> PyMem_RawMalloc(sizeof(Message) + packet.cap_len)
+        message = <Message*> malloc(sizeof(Message) + packet.cap_len)
         if message is NULL:
             return False
         message.packet = packet[0]
@@ -102,7 +102,7 @@ cdef class MessageQueue:
                 self._append(message)
             else:
                 self.charged -= OVERHEAD + message.packet.cap_len
-                PyMem_RawFree(message)
+                free(message)
         return <int> taken if taken else -EAGAIN
 
 

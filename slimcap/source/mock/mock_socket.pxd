@@ -1,10 +1,12 @@
-from cpython.pythread cimport PyThread_type_lock
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from slimcap.abi.linux cimport sock_filter
+from slimcap.abi.lock cimport Lock
 from slimcap.filter.vm cimport Machine
 from slimcap.io.event cimport Event
 from slimcap.packet.lease cimport Block
 from slimcap.packet.record cimport Record
+from slimcap.source.base cimport Counters
 from slimcap.source.live.packet_socket cimport CaptureSocket, LinkState
 from slimcap.source.live.ring_source cimport RingSource
 from slimcap.source.live.socket_source cimport SocketSource
@@ -26,10 +28,20 @@ cdef struct Progress:
     Py_ssize_t index, added
     bint stopped                # before a packet that is not due yet, or for which there is no space
     int64_t due                 # when that packet is due; NEVER if there is no space
+    bint refused                # no packets can be added any more
+    bint woken                  # it has waited for space, and took the signal
+    uint64_t adder              # the thread
+
+cdef struct Situation:
+    # What a reader that found nothing has to know.
+    int error
+    int64_t retire_at           # when the open block times out, monotonic ns; NEVER: no block, or no timer
+    bint waits_for_itself       # only its own thread would hand over the open block
 
 cdef class MockSocket(CaptureSocket):
-    cdef PyThread_type_lock _lock   # for all state that both the producer and the reader write to
-    cdef Machine _machine           # the filter
+    cdef Lock _lock                 # for all state that both the producer and the reader use
+    cdef const sock_filter* _program    # the filter,
+    cdef Machine _machine           # and its owner
     cdef bint on_wire               # the filter expects VLAN tags in the bytes, as in a file
     cdef BlockWriter _blocks        # with a ring
     cdef MessageQueue _messages     # without
@@ -38,7 +50,8 @@ cdef class MockSocket(CaptureSocket):
     cdef int _reader_fd             # an eventfd that wakes the reader
     cdef int _producer_fd           # an eventfd that wakes the producer: space was freed
     cdef int _pid
-    cdef Event _producer            # stops or unblocks a waiting producer
+    cdef Event _producer            # stops waiting producers
+    cdef list _replays              # events of those that are replays
     cdef Block _scratch, _wire      # for a packet without its tag, and with the tag put back
     cdef uint64_t _adder            # the thread that added packets last
     cdef int _ifindex
@@ -51,13 +64,11 @@ cdef class MockSocket(CaptureSocket):
     cdef bint _repeats              # the packets that were added are returned again and again
     cdef readonly object added      # callback for each added packet, or None
     cdef public bint drop_when_full
-    cdef void _acquire(self) noexcept nogil
-    cdef int _lock_state(self) except -1
-    cdef bint _waits_for_itself(self) noexcept
+    cdef int _check_process(self) except -1
+    cdef void _assess(self, Situation* now) noexcept
     cdef int _wake_reader(self) noexcept nogil
     cdef int _wake_producer(self) noexcept nogil
     cdef bint _has_space(self) noexcept nogil
-    cdef int64_t _retire_at(self) noexcept nogil
     cdef bint _retire(self) noexcept
     cdef int _arrive(self, const Record* row, const uint8_t* payload, bint restamp) noexcept nogil
     cdef bint _enqueue(self, const Arrival* packet, bint losing) noexcept nogil
@@ -67,11 +78,11 @@ cdef class MockSocket(CaptureSocket):
     cdef const uint8_t* _reinsert_tag(self, const Arrival* packet) noexcept nogil
     cdef int _add(
         self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size, Schedule schedule,
-        bint restamp, int64_t deadline, Progress* progress) except -1
+        bint restamp, Event producer, int64_t deadline, Progress* progress) except -1
     cdef void _add_chunk(
         self, const Record* rows, Py_ssize_t stop, const uint8_t* data, uint64_t size, Schedule schedule,
         bint restamp, Progress* progress) noexcept nogil
-    cdef int _wait_for_reader(self, int64_t due, int64_t deadline) except -1
+    cdef int _wait_for_reader(self, Progress* progress, Event producer, int64_t deadline) except -1
 
 cdef class RingMock(RingSource):
     cdef readonly MockSocket device

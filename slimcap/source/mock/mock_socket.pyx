@@ -5,17 +5,11 @@
     producer ──► filter ──► BlockWriter ──► blocks ──► BlockWalker ──► RingSource      the same
                        └──► MessageQueue ──► recvmmsg's messages ──► SocketSource      reading code
 
-Producer and reader may be two threads or one. A lock protects the state that both write to. It is held
-without the GIL, and released after some packets.
+Producer and reader may be two threads or one. A lock protects the state that both use; a producer releases
+it after some packets.
 """
 cimport cython
-from cpython.pythread cimport (
-    WAIT_LOCK,
-    PyThread_acquire_lock,
-    PyThread_allocate_lock,
-    PyThread_free_lock,
-    PyThread_release_lock,
-)
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -26,6 +20,7 @@ from slimcap.abi.linux cimport (
     CLOCK_REALTIME,
     EFD_CLOEXEC,
     EFD_NONBLOCK,
+    ENETDOWN,
     F_DUPFD_CLOEXEC,
     MAP_ANONYMOUS,
     MAP_SHARED,
@@ -46,9 +41,10 @@ from slimcap.abi.linux cimport (
     mmsghdr,
     timespec,
 )
+from slimcap.abi.lock cimport acquire, init_lock, release
 from slimcap.abi.python cimport PyThreadState_Get, PyThreadState_GetID
 from slimcap.capfile.decoder cimport MAX_CAPLEN
-from slimcap.filter.vm cimport PacketMeta
+from slimcap.filter.vm cimport PacketMeta, execute
 from slimcap.io.event cimport (
     NEVER,
     SIGNAL_STOP,
@@ -68,12 +64,12 @@ from slimcap.packet.record cimport (
     in_bounds,
 )
 from slimcap.packet.view cimport View
+from slimcap.source.base cimport Counters
 from slimcap.source.live.packet_socket cimport LINK_DOWN, LINK_GONE, LINK_UP
 from slimcap.source.live.ring cimport Ring
 from slimcap.wire.vlan cimport LEN as VLAN_LEN, TAG_OFFSET, TPID_CUSTOMER, TPID_SERVICE, put_tag
 from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET
 
-import errno
 import struct
 
 from slimcap.errors import FilterError, number, wrong_type
@@ -161,12 +157,10 @@ cdef class MockSocket(CaptureSocket):
         self._reader_fd = self._producer_fd = -1
         self.link = link
         self._pid = c_getpid()
-        self._lock = PyThread_allocate_lock()
-        if self._lock is NULL:
-            raise MemoryError("cannot allocate a lock")
+        init_lock(&self._lock)
         self._reader_fd = _eventfd()
         self._producer_fd = _eventfd()
-        self._producer = Event()
+        self._producer, self._replays = Event(), []
         self._producer.open()
         self._scratch, self._wire = new_block(VLAN_LEN + MAX_CAPLEN), new_block(VLAN_LEN + MAX_CAPLEN)
         self._ifindex = link.index
@@ -174,25 +168,20 @@ cdef class MockSocket(CaptureSocket):
         self._hatype = link.arphrd if link.arphrd is not None else 1 if self._ethernet else 65534
         self._state = LINK_UP
         self._machine = Machine(bpf.DROP)
+        self._program = self._machine._steps
 
     def __dealloc__(self):
-        if self._lock is NULL:  # __cinit__ did not run, because it was given other arguments
+        if self._pid == 0:  # __cinit__ did not run, because it was given other arguments
             return
         if self._reader_fd >= 0:
             c_close(self._reader_fd)
         if self._producer_fd >= 0:
             c_close(self._producer_fd)
-        PyThread_free_lock(self._lock)
 
-    cdef void _acquire(self) noexcept nogil:
-        PyThread_acquire_lock(self._lock, WAIT_LOCK)
-
-    cdef int _lock_state(self) except -1:
-        """Take the lock; raise RuntimeError in a forked process, where it may be locked forever."""
+    cdef int _check_process(self) except -1:
+        """Raise RuntimeError in a forked process, where the lock may be locked forever."""
         if not self.is_ours():
             raise RuntimeError(FORKED)
-        with nogil:
-            self._acquire()
         return 0
 
     cdef int _wake_reader(self) noexcept nogil:
@@ -226,9 +215,12 @@ cdef class MockSocket(CaptureSocket):
 
     cdef int attach(self, bytes program) except -1:
         cdef Machine machine = Machine(struct.iter_unpack("=HBBI", program))
-        self._lock_state()
-        self._machine = machine
-        PyThread_release_lock(self._lock)
+        self._check_process()
+        with nogil:
+            acquire(&self._lock)
+            self._program = machine._steps
+            release(&self._lock)
+        self._machine = machine  # the former one is not used any more
         return 0
 
     cdef int ignore_outgoing(self) except -1:
@@ -253,24 +245,26 @@ cdef class MockSocket(CaptureSocket):
 
     cdef short wait(self, Event event, int64_t deadline) except -1:
         cdef short events
-        cdef int64_t until, retire_at
+        cdef int64_t until
         cdef uint64_t count
+        cdef Situation now
         while True:
-            if self._error:
+            self._assess(&now)
+            if now.error:
                 return POLLERR
-            retire_at = self._retire_at()
-            if retire_at != NEVER and monotonic_ns() >= retire_at:
+            if now.retire_at != NEVER and monotonic_ns() >= now.retire_at:
                 self._retire()
                 return POLLIN
-            until = retire_at if deadline == NEVER or 0 <= retire_at < deadline else deadline
+            until = now.retire_at if deadline == NEVER or 0 <= now.retire_at < deadline else deadline
             event.check()
-            if until == NEVER and self._waits_for_itself():
+            if until == NEVER and now.waits_for_itself:
                 raise RuntimeError(NEVER_HANDED_OVER)
             try:
                 events = event.wait(self._reader_fd, POLLIN, until)
             except TimeoutError:
                 if until == deadline:
-                    if self._waits_for_itself():
+                    self._assess(&now)
+                    if now.waits_for_itself:
                         raise TimeoutError(NEVER_HANDED_OVER) from None
                     raise
                 continue
@@ -278,35 +272,46 @@ cdef class MockSocket(CaptureSocket):
                 c_read(self._reader_fd, &count, sizeof(count))
             return events
 
-    cdef bint _waits_for_itself(self) noexcept:
-        """Return True if there are packets that only the reader's own thread would hand over."""
-        return (self._blocks is not None and self._blocks.open and not self._timer
-                and self._adder == PyThreadState_GetID(PyThreadState_Get()))
+    cdef void _assess(self, Situation* now) noexcept:
+        """Tell the reader what to wait for."""
+        cdef uint64_t thread = PyThreadState_GetID(PyThreadState_Get())
+        cdef bint is_open
+        with nogil:
+            acquire(&self._lock)
+            is_open = self._blocks is not None and self._blocks.open
+            now.error = self._error
+            now.retire_at = self._blocks.opened_at + self._block_timeout if is_open and self._timer else NEVER
+            now.waits_for_itself = is_open and not self._timer and self._adder == thread
+            release(&self._lock)
 
-    cdef object read_statistics(self):
-        self._lock_state()
-        packets, drops = self._packets, self._drops
+    cdef int read_statistics(self, Counters* found) noexcept nogil:
+        acquire(&self._lock)
+        found.received, found.dropped, found.freezes = self._packets, self._drops, 0
         if self.counter_range:
-            packets, drops = packets % self.counter_range, drops % self.counter_range
-        found = packets, drops, self._blocks.freezes if self._blocks is not None else 0
+            found.received %= self.counter_range
+            found.dropped %= self.counter_range
         self._packets = self._drops = 0
         if self._blocks is not None:
-            self._blocks.freezes = 0
-        PyThread_release_lock(self._lock)
-        return found
+            found.freezes, self._blocks.freezes = self._blocks.freezes, 0
+        release(&self._lock)
+        return 0
 
     cdef int take_error(self) except -1:
-        cdef int error = self._error
-        self._error = 0
+        cdef int error
+        with nogil:
+            acquire(&self._lock)
+            error, self._error = self._error, 0
+            release(&self._lock)
         return error
 
     cdef int receive(self, mmsghdr* messages, unsigned int count) noexcept nogil:
-        cdef int received = -self._error
-        self._error = 0
+        cdef int received
+        acquire(&self._lock)
+        received, self._error = -self._error, 0
         if received == 0:
-            self._acquire()
             received = self._messages.take(messages, count, self._ifindex, self._hatype)
-            PyThread_release_lock(self._lock)
+        release(&self._lock)
+        if received > 0:
             self._wake_producer()
         return received
 
@@ -317,7 +322,10 @@ cdef class MockSocket(CaptureSocket):
         return self._pid == c_getpid()
 
     cdef void detach(self) noexcept:
+        cdef Event producer
         self._producer.raise_signal(SIGNAL_STOP)
+        for producer in self._replays.copy():
+            producer.raise_signal(SIGNAL_STOP)
 
     # The producer's side.
 
@@ -326,21 +334,15 @@ cdef class MockSocket(CaptureSocket):
             return self._messages.has_space()
         return self._blocks is not None and self._blocks.has_space()
 
-    cdef int64_t _retire_at(self) noexcept nogil:
-        """Return when the open block times out, monotonic ns; NEVER if there is no open block or no timer."""
-        if self._blocks is None or not (self._timer and self._blocks.open):
-            return NEVER
-        return self._blocks.opened_at + self._block_timeout
-
     cdef bint _retire(self) noexcept:
         """Hand over the open block; return False if there is none."""
         cdef bint retired = False
         if self._blocks is not None:
-            with nogil:  # who has the lock may be waiting for the GIL
-                self._acquire()
+            with nogil:
+                acquire(&self._lock)
                 retired = self._blocks.open
                 self._blocks.retire(self._drops > 0)
-                PyThread_release_lock(self._lock)
+                release(&self._lock)
         if retired:
             self._wake_reader()
         return retired
@@ -430,13 +432,14 @@ cdef class MockSocket(CaptureSocket):
         cdef bint stripped = packet.status & TP_STATUS_VLAN_VALID != 0
         if self.on_wire:
             if stripped and packet.cap_len >= TAG_OFFSET:
-                return self._machine._run(
-                    self._reinsert_tag(packet), packet.cap_len + VLAN_LEN, packet.total_len + VLAN_LEN, NULL)
-            return self._machine._run(packet.data, packet.cap_len, packet.total_len, NULL)
+                return execute(
+                    self._program, self._reinsert_tag(packet), packet.cap_len + VLAN_LEN,
+                    packet.total_len + VLAN_LEN, NULL)
+            return execute(self._program, packet.data, packet.cap_len, packet.total_len, NULL)
         meta.ifindex, meta.network, meta.protocol = self._ifindex, packet.maclen, packet.protocol
         meta.hatype, meta.pkt_type = self._hatype, packet.pkt_type
         meta.vlan_tci, meta.vlan_tpid, meta.vlan_present = packet.vlan_tci, packet.vlan_tpid, stripped
-        return self._machine._run(packet.data, packet.cap_len, packet.total_len, &meta)
+        return execute(self._program, packet.data, packet.cap_len, packet.total_len, &meta)
 
     cdef const uint8_t* _reinsert_tag(self, const Arrival* packet) noexcept nogil:
         """Copy the packet with its tag put back, as it was on the wire, and return the copy.
@@ -450,20 +453,26 @@ cdef class MockSocket(CaptureSocket):
 
     cdef int _add(
             self, const Record* rows, Py_ssize_t count, const uint8_t* data, uint64_t size, Schedule schedule,
-            bint restamp, int64_t deadline, Progress* progress) except -1:
-        """Add rows from `progress.index` on, waiting if necessary."""
-        if not self.is_ours():
-            raise RuntimeError(FORKED)
-        if self._repeats:
-            raise ValueError("packets cannot be added after run(drain=False)")
-        self._adder = PyThreadState_GetID(PyThreadState_Get())
-        while progress.index < count:
-            self._producer.check()
-            with nogil:
-                self._add_chunk(
-                    rows, min(count, progress.index + ROWS_PER_LOCK), data, size, schedule, restamp, progress)
-            if progress.stopped:
-                self._wait_for_reader(progress.due, deadline)
+            bint restamp, Event producer, int64_t deadline, Progress* progress) except -1:
+        """Add rows from `progress.index` on, waiting if necessary, with the producer's event."""
+        self._check_process()
+        progress.adder = PyThreadState_GetID(PyThreadState_Get())
+        try:
+            while progress.index < count:
+                producer.check()
+                with nogil:
+                    self._add_chunk(
+                        rows, min(count, progress.index + ROWS_PER_LOCK), data, size, schedule, restamp,
+                        progress)
+                if progress.refused:
+                    raise ValueError("packets cannot be added after run(drain=False)")
+                if progress.stopped:
+                    self._wait_for_reader(progress, producer, deadline)
+                elif progress.index < count:
+                    PyErr_CheckSignals()
+        finally:
+            if progress.woken:
+                self._wake_producer()  # another one may be waiting for the space that is left
         return 0
 
     cdef void _add_chunk(
@@ -474,8 +483,9 @@ cdef class MockSocket(CaptureSocket):
         cdef int64_t now = 0
         cdef Py_ssize_t index = progress.index
         progress.due, progress.stopped = NEVER, False
-        self._acquire()
-        while index < stop and not progress.stopped:
+        acquire(&self._lock)
+        self._adder, progress.refused = progress.adder, self._repeats
+        while index < stop and not progress.refused and not progress.stopped:
             row = rows[index]
             if not in_bounds(&row, size):
                 row.offset = row.cap_len = 0
@@ -492,27 +502,31 @@ cdef class MockSocket(CaptureSocket):
             index += 1
             if schedule is not None:
                 schedule.record(now - progress.due)
-        PyThread_release_lock(self._lock)
+        release(&self._lock)
         if index > progress.index:
             self._wake_reader()
         progress.index = index
 
-    cdef int _wait_for_reader(self, int64_t due, int64_t deadline) except -1:
+    cdef int _wait_for_reader(self, Progress* progress, Event producer, int64_t deadline) except -1:
         """Wait until space is freed, or the next packet is due."""
         cdef uint64_t count
-        cdef int64_t until = due if due != NEVER else deadline
+        cdef int64_t due = progress.due, until = due if due != NEVER else deadline
         try:
-            if self._producer.wait(self._producer_fd if due == NEVER else -1, POLLIN, until):
+            if producer.wait(self._producer_fd if due == NEVER else -1, POLLIN, until):
                 c_read(self._producer_fd, &count, sizeof(count))
+                progress.woken = True
         except TimeoutError:
             if due == NEVER:
                 raise TimeoutError(
                     "no space was freed within the timeout: read packets, and delete their views") from None
         return 0
 
-    def add_batch(self, Batch batch not None, Schedule schedule=None, bint restamp=False, timeout=None):
+    def add_batch(
+            self, Batch batch not None, Schedule schedule=None, bint restamp=False, timeout=None,
+            Event replay=None):
         """Add a batch's packets; return the number that passed the filter.
 
+        A replay gives its event, by which it can be stopped.
         Raises CaptureStopped, CaptureUnblocked, TimeoutError, or the exception of a signal handler.
         """
         cdef View _guard = batch._open()  # keeps the bytes alive even if the batch is released meanwhile
@@ -526,7 +540,9 @@ cdef class MockSocket(CaptureSocket):
         memset(&progress, 0, sizeof(progress))
         while progress.index < count:
             before = progress.added
-            self._add(rows, progress.index + step, data, size, schedule, restamp, deadline, &progress)
+            self._add(
+                rows, progress.index + step, data, size, schedule, restamp,
+                self._producer if replay is None else replay, deadline, &progress)
             if progress.added > before and self.added is not None:
                 self.added(batch[progress.index - 1])
         return progress.added
@@ -537,7 +553,9 @@ cdef class MockSocket(CaptureSocket):
         cdef Record row = packet._row
         memset(&progress, 0, sizeof(progress))
         row.offset = 0
-        self._add(&row, 1, packet._ptr, row.cap_len, None, False, deadline_after(timeout), &progress)
+        self._add(
+            &row, 1, packet._ptr, row.cap_len, None, False, self._producer, deadline_after(timeout),
+            &progress)
         if progress.added and self.added is not None:
             self.added(packet)
         return bool(progress.added)
@@ -545,22 +563,28 @@ cdef class MockSocket(CaptureSocket):
     @property
     def has_space(self):
         """True if a packet could be added without waiting."""
-        self._lock_state()
-        space = not self._repeats and self._has_space()
-        PyThread_release_lock(self._lock)
+        cdef bint space
+        self._check_process()
+        with nogil:
+            acquire(&self._lock)
+            space = not self._repeats and self._has_space()
+            release(&self._lock)
         return space
 
     # Controls for tests.
 
     def start(self):
         """Start the block timer: open blocks are handed over when they time out."""
-        self._timer = True
+        self._check_process()
+        with nogil:
+            acquire(&self._lock)
+            self._timer = True
+            release(&self._lock)
         self._wake_reader()
 
     def finalize(self):
         """Hand over the open block; return False if there is none."""
-        if not self.is_ours():
-            raise RuntimeError(FORKED)
+        self._check_process()
         return self._retire()
 
     def add_empty_block(self):
@@ -568,18 +592,23 @@ cdef class MockSocket(CaptureSocket):
         """
         if self._blocks is None:
             raise TypeError("add_empty_block() requires a ring: use MockRingSource")
-        self._lock_state()
-        done = self._blocks.add_empty()
-        PyThread_release_lock(self._lock)
+        cdef bint done
+        self._check_process()
+        with nogil:
+            acquire(&self._lock)
+            done = self._blocks.add_empty()
+            release(&self._lock)
         self._wake_reader()
         return done
 
     def drop(self, uint64_t count):
         """Count packets as received and dropped."""
-        self._lock_state()
-        self._packets += count
-        self._drops += count
-        PyThread_release_lock(self._lock)
+        self._check_process()
+        with nogil:
+            acquire(&self._lock)
+            self._packets += count
+            self._drops += count
+            release(&self._lock)
 
     def wrap_counters(self, uint64_t at):
         """Let the counters of packets wrap to 0 at a number, as the kernel's do at 2^32."""
@@ -589,20 +618,28 @@ cdef class MockSocket(CaptureSocket):
 
     def freeze(self, bint frozen):
         """Start or end dropping all packets as if the buffer was full."""
-        self._lock_state()
-        if frozen and not self._frozen and self._blocks is not None:
-            self._blocks.freezes += 1
-        self._frozen = frozen
-        PyThread_release_lock(self._lock)
+        self._check_process()
+        with nogil:
+            acquire(&self._lock)
+            if frozen and not self._frozen and self._blocks is not None:
+                self._blocks.freezes += 1
+            self._frozen = frozen
+            release(&self._lock)
 
     def set_link(self, state):
         """Set the state of the interface: "up", "down" or "gone"."""
+        cdef LinkState new
         states = {"up": LINK_UP, "down": LINK_DOWN, "gone": LINK_GONE}
         if state not in states:
             raise ValueError(f'state must be "up", "down" or "gone", not {state!r}')
-        if states[state] != LINK_UP and self._state == LINK_UP:
-            self._error = errno.ENETDOWN
-        self._state = states[state]
+        new = states[state]
+        self._check_process()
+        with nogil:
+            acquire(&self._lock)
+            if new != LINK_UP and self._state == LINK_UP:
+                self._error = ENETDOWN
+            self._state = new
+            release(&self._lock)
         if isinstance(self.link, MockLink):
             self.link.simulate(state)
         self._wake_reader()
@@ -613,9 +650,23 @@ cdef class MockSocket(CaptureSocket):
             raise wrong_type("fn", "callable or None", fn)
         self.added = fn
 
-    def unblock(self):
-        """Make the waiting producer, or else the next one, raise CaptureUnblocked."""
-        self._producer.raise_signal(SIGNAL_UNBLOCK)
+    # Replays, each of which is stopped on its own.
+
+    def begin_replay(self):
+        """Return an event for `add_batch`; the mock stops it when it is closed."""
+        cdef Event replay = Event()
+        self._replays.append(replay)
+        if self._producer.signal & SIGNAL_STOP:
+            replay.raise_signal(SIGNAL_STOP)
+        return replay
+
+    def stop_replay(self, Event replay not None):
+        """Make `add_batch` raise CaptureUnblocked: the call that waits, or else the next one."""
+        replay.raise_signal(SIGNAL_UNBLOCK)
+
+    def end_replay(self, Event replay not None):
+        """Forget the event of a replay."""
+        self._replays.remove(replay)
 
 
 cdef int _eventfd() except -1:
@@ -653,28 +704,44 @@ cdef class RingMock(RingSource):
     def _release_blocks(self):
         """Discard the blocks that were handed over and not read. Lent blocks are returned as usual."""
         cdef MockSocket device = self.device
-        if self._ring is None:
+        cdef Ring ring = self._ring
+        cdef Py_ssize_t index
+        if ring is None:
             return  # closed
-        device._lock_state()
-        self._ring.discard_ready()
-        device._blocks.open = False
-        device._blocks.index = self._index
-        PyThread_release_lock(device._lock)
+        device._check_process()
+        self._enter()
+        index = self._index
+        with nogil:
+            acquire(&device._lock)
+            ring.discard_ready()
+            device._blocks.open = False
+            device._blocks.index = index
+            release(&device._lock)
+        self._leave()
         device._wake_producer()
 
     def _repeat(self):
         """From now on return the same filled blocks again and again."""
         cdef MockSocket device = self.device
+        cdef Ring ring = self._ring
         cdef Py_ssize_t filled = 0
         self._check_open()
-        if self._ring is not None and self._index == self._ring.lent == 0:
-            device.finalize()
-            filled = device._blocks.filled()
+        if ring is not None and self._index == ring.lent == 0:
+            device._check_process()
+            self._enter()
+            with nogil:
+                acquire(&device._lock)
+                device._blocks.retire(device._drops > 0)
+                filled = device._blocks.filled()
+                if filled:
+                    ring.repeat_first(filled)
+                    device._repeats = True
+                    device.counter_range = 0  # packets that are returned again are not counted
+                release(&device._lock)
+            self._leave()
+            device._wake_reader()
         if filled == 0:
             raise ValueError("run(drain=False) requires that packets were added, and none was read")
-        self._ring.repeat_first(filled)
-        device._repeats = True
-        device.counter_range = 0  # packets that are returned again are not counted
 
 
 cdef class SocketMock(SocketSource):
@@ -696,13 +763,19 @@ cdef class SocketMock(SocketSource):
     def _repeat(self):
         """From now on return the same messages again and again."""
         cdef MockSocket device = self.device
+        cdef bint repeats = False
         self._check_open()
-        if device is None or device._messages is None or device._messages.is_empty():
+        if device is not None and device._messages is not None:
+            device._check_process()
+            with nogil:
+                acquire(&device._lock)
+                repeats = not device._messages.is_empty()
+                if repeats:
+                    device._messages.repeats = device._repeats = True
+                    device.counter_range = 0
+                release(&device._lock)
+        if not repeats:
             raise ValueError("run(drain=False) requires packets: add them first")
-        device._lock_state()
-        device._messages.repeats = device._repeats = True
-        device.counter_range = 0
-        PyThread_release_lock(device._lock)
 
 
 @cython.final

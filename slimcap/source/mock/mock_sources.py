@@ -64,8 +64,6 @@ class _Mock:
         ------
         CaptureStopped
             The mock is closed.
-        CaptureUnblocked
-            The `Replay` that feeds the mock was stopped.
         TimeoutError
             There was no space in time: no reader, or its views still use the memory.
         ValueError
@@ -293,7 +291,13 @@ class MockRingSource(RingMock, _Mock):
         return self.device.add_empty_block()
 
     def force_block_release(self) -> None:
-        """Discard the blocks that were handed over and not read. Blocks that views show stay lent."""
+        """Discard the blocks that were handed over and not read. Blocks that views show stay lent.
+
+        Raises
+        ------
+        RuntimeError
+            Another thread is reading.
+        """
         self._release_blocks()
 
 
