@@ -110,7 +110,7 @@ class DropCounter:
     def __init__(self, index: int) -> None:
         self._index = index
         self._socket = _open()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may read within `read`
         try:
             self._first = self._last = _drops(self._request())
         except BaseException:

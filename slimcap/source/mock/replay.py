@@ -77,12 +77,13 @@ class Replay:
     ) -> None:
         self._source = source
         self._device = device
+        self._event = device.begin_replay()
         self._schedule = schedule
         self._done = done
         self._restamp = restamp
         self._packets = 0
         self._error: BaseException | None = None
-        self._lock = threading.Lock()  # for the next three
+        self._lock = threading.RLock()  # for the next three; a signal handler may call stop() within stop()
         self._stopped = False
         self._reading = False
         self._unblocked = False  # source.unblock() was called, CaptureUnblocked not yet raised
@@ -92,7 +93,9 @@ class Replay:
     def _run(self) -> None:
         try:
             while (batch := self._next_batch()) is not None:
-                self._packets += self._device.add_batch(batch, self._schedule, self._restamp)
+                self._packets += self._device.add_batch(
+                    batch, self._schedule, self._restamp, replay=self._event
+                )
                 del batch  # return a ring's block before waiting for the next one
         except (CaptureStopped, CaptureUnblocked):
             pass
@@ -100,6 +103,7 @@ class Replay:
             error.__traceback__ = error.__context__ = None  # whose frames refer to this object: a cycle
             self._error = error
         finally:
+            self._device.end_replay(self._event)
             self._done()
 
     def _next_batch(self) -> Batch | None:
@@ -109,7 +113,7 @@ class Replay:
                 return None
             self._reading = True
         try:
-            return self._source.next_batch()
+            batch = self._source.next_batch()
         except (EOFError, CaptureStopped):
             return None
         except CaptureUnblocked:
@@ -118,8 +122,10 @@ class Replay:
         finally:
             with self._lock:
                 self._reading = False
+                stopped = self._stopped
             if self._unblocked:
                 self._take_signal()
+        return None if stopped else batch
 
     def _take_signal(self) -> None:
         """Consume an `unblock()` by `stop` that came too late for our read.
@@ -159,7 +165,7 @@ class Replay:
                 self._unblocked = True
                 self._source.unblock()
             elif self._thread.is_alive():
-                self._device.unblock()
+                self._device.stop_replay(self._event)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until all packets are added.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import io
 import time
 from itertools import pairwise
 
@@ -12,6 +14,7 @@ from make_samples import SAMPLES, pcap_header, pcap_record
 from slimcap import Packet, TruncatedFileError, open_file
 from slimcap.mock import Jitter, MockRingSource, MockSocketSource
 from slimcap.source.mock.mock_socket import Schedule
+from support.mocks import drained, fill
 from support.numbered import FRAME
 
 BEGAN = 1_700_000_000
@@ -392,3 +395,37 @@ def test_stop_at_any_time_loses_at_most_the_packet_being_added(opened):
         read += len(list(mock))
     source.done()
     assert read <= len(list(source)) + read <= 150
+
+
+def test_stop_after_a_read_discards_what_was_read(opened):
+    class StopsReplay(io.BytesIO):
+        def readinto1(self, buffer):
+            while self.tell() and not replays:
+                time.sleep(0.001)
+            for replay in replays:
+                replay.stop()
+            return super().readinto(memoryview(buffer)[: 200 if replays else 24])
+
+    replays = []
+    mock = opened()
+    with open_file(StopsReplay(pcap_header() + pcap_record(FRAME) * 1000)) as source:
+        replays.append(mock.pipe(source))
+        assert replays[0].wait(5) == 0
+        assert list(mock) == []
+        assert len(list(source)) < 1000
+
+
+def test_stop_does_not_disturb_other_producers(opened, kind, file_of, background):
+    for _ in range(5):
+        mock = opened(**LITTLE_ROOM[kind])
+        fill(mock)
+        add = functools.partial(mock.add_packet, Packet.from_payload(FRAME), timeout=20)
+        waiting = [background(add) for _ in range(3)]
+        replay = mock.pipe(file_of([0] * 10))
+        for thread in waiting:
+            thread.wait_until_blocked()
+        replay.stop()
+        assert replay.wait(5) == 0
+        reading = background(functools.partial(drained, mock))
+        assert all(thread.result(5) in (True, False) for thread in waiting)
+        reading.result()
