@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 
 import pytest
 
@@ -54,6 +55,17 @@ def test_ctrl_c_ends_a_wait(fifo_source, fifo, interrupted, wait):
     assert time.monotonic() - sent[0] < 1
     fifo.write(numbered(1))
     assert number_of(fifo_source.next_packet().payload) == 0
+
+
+@pytest.mark.parametrize("loop", [iter, PcapSource.batches], ids=["packets", "batches"])
+def test_ctrl_c_ends_a_loop_that_never_waits(file_of, interrupted, loop):
+    """A loop in C runs no bytecode, between which Python handles signals."""
+    with PcapSource(file_of(numbered(200) * 2500), block_size=1 << 8) as source:
+        sent = interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            deque(loop(source), maxlen=0)
+        assert time.monotonic() - sent[0] < 1
+        assert source.total_stats.packets_received < 500_000
 
 
 def test_ctrl_c_interrupts_opening(fifo, interrupted, open_descriptors):
