@@ -54,7 +54,10 @@ def play(scenario: str, seed: str, seconds: float, patience: float) -> None:
     if rng.random() < 0.5:  # system calls are interrupted
         signal.signal(signal.SIGALRM, lambda *_: None)
         signal.setitimer(signal.ITIMER_REAL, 0.003, 0.003)
-    print(module.play(rng, seconds))
+    try:
+        print(module.play(rng, seconds))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # else it kills the interpreter, which ends without handlers
 
 
 class Child:

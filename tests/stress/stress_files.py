@@ -24,7 +24,7 @@ from slimcap import (
 from stress_mocks import askers, readers
 
 COUNT = 3000
-ALLOWED = (CaptureUnblocked, CaptureStopped, TimeoutError, EOFError, RuntimeError, BufferError)
+ALLOWED = (CaptureUnblocked, CaptureStopped, TimeoutError, EOFError, StopIteration, RuntimeError, BufferError)
 
 
 class Rude(io.BytesIO):
