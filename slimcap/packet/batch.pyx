@@ -819,6 +819,17 @@ cdef class Batch:
             yield self._packet(index)
 
     def __getitem__(self, key):
+        cdef Batch batch
+        cdef View view
+        cdef Py_ssize_t start, stop, step
+        if isinstance(key, slice):
+            view = self._open()  # first: an index of the slice may run Python code
+            start, stop, step = key.indices(self._count)
+            if step == 1:
+                batch = new_batch(
+                    self._rows + start, max(stop - start, 0), self._rows_hold, lease_buffer(view), None)
+                batch._inherit(self, slice(start, stop))
+                return batch
         if isinstance(key, str):
             _check_column(key)
             return self.records[key]
@@ -828,7 +839,7 @@ cdef class Batch:
         if not isinstance(rows, np.ndarray) or rows.dtype != RECORD_DTYPE or rows.ndim != 1:
             raise TypeError(
                 "a batch is indexed by a column's name, a packet's number, a slice, a mask or numbers")
-        cdef Batch batch = new_batch(NULL, 0, None, lease_buffer(self._open()), None)
+        batch = new_batch(NULL, 0, None, lease_buffer(self._open()), None)
         batch._take(np.ascontiguousarray(rows))
         batch._inherit(self, key)
         return batch

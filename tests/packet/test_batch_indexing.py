@@ -255,3 +255,15 @@ def test_ip_layer_starts_at_its_offset_or_is_empty(offset):
 def test_no_ip_is_not_used_as_an_offset_in_a_longer_packet(cap_len):
     batch = Batch(row(0, cap_len, ip_offset=NO_IP), b"\x45" * cap_len)
     assert (len(batch.ip_layer(0)), len(batch[0].ip_layer)) == (0, 0)
+
+
+def test_an_index_that_changes_the_batch_is_refused(batch):
+    class Index:
+        def __index__(self):
+            with pytest.raises(BufferError):
+                batch.__init__([], b"")
+            with pytest.raises(BufferError):
+                batch.release()
+            return 1
+
+    assert len(batch[Index() :]) == len(batch) - 1
