@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 import threading
@@ -58,6 +59,14 @@ def total(stats: list[Stats]) -> Stats:
     return Stats(*map(sum, zip(*stats, strict=True)))
 
 
+def both_counts(source: Source) -> tuple[Stats, Stats]:
+    return source.total_stats, source.stats()
+
+
+def counts_and_progress(source: Any) -> tuple[Stats, tuple[int, int | None]]:
+    return source.total_stats, source.progress
+
+
 def start_producer(mock: Mock) -> Background:
     """Add packets and drops in a thread, then end the capture."""
     batch = batch_of(frames_of(PART))
@@ -109,18 +118,13 @@ def test_stop_returns_every_packet_while_others_count(kind: type[Mock], callers:
     """At the end, the number of packets is compared with the counters, which others reset meanwhile."""
     for _ in range(5):
         with kind(timeout=5) as mock:
-            threads = Callers(lambda mock=mock: (mock.total_stats, mock.stats()), callers)
+            threads = Callers(functools.partial(both_counts, mock), callers)
             producer = start_producer(mock)
-            read = sum(len(batch) for batch in iter_small(mock))
+            read = sum(map(len, mock.batches(7)))  # other threads run between small batches
             producer.result()
             threads.results()
             assert read == PARTS * PART
             assert mock.total_stats == (PARTS * (PART + 3), PARTS * 3, mock.total_stats.queue_freezes)
-
-
-def iter_small(source: Source) -> Iterator[Any]:
-    """Yield batches of few packets, between which other threads run."""
-    return iter(source.batches(7))
 
 
 def test_total_stats_never_decrease(opened_ring: MockRingSource) -> None:
@@ -173,8 +177,8 @@ def test_counters_of_files_are_exact_while_they_are_read(
     for _ in range(3):
         with open_files(counted, block_size=500, **options) as source:
             threads = Callers(source.stats, callers)
-            interfaces = Callers(lambda source=source: source.interfaces, 1)
-            totals = Callers(lambda source=source: (source.total_stats, source.progress), 1)
+            interfaces = Callers(functools.partial(getattr, source, "interfaces"), 1)
+            totals = Callers(functools.partial(counts_and_progress, source), 1)
             for _packet in source:
                 pass
             found = [stats for results in threads.results() for stats in results]

@@ -167,7 +167,9 @@ def sources(folder: Path) -> dict[str, Callable[[], Opened]]:
         path.write_bytes(pcapng(path.stem, 400))
 
     @contextlib.contextmanager
-    def of_files(open_: Callable[..., Any], *arguments: Any, **options: Any) -> Iterator[tuple[Any, Call]]:
+    def of_files(
+        open_: Callable[..., Any], *arguments: Any, **options: Any
+    ) -> Iterator[tuple[Any, Callable[[], object]]]:
         with open_(*arguments, timeout=TIMEOUT, block_size=2000, **options) as source:
             yield source, _idle
 
