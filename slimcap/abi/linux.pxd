@@ -18,6 +18,10 @@ cdef extern from "unistd.h" nogil:
     ssize_t c_write "write"(int fd, const void* buffer, size_t size)
     int c_getpid "getpid"()
 
+cdef extern from "pthread.h" nogil:
+    int pthread_atfork(
+        void (*prepare)() noexcept nogil, void (*parent)() noexcept nogil, void (*child)() noexcept nogil)
+
 cdef extern from "sys/stat.h" nogil:
     struct c_stat "stat":
         mode_t st_mode

@@ -1,5 +1,7 @@
 from libc.stdint cimport int64_t
 
+from slimcap.io.owner cimport Owner
+
 cdef enum:
     NEVER = -1          # as a deadline: none
 
@@ -9,6 +11,7 @@ cdef enum Signal:
     SIGNAL_END = 4      # the source is to return what was captured so far, then end
 
 cdef class Event:
+    cdef Owner owner
     cdef int _fd
     cdef int signal     # Signal bits; a reader that never waits checks them, too
     cdef int open(self) except -1

@@ -22,6 +22,7 @@ from slimcap.abi.linux cimport (
     pollfd,
     timespec,
 )
+from slimcap.io.owner cimport Owner
 
 import os
 
@@ -71,10 +72,11 @@ cdef int64_t deadline_after(object timeout) except? -2:
 @cython.final
 @cython.no_gc
 cdef class Event:
-    """Signals that stop or unblock a reader, even while it waits."""
+    """Signals that stop or unblock a reader, even while it waits. They do not reach other processes."""
 
     def __cinit__(self):
         self._fd = -1
+        self.owner = Owner()
 
     cdef int open(self) except -1:
         """Open the eventfd, which wakes a reader; before that, signals are only stored."""
@@ -107,12 +109,16 @@ cdef class Event:
         """Store a signal and wake the reader."""
         cdef uint64_t one = 1
         self.signal |= signal
-        if self._fd >= 0:
+        if self._fd >= 0 and self.owner.is_here():
             # Fails only if the counter is full; then it is readable, as required.
             c_write(self._fd, &one, sizeof(one))
 
     cdef int check(self) except -1:
-        """Raise CaptureStopped after a stop signal, CaptureUnblocked once after an unblock signal."""
+        """Raise CaptureStopped after a stop signal, CaptureUnblocked once after an unblock signal.
+
+        In a forked process raise RuntimeError.
+        """
+        self.owner.check("this source")
         if self.signal & SIGNAL_STOP:
             raise CaptureStopped("the source is closed")
         if self.signal & SIGNAL_UNBLOCK:
@@ -123,7 +129,7 @@ cdef class Event:
     cdef int wait(self, int fd, short events, int64_t deadline) except -1:
         """Wait until `fd` has one of the poll events; return its revents, or 0 after SIGNAL_END.
 
-        Raises CaptureStopped, CaptureUnblocked, TimeoutError, or what a signal handler raises.
+        Raises TimeoutError, the exceptions of `check`, or what a signal handler raises.
         """
         cdef pollfd fds[2]
         cdef timespec interval
@@ -143,8 +149,8 @@ cdef class Event:
             if ready < 0 and errno != EINTR:
                 raise_errno("ppoll", None)
             if ready > 0 and fds[1].revents:
-                # Reset the counter, so that a signal wakes us once. A forked child shares the descriptor: if
-                # it signalled itself, no bit is set here, and the wait continues.
+                # Reset the counter, so that a signal wakes us once. If its bit was taken before the wait, it
+                # is not set here, and the wait continues.
                 c_read(self._fd, &count, sizeof(count))
             PyErr_CheckSignals()
             self.check()

@@ -333,7 +333,7 @@ cdef class _Decompressed(Input):
 
     cdef void close(self) noexcept:
         self._chunk, self._chunk_offset = borrow(b"", False), 0
-        if self._read_ahead is not None:
+        if self._read_ahead is not None and self._read_ahead.is_here():
             self._read_ahead.close()
         elif self._compressed is not None:
             self._compressed.close()

@@ -1,10 +1,12 @@
 from libc.stdint cimport int64_t
 
 from slimcap.io.event cimport Event
+from slimcap.io.owner cimport Owner
 
 cdef class Watch:
+    cdef bint _made         # __cinit__ ran: the descriptor is valid
     cdef int _fd
-    cdef int _pid           # process that made it; a forked one shares the descriptor
+    cdef Owner _owner
     cdef int _folder        # watch descriptor of the folder, or -1
     cdef bint changed       # the folder may have changed; cleared by the reader that rescans it
     cdef int add_file(self, int fd, str name) except -1

@@ -16,7 +16,6 @@ from slimcap.abi.linux cimport (
     IN_Q_OVERFLOW,
     POLLIN,
     c_close,
-    c_getpid,
     c_read,
     errno,
     inotify_add_watch,
@@ -25,6 +24,7 @@ from slimcap.abi.linux cimport (
     inotify_rm_watch,
 )
 from slimcap.io.event cimport NEVER, Event, monotonic_ns, raise_errno
+from slimcap.io.owner cimport Owner
 
 import os
 
@@ -39,14 +39,15 @@ cdef class Watch:
     """Wait object of readers that follow files."""
 
     def __cinit__(self):
-        self._folder = -1
-        self._pid = c_getpid()
+        self._fd = self._folder = -1
+        self._made = True
+        self._owner = Owner()
         self._fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)
         if self._fd < 0:
             raise_errno("inotify_init1", None)
 
     def __dealloc__(self):
-        if self._pid and self._fd >= 0:  # no process: __cinit__ did not run, because it was given arguments
+        if self._made and self._fd >= 0:  # else __cinit__ did not run, because it was given arguments
             c_close(self._fd)
 
     cdef int add_file(self, int fd, str name) except -1:
@@ -72,7 +73,7 @@ cdef class Watch:
 
     cdef void forget(self, int watched) noexcept:
         """Stop watching a file."""
-        if watched >= 0 and c_getpid() == self._pid:
+        if watched >= 0 and self._owner.is_here():
             inotify_rm_watch(self._fd, watched)
 
     cdef int wait(self, Event event, int64_t deadline) except -1:

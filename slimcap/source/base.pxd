@@ -2,6 +2,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from slimcap.io.event cimport Event
+from slimcap.io.owner cimport Owner
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.lease cimport Borrowed
 from slimcap.packet.record cimport Record
@@ -21,6 +22,7 @@ cdef class Source:
     cdef const uint8_t* _data
 
     cdef Event _event
+    cdef Owner _owner           # the event's
     cdef int* _signal           # the event's pending signals
     cdef bint _busy             # a reader holds the source
     cdef unsigned long _reader  # thread of the last reader that did not find a row ready

@@ -20,6 +20,7 @@ from libc.string cimport memcpy
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport nanosleep, timespec
 from slimcap.io.event cimport SIGNAL_STOP, SIGNAL_UNBLOCK, deadline_after, monotonic_ns
+from slimcap.io.owner cimport forks
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.lease cimport Borrowed, borrow
 from slimcap.packet.packet cimport Packet, empty_packet, packet_from, packet_type
@@ -70,11 +71,15 @@ cdef class Source:
     - CaptureUnblocked once after `unblock()`,
     - TimeoutError if no packet came within `timeout` seconds; by default the source's own `timeout` applies,
       0 does not wait,
-    - RuntimeError if another thread is reading from the source,
+    - RuntimeError if another thread is reading from the source, or another process opened it,
     - ValueError if `timeout` is negative.
 
     None of these loses a packet. Only one thread may read at a time; all else may be called from any thread,
     at any time.
+
+    A source belongs to the process that opened it. In a forked process reads raise RuntimeError, and `close`,
+    `stop` and `unblock` do not affect the parent's source; what the child needs of it must be read before the
+    fork, or opened again.
 
     Examples
     --------
@@ -85,6 +90,7 @@ cdef class Source:
 
     def __cinit__(self, *args, **kwargs):
         self._event = Event()
+        self._owner = self._event.owner
         self._signal = &self._event.signal
         self._links = ()
 
@@ -132,7 +138,8 @@ cdef class Source:
 
     cdef bint _ready(self) noexcept:
         """Return True if a row can be returned at once."""
-        return self._next < self._end and not self._busy and not self._signal[0]
+        return (
+            self._next < self._end and not self._busy and not self._signal[0] and self._owner.forks == forks)
 
     cdef int _enter(self) except -1:
         """Lock the source for reading."""
@@ -155,6 +162,7 @@ cdef class Source:
     cdef const Record* _begin_by(self, int64_t deadline) except NULL:
         """Do the same as `_begin`, waiting until `deadline` if no row is ready."""
         cdef Rows rows
+        self._owner.check("this source")
         self._enter()
         try:
             self._event.check()
@@ -568,7 +576,7 @@ cdef class Source:
         A waiting read and every later one raise CaptureStopped. Batches and views stay valid.
         """
         self._event.raise_signal(SIGNAL_STOP)
-        if self._busy and self._reader != PyThread_get_thread_ident():
+        if self._busy and self._reader != PyThread_get_thread_ident() and self._owner.is_here():
             self._wait_for_reader()
         if not self._busy:
             self._shut_down()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+_LONGEST_CHILD = 20  # seconds
 
 
 class Background(threading.Thread):
@@ -67,12 +70,14 @@ def wait_until(condition: Callable[[], object], within: float = 10) -> None:
 
 
 def in_child(call: Callable[[], object]) -> str:
-    """Run in a forked process; what it returned."""
+    """Run in a forked process, which is killed after 20 s; what it returned."""
     read_end, write_end = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: threads of tests before may live
         pid = os.fork()
     if pid == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(_LONGEST_CHILD)
         try:
             os.write(write_end, str(call()).encode())
         except BaseException as error:

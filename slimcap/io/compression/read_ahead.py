@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from slimcap.io.compression.stream_reader import VALID_BYTES, Chunk, Reader
+from slimcap.io.owner import Owner
 
 MAX_QUEUED: Final = VALID_BYTES // 2
 """Maximum number of bytes in the queue before the thread waits. The last chunk may exceed it."""
@@ -31,12 +32,17 @@ class ReadAhead:
     """
 
     def __init__(self, reader: Reader, close: Callable[[], object]) -> None:
+        self._owner = Owner()
         self._queue = _Queue()
         # The thread must not refer to this object, or `__del__` would never be called.
         self._thread = threading.Thread(
             target=_pump, args=(reader, close, self._queue), name="slimcap decompressor", daemon=True
         )
         self._thread.start()
+
+    def is_here(self) -> bool:
+        """Return True unless this is a forked process, which does not have the thread."""
+        return self._owner.is_here()
 
     def fileno(self) -> int:
         """Return a descriptor that polls readable when a chunk is available."""
@@ -58,7 +64,8 @@ class ReadAhead:
     def __del__(self) -> None:
         # Do not join: this may run in any thread, even in the read-ahead thread.
         with suppress(AttributeError):
-            self._queue.close()
+            if self.is_here():
+                self._queue.close()
 
 
 class _Queue:

@@ -28,7 +28,6 @@ cdef class LiveSource(ZeroCopySource):
     cdef int64_t _delay(self) noexcept
 
     cdef int _open(self, link, dict options) except -1
-    cdef int _check_process(self) except -1
     cdef int _begin_draining(self) except -1
     cdef bint _is_drained(self) except -1
     cdef int _wait(self, int64_t deadline) except -1

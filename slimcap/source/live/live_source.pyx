@@ -31,9 +31,8 @@ cdef enum:
 cdef class LiveSource(ZeroCopySource):
     """Base class of live sources. Use RingSource or SocketSource.
 
-    A live source belongs to the process that opened it. In a forked process reads raise RuntimeError, and
-    `close()` does not affect the capture. Existing views show the ring, which both processes share, so copy
-    before the fork what the child needs.
+    In a forked process existing views show the ring, which both processes share, so copy before the fork what
+    the child needs.
 
     Attributes
     ----------
@@ -110,7 +109,6 @@ cdef class LiveSource(ZeroCopySource):
         cdef Counters totals
         if self._socket is None:
             return None
-        self._check_process()
         while True:
             if self._signal[0] & SIGNAL_END:
                 self._signal[0] &= ~SIGNAL_END
@@ -129,12 +127,6 @@ cdef class LiveSource(ZeroCopySource):
                         self._socket.link.name)
                 return None
             self._wait(deadline)
-
-    cdef int _check_process(self) except -1:
-        if not self._socket.is_ours():
-            raise RuntimeError(
-                "this source was opened by the parent process: open a new one in the forked process")
-        return 0
 
     cdef int _begin_draining(self) except -1:
         self._socket.attach(pack(DROP))

@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from slimcap.abi.linux cimport mmsghdr, packet_mreq
 from slimcap.io.event cimport Event
+from slimcap.io.owner cimport Owner
 from slimcap.source.base cimport Counters
 from slimcap.source.live.ring cimport Ring
 
@@ -12,6 +13,7 @@ cdef enum LinkState:
 
 cdef class CaptureSocket:
     cdef readonly object link
+    cdef Owner _owner
     cdef uint64_t counter_range     # its counters wrap to 0 there; 0: they do not
     cdef object compile(self, dict options)
     cdef object count_drops(self)
@@ -32,8 +34,8 @@ cdef class CaptureSocket:
 
 cdef class PacketSocket(CaptureSocket):
     cdef readonly int fd
+    cdef bint _made             # __cinit__ ran: the descriptors are valid
     cdef int _epoll             # with a ring: an epoll that reports each block once; else -1
-    cdef int _pid               # of the process that opened it
     cdef bint _promiscuous
     cdef bint _uncounted        # the socket gets closed
     cdef packet_mreq _promiscuity(self) noexcept

@@ -42,7 +42,6 @@ from slimcap.abi.linux cimport (
     TPACKET_V3,
     c_bind,
     c_close,
-    c_getpid,
     c_socket,
     epoll_create1,
     epoll_ctl,
@@ -66,6 +65,7 @@ from slimcap.abi.linux cimport (
     tpacket_stats_v3,
 )
 from slimcap.io.event cimport raise_errno
+from slimcap.io.owner cimport Owner
 
 import errno as errors
 
@@ -94,6 +94,7 @@ cdef class CaptureSocket:
     """
 
     def __cinit__(self, *args, **kwargs):
+        self._owner = Owner()
         self.counter_range = 1 << 32  # struct tpacket_stats has unsigned int
 
     cdef object compile(self, dict options):
@@ -152,11 +153,14 @@ cdef class CaptureSocket:
         return LINK_GONE
 
     cdef bint is_ours(self) noexcept:
-        """Return True if the socket is open and was opened by this process, not by one that forked it."""
-        return True
+        """Return True if the socket is open and was opened by this process."""
+        return self._owner.is_here()
 
     cdef void detach(self) noexcept:
-        """Close the socket. A mapped ring stays mapped, and is no longer written to."""
+        """Close the socket. A mapped ring stays mapped, and is no longer written to.
+
+        In a forked process only the copies of the descriptors are closed.
+        """
 
 
 @cython.final
@@ -165,8 +169,8 @@ cdef class PacketSocket(CaptureSocket):
 
     def __cinit__(self, link):
         self.link = link
-        self._epoll = -1
-        self._pid = c_getpid()
+        self.fd = self._epoll = -1
+        self._made = True
         self.fd = c_socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)
         if self.fd < 0:
             _fail("socket", link.name)
@@ -327,7 +331,7 @@ cdef class PacketSocket(CaptureSocket):
         return LINK_UP if request.ifr_flags & IFF_UP else LINK_DOWN
 
     cdef bint is_ours(self) noexcept:
-        return self.fd >= 0 and self._pid == c_getpid()
+        return self.fd >= 0 and self._owner.is_here()
 
     cdef void detach(self) noexcept:
         """Close the socket.
@@ -358,5 +362,5 @@ cdef class PacketSocket(CaptureSocket):
             c_close(fd)
 
     def __dealloc__(self):
-        if self._pid:  # else __cinit__ did not run, because it was given other arguments
+        if self._made:  # else __cinit__ did not run, because it was given other arguments
             self.detach()

@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
+from slimcap.io.owner cimport Owner
 from slimcap.packet.lease cimport Block, Home
 
 cdef class Ring(Home):
@@ -12,7 +13,7 @@ cdef class Ring(Home):
     cdef bint _repeats          # returned blocks are ready again
     cdef void discard_ready(self) noexcept nogil
     cdef void repeat_first(self, Py_ssize_t num_blocks) noexcept nogil
-    cdef int _pid               # of the process that opened the ring
+    cdef Owner _owner
     cdef int map_socket(self, int fd) except -1
     cdef int map(self, int flags, int fd) except -1
     cdef bint is_ready(self, Py_ssize_t index) noexcept nogil

@@ -17,13 +17,13 @@ from slimcap.abi.linux cimport (
     TP_STATUS_KERNEL,
     TP_STATUS_USER,
     c_close,
-    c_getpid,
     c_mmap,
     c_munmap,
     c_write,
     tpacket_block_desc,
 )
 from slimcap.io.event cimport monotonic_ns, raise_errno
+from slimcap.io.owner cimport Owner
 
 
 @cython.final
@@ -36,7 +36,7 @@ cdef class Ring(Home):
         self.block_size = block_size
         self.num_blocks = num_blocks
         self.wakeup_fd = -1
-        self._pid = c_getpid()
+        self._owner = Owner()
         self._lent = <int64_t*> PyMem_Calloc(num_blocks, sizeof(int64_t))
         if self._lent is NULL:
             raise MemoryError(f"cannot allocate the state of {num_blocks} blocks")
@@ -89,7 +89,7 @@ cdef class Ring(Home):
         cdef uint64_t one = 1
         cdef Py_ssize_t first = (<uint8_t*> memory - self.memory) // self.block_size
         cdef Py_ssize_t index, count = size // self.block_size
-        cdef bint forked = self._pid != c_getpid()  # the memory is shared: the parent still uses the block
+        cdef bint forked = not self._owner.is_here()  # the memory is shared: the parent still uses the block
         for index in range(first, first + count):
             self._lent[index] = 0
             if not forked and not self._repeats:

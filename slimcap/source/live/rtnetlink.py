@@ -22,6 +22,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final, NamedTuple
 
 from slimcap.errors import LinkError, LinkGone, LinkNotFound
+from slimcap.io.owner import Owner
 
 # Constants of linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h, if.h.
 _NLMSG_ERROR: Final = 2
@@ -108,6 +109,7 @@ class DropCounter:
     """
 
     def __init__(self, index: int) -> None:
+        self._owner = Owner()
         self._index = index
         self._socket = _open()
         self._lock = threading.RLock()  # a signal handler may read within `read`
@@ -121,16 +123,21 @@ class DropCounter:
         return _request(_RTM_GETLINK, struct.pack("=4xi8x", self._index), self._socket)[0]
 
     def read(self) -> LinkDrops:
-        """Return the drops so far; those read last, if the interface is gone or the counter is closed."""
-        with self._lock, contextlib.suppress(OSError):
-            self._last = _drops(self._request())
+        """Return the drops so far.
+
+        Those read last, if the interface is gone, the counter is closed, or another process made it.
+        """
+        if self._owner.is_here():
+            with self._lock, contextlib.suppress(OSError):
+                self._last = _drops(self._request())
         return LinkDrops(*(now - then for now, then in zip(self._last, self._first, strict=True)))
 
     def close(self) -> None:
         """Read the drops for the last time, and close the socket."""
         self.read()
-        with self._lock:
-            self._socket.close()
+        if self._owner.is_here():
+            with self._lock:
+                self._socket.close()
 
     def __del__(self) -> None:
         if hasattr(self, "_socket"):

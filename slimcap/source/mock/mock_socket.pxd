@@ -49,7 +49,7 @@ cdef class MockSocket(CaptureSocket):
     cdef bint _timer                # open blocks are handed over when they time out
     cdef int _reader_fd             # an eventfd that wakes the reader
     cdef int _producer_fd           # an eventfd that wakes the producer: space was freed
-    cdef int _pid
+    cdef bint _made                 # __cinit__ ran: the descriptors are valid
     cdef Event _producer            # stops waiting producers
     cdef list _replays              # events of those that are replays
     cdef Block _scratch, _wire      # for a packet without its tag, and with the tag put back

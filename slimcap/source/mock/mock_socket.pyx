@@ -32,7 +32,6 @@ from slimcap.abi.linux cimport (
     TP_STATUS_VLAN_TPID_VALID,
     TP_STATUS_VLAN_VALID,
     c_close,
-    c_getpid,
     c_read,
     c_write,
     clock_gettime,
@@ -93,7 +92,6 @@ cdef enum:
 cdef str NEVER_HANDED_OVER = (
     "the packets that were added are in a block that is still open: call run() once, so that blocks are "
     "handed over after the block timeout, or finalize_block() after adding")
-cdef str FORKED = "this mock was made by the parent process: make a new one in the forked process"
 
 if bpf.MAX_SNAPLEN != MAX_CAPLEN or PacketType.OUTGOING != OUTGOING:
     raise ImportError("the compiled constants do not match the Python constants: rebuild slimcap")
@@ -156,7 +154,7 @@ cdef class MockSocket(CaptureSocket):
     def __cinit__(self, link):
         self._reader_fd = self._producer_fd = -1
         self.link = link
-        self._pid = c_getpid()
+        self._made = True
         init_lock(&self._lock)
         self._reader_fd = _eventfd()
         self._producer_fd = _eventfd()
@@ -171,7 +169,7 @@ cdef class MockSocket(CaptureSocket):
         self._program = self._machine._steps
 
     def __dealloc__(self):
-        if self._pid == 0:  # __cinit__ did not run, because it was given other arguments
+        if not self._made:  # __cinit__ did not run, because it was given other arguments
             return
         if self._reader_fd >= 0:
             c_close(self._reader_fd)
@@ -180,8 +178,7 @@ cdef class MockSocket(CaptureSocket):
 
     cdef int _check_process(self) except -1:
         """Raise RuntimeError in a forked process, where the lock may be locked forever."""
-        if not self.is_ours():
-            raise RuntimeError(FORKED)
+        self._owner.check("this source")
         return 0
 
     cdef int _wake_reader(self) noexcept nogil:
@@ -317,9 +314,6 @@ cdef class MockSocket(CaptureSocket):
 
     cdef LinkState link_state(self) noexcept:
         return self._state
-
-    cdef bint is_ours(self) noexcept:
-        return self._pid == c_getpid()
 
     cdef void detach(self) noexcept:
         cdef Event producer

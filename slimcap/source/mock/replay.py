@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from slimcap.errors import CaptureStopped, CaptureUnblocked
+from slimcap.io.owner import Owner
 from slimcap.source.mock.mock_socket import MockSocket, Schedule
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Replay:
         *,
         restamp: bool,
     ) -> None:
+        self._owner = Owner()
         self._source = source
         self._device = device
         self._event = device.begin_replay()
@@ -155,10 +157,12 @@ class Replay:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Stop the replay at once. May be called from any thread.
+        """Stop the replay at once. May be called from any thread; in a forked process it does nothing.
 
         Packets that were read from the source and not added yet are lost.
         """
+        if not self._owner.is_here():
+            return
         with self._lock:
             self._stopped = True
             if self._reading:
@@ -184,9 +188,12 @@ class Replay:
         ------
         TimeoutError
             The replay is still running.
+        RuntimeError
+            Another process started it.
         Exception
             The source raised it.
         """
+        self._owner.check("this replay")
         self._thread.join(timeout)
         if self._thread.is_alive():
             raise TimeoutError("the replay is still running: wait longer, or call stop()")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -129,7 +130,7 @@ def test_an_uninitialised_mock_raises_and_is_empty(kind):
 
 
 def test_a_forked_process_leaves_the_mock_alone(opened):
-    mock = opened()
+    mock, other = opened(), opened()
     mock.add_batch(batch_of(frames_of(3)))
 
     def child():
@@ -141,10 +142,17 @@ def test_a_forked_process_leaves_the_mock_alone(opened):
             lambda: mock.run(drain=False),
             lambda: mock.drop(1),
             mock.freeze,
+            mock.thaw,
+            mock.run,
+            lambda: mock.set_link("down"),
             lambda: mock.can_add_packets,
+            lambda: mock.pipe(other),
         ):
-            with pytest.raises(RuntimeError, match="parent process"):
+            with pytest.raises(RuntimeError, match=f"this source was opened by process {os.getppid()}: "):
                 use()
+        mock.unblock()
+        mock.stop()
+        assert mock.total_stats == (0, 0, 0)
         mock.close()
         return "left alone"
 
