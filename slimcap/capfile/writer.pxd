@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.io.output cimport Output
+from slimcap.io.owner cimport Owner
 from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.packet cimport Packet
@@ -22,6 +23,7 @@ cdef struct Frame:
     bint tagged                     # a VLAN tag must be reinserted
 
 cdef class Writer:
+    cdef Owner _owner
     cdef Output _out                # None if closed
     cdef str _name
     cdef uint32_t _link_type, _snaplen

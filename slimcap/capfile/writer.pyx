@@ -7,6 +7,7 @@ which write packets without the GIL; if the format has blocks that packets requi
 from libc.stdint cimport int64_t
 
 from slimcap.io.output cimport open_output
+from slimcap.io.owner cimport Owner
 from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.view cimport View
 
@@ -25,6 +26,7 @@ cdef class Writer:
             self._link_type = in_range("link_type", link_type, 0, MAX_LINK_TYPE)
             self._snaplen, self._atomic = options["snaplen"], options["atomic"]
             self._fcs_len = options["fcs_len"]
+            self._owner = Owner()
             self._out = open_output(file, options["compression"], options["level"], self._atomic)
             self._name = self._out.name
         finally:
@@ -96,7 +98,7 @@ cdef class Writer:
         OSError
             A write failed. A later call will write the rest.
         RuntimeError
-            Another thread is writing.
+            Another thread is writing, or another process opened the writer.
         """
         self._enter()
         try:
@@ -106,6 +108,8 @@ cdef class Writer:
 
     def close(self):
         """Flush and close the writer. A second call does nothing. A file object stays open.
+
+        A forked process writes nothing, and leaves the file to the one that opened it.
 
         Raises
         ------
@@ -131,8 +135,12 @@ cdef class Writer:
         self._end(False)
 
     cdef int _end(self, bint whole) except -1:
-        if self._out is None:
+        cdef Output out = self._out
+        if out is None:
             return 0
+        if not self._owner.is_here():
+            self._out = None
+            return out.discard()
         self._enter()
         try:
             if whole:
@@ -180,10 +188,11 @@ cdef class Writer:
             self.close()
 
     cdef int _enter(self) except -1:
-        if self._busy:
-            raise RuntimeError("another thread is writing with this writer: one at a time")
         if self._out is None:
             raise ValueError("the writer is closed")
+        self._owner.check("this writer")
+        if self._busy:
+            raise RuntimeError("another thread is writing with this writer: one at a time")
         self._busy = True
         return 0
 

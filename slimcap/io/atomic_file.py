@@ -9,6 +9,7 @@ import secrets
 import stat
 from typing import TYPE_CHECKING, Final, Self
 
+from slimcap.io.owner import Owner
 from slimcap.io.text import valid_text
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class PartialFile:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fsdecode(path))
         self.path: Final = os.path.realpath(os.fsdecode(path))
         self.target: Final = _temporary_name(self.path)
+        self._owner = Owner()
         self._fd = -1
         if self.target == self.path:
             return
@@ -58,9 +60,12 @@ class PartialFile:
         ------
         OSError
             The file cannot be written or renamed.
+        RuntimeError
+            Another process created it.
         """
         if self._fd < 0:
             return
+        self._owner.check(self.path)
         try:
             _sync(self._fd)
             with contextlib.suppress(FileNotFoundError):
@@ -71,11 +76,15 @@ class PartialFile:
         self._close()
 
     def discard(self) -> None:
-        """Remove the temporary file; an older file is not changed. After `finish()` this does nothing."""
+        """Remove the temporary file; an older file is not changed. After `finish()` this does nothing.
+
+        A forked process leaves the file to the one that created it.
+        """
         if self._fd >= 0:
             self._close()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.target)
+            if self._owner.is_here():
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.target)
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1

@@ -59,7 +59,7 @@ cdef class Output:
         raise NotImplementedError
 
     cdef int discard(self) except -1:
-        """Close without writing the buffer; a temporary file is removed."""
+        """Close without writing the buffer; a temporary file is removed, but not by a forked process."""
         raise NotImplementedError
 
 

@@ -13,6 +13,7 @@ from slimcap.capfile.pcapng_writer import PcapNgWriter, beyond_snaplen
 from slimcap.capfile.write_options import ALL_BYTES
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.io.atomic_file import Finished
+from slimcap.io.owner import Owner
 from slimcap.packet.batch import count_options
 from slimcap.packet.enums import LinkType
 from slimcap.packet.interface import BlockType, OtherBlock, Statistics
@@ -104,6 +105,7 @@ class CaptureFile(Finished):
     ) -> None:
         self.lost: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
+        self._owner = Owner()
         self._source = source
         self._link = source.link if link is None and source is not None else link
         self._is_pcapng = writer_class(file, format) is PcapNgWriter
@@ -295,12 +297,14 @@ class CaptureFile(Finished):
     def close(self) -> None:
         """Write what is known only at the end, and complete the file. A second call does nothing.
 
+        A forked process leaves the file to the one that opened it.
+
         Raises
         ------
         OSError
             A write failed; the file is discarded.
         """
-        if not self._writer.closed:
+        if not self._writer.closed and self._owner.is_here():
             try:
                 self._finish()
             except BaseException:

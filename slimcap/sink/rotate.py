@@ -19,6 +19,7 @@ from slimcap.capfile.write_options import InterfaceOptions, StatisticsOptions
 from slimcap.errors import integer, wrong_type
 from slimcap.io.atomic_file import Finished
 from slimcap.io.compression.encoders import encoder_for
+from slimcap.io.owner import Owner
 from slimcap.option_set import accepts, changed, parse
 from slimcap.packet.batch import Batch
 from slimcap.packet.interface import BlockType, InterfaceInfo, OtherBlock
@@ -104,6 +105,7 @@ class RotatingWriter(Finished):
         self._context_size = 0
         self._inputs: set[tuple[int, int]] = set()  # device and inode of files that must not be replaced
         self._closed = False
+        self._owner = Owner()
         self._lock = threading.Lock()
 
     def protect(self, paths: Iterable[str]) -> None:
@@ -195,7 +197,7 @@ class RotatingWriter(Finished):
         OSError
             A write failed. `packets_written` is the number of packets accepted before.
         RuntimeError
-            Another thread is writing.
+            Another thread is writing, or another process opened the writer.
         """
         with self._alone():
             blocks = [(row, block) for row, block in batch.blocks if isinstance(block, OtherBlock)]
@@ -261,7 +263,9 @@ class RotatingWriter(Finished):
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Lock the writer for this thread; raise if another thread has it or it is closed."""
+        """Lock the writer for this thread; raise if it is closed, or another thread or process has it."""
+        if not self._closed:
+            self._owner.check("this writer")
         if not self._lock.acquire(blocking=False):
             raise RuntimeError("another thread is writing with this writer: one at a time")
         try:
@@ -392,6 +396,8 @@ class RotatingWriter(Finished):
     def close(self) -> None:
         """Complete the last file, and close the writer. A second call does nothing.
 
+        A forked process leaves the files to the one that opened the writer.
+
         Raises
         ------
         OSError
@@ -400,6 +406,9 @@ class RotatingWriter(Finished):
             Another thread is writing.
         """
         if self._closed:
+            return
+        if not self._owner.is_here():
+            self._discard()
             return
         with self._alone():
             try:
@@ -417,9 +426,13 @@ class RotatingWriter(Finished):
         RuntimeError
             Another thread is writing.
         """
-        if not self._closed:
-            with self._alone():
-                self._discard()
+        if self._closed:
+            return
+        if not self._owner.is_here():
+            self._discard()
+            return
+        with self._alone():
+            self._discard()
 
     def _discard(self) -> None:
         self._closed = True

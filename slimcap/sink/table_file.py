@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from slimcap.io.atomic_file import Finished, PartialFile
+from slimcap.io.owner import Owner
 from slimcap.packet.headers.tunnel_ports import kept
 from slimcap.sink.arrow import ArrowStream, batch_layout
 from slimcap.sink.dataframes import library
@@ -106,11 +108,14 @@ class TableFile(Finished):
         self._size = self._rows = 0  # their total bytes and rows
         self._packets = 0
         schema = self._pa.schema(ArrowStream((), self._columns, **self._options))
+        self._owner = Owner()
         self._file = PartialFile(path)
         self._path = self._file.path
+        self._sink: _Sink | None = None
         self._writer: Any = None
         with self._or_discard():
-            self._writer = _WRITERS[kind](self._file.target, schema, compression)
+            self._sink = _Sink(self._file.target, self._owner)
+            self._writer = _WRITERS[kind](self._sink, schema, compression)
 
     @property
     def packets_written(self) -> int:
@@ -131,9 +136,12 @@ class TableFile(Finished):
             A write failed; the file is discarded.
         ValueError
             The batch was released, or the file is closed.
+        RuntimeError
+            Another process opened the file.
         """
         if self._writer is None:
             raise ValueError(f"{self._path} is closed")
+        self._owner.check(self._path)
         sizes = np.cumsum(batch["cap_len"], dtype=np.int64)
         start = 0
         while start < len(batch):
@@ -163,6 +171,8 @@ class TableFile(Finished):
     def close(self) -> None:
         """Write the remaining packets, and rename the file to its path. A second call does nothing.
 
+        A forked process leaves the file to the one that opened it.
+
         Raises
         ------
         OSError
@@ -170,11 +180,20 @@ class TableFile(Finished):
         """
         if self._writer is None:
             return
+        if not self._owner.is_here():
+            self.discard()
+            return
         with self._or_discard():
             self._write_group()
             writer, self._writer = self._writer, None
             writer.close()
+            self._close_sink()
             self._file.finish()
+
+    def _close_sink(self) -> None:
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.close()
 
     @contextlib.contextmanager
     def _or_discard(self) -> Iterator[None]:
@@ -200,7 +219,31 @@ class TableFile(Finished):
         if writer is not None:
             with contextlib.suppress(Exception):  # closing writes its last bytes: the disk may be full
                 writer.close()
+        with contextlib.suppress(OSError):
+            self._close_sink()
         self._file.discard()
+
+
+class _Sink(io.FileIO):
+    """The file that pyarrow writes to.
+
+    pyarrow ends a Parquet file when its writer is collected, in a forked process, too: what is written there
+    is dropped, since the process that opened the file continues it.
+    """
+
+    def __init__(self, path: str, owner: Owner) -> None:
+        super().__init__(path, "w")
+        self._owner = owner
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        size = len(view)
+        while view and self._owner.is_here():
+            view = view[super().write(view) or 0 :]
+        return size
+
+    def __del__(self) -> None:
+        self.close()  # without the ResourceWarning of the base class: the process may be a forked one
 
 
 def format_of(path: str | os.PathLike[str]) -> TableFormat:
@@ -219,12 +262,12 @@ def format_of(path: str | os.PathLike[str]) -> TableFormat:
     raise ValueError(f"path must end in one of {accepted}, not {os.fspath(path)!r}")
 
 
-def _parquet_writer(path: str, schema: Any, compression: Compression) -> Any:
+def _parquet_writer(sink: _Sink, schema: Any, compression: Compression) -> Any:
     # Payloads hardly repeat, so a dictionary only grows; their minimum and maximum are useless.
     numbers = [name for name in schema.names if name not in {"payload", "timestamp"}]
     stamps = {"timestamp"} & set(schema.names)
     return library("pyarrow.parquet", "parquet").ParquetWriter(
-        path,
+        sink,
         schema,
         compression=compression,
         use_dictionary=numbers or False,
@@ -233,12 +276,12 @@ def _parquet_writer(path: str, schema: Any, compression: Compression) -> Any:
     )
 
 
-def _arrow_writer(path: str, schema: Any, compression: Compression) -> Any:
-    return library("pyarrow.ipc", "arrow").new_file(path, schema)
+def _arrow_writer(sink: _Sink, schema: Any, compression: Compression) -> Any:
+    return library("pyarrow.ipc", "arrow").new_file(sink, schema)
 
 
-def _csv_writer(path: str, schema: Any, compression: Compression) -> Any:
-    return library("pyarrow.csv", "arrow").CSVWriter(path, schema)
+def _csv_writer(sink: _Sink, schema: Any, compression: Compression) -> Any:
+    return library("pyarrow.csv", "arrow").CSVWriter(sink, schema)
 
 
 _WRITERS: Final = {"parquet": _parquet_writer, "arrow": _arrow_writer, "csv": _csv_writer}
