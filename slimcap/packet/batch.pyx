@@ -980,8 +980,8 @@ cdef class Batch:
         return to_polars(self, columns, payload, addresses, inner=inner, tunnel_ports=tunnel_ports)
 
     def __arrow_c_schema__(self):
-        from slimcap.sink.arrow import batch_layout, schema_capsule
-        return schema_capsule(batch_layout())
+        from slimcap.sink.arrow import batch_schema
+        return batch_schema()
 
     def __arrow_c_array__(self, requested_schema=None):
         from slimcap.sink.arrow import array_capsules

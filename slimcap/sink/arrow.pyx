@@ -11,7 +11,7 @@ cimport cython
 cimport numpy as cnp
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.ref cimport Py_INCREF
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset, strcmp
 
@@ -24,12 +24,17 @@ from slimcap.abi.arrow_c_data cimport (
     ArrowArrayStream,
     ArrowSchema,
 )
+from slimcap.abi.foreign_call cimport call_from_library, foreign_call
 from slimcap.abi.python cimport Py_IsInitialized, PyErr_SetInterruptEx
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.view cimport View
-from slimcap.sink.arrow_columns cimport NAMES, Layout
+from slimcap.sink.arrow_columns cimport NAMES, Layout, drop
 
+import atexit
+import itertools
+import os
 import signal
+import time
 from collections.abc import Iterable
 
 import numpy as np
@@ -55,6 +60,14 @@ cdef dict OPTIONAL = {
     "src": ("src", "dst"), "dst": ("dst", "src"), "src_mac": ("src_mac",), "dst_mac": ("dst_mac",),
     "community_id": ("community_id",)}
 cdef Batch NO_PACKETS = Batch([], b"")
+
+# The iterators of sources that are being read for a consumer, by the number of the call.
+cdef dict _reading = {}
+cdef object _calls = itertools.count()
+cdef bint _exit_prepared = False
+cdef double MAX_WAIT = 1        # seconds at exit until calls that wait for packets have returned,
+cdef double NAP = 0.001         # between two checks of that,
+cdef double GRACE = 0.1         # and for their consumers to raise the error
 
 
 def batch_layout(columns=None, payload=True, addresses="text"):
@@ -136,7 +149,7 @@ cdef class ArrowColumns:
         return schema_capsule(self._layout)
 
     def __arrow_c_array__(self, requested_schema=None):
-        return schema_capsule(self._layout), _array_capsule(self._layout, self._array)
+        return schema_capsule(self._layout), call_from_library(_array_of, (self._layout, self._array))
 
     def __arrow_c_stream__(self, requested_schema=None):
         return _stream_capsule(self._layout, iter((self._array,)), {})
@@ -228,15 +241,33 @@ def schema_capsule(Layout layout not None):
     return capsule
 
 
+def batch_schema():
+    """Return the default columns of batches as an `arrow_schema` capsule."""
+    return call_from_library(_batch_schema, ())
+
+
+def _batch_schema():
+    return schema_capsule(batch_layout())
+
+
 def array_capsules(batch, requested_schema=None):
     """Return a batch as an `arrow_schema` and an `arrow_array` capsule."""
+    return call_from_library(_array_capsules, (batch, requested_schema))
+
+
+def _array_capsules(batch, requested_schema):
     layout = batch_layout(None, _requested_payload(requested_schema, True))
-    return schema_capsule(layout), _array_capsule(layout, batch)
+    return schema_capsule(layout), _array_of(layout, batch)
 
 
 def stream_capsule(
         batches, requested_schema=None, columns=None, payload=True, addresses="text", header_options=None):
     """Return batches as an `arrow_array_stream` capsule; `header_options` are those of `Batch.headers`."""
+    return call_from_library(
+        _batches_capsule, (batches, requested_schema, columns, payload, addresses, header_options))
+
+
+def _batches_capsule(batches, requested_schema, columns, payload, addresses, header_options):
     layout = batch_layout(columns, _requested_payload(requested_schema, payload), addresses)
     return _stream_capsule(layout, iter(batches), header_options or {})
 
@@ -269,7 +300,7 @@ cdef object _requested_payload(object capsule, object payload):
     return payload
 
 
-cdef object _array_capsule(Layout layout, object rows):
+def _array_of(Layout layout, rows):
     """Return a batch, or an array of the layout's dtype, as an `arrow_array` capsule."""
     cdef ArrowArray* array = <ArrowArray*> _allocate_zeroed(sizeof(ArrowArray))
     capsule = PyCapsule_New(array, "arrow_array", _free_array)
@@ -283,6 +314,9 @@ cdef object _stream_capsule(Layout layout, object batches, dict header_options):
     capsule = PyCapsule_New(stream, "arrow_array_stream", _free_stream)
     cdef _Reader reader = _Reader.__new__(_Reader)
     reader.layout, reader.batches, reader.header_options = layout, batches, header_options
+    reader.waits = hasattr(batches, "unblock")
+    if reader.waits:
+        _prepare_exit()
     Py_INCREF(reader)
     stream.private_data = <PyObject*> reader
     stream.get_schema = _get_schema
@@ -350,47 +384,88 @@ cdef class _Reader:
     """State of an ArrowArrayStream."""
 
     cdef Layout layout
-    cdef object batches     # an iterator
+    cdef object batches     # an iterator,
+    cdef bint waits         # which may wait for packets
     cdef dict header_options
     cdef bytes error        # message of the last call that failed
 
 
-cdef int _get_schema(ArrowArrayStream* stream, ArrowSchema* out) noexcept with gil:
-    cdef _Reader reader = <_Reader> stream.private_data
-    try:
-        reader.layout.export_schema(out)
-    except BaseException as error:
-        return _failed(reader, error)
-    return 0
+cdef int _get_schema(ArrowArrayStream* stream, ArrowSchema* out) noexcept nogil:
+    return foreign_call(_schema, stream.private_data, out) if Py_IsInitialized() else ECANCELED
 
 
-cdef int _get_next(ArrowArrayStream* stream, ArrowArray* out) noexcept with gil:
-    cdef _Reader reader = <_Reader> stream.private_data
-    memset(out, 0, sizeof(ArrowArray))  # a released array marks the end of the stream
-    try:
-        for rows in reader.batches:
-            _export(reader.layout, rows, reader.header_options, out)
-            break
-    except BaseException as error:
-        return _failed(reader, error)
-    return 0
+cdef int _get_next(ArrowArrayStream* stream, ArrowArray* out) noexcept nogil:
+    return foreign_call(_next, stream.private_data, out) if Py_IsInitialized() else ECANCELED
 
 
-cdef const char* _get_last_error(ArrowArrayStream* stream) noexcept with gil:
-    cdef _Reader reader = <_Reader> stream.private_data
-    if reader.error is None:
-        return NULL
-    return reader.error
+cdef const char* _get_last_error(ArrowArrayStream* stream) noexcept nogil:
+    cdef const char* text = NULL
+    if Py_IsInitialized():
+        foreign_call(_last_error, stream.private_data, &text)
+    return text
 
 
 cdef void _release_stream(ArrowArrayStream* stream) noexcept nogil:
-    if Py_IsInitialized():
-        _drop(<PyObject*> stream.private_data)
+    drop(<PyObject*> stream.private_data)
     stream.release = NULL
 
 
-cdef void _drop(PyObject* reader) noexcept with gil:
-    Py_DECREF(<object> reader)
+cdef int _schema(void* reader, void* out) noexcept with gil:
+    try:
+        (<_Reader> reader).layout.export_schema(<ArrowSchema*> out)
+    except BaseException as error:
+        return _failed(<_Reader> reader, error)
+    return 0
+
+
+cdef int _next(void* private_data, void* out) noexcept with gil:
+    cdef _Reader reader = <_Reader> private_data
+    cdef object call = next(_calls)
+    memset(out, 0, sizeof(ArrowArray))  # a released array marks the end of the stream
+    try:
+        if reader.waits:
+            _reading[call] = reader.batches
+        for rows in reader.batches:
+            _export(reader.layout, rows, reader.header_options, <ArrowArray*> out)
+            break
+    except BaseException as error:
+        return _failed(reader, error)
+    finally:
+        _reading.pop(call, None)
+    return 0
+
+
+cdef int _prepare_exit() except -1:
+    """Call `_end_waits` at exit, before the function of a library that was imported by now."""
+    global _exit_prepared
+    if not _exit_prepared:
+        _exit_prepared = True
+        atexit.register(_end_waits)
+        os.register_at_fork(after_in_child=_reading.clear)  # a forked process does not have the threads
+    return 0
+
+
+def _end_waits():
+    """Let the calls that wait for packets fail, and wait until they have returned.
+
+    The threads of libraries that make these calls could not return once the interpreter ends, and some
+    libraries wait for them.
+    """
+    waiting = dict(_reading)
+    for batches in waiting.values():
+        batches.unblock()
+    until = time.monotonic() + MAX_WAIT
+    while waiting.keys() & _reading.keys() and time.monotonic() < until:
+        time.sleep(NAP)
+    if waiting:
+        time.sleep(GRACE)
+
+
+cdef int _last_error(void* reader, void* out) noexcept with gil:
+    cdef bytes error = (<_Reader> reader).error
+    if error is not None:
+        (<const char**> out)[0] = error
+    return 0
 
 
 cdef int _failed(_Reader reader, object error) noexcept:

@@ -1,3 +1,5 @@
+from cpython.object cimport PyObject
+
 from slimcap.abi.arrow_c_data cimport ArrowArray, ArrowSchema
 from slimcap.packet.batch cimport Batch
 
@@ -36,3 +38,5 @@ cdef class Layout:
     cdef int _add_fixed(self, tuple arrays, Py_ssize_t count, ArrowArray* out) except -1
     cdef int _add_others(self, tuple arrays, Batch batch, ArrowArray* out) except -1
     cdef tuple _names_for(self, Kind kind, Batch batch)
+
+cdef void drop(PyObject* owner) noexcept nogil

@@ -18,6 +18,7 @@ from libc.string cimport memcpy, memset
 
 from slimcap.abi.arrow_c_data cimport ARROW_FLAG_NULLABLE, VIEW_INLINE, ArrowArray, ArrowSchema, BinaryView
 from slimcap.abi.bytes cimport load32
+from slimcap.abi.foreign_call cimport foreign_call
 from slimcap.abi.memory cimport aligned_alloc
 from slimcap.abi.python cimport Py_IsInitialized
 from slimcap.packet.address cimport MAX_TEXT, write_ip
@@ -378,14 +379,21 @@ cdef void _release_array(ArrowArray* array) noexcept nogil:
             array.children[index].release(array.children[index])
     for index in range(OWNED):
         free(memory.owned[index])
-    if memory.owner is not NULL and Py_IsInitialized():  # else the interpreter is gone, and so is the owner
-        _drop(memory.owner)
+    if memory.owner is not NULL:
+        drop(memory.owner)
     free(memory)
     array.release = NULL
 
 
-cdef void _drop(PyObject* owner) noexcept with gil:
+cdef void drop(PyObject* owner) noexcept nogil:
+    """Remove a reference, from any thread; once the interpreter ends, leave it to the end of the process."""
+    if Py_IsInitialized():
+        foreign_call(_decrement, owner, NULL)
+
+
+cdef int _decrement(void* owner, void* unused) noexcept with gil:
     Py_DECREF(<object> owner)
+    return 0
 
 
 cdef void* _new_buffer(ArrowArray* array, int slot, uint64_t count, uint64_t width) except NULL:

@@ -666,9 +666,13 @@ cdef class _Batches:
         except (EOFError, CaptureStopped):
             raise StopIteration from None
 
+    def unblock(self):
+        """Do the same as `Source.unblock`."""
+        self.source.unblock()
+
     def __arrow_c_schema__(self):
-        from slimcap.sink.arrow import batch_layout, schema_capsule
-        return schema_capsule(batch_layout())
+        from slimcap.sink.arrow import batch_schema
+        return batch_schema()
 
     def __arrow_c_stream__(self, requested_schema=None):
         from slimcap.sink.arrow import stream_capsule
