@@ -2,7 +2,7 @@
 
 Then Python before 3.14 ends each thread that asks for the GIL, by pthread_exit(). That unwinds the frames of
 the library that made the call, and those of Rust and C++ abort the process. In these calls the thread waits
-instead until the process has ended, as it does in Python 3.14; but not for ever, since the end of the process
+instead until the process has ended, as it does in Python 3.14; but not forever, since the end of the process
 may wait for the thread.
 """
 cdef extern from * nogil:

@@ -16,7 +16,7 @@ cdef void _count_fork() noexcept nogil:
     forks += 1
 
 
-# Forks of C libraries count, too. Process identifiers do not tell: in each new namespace the first is 1.
+# Forks of C libraries count, too. A process identifier is not enough: in each new namespace the first is 1.
 if pthread_atfork(NULL, NULL, _count_fork):
     raise MemoryError("cannot register a handler of forks")
 

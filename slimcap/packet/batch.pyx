@@ -913,7 +913,7 @@ cdef class Batch:
             A column does not exist, or the batch was released.
         """
         from slimcap.sink.dataframes import to_arrow
-        return to_arrow(self, columns, payload, addresses, inner=inner, tunnel_ports=tunnel_ports)
+        return to_arrow(self, columns, payload, addresses, {"inner": inner, "tunnel_ports": tunnel_ports})
 
     def to_pandas(self, columns=None, *, payload=True, addresses="text", inner=False, tunnel_ports=None):
         """Convert the packets to a pandas DataFrame. Requires `slimcap[pandas]`.
@@ -945,7 +945,7 @@ cdef class Batch:
             A column does not exist, or the batch was released.
         """
         from slimcap.sink.dataframes import to_pandas
-        return to_pandas(self, columns, payload, addresses, inner=inner, tunnel_ports=tunnel_ports)
+        return to_pandas(self, columns, payload, addresses, {"inner": inner, "tunnel_ports": tunnel_ports})
 
     def to_polars(self, columns=None, *, payload=True, addresses="text", inner=False, tunnel_ports=None):
         """Convert the packets to a polars DataFrame. Requires `slimcap[polars]`.
@@ -977,7 +977,7 @@ cdef class Batch:
             A column does not exist, or the batch was released.
         """
         from slimcap.sink.dataframes import to_polars
-        return to_polars(self, columns, payload, addresses, inner=inner, tunnel_ports=tunnel_ports)
+        return to_polars(self, columns, payload, addresses, {"inner": inner, "tunnel_ports": tunnel_ports})
 
     def __arrow_c_schema__(self):
         from slimcap.sink.arrow import batch_schema

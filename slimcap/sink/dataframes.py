@@ -31,33 +31,45 @@ def library(name: str, extra: str) -> Any:
 
 
 def to_arrow(
-    batch: Batch, columns: Iterable[str] | None, payload: _Payload, addresses: _Addresses, **options: Any
+    batch: Batch,
+    columns: Iterable[str] | None,
+    payload: _Payload,
+    addresses: _Addresses,
+    header_options: dict[str, Any],
 ) -> pyarrow.Table:
-    """Implement `Batch.to_arrow`; `options` are those of `Batch.headers`."""
+    """Implement `Batch.to_arrow`; `header_options` are those of `Batch.headers`."""
     pa = library("pyarrow", "arrow")
     if payload is True:  # pyarrow cannot filter or sort a binary_view
         payload = "large_binary"
-    return pa.table(ArrowStream(batch, columns, payload=payload, addresses=addresses, **options))
+    return pa.table(ArrowStream(batch, columns, payload=payload, addresses=addresses, **header_options))
 
 
 def to_pandas(
-    batch: Batch, columns: Iterable[str] | None, payload: _Payload, addresses: _Addresses, **options: Any
+    batch: Batch,
+    columns: Iterable[str] | None,
+    payload: _Payload,
+    addresses: _Addresses,
+    header_options: dict[str, Any],
 ) -> pandas.DataFrame:
-    """Implement `Batch.to_pandas`; `options` are those of `Batch.headers`."""
+    """Implement `Batch.to_pandas`; `header_options` are those of `Batch.headers`."""
     pd, pa = library("pandas", "pandas"), library("pyarrow", "pandas")
     # Otherwise pandas makes a Python object of every payload.
     kept = {pa.large_binary(), pa.binary_view()}
-    frame: pandas.DataFrame = to_arrow(batch, columns, payload, addresses, **options).to_pandas(
+    frame: pandas.DataFrame = to_arrow(batch, columns, payload, addresses, header_options).to_pandas(
         types_mapper=lambda kind: pd.ArrowDtype(kind) if kind in kept else None
     )
     return frame
 
 
 def to_polars(
-    batch: Batch, columns: Iterable[str] | None, payload: _Payload, addresses: _Addresses, **options: Any
+    batch: Batch,
+    columns: Iterable[str] | None,
+    payload: _Payload,
+    addresses: _Addresses,
+    header_options: dict[str, Any],
 ) -> polars.DataFrame:
-    """Implement `Batch.to_polars`; `options` are those of `Batch.headers`."""
+    """Implement `Batch.to_polars`; `header_options` are those of `Batch.headers`."""
     pl = library("polars", "polars")
-    stream = ArrowStream(batch, columns, payload=payload, addresses=addresses, **options)
+    stream = ArrowStream(batch, columns, payload=payload, addresses=addresses, **header_options)
     frame: polars.DataFrame = pl.DataFrame(stream)
     return frame

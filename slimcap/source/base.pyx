@@ -144,7 +144,8 @@ cdef class Source:
     cdef int _enter(self) except -1:
         """Lock the source for reading."""
         if self._busy:
-            raise RuntimeError("another thread is reading from this source, or opens it: one reader at a time")
+            raise RuntimeError(
+                "another thread is reading from this source, or opens it: one reader at a time")
         self._busy = True
         self._reader = PyThread_get_thread_ident()
         return 0

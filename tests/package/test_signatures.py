@@ -133,7 +133,7 @@ OPTIONS: dict[Callable[..., Any], str] = {
     slimcap.PcapNgWriter: f"{WRITE}, atomic=False, {SECTION}",
     RotatingWriter: f"{ROTATION}, {WRITE}, {SECTION}, format=None, link_type=1, skip_existing=True",
     slimcap.write: "format=None, compression='infer', level=None, snaplen=None, columns=None, payload=None, "
-    f"addresses=None, inner=None, progress=None, {ROTATION}",
+    f"addresses=None, inner=None, tunnel_ports=None, progress=None, {ROTATION}",
     MergedSource: f"{FILES}, file_names=False",
     RotatedSource: f"{FILES}, file_names=False",
 }

@@ -162,6 +162,7 @@ MAKE: dict[type, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*was not closed:ResourceWarning")
 def test_values_have_the_stated_types(checks: dict[str, Callable[..., None]]) -> None:
     assert len(checks) > 10
     for check in checks.values():

@@ -26,6 +26,9 @@ class Wrong:
     """The type of an argument that no function accepts."""
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*was not closed:ResourceWarning")
+
+
 class Fresh(NamedTuple):
     """A valid argument that is made for each call."""
 
@@ -82,7 +85,13 @@ OF_FILES = {
 # Valid arguments of each function. Each of them is replaced by a `Wrong()` in turn.
 FUNCTIONS: dict[str, dict[str, Any]] = {
     "ArrowColumns": {"array": np.zeros(1, slimcap.RECORD_DTYPE), "columns": None, "text": ()},
-    "ArrowStream": {"batches": (), "columns": None, "payload": True, "addresses": "text"},
+    "ArrowStream": {
+        "batches": (),
+        "columns": None,
+        "payload": True,
+        "addresses": "text",
+        "tunnel_ports": None,
+    },
     "Batch": {
         "records": np.zeros(1, slimcap.RECORD_DTYPE),
         "data": b"",
@@ -95,9 +104,9 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "Batch.headers": {"columns": ["src"], "tunnel_ports": None},
     "Batch.ip_layer": {"index": 0},
     "Batch.payload": {"index": 0},
-    "Batch.to_arrow": {"columns": ["src"], "payload": True, "addresses": "text"},
-    "Batch.to_pandas": {"columns": ["src"], "payload": True, "addresses": "text"},
-    "Batch.to_polars": {"columns": ["src"], "payload": True, "addresses": "text"},
+    "Batch.to_arrow": {"columns": ["src"], "payload": True, "addresses": "text", "tunnel_ports": None},
+    "Batch.to_pandas": {"columns": ["src"], "payload": True, "addresses": "text", "tunnel_ports": None},
+    "Batch.to_polars": {"columns": ["src"], "payload": True, "addresses": "text", "tunnel_ports": None},
     "Batch.with_blocks": {"blocks": ()},
     "Batch.with_comments": {"comments": {}},
     "Link": {"name": "eth0", "index": 0, "type": 1, "arphrd": None, "description": ""},
@@ -180,6 +189,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "with_snaplen": {"program": DROP, "snaplen": 64},
     "write": {"packets": BATCH, "file": Fresh(io.BytesIO), "format": "pcapng", "compression": None}
     | {"level": None, "snaplen": None, "columns": None, "payload": None, "addresses": None}
+    | {"tunnel_ports": None}
     | ROTATION,
     "without_vlans": {"program": DROP, "link_type": 1},
 }

@@ -57,7 +57,7 @@ class Ledger:
             raise Broken(f"{len(twice)} packets came twice, such as {twice[:5]}")
         strange = [number for number in counts if number >= added]
         if strange:
-            raise Broken(f"packets that nobody added: {strange[:5]}")
+            raise Broken(f"packets that were never added: {strange[:5]}")
         missing = added - len(counts)
         if all_of_them and missing:
             first = next(number for number in range(added) if number not in counts)

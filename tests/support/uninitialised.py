@@ -35,11 +35,12 @@ from slimcap.packet.record import RECORD_DTYPE
 
 SECONDS = 20  # of processor time and in all, for the calls of one class
 MEMORY = 4 << 30
+PYTHONS_OWN = (BaseException, enum.Enum, tuple, io.IOBase)  # an io.FileIO closes any descriptor
 LEFT_OUT = {"__class__", "__new__", "__init__", "__init_subclass__", "__subclasshook__", "__getattribute__"}
 
 
 def classes() -> Iterator[type]:
-    """Yield all classes of the package, public and internal, except exceptions, enums and tuples."""
+    """Yield all classes of the package, public and internal, except those derived from `PYTHONS_OWN`."""
     found: dict[type, None] = {}
     for module in pkgutil.walk_packages(slimcap.__path__, "slimcap."):
         if module.name.rpartition(".")[2] in ("__main__", "translate"):
@@ -47,7 +48,7 @@ def classes() -> Iterator[type]:
         names = vars(importlib.import_module(module.name)).values()
         found.update({one: None for one in names if isinstance(one, type)})
     for one in found:
-        if one.__module__.startswith("slimcap.") and not issubclass(one, (BaseException, enum.Enum, tuple)):
+        if one.__module__.startswith("slimcap.") and not issubclass(one, PYTHONS_OWN):
             yield one
 
 
@@ -85,6 +86,8 @@ def call_all(kind: type, note: Any) -> int:
                 attribute = getattr(one, name)
                 if callable(attribute):
                     calls += _call(attribute)
+            if callable(getattr(kind, name, None)):
+                continue  # a method of a Python class, which `__del__` may need
             for value in (None, 0, "a"):
                 with contextlib.suppress(Exception, SystemExit):
                     setattr(one, name, value)

@@ -85,12 +85,14 @@ cdef class SocketSource(LiveSource):
     cdef Py_ssize_t _read(self, uint8_t* data, Record* rows) except -1:
         """Read the packets that are available.
 
-        Packets that arrived before the interface went down are in the queue after that error.
+        Packets that arrived before the interface went down are in the queue after that error, and it may go
+        down once more until they are read: then they are left for the next call.
         """
-        try:
-            return self._reader.read(self._socket, data, rows)
-        except OSError as error:
-            if error.errno != errno.ENETDOWN:
-                raise
-            self._on_error(error.errno)
-        return self._reader.read(self._socket, data, rows)
+        for _ in range(2):
+            try:
+                return self._reader.read(self._socket, data, rows)
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:
+                    raise
+                self._on_error(error.errno)
+        return 0
