@@ -13,6 +13,7 @@ seed may have to be played again.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import importlib
 import os
@@ -38,7 +39,7 @@ def short(scenario: str) -> str:
     return Path(scenario).stem.removeprefix("stress_")
 
 
-def play(scenario: str, seed: str, seconds: float, patience: float) -> None:
+def play(scenario: str, seed: str, seconds: float) -> None:
     """Play one scenario in this process; print how much it did."""
     for folder in (HERE, HERE.parent, Path(scenario).parent):
         sys.path.append(str(folder))
@@ -47,17 +48,18 @@ def play(scenario: str, seed: str, seconds: float, patience: float) -> None:
     if "lib" not in os.environ.get("LD_PRELOAD", ""):
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    faulthandler.enable()
-    faulthandler.dump_traceback_later(seconds + patience / 2, exit=True)
+    faulthandler.enable()  # the parent sends SIGABRT if this takes too long
     rng = random.Random(seed)
     sys.setswitchinterval(rng.choice((1e-6, 1e-4, 5e-3)))
     if rng.random() < 0.5:  # system calls are interrupted
         signal.signal(signal.SIGALRM, lambda *_: None)
         signal.setitimer(signal.ITIMER_REAL, 0.003, 0.003)
+    process = os.getpid()
     try:
         print(module.play(rng, seconds))
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)  # else it kills the interpreter, which ends without handlers
+        if os.getpid() == process:  # else it kills the interpreter, which ends without handlers
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class Child:
@@ -66,12 +68,12 @@ class Child:
     def __init__(self, scenario: str, seed: str, seconds: float, patience: float) -> None:
         self.scenario, self.seed = scenario, seed
         self._deadline = time.monotonic() + seconds + patience
-        options = ("--play", seed, "--seconds", str(seconds), "--patience", str(patience))
         self._process = subprocess.Popen(
-            [sys.executable, __file__, scenario, *options],
+            [sys.executable, __file__, scenario, "--play", seed, "--seconds", str(seconds)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
 
     def finish(self) -> tuple[bool, str]:
@@ -85,8 +87,12 @@ class Child:
         return code == 0, output if code == 0 else f"{output}\n{end}"
 
     def kill(self) -> str:
-        """Kill the process; return its output."""
-        self._process.kill()
+        """Kill the process, and those that it forked; return its output, which ends with its stacks."""
+        self._process.send_signal(signal.SIGABRT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(3)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         return self._process.communicate()[0]
 
 
@@ -140,7 +146,7 @@ def main() -> int:
         if name not in SCENARIOS and not name.endswith(".py"):
             parser.error(f"unknown scenario {name!r}: use one of {', '.join(SCENARIOS)}")
     if args.play:
-        play(scenarios[0], args.play, args.seconds, args.patience)
+        play(scenarios[0], args.play, args.seconds)
         return 0
     seed = secrets.randbelow(1 << 32) if args.seed is None else args.seed
     print(f"seed {seed}", flush=True)

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,7 @@ def play(rng: random.Random, seconds: float) -> int:
     warnings.simplefilter("ignore", DeprecationWarning)  # of forks while threads run, from Python 3.12 on
     end = time.monotonic() + seconds
     count = 0
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with own_folder() as folder:
         paths = written(folder)
         openers: list[Callable[[], Any]] = [
             *[lambda path=path: open_file(path, block_size=1 << 14) for path in paths.values()],
@@ -47,6 +47,17 @@ def play(rng: random.Random, seconds: float) -> int:
             else:
                 count += reading(rng, rng.choice(openers)())
     return count
+
+
+@contextlib.contextmanager
+def own_folder() -> Iterator[Path]:
+    """Make a temporary folder, which a forked process does not remove."""
+    process, folder = os.getpid(), tempfile.mkdtemp()
+    try:
+        yield Path(folder)
+    finally:
+        if os.getpid() == process:
+            shutil.rmtree(folder)
 
 
 def filled(mock: Any) -> Any:
