@@ -8,9 +8,9 @@ cdef struct Record:
     uint32_t total_len
     uint32_t cap_len
     uint32_t interface
-    uint16_t ip_offset
     uint16_t vlan_tci
     uint16_t vlan_tpid
+    uint16_t ip_offset
     uint8_t pkt_type
     uint32_t flags
 

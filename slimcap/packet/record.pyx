@@ -14,9 +14,9 @@ cdef dict _layout():
         "total_len": ("u4", <const char*> &row.total_len - base),
         "cap_len": ("u4", <const char*> &row.cap_len - base),
         "interface": ("u4", <const char*> &row.interface - base),
-        "ip_offset": ("u2", <const char*> &row.ip_offset - base),
         "vlan_tci": ("u2", <const char*> &row.vlan_tci - base),
         "vlan_tpid": ("u2", <const char*> &row.vlan_tpid - base),
+        "ip_offset": ("u2", <const char*> &row.ip_offset - base),
         "pkt_type": ("u1", <const char*> &row.pkt_type - base),
         "flags": ("u4", <const char*> &row.flags - base),
     }

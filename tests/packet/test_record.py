@@ -17,9 +17,9 @@ FIELDS = [
     ("total_len", "u4", 16),
     ("cap_len", "u4", 20),
     ("interface", "u4", 24),
-    ("ip_offset", "u2", 28),
-    ("vlan_tci", "u2", 30),
-    ("vlan_tpid", "u2", 32),
+    ("vlan_tci", "u2", 28),
+    ("vlan_tpid", "u2", 30),
+    ("ip_offset", "u2", 32),
     ("pkt_type", "u1", 34),
     ("flags", "u4", 36),
 ]

@@ -42,11 +42,11 @@ With --summary, sizes are bytes on the wire, link-layer headers included. With
 --json, the summary is one object; a value is null if it is undefined, as a
 rate without packets. Ctrl-C prints the summary of the packets read so far.
 
-With --to, the columns are timestamp, total_len, cap_len, ip_offset, interface,
-interface_name, vlan_tci, vlan_tpid, pkt_type, flags and payload, and file_name
-first if there are several files. CSV contains the payload, as hexadecimal
-text, only if --columns names it. --columns also accepts file_name, offset,
-{textwrap.fill(", ".join(HEADER_COLUMNS), 77)}.
+With --to, the columns are timestamp, total_len, cap_len, interface,
+interface_name, vlan_tci, vlan_tpid, ip_offset, pkt_type, flags and payload,
+and file_name first if there are several files. CSV contains the payload, as
+hexadecimal text, only if --columns names it. --columns also accepts file_name,
+{textwrap.fill(", ".join(("offset", *HEADER_COLUMNS)), 77)}.
 Addresses are text, and null (in CSV empty) for packets without; binary ones are
 smaller. With --inner, which then requires no condition, header columns describe
 the packets in tunnels. --to requires pyarrow: pip install 'slimcap[parquet]'
