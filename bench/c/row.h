@@ -24,8 +24,9 @@ struct row { /* slimcap.RECORD_DTYPE */
     int64_t timestamp;
     uint64_t offset;
     uint32_t total_len, cap_len;
-    uint16_t ip_offset, interface, vlan_tci, vlan_tpid;
-    uint8_t pkt_type, spare[3];
+    uint32_t interface;
+    uint16_t vlan_tci, vlan_tpid, ip_offset;
+    uint8_t pkt_type, spare;
     uint32_t flags;
 };
 
