@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import numbers
 import operator
 from collections.abc import Iterable
@@ -89,6 +90,14 @@ class TruncatedFileError(FileFormatError):
 def wrong_type(name: str, accepted: str, value: object) -> TypeError:
     """Return the exception for an argument of a type that is not accepted."""
     return TypeError(f"{name} must be {accepted}, not {type(value).__name__}")
+
+
+def copy_of(error: BaseException) -> BaseException:
+    """Return a copy of an exception to raise: the traceback of one that is kept would be a cycle."""
+    try:
+        return copy.copy(error)
+    except Exception:  # its class has an unusual `__init__`
+        return error
 
 
 def nearest(name: object, known: Iterable[str]) -> str | None:

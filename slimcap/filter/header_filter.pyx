@@ -29,6 +29,7 @@ import numpy as np
 from slimcap.errors import wrong_type
 from slimcap.filter.where_options import WhereOptions
 from slimcap.option_set import parse
+from slimcap.packet.headers.tunnel_ports import fixed_ports
 
 cdef enum:
     RANGE_LEN = 2 * ipv6.ADDRESS_LEN
@@ -139,7 +140,7 @@ cdef class HeaderFilter:
 def _fixed(value):
     """Return a value of an option as it is now: an iterable as a tuple."""
     if isinstance(value, Mapping):
-        return {name: _fixed(one) for name, one in value.items()}
+        return fixed_ports(value)
     if isinstance(value, (str, bytes, bytearray, np.void, IPv4Network, IPv6Network)):
         return value
     return tuple(value) if isinstance(value, Iterable) else value

@@ -9,8 +9,8 @@ References point to the left only. A `Block` owns a piece of memory and returns 
 has a `Lease` on it; everything that shows the memory refers to the lease's `Hold`. So the hold's reference
 count is the number of open views, at no cost for a view, and `release()` can refuse while there are any.
 
-A lease on memory of another lease has a hold of its own, which refers to the hold of the memory's owner:
-never to one between them, so that a batch of a batch of a batch … is as quick to free as a batch.
+A lease on memory of another lease has another hold, which refers to the hold of the memory's owner, never to
+one between them: a batch of a batch of a batch … is as quick to free as a batch.
 """
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer

@@ -41,7 +41,7 @@ import numpy as np
 
 from slimcap.errors import suggestion, wrong_type
 from slimcap.packet.headers.columns import HEADER_COLUMNS
-from slimcap.packet.headers.tunnel_ports import kept
+from slimcap.packet.headers.tunnel_ports import fixed_ports
 from slimcap.packet.record import RECORD_DTYPE
 
 cnp.import_array()
@@ -274,7 +274,7 @@ def _batches_capsule(batches, requested_schema, columns, payload, addresses, hea
 
 cdef dict _checked_options(object inner, object tunnel_ports):
     """Return these as arguments of `Batch.headers`, checked, and such that each call may use them."""
-    options = {"inner": inner, "tunnel_ports": kept(tunnel_ports)}
+    options = {"inner": inner, "tunnel_ports": fixed_ports(tunnel_ports)}
     NO_PACKETS.headers(**options)
     return options
 

@@ -405,10 +405,7 @@ class RotatingWriter(Finished):
         RuntimeError
             Another thread is writing.
         """
-        if self._closed:
-            return
-        if not self._owner.is_here():
-            self._discard()
+        if self._is_over():
             return
         with self._alone():
             try:
@@ -426,13 +423,16 @@ class RotatingWriter(Finished):
         RuntimeError
             Another thread is writing.
         """
-        if self._closed:
-            return
-        if not self._owner.is_here():
-            self._discard()
+        if self._is_over():
             return
         with self._alone():
             self._discard()
+
+    def _is_over(self) -> bool:
+        """Return True if there is nothing to end; a forked process drops its copy of the writer here."""
+        if not self._closed and not self._owner.is_here():
+            self._discard()
+        return self._closed
 
     def _discard(self) -> None:
         self._closed = True

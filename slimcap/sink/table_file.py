@@ -13,7 +13,7 @@ import numpy as np
 
 from slimcap.io.atomic_file import Finished, PartialFile
 from slimcap.io.owner import Owner
-from slimcap.packet.headers.tunnel_ports import kept
+from slimcap.packet.headers.tunnel_ports import fixed_ports
 from slimcap.sink.arrow import ArrowStream, batch_layout
 from slimcap.sink.dataframes import library
 
@@ -102,8 +102,12 @@ class TableFile(Finished):
             raise ValueError("addresses='binary' is not for CSV, which is text: leave it out")
         self._columns = [field.name for field in batch_layout(columns, payload).fields]
         payload_type = "hex" if kind == "csv" else "large_binary"
-        self._options: dict[str, Any] = {"payload": payload_type, "addresses": addresses, "inner": inner}
-        self._options["tunnel_ports"] = kept(tunnel_ports)
+        self._options: dict[str, Any] = {
+            "payload": payload_type,
+            "addresses": addresses,
+            "inner": inner,
+            "tunnel_ports": fixed_ports(tunnel_ports),
+        }
         self._tables: list[Any] = []  # not written yet, and
         self._size = self._rows = 0  # their total bytes and rows
         self._packets = 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import threading
 from typing import Any
@@ -22,16 +20,8 @@ from support.traffic import PAGE, frames_of
 def test_no_pair_of_calls_hangs_or_fails(namespace: Namespace, kind: str) -> None:
     namespace.ip("link set dev lo up")
     with namespace.inside():
-        done = subprocess.run(
-            [sys.executable, "-P", pairs.__file__, kind, "0.002"],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-    last = done.stdout.splitlines()[-1:]
-    assert done.returncode == 0, f"{last}: {done.stderr}"
-    assert int(last[0].split()[0]) > 200
+        last = pairs.run_child(kind, "0.002")
+    assert int(last.split()[0]) > 200
 
 
 @pytest.mark.slow

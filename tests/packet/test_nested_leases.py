@@ -64,7 +64,7 @@ assert freed
 
 @pytest.mark.parametrize("again", AGAIN.values(), ids=AGAIN)
 def test_a_batch_of_a_batch_can_be_freed_at_any_depth(again):
-    """In a process of its own, on a small stack: one call for each level would overflow it."""
+    """In another process, on a small stack: one call for each level would overflow it."""
     if "pyarrow" in again:
         pytest.importorskip("pyarrow")
     subprocess.run([sys.executable, "-c", PROGRAM.replace("{again}", again)], check=True, timeout=60)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -20,24 +18,10 @@ from support.mocks import KINDS, Mock
 from support.traffic import frames_of
 
 
-def run_child(*arguments: str) -> str:
-    """Run `pairs.py`; return its last line."""
-    done = subprocess.run(
-        [sys.executable, "-P", pairs.__file__, *arguments],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    last = done.stdout.splitlines()[-1:]
-    assert done.returncode == 0, f"{last}: {done.stderr}"
-    return last[0]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["file", "merged", "followed", "mock ring", "mock socket"])
 def test_no_pair_of_calls_hangs_or_fails(kind: str) -> None:
-    assert int(run_child(kind).split()[0]) > 400
+    assert int(pairs.run_child(kind).split()[0]) > 400
 
 
 def test_calls_are_those_that_a_source_has() -> None:
@@ -52,7 +36,7 @@ def test_calls_are_those_that_a_source_has() -> None:
 @pytest.mark.slow
 def test_callers_of_counters_do_not_stop_a_mock() -> None:
     """A producer, a reader, and threads that count, hand over and drop, for a second."""
-    assert run_child("crowd") == "crowd passed"
+    assert pairs.run_child("crowd") == "crowd passed"
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from slimcap.mock import build_packet
 
 Call = Callable[[random.Random], object]
 MARK = b"stress"
+ROUND = 2.0  # seconds
 
 
 class Broken(Exception):
@@ -32,6 +33,15 @@ def number_of(payload: bytes) -> int:
     if at < 0:
         raise Broken(f"a packet of other bytes: {payload[:80]!r}")
     return int.from_bytes(payload[at + len(MARK) :][:4], "big")
+
+
+def rounds(one_round: Callable[[float], int], seconds: float) -> int:
+    """Play rounds, each of which gets the time when it ends, until the time is over; return their sum."""
+    end = time.monotonic() + seconds
+    count = 0
+    while time.monotonic() < end:
+        count += one_round(min(end, time.monotonic() + ROUND))
+    return count
 
 
 class Ledger:

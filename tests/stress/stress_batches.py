@@ -12,7 +12,7 @@ import numpy as np
 import polars
 import pyarrow
 
-from players import Broken, Call, Players
+from players import Broken, Call, Players, rounds
 from slimcap import Batch, concat, ip_to_str
 from slimcap.sink.arrow import ArrowStream
 from stress_writers import batches_of_packets
@@ -23,11 +23,7 @@ SHELF: list[Any] = []
 
 def play(rng: random.Random, seconds: float) -> int:
     """Play until the time is over; return the number of calls."""
-    end = time.monotonic() + seconds
-    count = 0
-    while time.monotonic() < end:
-        count += one_round(rng, min(end, time.monotonic() + 2))
-    return count
+    return rounds(lambda end: one_round(rng, end), seconds)
 
 
 def one_round(rng: random.Random, end: float) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from players import Broken, Ledger, Players, numbered
+from players import Broken, Ledger, Players, numbered, rounds
 from slimcap import (
     CaptureStopped,
     CaptureUnblocked,
@@ -68,8 +68,6 @@ def rude(data: bytes) -> Any:
 
 def play(rng: random.Random, seconds: float) -> int:
     """Play until the time is over; return the number of packets."""
-    end = time.monotonic() + seconds
-    count = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = written(folder)
@@ -80,9 +78,7 @@ def play(rng: random.Random, seconds: float) -> int:
             lambda: open_files([folder / f"part{part}.pcapng" for part in range(3)], block_size=1 << 14),
             lambda: open_file(paths["pcap"], filter="udp", where={"host": "192.0.2.2"}),
         ]
-        while time.monotonic() < end:
-            count += one_round(rng, rng.choice(openers)())
-    return count
+        return rounds(lambda end: one_round(rng, rng.choice(openers)()), seconds)
 
 
 def one_round(rng: random.Random, source: Any) -> int:

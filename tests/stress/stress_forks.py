@@ -11,14 +11,13 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from players import Broken, Call, Ledger, Players, numbered
+from players import Broken, Call, Ledger, Players, numbered, rounds
 from slimcap import open_file, open_files, open_writer, read
 from slimcap.mock import MockRingSource, MockSocketSource
 from stress_files import ALLOWED, COUNT, written
@@ -31,8 +30,6 @@ CHILD_SECONDS = 20
 def play(rng: random.Random, seconds: float) -> int:
     """Play until the time is over; return the number of packets."""
     warnings.simplefilter("ignore", DeprecationWarning)  # of forks while threads run, from Python 3.12 on
-    end = time.monotonic() + seconds
-    count = 0
     with own_folder() as folder:
         paths = written(folder)
         openers: list[Callable[[], Any]] = [
@@ -41,12 +38,13 @@ def play(rng: random.Random, seconds: float) -> int:
             lambda: filled(MockRingSource(num_blocks=64, block_size=1 << 14, timeout=5)),
             lambda: filled(MockSocketSource(buffer_size=1 << 23, timeout=5)),
         ]
-        while time.monotonic() < end:
+
+        def one_round(end: float) -> int:
             if rng.random() < 0.3:
-                count += writing(rng, folder / "out.pcapng")
-            else:
-                count += reading(rng, rng.choice(openers)())
-    return count
+                return writing(rng, folder / "out.pcapng")
+            return reading(rng, rng.choice(openers)())
+
+        return rounds(one_round, seconds)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import random
 import time
 from typing import Any
 
-from players import Broken, Call, Ledger, Players, numbered
+from players import Broken, Call, Ledger, Players, numbered, rounds
 from slimcap import CaptureStopped, CaptureUnblocked, RingExhausted, concat
 from slimcap.mock import MockRingSource, MockSocketSource
 
@@ -28,11 +28,7 @@ ALLOWED = (
 
 def play(rng: random.Random, seconds: float) -> int:
     """Play until the time is over; return the number of packets."""
-    end = time.monotonic() + seconds
-    count = 0
-    while time.monotonic() < end:
-        count += one_round(rng, min(end, time.monotonic() + 2))
-    return count
+    return rounds(lambda end: one_round(rng, end), seconds)
 
 
 def one_round(rng: random.Random, end: float) -> int:

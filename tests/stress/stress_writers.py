@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from players import Broken, Ledger, Players, numbered
+from players import Broken, Ledger, Players, numbered, rounds
 from slimcap import Batch, open_writer, read
 from slimcap.mock import MockRingSource
 
@@ -29,13 +29,9 @@ def batches_of_packets(size: int) -> list[Batch]:
 
 def play(rng: random.Random, seconds: float) -> int:
     """Play until the time is over; return the number of packets."""
-    end = time.monotonic() + seconds
     batches = batches_of_packets(10)
-    count = 0
     with tempfile.TemporaryDirectory() as folder:
-        while time.monotonic() < end:
-            count += one_round(rng, Path(folder), batches)
-    return count
+        return rounds(lambda end: one_round(rng, Path(folder), batches), seconds)
 
 
 def one_round(rng: random.Random, folder: Path, batches: list[Batch]) -> int:

@@ -11,7 +11,9 @@ import faulthandler
 import functools
 import io
 import itertools
+import os
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -186,7 +188,7 @@ def sources(folder: Path) -> dict[str, Callable[[], Opened]]:
 
 
 def run_crowd(seconds: float = 0.5) -> None:
-    """Make all calls that use the lock of a mock at the same time, each in a thread of its own."""
+    """Make all calls that use the lock of a mock at the same time, each in another thread."""
     names = ("add_batch", "next_batch", "stats", "total_stats", "can_add_packets", "drop", "freeze", "thaw")
     for kind in KINDS.values():
         with open_mock(kind) as (mock, feed):
@@ -196,6 +198,20 @@ def run_crowd(seconds: float = 0.5) -> None:
             run_together(mock, feed, calls, seconds)
             faulthandler.cancel_dump_traceback_later()
     print("crowd passed")
+
+
+def run_child(*arguments: str) -> str:
+    """Run this program in another process; return its last line."""
+    done = subprocess.run(
+        [sys.executable, "-P", __file__, *arguments],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    last = done.stdout.splitlines()[-1:]
+    assert done.returncode == 0, f"{last}: {done.stderr}"
+    return last[0]
 
 
 def main(kind: str, seconds: float = SECONDS) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import threading
 from collections import deque
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from slimcap.errors import copy_of
 from slimcap.io.compression.stream_reader import VALID_BYTES, Chunk, Reader
 from slimcap.io.owner import Owner
 
@@ -112,9 +112,7 @@ class _Queue:
                 return None
         chunk = self._chunks[0]
         if isinstance(chunk, BaseException):
-            # The original stays in the queue, for further calls. If it was raised, its traceback would refer
-            # to the queue: a cycle.
-            raise copy.copy(chunk)
+            raise copy_of(chunk)  # the original stays in the queue, for further calls
         if chunk:  # the end stays in the queue, for further calls
             self._chunks.popleft()
             self._removed += len(chunk)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from slimcap.errors import in_range, nearest, wrong_type
@@ -55,11 +55,14 @@ def parse(given: object, tunnels: Mapping[str, tuple[int, int]]) -> bytes | None
     return bytes(table)
 
 
-def kept(given: object) -> object:
-    """Return a mapping of tunnels to ports such that it can be parsed again and again, else `given`."""
+def fixed_ports(given: object) -> object:
+    """Return a mapping of tunnels to ports as it is now, to be parsed again and again; else `given`."""
     if not isinstance(given, Mapping):
         return given
-    return {name: list(ports) if isinstance(ports, Iterator) else ports for name, ports in given.items()}
+    return {
+        name: tuple(ports) if isinstance(ports, Iterable) and not isinstance(ports, (str, bytes)) else ports
+        for name, ports in given.items()
+    }
 
 
 def _ports_of(name: str, given: object) -> Iterable[int]:

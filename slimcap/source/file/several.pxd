@@ -19,7 +19,7 @@ cdef class Part:
     cdef Py_ssize_t known       # length of `numbers`
     cdef dict seen              # description → number of interfaces of the file that have it
     cdef tuple infos            # the file's InterfaceInfos,
-    cdef list counters          # and (our number, InterfaceInfo) of each that has counters; never changed
+    cdef dict counters          # and for each that has counters (our number, InterfaceInfo); never changed
     cdef object size            # bytes on disk, or None
 
 cdef class FilesSource(ZeroCopySource):

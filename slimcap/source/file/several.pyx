@@ -79,7 +79,7 @@ cdef class FilesSource(ZeroCopySource):
         part.reader = open_reader(
             part.file, options, self._event, deadline, end, ahead, self._described, self._pending)
         part.name = part.reader.file.name
-        part.numbers, part.known, part.seen, part.infos, part.counters = new_block(0), 0, {}, (), []
+        part.numbers, part.known, part.seen, part.infos, part.counters = new_block(0), 0, {}, (), {}
         self._open_parts.add(part)
         if part.reader.decoder.sections and len(self._sections) < MAX_SECTIONS:
             if part.head.order not in self._sections:
@@ -115,7 +115,7 @@ cdef class FilesSource(ZeroCopySource):
             (<uint32_t*> part.numbers.ptr)[part.known] = self._number_as(part, infos[part.known])
             part.known += 1
         if infos is not part.infos:
-            part.infos, part.counters = infos, _with_counters(part)
+            part.infos, part.counters = infos, _counters_of(part, infos)
         if len(self._infos) > before:
             # Both at once: another thread takes both.
             links = self._links + tuple([info.link for info in self._infos[before:]])
@@ -190,13 +190,14 @@ cdef class FilesSource(ZeroCopySource):
         """
         cdef FileReader reader = part.reader
         cdef uint64_t dropped
-        cdef list counters, infos, former = self._infos
+        cdef dict counters
+        cdef list infos, former = self._infos
         if reader is not None:
             self._unfilterable |= reader.unfilterable()
             self._keep_late(only_others(reader.trailer()))
             self._blocks_left_out += reader.blocks_left_out + reader.decoder.blocks_left_out
             self._options_left_out += reader.decoder.options_left_out
-            counters = _with_counters(part)
+            counters = _counters_of(part, reader.decoder.interfaces)
             infos = former.copy() if counters else former
             add_counters(infos, counters)
             dropped = reader.decoder.count_dropped()
@@ -348,23 +349,28 @@ cdef uint64_t saturating_sum(uint64_t counter, uint64_t more) noexcept:
     return counter + min(more, 0xffffffffffffffffULL - counter)
 
 
-cdef list _with_counters(Part part):
-    """Return (our number, InterfaceInfo) for each interface of a file that has statistics."""
-    cdef tuple infos = part.reader.decoder.interfaces
-    cdef Py_ssize_t index
-    cdef list found = []
+cdef dict _counters_of(Part part, tuple infos):
+    """Return (our number, InterfaceInfo) of each interface with statistics, by its number in the file.
+
+    `part` has them as of the last call: only interfaces that were described or counted since are looked at.
+    """
+    cdef tuple former = part.infos
+    cdef dict found = part.counters
+    cdef Py_ssize_t index, known = len(former)
     for index in range(part.known):
         info = infos[index]
-        for name in COUNTERS:
-            if getattr(info, name) is not None:
-                found.append(((<const uint32_t*> part.numbers.ptr)[index], info))
-                break
+        if (index < known and info is former[index]) or not any(
+                [getattr(info, name) is not None for name in COUNTERS]):
+            continue
+        if found is part.counters:
+            found = found.copy()
+        found[index] = (<const uint32_t*> part.numbers.ptr)[index], info
     return found
 
 
-cdef int add_counters(list infos, list counters) except -1:
+cdef int add_counters(list infos, dict counters) except -1:
     """Add the counters of a file's interface statistics to our interfaces."""
-    for number, theirs in counters:
+    for number, theirs in counters.values():
         told = {name: getattr(theirs, name) for name in COUNTERS}
         ours = infos[number]
         more = {

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from slimcap.errors import CaptureStopped, CaptureUnblocked
+from slimcap.errors import CaptureStopped, CaptureUnblocked, copy_of
 from slimcap.io.owner import Owner
 from slimcap.source.mock.mock_socket import MockSocket, Schedule
 
@@ -198,13 +197,5 @@ class Replay:
         if self._thread.is_alive():
             raise TimeoutError("the replay is still running: wait longer, or call stop()")
         if self._error is not None:
-            raise _copy_of(self._error)
+            raise copy_of(self._error)
         return self._packets
-
-
-def _copy_of(error: BaseException) -> BaseException:
-    """Return a copy of an exception to raise: the traceback of one that is kept would be a cycle."""
-    try:
-        return copy.copy(error)
-    except Exception:  # its class has an unusual `__init__`
-        return error
