@@ -13,14 +13,17 @@ import importlib
 import os
 import re
 import sys
+import sysconfig
 from pathlib import Path
 from types import ModuleType
 
 from Cython.Build.Dependencies import create_dependency_tree
-from Cython.Compiler import AutoDocTransforms
+from Cython.Compiler import AutoDocTransforms, ParseTreeTransforms
+from Cython.Compiler.ExprNodes import FirstArgumentForCriticalSectionNode
 from Cython.Compiler.Main import CompilationOptions, compile_single
-from Cython.Compiler.Nodes import CClassDefNode, DefNode
+from Cython.Compiler.Nodes import CClassDefNode, CriticalSectionStatNode, DefNode
 from Cython.Compiler.StringEncoding import EncodedString
+from Cython.Compiler.Visitor import TreeVisitor
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,8 +37,9 @@ sys.dont_write_bytecode = True
 option_set = importlib.import_module("slimcap.option_set")
 
 SHARED = "slimcap._cyutility"  # holds Cython's utility code (memoryviews …) for all modules
-DIRECTIVES = {  # without freethreading_compatible: not tested on a free-threaded Python
+DIRECTIVES = {
     "language_level": 3,
+    "freethreading_compatible": True,
     "boundscheck": False,
     "wraparound": False,
     "cdivision": True,
@@ -81,6 +85,66 @@ class ConstructorSignatures(AutoDocTransforms.EmbedSignature):  # type: ignore[m
         return f"{self.class_name}({', '.join(arguments)})"
 
 
+class LockedMethods(ParseTreeTransforms.AdjustDefByDirectives):  # type: ignore[misc]
+    """On a free-threaded Python, let each Python method of an extension type lock its object.
+
+    A method runs as if under `@cython.critical_section`, so code that needs the GIL for the consistency of
+    one object has the object's lock in its place: other threads wait until the method returns, or until it
+    gives up the lock as it would give up the GIL, in `with nogil` and whenever Python waits. Excepted are
+    methods without an instance, methods around an object's life, which no other thread can call, generators,
+    and methods that name the objects to lock themselves, by `with cython.critical_section(…)`.
+    """
+
+    EXCEPTED = frozenset({"__cinit__", "__dealloc__", "__del__"})
+
+    def visit_CClassDefNode(self, node: CClassDefNode) -> CClassDefNode:
+        self.in_extension_type = True
+        node = super().visit_CClassDefNode(node)
+        self.in_extension_type = False
+        return node
+
+    def visit_FuncDefNode(self, node: DefNode) -> DefNode:
+        if isinstance(node, DefNode) and self.is_to_lock(node):
+            first = FirstArgumentForCriticalSectionNode(node.pos, func_node=node)
+            node.body = CriticalSectionStatNode(node.pos, args=[first], body=node.body)
+        outside, self.in_extension_type = getattr(self, "in_extension_type", False), False
+        node = super().visit_FuncDefNode(node)
+        self.in_extension_type = outside
+        return node
+
+    def is_to_lock(self, node: DefNode) -> bool:
+        if not getattr(self, "in_extension_type", False) or node.name in self.EXCEPTED:
+            return False
+        decorators = {getattr(decorator.decorator, "name", "") for decorator in node.decorators or ()}
+        if decorators & {"staticmethod", "classmethod"}:
+            return False
+        found = Statements()
+        found.visit(node.body)
+        return not found.locks and not found.yields
+
+
+class Statements(TreeVisitor):  # type: ignore[misc]
+    """Finds what a function does itself, not the functions in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.locks = self.yields = False
+
+    def visit_Node(self, node: object) -> None:
+        self.visitchildren(node)
+
+    def visit_CriticalSectionStatNode(self, node: object) -> None:
+        self.locks = True
+
+    def visit_YieldExprNode(self, node: object) -> None:
+        self.yields = True
+
+    def visit_FuncDefNode(self, node: object) -> None:
+        pass
+
+    visit_LambdaNode = visit_GeneratorExpressionNode = visit_FuncDefNode
+
+
 def declared_options(node: DefNode) -> type | None:
     """Return the option set of a constructor with `**options: Unpack[…]`, from the module that it imports."""
     annotation = node.starstar_arg.annotation
@@ -100,6 +164,10 @@ def option_files(source: str) -> list[Path]:
 
 
 AutoDocTransforms.EmbedSignature = ConstructorSignatures
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    ParseTreeTransforms.AdjustDefByDirectives = LockedMethods
+    # Do not warn that the locks do not protect Python attributes: other objects have their own.
+    ParseTreeTransforms.GilCheck.visit_AttributeNode = ParseTreeTransforms.GilCheck.visit_Node
 
 
 def main(depfile: str, *pairs: str) -> int:

@@ -9,6 +9,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memmove
 
+from slimcap.abi.atomic cimport load_size
 from slimcap.abi.bytes cimport load32
 from slimcap.abi.pcap_format cimport PCAPNG_SECTION, PcapFileHeader
 from slimcap.capfile.pcap_decoder cimport NO_RECORD, PcapDecoder
@@ -279,7 +280,7 @@ cdef class FileReader:
         cdef Block block = self._block
         if self._stop < block.size and self._start + needed <= block.size:
             return 0
-        if block.holds or size > block.size:
+        if load_size(&block.holds) or size > block.size:
             block = self._blocks.take() if size == self._blocks.size else new_block(size)
         memmove(block.ptr, self._block.ptr + self._start, have)
         self._base += self._start

@@ -116,11 +116,13 @@ cdef class PcapWriter(Writer):
         RuntimeError
             Another thread is writing.
         """
+        cdef Record row
         self._enter()
         try:
-            if not _is_time(packet._row.timestamp):
-                raise ValueError(_bad_time("the packet", packet._row.timestamp))
-            self._write_one(packet)
+            packet.read(&row)
+            if not _is_time(row.timestamp):
+                raise ValueError(_bad_time("the packet", row.timestamp))
+            self._write_rows(&row, 0, 1, packet._ptr, row.cap_len)
         finally:
             self._busy = False
 

@@ -241,19 +241,21 @@ cdef class PcapNgWriter(Writer):
         RuntimeError
             Another thread is writing.
         """
+        cdef Record row
         self._enter()
         try:
-            if packet._row.timestamp < 0 and not self._in_file:
-                raise ValueError(_bad_time("the packet", packet._row.timestamp))
+            own_comment = packet.read(&row)
+            if row.timestamp < 0 and not self._in_file:
+                raise ValueError(_bad_time("the packet", row.timestamp))
             self._choose(interface)
-            if self._first_bad_time(&packet._row, 1) == 0:
-                raise ValueError(_bad_time("the packet", packet._row.timestamp))
+            if self._first_bad_time(&row, 1) == 0:
+                raise ValueError(_bad_time("the packet", row.timestamp))
             if comment is None:
-                comment = packet.comment
+                comment = own_comment
             elif not isinstance(comment, str):
                 raise wrong_type("comment", "a str", comment)
             self._annotate(None if comment is None else with_comments(None, {0: comment}, 1))
-            self._write_one(packet)
+            self._write_rows(&row, 0, 1, packet._ptr, row.cap_len)
         finally:
             self._annotate(None)
             self._busy = False

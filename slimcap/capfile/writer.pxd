@@ -41,7 +41,6 @@ cdef class Writer:
         self, const Record* rows, Py_ssize_t index, Py_ssize_t count, const uint8_t* data,
         Py_ssize_t size) except -1
     cdef int _write_batch(self, Batch batch) except -1
-    cdef int _write_one(self, Packet packet) except -1
     cdef int _prepare(self, const Record* row) except -1
     cdef int _annotate(self, Annotations annotations) except -1
     cdef int _write_all(self, Batch batch, View view) except -1

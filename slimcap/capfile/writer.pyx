@@ -235,12 +235,6 @@ cdef class Writer:
             self._busy = False
         return 0
 
-    cdef int _write_one(self, Packet packet) except -1:
-        """Append one packet, which was checked."""
-        cdef Record row = packet._row
-        row.offset = 0  # _ptr is the payload, in a view, too
-        return self._write_rows(&row, 0, 1, packet._ptr, row.cap_len)
-
     def _fitting(self, Batch batch not None, int64_t room):
         """Return how many packets, from the first on, add at most `room` bytes to the file, or fewer.
 

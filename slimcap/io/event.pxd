@@ -13,7 +13,7 @@ cdef enum Signal:
 cdef class Event:
     cdef Owner owner
     cdef int _fd
-    cdef int signal     # Signal bits; a reader that never waits checks them, too
+    cdef int signal     # Signal bits, atomic; a reader that never waits checks them, too
     cdef int open(self) except -1
     cdef void raise_signal(self, Signal signal) noexcept
     cdef void shut(self) noexcept

@@ -3,6 +3,7 @@ cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint64_t
 
+from slimcap.abi.atomic cimport clear_bits, load_bits, set_bits
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport (
     CLOCK_MONOTONIC,
@@ -98,20 +99,23 @@ cdef class Event:
 
     cdef void shut(self) noexcept:
         """Close the eventfd once no thread will wait any more. Signals are still stored."""
-        if self._fd > 0:  # 0 if __cinit__ did not run, because it was given arguments
-            c_close(self._fd)
-            self._fd = -1
+        with cython.critical_section(self):
+            if self._fd > 0:  # 0 if __cinit__ did not run, because it was given arguments
+                c_close(self._fd)
+                self._fd = -1
 
     def __dealloc__(self):
-        self.shut()
+        if self._fd > 0:
+            c_close(self._fd)
 
     cdef void raise_signal(self, Signal signal) noexcept:
         """Store a signal and wake the reader."""
         cdef uint64_t one = 1
-        self.signal |= signal
-        if self._fd >= 0 and self.owner.is_here():
-            # Fails only if the counter is full; then it is readable, as required.
-            c_write(self._fd, &one, sizeof(one))
+        set_bits(&self.signal, signal)
+        with cython.critical_section(self):  # else the descriptor may be closed meanwhile, and be another one
+            if self._fd >= 0 and self.owner.is_here():
+                # Fails only if the counter is full; then it is readable, as required.
+                c_write(self._fd, &one, sizeof(one))
 
     cdef int check(self) except -1:
         """Raise CaptureStopped after a stop signal, CaptureUnblocked once after an unblock signal.
@@ -119,10 +123,11 @@ cdef class Event:
         In a forked process raise RuntimeError.
         """
         self.owner.check("this source")
-        if self.signal & SIGNAL_STOP:
+        cdef int signal = load_bits(&self.signal)
+        if signal & SIGNAL_STOP:
             raise CaptureStopped("the source is closed")
-        if self.signal & SIGNAL_UNBLOCK:
-            self.signal &= ~SIGNAL_UNBLOCK
+        if signal & SIGNAL_UNBLOCK:
+            clear_bits(&self.signal, SIGNAL_UNBLOCK)
             raise CaptureUnblocked("unblock() was called")
         return 0
 
@@ -156,7 +161,7 @@ cdef class Event:
             self.check()
             if ready > 0 and fds[0].revents:
                 return fds[0].revents
-            if self.signal & SIGNAL_END:
+            if load_bits(&self.signal) & SIGNAL_END:
                 return 0
             if deadline != NEVER and monotonic_ns() >= deadline:
                 raise TimeoutError("no packet arrived within the timeout")

@@ -3,6 +3,7 @@ cimport cython
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
+from slimcap.abi.atomic cimport load_bits
 from slimcap.abi.linux cimport (
     EAGAIN,
     EINTR,
@@ -117,7 +118,7 @@ cdef class _Descriptor(Input):
     cdef bint _is_over(self) except -1:
         """Return True if the input ends where a read finds nothing."""
         cdef c_stat status
-        cdef bint stopped = self.event.signal & SIGNAL_END
+        cdef bint stopped = load_bits(&self.event.signal) & SIGNAL_END
         if not self._regular:
             if stopped and not self.stopped:
                 self.stopped, self._stop = True, self.position + self._available()

@@ -373,7 +373,8 @@ cdef class Batch:
             interfaces = _checked(interfaces, "interfaces", InterfaceInfo)
             links = tuple([info.link for info in interfaces])
         annotations = None if comments is None else with_comments(None, comments, count)
-        self.release()
+        if self._lease is not None:
+            raise TypeError("a batch is made once: make another one")
         self._take(rows)
         self._lease = lease
         self._links, self._interfaces, self._annotations = links, interfaces, annotations
@@ -845,8 +846,11 @@ cdef class Batch:
         return batch
 
     cdef object _packet(self, Py_ssize_t index):
-        cdef const Record* row = self._row(index)
-        cdef PacketView view = new_packet_view(row, self._lease._ptr + row.offset, self._lease.hold)
+        cdef const Record* row
+        cdef PacketView view
+        with cython.critical_section(self):
+            row = self._row(index)
+            view = new_packet_view(row, self._lease._ptr + row.offset, self._lease.hold)
         if self._annotations is not None:
             view.comment = self._annotations.comment(row - self._rows)
         return view
@@ -865,8 +869,9 @@ cdef class Batch:
 
     cdef View _open(self):
         """Return a view of all bytes. While it lives `release()` raises, also in another thread."""
-        self._check()
-        return new_view(self._lease._ptr, self._lease._size, self._lease.hold)
+        with cython.critical_section(self):
+            self._check()
+            return new_view(self._lease._ptr, self._lease._size, self._lease.hold)
 
     cdef int _check(self) except -1:
         if self._lease is None:

@@ -18,7 +18,7 @@ cdef class Block:
     cdef uint8_t* ptr
     cdef Py_ssize_t size
     cdef Home home          # takes the memory back; None: the memory is freed
-    cdef Py_ssize_t holds   # number of Hold objects of this block
+    cdef Py_ssize_t holds   # number of Hold objects of this block, atomic
     cdef int resize(self, Py_ssize_t size) except -1
 
 cdef Block new_block(Py_ssize_t size)

@@ -17,6 +17,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyOb
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc
 from cpython.object cimport PyObject
 
+from slimcap.abi.atomic cimport add_size
 from slimcap.abi.python cimport Py_REFCNT
 
 import numpy as np
@@ -51,22 +52,24 @@ cdef class Pool(Home):
 
         A reused buffer keeps its old content.
         """
-        cdef Block block
-        if self._count == 0:
+        cdef Block block = Block.__new__(Block)
+        with cython.critical_section(self):
+            if self._count:
+                self._count -= 1
+                block.ptr, block.size = <uint8_t*> self._free[self._count], self.size
+        if block.ptr is NULL:
             block = new_block(self.size)
-        else:
-            block = Block.__new__(Block)
-            self._count -= 1
-            block.ptr = <uint8_t*> self._free[self._count]
-            block.size = self.size
         block.home = self
         return block
 
     cdef void give(self, void* memory, Py_ssize_t size) noexcept:
-        if self._count < POOL_KEEP:
-            self._free[self._count] = memory
-            self._count += 1
-        else:
+        cdef bint kept
+        with cython.critical_section(self):
+            kept = self._count < POOL_KEEP
+            if kept:
+                self._free[self._count] = memory
+                self._count += 1
+        if not kept:
             PyMem_RawFree(memory)
 
     def __dealloc__(self):
@@ -158,14 +161,14 @@ cdef class Hold:
 
     def __dealloc__(self):
         if type(self.owner) is Block:
-            (<Block> self.owner).holds -= 1
+            add_size(&(<Block> self.owner).holds, -1)
 
 
 cdef Hold _hold(object owner):
     cdef Hold hold = Hold.__new__(Hold)
     hold.owner = owner
     if type(owner) is Block:
-        (<Block> owner).holds += 1
+        add_size(&(<Block> owner).holds, 1)
     return hold
 
 
@@ -291,7 +294,11 @@ cdef class Lease:
         return 0
 
     cdef Py_ssize_t _views(self) noexcept:
-        """Count references to the hold other than ours, and buffers, which refer to the lease instead."""
+        """Count references to the hold other than ours, and buffers, which refer to the lease instead.
+
+        On a free-threaded Python a view that another thread copies at this moment may be missing. It has a
+        reference to the hold nevertheless, so its memory stays.
+        """
         return self._buffers if self.hold is None else Py_REFCNT(<PyObject*> self.hold) - 1 + self._buffers
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):

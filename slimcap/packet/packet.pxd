@@ -23,6 +23,10 @@ cdef class Packet:
     @cython.final
     cdef void _fill(self, const Record* row, const uint8_t* payload) noexcept
     @cython.final
+    cdef int overwrite(self, const Record* row, const uint8_t* payload, object comment) except -1
+    @cython.final
+    cdef object read(self, Record* row)
+    @cython.final
     cdef object _memory_owner(self)
 
 cdef class PacketView(Packet):

@@ -131,8 +131,7 @@ cdef class Packet:
         _flag_truncated(&row)
         if packet is None:
             packet = empty_packet(row.cap_len)
-        packet._own()
-        packet._fill(&row, source._ptr)
+        packet.overwrite(&row, source._ptr, None)
         return packet
 
     @staticmethod
@@ -248,6 +247,21 @@ cdef class Packet:
             self._row.flags |= FLAG_TRUNCATED
         if self._row.cap_len:
             memmove(self._memory, payload, self._row.cap_len)  # may overlap: a view of this packet
+
+    cdef int overwrite(self, const Record* row, const uint8_t* payload, object comment) except -1:
+        """Copy a packet and its comment into this one, truncated to the capacity; TypeError for a view."""
+        with cython.critical_section(self):
+            self._own()
+            self._fill(row, payload)
+            self.comment = comment
+        return 0
+
+    cdef object read(self, Record* row):
+        """Get the packet's row, for its payload at `_ptr`; return its comment."""
+        with cython.critical_section(self):
+            row[0] = self._row
+            row.offset = 0
+            return self.comment
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         export_bytes(

@@ -462,24 +462,31 @@ def _end_waits():
 
 
 cdef int _last_error(void* reader, void* out) noexcept with gil:
-    cdef bytes error = (<_Reader> reader).error
-    if error is not None:
-        (<const char**> out)[0] = error
+    cdef bytes error
+    with cython.critical_section(<_Reader> reader):
+        error = (<_Reader> reader).error
+        if error is not None:
+            (<const char**> out)[0] = error  # valid until the next call, as the format says
     return 0
 
 
 cdef int _failed(_Reader reader, object error) noexcept:
     """Store the message for the consumer, and return an errno, which some consumers map to an exception."""
-    reader.error = None
+    cdef bytes message = None
+    cdef int number = EIO
     try:
-        reader.error = f"{type(error).__name__}: {error}".encode(errors="replace").replace(b"\0", b"?")
+        message = f"{type(error).__name__}: {error}".encode(errors="replace").replace(b"\0", b"?")
         if isinstance(error, KeyboardInterrupt):
             PyErr_SetInterruptEx(signal.SIGINT)  # raise it again once the consumer returns to Python
-            return ECANCELED
-        if isinstance(error, MemoryError):
-            return ENOMEM
-        if isinstance(error, OSError):
-            return max(error.errno, 0) or EIO  # TimeoutError has none
-        return EINVAL if isinstance(error, ValueError) else EIO
+            number = ECANCELED
+        elif isinstance(error, MemoryError):
+            number = ENOMEM
+        elif isinstance(error, OSError):
+            number = max(error.errno, 0) or EIO  # TimeoutError has none
+        elif isinstance(error, ValueError):
+            number = EINVAL
     except Exception:  # str(error) itself failed
-        return EIO
+        pass
+    with cython.critical_section(reader):
+        reader.error = message
+    return number

@@ -17,6 +17,7 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from slimcap.abi.atomic cimport load_bits
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport nanosleep, timespec
 from slimcap.io.event cimport SIGNAL_STOP, SIGNAL_UNBLOCK, deadline_after, monotonic_ns
@@ -139,7 +140,8 @@ cdef class Source:
     cdef bint _ready(self) noexcept:
         """Return True if a row can be returned at once."""
         return (
-            self._next < self._end and not self._busy and not self._signal[0] and self._owner.forks == forks)
+            self._next < self._end and not self._busy and not load_bits(self._signal)
+            and self._owner.forks == forks)
 
     cdef int _enter(self) except -1:
         """Lock the source for reading."""
@@ -233,7 +235,7 @@ cdef class Source:
         if self._next == self._end and self._rows is not NULL:
             self._drop_rows()
         self._busy = False
-        if self._signal[0] & SIGNAL_STOP and not self._closers:
+        if load_bits(self._signal) & SIGNAL_STOP and not self._closers:
             self._shut_down()
 
     cdef void _shut_down(self) noexcept:
@@ -281,12 +283,10 @@ cdef class Source:
         try:
             if buf is None:
                 buf = packet_from(row, self._data + row.offset)
+                if self._current.annotations is not None:
+                    buf.comment = self._current.comment(self._next)
             else:
-                if buf._memory is NULL:  # a new packet, or a view, for which _own() raises
-                    buf._own()
-                buf._fill(row, self._data + row.offset)
-            if self._current.annotations is not None:
-                buf.comment = self._current.comment(self._next)
+                buf.overwrite(row, self._data + row.offset, self._current.comment(self._next))
             self._next += 1
         finally:
             self._leave()
@@ -396,15 +396,16 @@ cdef class Source:
         cdef uint16_t ip_offset
         if not callable(fn):
             raise wrong_type("fn", "callable", fn)
-        row = self._begin(timeout)
-        try:
-            payload = new_view(self._data + row.offset, row.cap_len, self._current.lend())
-            total_len = row.total_len
-            pkt_type = packet_type(row.pkt_type)
-            ip_offset = row.ip_offset
-            self._next += 1
-        finally:
-            self._leave()
+        with cython.critical_section(self):  # but not `fn`
+            row = self._begin(timeout)
+            try:
+                payload = new_view(self._data + row.offset, row.cap_len, self._current.lend())
+                total_len = row.total_len
+                pkt_type = packet_type(row.pkt_type)
+                ip_offset = row.ip_offset
+                self._next += 1
+            finally:
+                self._leave()
         return fn(payload, total_len, pkt_type, ip_offset)
 
     cdef View _write_to(self, object buf, const uint8_t* p, Py_ssize_t n, bint ip_layer):
@@ -535,10 +536,9 @@ cdef class Source:
         cdef Counters since
         self._totals(&since)
         # C only: no other thread runs. One that counted after us may have run before.
-        with cython.critical_section(self):
-            _subtract(&since.received, &self._cleared.received)
-            _subtract(&since.dropped, &self._cleared.dropped)
-            _subtract(&since.freezes, &self._cleared.freezes)
+        _subtract(&since.received, &self._cleared.received)
+        _subtract(&since.dropped, &self._cleared.dropped)
+        _subtract(&since.freezes, &self._cleared.freezes)
         return stats_of(&since)
 
     @property
@@ -564,23 +564,26 @@ cdef class Source:
     @property
     def closed(self):
         """True after `close()`."""
-        return bool(self._signal[0] & SIGNAL_STOP)
+        return bool(load_bits(self._signal) & SIGNAL_STOP)
 
     def unblock(self):
         """Make the waiting read, or else the next one, raise CaptureUnblocked. May be called from any thread.
         """
-        self._event.raise_signal(SIGNAL_UNBLOCK)
+        with cython.critical_section(self._event):  # not the source, which a reader may have locked
+            self._event.raise_signal(SIGNAL_UNBLOCK)
 
     def close(self):
         """Close the source. May be called from any thread; a second call does nothing.
 
         A waiting read and every later one raise CaptureStopped. Batches and views stay valid.
         """
-        self._event.raise_signal(SIGNAL_STOP)
-        if self._busy and self._reader != PyThread_get_thread_ident() and self._owner.is_here():
-            self._wait_for_reader()
-        if not self._busy:
-            self._shut_down()
+        with cython.critical_section(self._event):
+            self._event.raise_signal(SIGNAL_STOP)
+        with cython.critical_section(self):
+            if self._busy and self._reader != PyThread_get_thread_ident() and self._owner.is_here():
+                self._wait_for_reader()
+            if not self._busy:
+                self._shut_down()
 
     cdef int _wait_for_reader(self) except -1:
         """Wait until the reader has left, at most 100 ms.
@@ -599,7 +602,7 @@ cdef class Source:
         return 0
 
     cdef int _check_open(self) except -1:
-        if self._signal[0] & SIGNAL_STOP:
+        if load_bits(self._signal) & SIGNAL_STOP:
             raise CaptureStopped("the source is closed")
         return 0
 
@@ -663,13 +666,15 @@ cdef class _Batches:
 
     def __next__(self):
         try:
-            return self.source._next_batch(self.max_packets, self.timeout)
+            with cython.critical_section(self.source):
+                return self.source._next_batch(self.max_packets, self.timeout)
         except (EOFError, CaptureStopped):
             raise StopIteration from None
 
     def unblock(self):
         """Do the same as `Source.unblock`."""
-        self.source.unblock()
+        with cython.critical_section(self.source._event):
+            self.source._event.raise_signal(SIGNAL_UNBLOCK)
 
     def __arrow_c_schema__(self):
         from slimcap.sink.arrow import batch_schema

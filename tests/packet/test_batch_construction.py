@@ -163,25 +163,17 @@ def test_batch_cannot_be_subclassed():
 # ---- init called again
 
 
-def test_init_again_replaces_the_packets(memory):
-    batch = Batch(rows(), bytes(SIZE))
-    old = batch.records
-    link = Link("eth0", 0, 1)
-    batch.__init__(rows()[::-1], memory, [link])
-    assert payloads_of(batch) == payloads_in(rows()[::-1])
-    assert (batch.links, batch["cap_len"].tolist()) == ((link,), [*reversed(LENGTHS)])
-    assert old.tolist() == rows().tolist()
-    batch.__init__([], b"")
-    assert (len(batch), is_locked(memory)) == (0, False)
-
-
-def test_init_again_raises_while_a_view_is_open(batch, memory):
-    view = batch.payload(0)
+def test_init_again_raises_and_changes_nothing(batch, memory):
     other = bytearray(SIZE)
-    with pytest.raises(BufferError):
-        batch.__init__(rows()[:1], other)
+    with pytest.raises(TypeError, match="a batch is made once"):
+        batch.__init__(rows()[:1], other, [Link("eth0", 0, 1)])
     assert (is_locked(memory), is_locked(other)) == (True, False)
-    assert (len(batch), bytes(view)) == (len(LENGTHS), payload_of(rows()[0]))
+    assert payloads_of(batch) == payloads_in(rows())
+    assert batch.links == ()
+    batch.release()
+    with pytest.raises(TypeError, match="a batch is made once"):
+        batch.__init__(rows()[:1], other)
+    assert batch.records.tolist() == rows().tolist()
 
 
 # ---- records with other dtypes

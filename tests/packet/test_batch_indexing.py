@@ -260,7 +260,7 @@ def test_no_ip_is_not_used_as_an_offset_in_a_longer_packet(cap_len):
 def test_an_index_that_changes_the_batch_is_refused(batch):
     class Index:
         def __index__(self):
-            with pytest.raises(BufferError):
+            with pytest.raises(TypeError):
                 batch.__init__([], b"")
             with pytest.raises(BufferError):
                 batch.release()

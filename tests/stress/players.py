@@ -93,7 +93,7 @@ class Players:
         self._calls, self._allowed = list(calls.items()), allowed
         self._over = threading.Event()
         self._error: BaseException | None = None
-        self.counts: Counter[str] = Counter()
+        self._counts: list[Counter[str]] = []
         self._threads = [
             threading.Thread(target=self._play, args=(random.Random(rng.random()),), daemon=True)
             for _ in range(rng.randint(2, 8))
@@ -113,7 +113,12 @@ class Players:
             error.add_note(f"in {name}")
             self._error = error
             self._over.set()
-        self.counts += done
+        self._counts.append(done)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How often each function was called, by the threads that have ended."""
+        return sum(self._counts, Counter())
 
     @property
     def failed(self) -> bool:

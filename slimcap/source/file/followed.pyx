@@ -8,6 +8,7 @@ A file ends when a newer one exists, since a writer closes a file before it open
 cimport cython
 from libc.stdint cimport int64_t
 
+from slimcap.abi.atomic cimport load_bits
 from slimcap.capfile.decoder cimport MAX_CAPLEN
 from slimcap.io.event cimport SIGNAL_END
 from slimcap.io.watch cimport EndPolicy
@@ -183,7 +184,7 @@ cdef class RotatedSource(FilesSource):
             except (FileFormatError, FilterError, OSError, ImportError) as error:
                 self._end_file()
                 # After stop() a truncated file only has no header yet.
-                ended = isinstance(error, TruncatedFileError) and self._signal[0] & SIGNAL_END
+                ended = isinstance(error, TruncatedFileError) and load_bits(self._signal) & SIGNAL_END
                 if not ended and not self._errors.skip(error):
                     raise
                 continue
@@ -194,7 +195,7 @@ cdef class RotatedSource(FilesSource):
         """Wait for the next file; return False if there will be none."""
         cdef bint stopped
         while True:
-            stopped = self._signal[0] & SIGNAL_END
+            stopped = load_bits(self._signal) & SIGNAL_END
             self._rotation.watch.changed |= stopped  # there may be changes that inotify has not reported yet
             self._rotation.look()
             self._rotation.complete |= stopped

@@ -98,7 +98,8 @@ cdef class PcapSource(ZeroCopySource):
         Loops then end, and reads raise EOFError. This is for followed files and FIFOs; an incomplete packet
         at the end is omitted. Any other file is read to its end.
         """
-        self._event.raise_signal(SIGNAL_END)
+        with cython.critical_section(self._event):  # not the source, which a reader may have locked
+            self._event.raise_signal(SIGNAL_END)
 
     cdef void _tear_down(self) noexcept:
         if self._reader is not None:

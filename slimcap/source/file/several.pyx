@@ -255,7 +255,8 @@ cdef class FilesSource(ZeroCopySource):
         Loops then end, and reads raise EOFError. This is for followed files and FIFOs; an incomplete packet
         at the end is omitted.
         """
-        self._event.raise_signal(SIGNAL_END)
+        with cython.critical_section(self._event):  # not the source, which a reader may have locked
+            self._event.raise_signal(SIGNAL_END)
 
     @property
     def interfaces(self):

@@ -4,8 +4,10 @@
     _fill:      _next_rows() ──► rows
                      └─ none: wait for packets, the interface, the source's event or the deadline; repeat
 """
+cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
+from slimcap.abi.atomic cimport clear_bits, load_bits
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport POLLERR, POLLHUP
 from slimcap.abi.lock cimport acquire, init_lock, release
@@ -110,8 +112,8 @@ cdef class LiveSource(ZeroCopySource):
         if self._socket is None:
             return None
         while True:
-            if self._signal[0] & SIGNAL_END:
-                self._signal[0] &= ~SIGNAL_END
+            if load_bits(self._signal) & SIGNAL_END:
+                clear_bits(self._signal, SIGNAL_END)
                 self._begin_draining()
             expired = self._draining and monotonic_ns() >= self._drained
             rows = self._next_rows()
@@ -196,7 +198,8 @@ cdef class LiveSource(ZeroCopySource):
         block it was filling, about one block timeout later. May be called from any thread. Unlike this,
         `close()` ends at once and discards what was not read.
         """
-        self._event.raise_signal(SIGNAL_END)
+        with cython.critical_section(self._event):  # not the source, which a reader may have locked
+            self._event.raise_signal(SIGNAL_END)
 
     cdef void _tear_down(self) noexcept:
         cdef uint64_t read = self._earlier

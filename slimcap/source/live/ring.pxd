@@ -6,8 +6,8 @@ from slimcap.packet.lease cimport Block, Home
 cdef class Ring(Home):
     cdef uint8_t* memory
     cdef readonly Py_ssize_t block_size, num_blocks
-    cdef int64_t* _lent         # when each block was lent, monotonic ns; 0 if it is not lent
-    cdef readonly Py_ssize_t lent   # number of lent blocks
+    cdef int64_t* _lent         # when each block was lent, monotonic ns; 0 if it is not lent; atomic
+    cdef readonly Py_ssize_t lent   # number of lent blocks, atomic
     cdef Py_ssize_t _mapped     # bytes
     cdef int wakeup_fd          # an eventfd that is written to when a block is returned, or -1
     cdef bint _repeats          # returned blocks are ready again

@@ -8,7 +8,7 @@ cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport uint32_t, uint64_t
 
-from slimcap.abi.atomic cimport load_acquire, store_release
+from slimcap.abi.atomic cimport add_size, load_i64, load_u32, store_i64, store_u32
 from slimcap.abi.linux cimport (
     MAP_FAILED,
     MAP_SHARED,
@@ -58,11 +58,11 @@ cdef class Ring(Home):
 
     cdef bint is_ready(self, Py_ssize_t index) noexcept nogil:
         """Return True if the kernel has filled the block and it is not lent."""
-        return self._lent[index] == 0 and load_acquire(self._status(index)) & TP_STATUS_USER
+        return load_i64(&self._lent[index]) == 0 and load_u32(self._status(index)) & TP_STATUS_USER
 
     cdef bint is_lent(self, Py_ssize_t index) noexcept nogil:
         """Return True if the block has not come back yet."""
-        return self._lent[index] != 0
+        return load_i64(&self._lent[index]) != 0
 
     cdef Py_ssize_t count_ready(self, Py_ssize_t index, Py_ssize_t max_count) noexcept nogil:
         """Return how many adjacent blocks from `index` on are ready, at most `max_count`."""
@@ -81,8 +81,8 @@ cdef class Ring(Home):
         block.home = self
         block.ptr = self.memory + index * self.block_size
         for i in range(index, index + count):
-            self._lent[i] = now
-        self.lent += count
+            store_i64(&self._lent[i], now)
+        add_size(&self.lent, count)
         return block
 
     cdef void give(self, void* memory, Py_ssize_t size) noexcept:
@@ -91,10 +91,10 @@ cdef class Ring(Home):
         cdef Py_ssize_t index, count = size // self.block_size
         cdef bint forked = not self._owner.is_here()  # the memory is shared: the parent still uses the block
         for index in range(first, first + count):
-            self._lent[index] = 0
             if not forked and not self._repeats:
-                store_release(self._status(index), TP_STATUS_KERNEL)
-        self.lent -= count
+                store_u32(self._status(index), TP_STATUS_KERNEL)
+            store_i64(&self._lent[index], 0)  # last: until then the reader takes it for lent
+        add_size(&self.lent, -count)
         if not forked and not self._repeats and self.wakeup_fd >= 0:
             c_write(self.wakeup_fd, &one, sizeof(one))
 
@@ -103,7 +103,7 @@ cdef class Ring(Home):
         cdef Py_ssize_t index
         for index in range(self.num_blocks):
             if self.is_ready(index):
-                store_release(self._status(index), TP_STATUS_KERNEL)
+                store_u32(self._status(index), TP_STATUS_KERNEL)
 
     cdef void repeat_first(self, Py_ssize_t num_blocks) noexcept nogil:
         """Reduce the ring to its first blocks, which are ready again as soon as they are returned."""
@@ -112,7 +112,7 @@ cdef class Ring(Home):
 
     cdef double held_for(self, Py_ssize_t index) noexcept:
         """Return the seconds since the block was lent."""
-        return (monotonic_ns() - self._lent[index]) / 1e9
+        return (monotonic_ns() - load_i64(&self._lent[index])) / 1e9
 
     def __dealloc__(self):
         if self.memory is not NULL:

@@ -11,7 +11,7 @@ prb_close_block(), net/packet/af_packet.c. Only the two sides of the ring access
 cimport cython
 from libc.string cimport memcpy, memset
 
-from slimcap.abi.atomic cimport load_acquire, store_release
+from slimcap.abi.atomic cimport load_u32, store_u32
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport (
     TP_STATUS_KERNEL,
@@ -57,7 +57,7 @@ cdef class BlockWriter:
         return self.ring.num_blocks > 1 and self._is_free((self.index + 1) % self.ring.num_blocks)
 
     cdef bint _is_free(self, Py_ssize_t index) noexcept nogil:
-        return load_acquire(&self._block_at(index).hdr.bh1.block_status) == TP_STATUS_KERNEL
+        return load_u32(&self._block_at(index).hdr.bh1.block_status) == TP_STATUS_KERNEL
 
     cdef bint add(self, const Arrival* packet, int ifindex, uint16_t hatype, bint losing) noexcept nogil:
         """Write a packet; return False if every block is full."""
@@ -98,7 +98,7 @@ cdef class BlockWriter:
         if self.open:
             self.open = False
             self.index = (self.index + 1) % self.ring.num_blocks
-            store_release(&block.hdr.bh1.block_status, TP_STATUS_USER | (TP_STATUS_LOSING if losing else 0))
+            store_u32(&block.hdr.bh1.block_status, TP_STATUS_USER | (TP_STATUS_LOSING if losing else 0))
 
     cdef bint add_empty(self) noexcept nogil:
         """Hand over a block without packets; return False if every block is full.

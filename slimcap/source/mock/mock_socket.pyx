@@ -14,6 +14,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 cimport slimcap.wire.ethernet as ethernet
+from slimcap.abi.atomic cimport load_bits
 from slimcap.abi.bytes cimport be16
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport (
@@ -523,11 +524,11 @@ cdef class MockSocket(CaptureSocket):
         A replay gives its event, by which it can be stopped.
         Raises CaptureStopped, CaptureUnblocked, TimeoutError, or the exception of a signal handler.
         """
-        cdef View _guard = batch._open()  # keeps the bytes alive even if the batch is released meanwhile
+        cdef View guard = batch._open()  # keeps the bytes alive even if the batch is released meanwhile
         cdef Hold _rows_hold = batch._rows_hold
         cdef const Record* rows = batch._rows
-        cdef const uint8_t* data = batch._lease._ptr
-        cdef uint64_t size = batch._lease._size
+        cdef const uint8_t* data = guard._ptr
+        cdef uint64_t size = guard._len
         cdef Py_ssize_t count = batch._count, step = count if self.added is None else 1
         cdef int64_t deadline = deadline_after(timeout)
         cdef Progress progress
@@ -544,9 +545,9 @@ cdef class MockSocket(CaptureSocket):
     def add_packet(self, Packet packet not None, timeout=None):
         """Add one packet; return True if it passed the filter."""
         cdef Progress progress
-        cdef Record row = packet._row
+        cdef Record row
+        packet.read(&row)
         memset(&progress, 0, sizeof(progress))
-        row.offset = 0
         self._add(
             &row, 1, packet._ptr, row.cap_len, None, False, self._producer, deadline_after(timeout),
             &progress)
@@ -650,7 +651,7 @@ cdef class MockSocket(CaptureSocket):
         """Return an event for `add_batch`; the mock stops it when it is closed."""
         cdef Event replay = Event()
         self._replays.append(replay)
-        if self._producer.signal & SIGNAL_STOP:
+        if load_bits(&self._producer.signal) & SIGNAL_STOP:
             replay.raise_signal(SIGNAL_STOP)
         return replay
 
