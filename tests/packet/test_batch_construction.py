@@ -8,7 +8,7 @@ import pytest
 from slimcap import RECORD_DTYPE, Batch, Link, Packet
 from slimcap.packet.lease import Lease
 from support.batches import is_locked, payloads_of
-from support.rows import CONTENT, LENGTHS, NAMES, SIZE, payload_of, payloads_in, row, rows
+from support.rows import CONTENT, LENGTHS, NAMES, SIZE, payloads_in, row, rows
 
 # ---- data
 

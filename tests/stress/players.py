@@ -117,7 +117,7 @@ class Players:
 
     @property
     def counts(self) -> Counter[str]:
-        """How often each function was called, by the threads that have ended."""
+        """Number of calls of each function, by the threads that have ended."""
         return sum(self._counts, Counter())
 
     @property
