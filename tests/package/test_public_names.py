@@ -137,7 +137,7 @@ def test_every_public_method_has_a_docstring() -> None:
     without = [
         f"{owner.__name__}.{name}"
         for owner, name, value in looked_at
-        if not documented(value) and f"\n    {name} :" not in (owner.__doc__ or "")
+        if not documented(value) and f"\n{name} :" not in (inspect.getdoc(owner) or "")
     ]
     assert not without
 
