@@ -33,7 +33,8 @@ cdef class Decoder:
     cdef bint at_zeros                  # only zeros followed the last row, perhaps up to the end of the file
     cdef uint32_t max_cap_len           # maximum cap_len of the rows
     cdef bint _busy                     # decode() is running; a source, which has a lock, calls _decode()
-    cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1
+    cdef Py_ssize_t _decode(
+        self, const uint8_t* data, uint64_t size, uint64_t start, Record* rows, Py_ssize_t capacity) except -1
     cdef str byte_order(self)
     cdef uint64_t count_dropped(self) except? 0
 

@@ -100,17 +100,15 @@ cdef class PcapngDecoder(Decoder):
     def __dealloc__(self):
         PyMem_RawFree(self._interfaces)
 
-    cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1:
-        cdef uint64_t size = data.shape[0]
-        cdef const uint8_t* p = &data[0] if size else NULL
-        cdef Record* out = &rows[0] if rows.shape[0] else NULL
-        cdef Py_ssize_t room = rows.shape[0]
+    cdef Py_ssize_t _decode(
+            self, const uint8_t* data, uint64_t size, uint64_t start, Record* rows,
+            Py_ssize_t capacity) except -1:
         self.position = min(start, size)
         self._rows = 0
         self.fault = None
         self.annotations = None
         self._allowance.left = MAX_KEPT
-        self._run(p, size, out, room)
+        self._run(data, size, rows, capacity)
         return self._rows
 
     cdef int _run(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) except -1:
