@@ -30,6 +30,7 @@ cdef class Decoder:
     cdef readonly uint64_t options_left_out    # options of descriptions that are too many
     cdef Allowance memory               # for options of sections and interfaces, which are kept,
     cdef int64_t described              # and what they take of it
+    cdef int64_t total_bytes            # sum of total_len of the rows of the last decode()
     cdef bint at_zeros                  # only zeros followed the last row, perhaps up to the end of the file
     cdef uint32_t max_cap_len           # maximum cap_len of the rows
     cdef bint _busy                     # decode() is running; a source, which has a lock, calls _decode()

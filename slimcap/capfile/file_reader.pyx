@@ -178,7 +178,7 @@ cdef class FileReader:
     cdef Rows _keep(self, Block rows, Py_ssize_t count):
         """Move the rows that match the filter together and return them; None if there are none."""
         cdef Record* p = <Record*> rows.ptr
-        cdef Py_ssize_t kept = count
+        cdef Py_ssize_t kept = count, decoded = count
         cdef Block numbers = None
         cdef Annotations annotations = self.decoder.annotations
         cdef Rows found
@@ -207,6 +207,8 @@ cdef class FileReader:
             return None
         self.returned += kept
         found = new_rows(rows, kept, self._block, self._stop, self.decoder.links)
+        if kept == decoded:  # summed up while the rows were in the cache
+            found.total_bytes = self.decoder.total_bytes
         found.interfaces = self.decoder.interfaces
         found.annotations = after_blocks(self._pending, annotations)
         self._allowance.left += self._pending_size

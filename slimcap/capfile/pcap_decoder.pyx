@@ -126,6 +126,7 @@ cdef class PcapDecoder(Decoder):
         cdef Py_ssize_t count = 0
         cdef PcapHalt halt
         self.position = min(start, size)
+        self.total_bytes = 0
         self.fault = None
         while True:
             with nogil:
@@ -167,6 +168,7 @@ cdef class PcapDecoder(Decoder):
         cdef int64_t resolution = self.resolution
         cdef uint32_t interface = self._interface
         cdef Py_ssize_t count = rows_written[0]
+        cdef uint64_t total_bytes = self.total_bytes
         cdef PcapRecordHeader h
         cdef Record* row
         cdef PcapHalt halt = PCAP_MORE
@@ -186,9 +188,11 @@ cdef class PcapDecoder(Decoder):
             row.offset = at + header
             row.interface = interface
             fill_row(row, linktype, data + row.offset, h.caplen, h.len, cut)
+            total_bytes += row.total_len
             at += header + h.caplen
             count += 1
         self.position = at
+        self.total_bytes = total_bytes
         rows_written[0] = count
         return halt
 

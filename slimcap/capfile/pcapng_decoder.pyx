@@ -105,6 +105,7 @@ cdef class PcapngDecoder(Decoder):
             Py_ssize_t capacity) except -1:
         self.position = min(start, size)
         self._rows = 0
+        self.total_bytes = 0
         self.fault = None
         self.annotations = None
         self._allowance.left = MAX_KEPT
@@ -157,6 +158,7 @@ cdef class PcapngDecoder(Decoder):
         """Write rows for the packets from `position` on; return why it stopped."""
         cdef uint64_t at = self.position
         cdef Py_ssize_t count = self._rows
+        cdef uint64_t total_bytes = self.total_bytes
         cdef PcapngBlock block
         cdef Halt halt = HALT_NOT
         while halt == HALT_NOT:
@@ -171,6 +173,7 @@ cdef class PcapngDecoder(Decoder):
                 halt = self._read_packet(data + at, &block, &rows[count], count)
                 if halt == HALT_FAULT:
                     break
+                total_bytes += rows[count].total_len
                 count += 1
             else:
                 self._head = block
@@ -178,6 +181,7 @@ cdef class PcapngDecoder(Decoder):
                 break
             at += block.length
         self.position = at
+        self.total_bytes = total_bytes
         self._rows = count
         return halt
 
