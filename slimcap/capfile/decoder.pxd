@@ -1,10 +1,11 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+cimport slimcap.wire.ethernet as ethernet
 from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.options cimport Allowance
 from slimcap.packet.record cimport FLAG_TRUNCATED, Record, set_pkt_type
-from slimcap.wire.walk_link cimport LINKTYPE_DBUS, walk_link
-from slimcap.wire.walk_result cimport LinkInfo
+from slimcap.wire.walk_link cimport LINKTYPE_DBUS, LINKTYPE_ETHERNET, walk_link
+from slimcap.wire.walk_result cimport INFO_UNKNOWN_TYPE, LinkInfo
 
 cdef enum:
     LINKTYPE_USBPCAP = 249
@@ -57,11 +58,20 @@ cdef inline void fill_row(
     `payload[:cap_len]` are the captured bytes; the row shows at most `cut` of them.
     """
     cdef LinkInfo info
-    row.total_len = max(len, cap_len)
-    row.cap_len = min(cap_len, cut)
-    walk_link(linktype, payload, row.cap_len, &info)
+    cdef uint32_t total_len = max(len, cap_len), shown = min(cap_len, cut)
+    cdef uint32_t truncated = FLAG_TRUNCATED if shown < total_len else 0
+    row.total_len = total_len
+    row.cap_len = shown
+    if linktype == LINKTYPE_ETHERNET and ethernet.is_plain_ip(payload, shown):
+        # As walk_link() says, but in constants, which are one store.
+        row.vlan_tci = row.vlan_tpid = 0
+        row.ip_offset = ethernet.LEN
+        set_pkt_type(row, INFO_UNKNOWN_TYPE)
+        row.flags = truncated
+        return
+    walk_link(linktype, payload, shown, &info)
     row.ip_offset = info.ip_offset
     row.vlan_tci = info.vlan_tci
     row.vlan_tpid = info.vlan_tpid
     set_pkt_type(row, info.pkt_type)
-    row.flags = info.flags | (FLAG_TRUNCATED if row.cap_len < row.total_len else 0)
+    row.flags = info.flags | truncated
