@@ -1,10 +1,11 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+cimport slimcap.wire.ethernet as ethernet
 from slimcap.packet.annotations cimport Annotations
 from slimcap.packet.options cimport Allowance
 from slimcap.packet.record cimport FLAG_TRUNCATED, Record, set_pkt_type
-from slimcap.wire.walk_link cimport LINKTYPE_DBUS, walk_link
-from slimcap.wire.walk_result cimport LinkInfo
+from slimcap.wire.walk_link cimport LINKTYPE_DBUS, LINKTYPE_ETHERNET, walk_link
+from slimcap.wire.walk_result cimport INFO_UNKNOWN_TYPE, LinkInfo
 
 cdef enum:
     LINKTYPE_USBPCAP = 249
@@ -30,10 +31,12 @@ cdef class Decoder:
     cdef readonly uint64_t options_left_out    # options of descriptions that are too many
     cdef Allowance memory               # for options of sections and interfaces, which are kept,
     cdef int64_t described              # and what they take of it
+    cdef int64_t total_bytes            # sum of total_len of the rows of the last decode()
     cdef bint at_zeros                  # only zeros followed the last row, perhaps up to the end of the file
     cdef uint32_t max_cap_len           # maximum cap_len of the rows
     cdef bint _busy                     # decode() is running; a source, which has a lock, calls _decode()
-    cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1
+    cdef Py_ssize_t _decode(
+        self, const uint8_t* data, uint64_t size, uint64_t start, Record* rows, Py_ssize_t capacity) except -1
     cdef str byte_order(self)
     cdef uint64_t count_dropped(self) except? 0
 
@@ -55,11 +58,20 @@ cdef inline void fill_row(
     `payload[:cap_len]` are the captured bytes; the row shows at most `cut` of them.
     """
     cdef LinkInfo info
-    row.total_len = max(len, cap_len)
-    row.cap_len = min(cap_len, cut)
-    walk_link(linktype, payload, row.cap_len, &info)
+    cdef uint32_t total_len = max(len, cap_len), shown = min(cap_len, cut)
+    cdef uint32_t truncated = FLAG_TRUNCATED if shown < total_len else 0
+    row.total_len = total_len
+    row.cap_len = shown
+    if linktype == LINKTYPE_ETHERNET and ethernet.is_plain_ip(payload, shown):
+        # As walk_link() says, but in constants, which are one store.
+        row.vlan_tci = row.vlan_tpid = 0
+        row.ip_offset = ethernet.LEN
+        set_pkt_type(row, INFO_UNKNOWN_TYPE)
+        row.flags = truncated
+        return
+    walk_link(linktype, payload, shown, &info)
     row.ip_offset = info.ip_offset
     row.vlan_tci = info.vlan_tci
     row.vlan_tpid = info.vlan_tpid
     set_pkt_type(row, info.pkt_type)
-    row.flags = info.flags | (FLAG_TRUNCATED if row.cap_len < row.total_len else 0)
+    row.flags = info.flags | truncated

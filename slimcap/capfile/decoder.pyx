@@ -53,11 +53,16 @@ cdef class Decoder:
             raise RuntimeError("another thread is decoding with this: one at a time")
         self._busy = True
         try:
-            return self._decode(data, start, rows)
+            return self._decode(
+                &data[0] if data.shape[0] else NULL, data.shape[0], start,
+                &rows[0] if rows.shape[0] else NULL, rows.shape[0])
         finally:
             self._busy = False
 
-    cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1:
+    # Pointers, because making a memoryview of memory costs more than decoding a few hundred packets.
+    cdef Py_ssize_t _decode(
+            self, const uint8_t* data, uint64_t size, uint64_t start, Record* rows,
+            Py_ssize_t capacity) except -1:
         raise NotImplementedError
 
     cdef str byte_order(self):

@@ -51,7 +51,7 @@ cdef class FileReader:
     cdef int _read_pcap_header(self, uint32_t snaplen) except -1
     cdef int _read_pcapng_header(self, uint32_t snaplen) except -1
     cdef int _read_to(self, Py_ssize_t size) except -1
-    cdef Py_ssize_t _decode(self, Record[::1] out) except -1
+    cdef Py_ssize_t _decode(self, Record* rows, Py_ssize_t capacity) except -1
     cdef Rows _keep(self, Block rows, Py_ssize_t count)
     cdef int _hold_back(self, Annotations annotations) except -1
     cdef bint _end_of_file(self) except -1

@@ -6,7 +6,7 @@
 A reader has no lock, no signals and no counters of what was read: sources, which have readers, do.
 """
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memmove
 
 from slimcap.abi.atomic cimport load_size
@@ -119,12 +119,10 @@ cdef class FileReader:
 
         Stop earlier at a packet before any interface, and at the end of the file.
         """
-        cdef Block rows = self._row_blocks.take()
-        cdef Record[::1] none = (<Record[:1]> <Record*> rows.ptr)[:0]
         self.decoder = PcapngDecoder(snaplen, self.file.name)
         self.decoder.memory = self._described
         while True:
-            self._decode(none)
+            self._decode(NULL, 0)
             self._hold_back(self.decoder.annotations)
             if self.decoder.links or <Py_ssize_t> self.decoder.needed <= self._stop - self._start:
                 break
@@ -153,9 +151,8 @@ cdef class FileReader:
             raise self._error[0](*self._error[1:])
         self.file.deadline = deadline
         block = self._row_blocks.take()
-        cdef Record[::1] out = <Record[:block.size // sizeof(Record)]> <Record*> block.ptr
         while True:
-            count = self._decode(out)
+            count = self._decode(<Record*> block.ptr, block.size // sizeof(Record))
             rows = self._keep(block, count)
             if rows is not None:
                 return rows
@@ -169,20 +166,20 @@ cdef class FileReader:
                 self._end_of_file()
                 return None
 
-    cdef Py_ssize_t _decode(self, Record[::1] out) except -1:
+    cdef Py_ssize_t _decode(self, Record* rows, Py_ssize_t capacity) except -1:
         """Decode rows from the bytes in the block; return their number."""
         cdef Py_ssize_t count
         if self._start == self._stop:
             self.decoder.annotations = None
             return 0
-        count = self.decoder._decode(<uint8_t[:self._stop]> self._block.ptr, self._start, out)
+        count = self.decoder._decode(self._block.ptr, self._stop, self._start, rows, capacity)
         self._start = self.decoder.position
         return count
 
     cdef Rows _keep(self, Block rows, Py_ssize_t count):
         """Move the rows that match the filter together and return them; None if there are none."""
         cdef Record* p = <Record*> rows.ptr
-        cdef Py_ssize_t kept = count
+        cdef Py_ssize_t kept = count, decoded = count
         cdef Block numbers = None
         cdef Annotations annotations = self.decoder.annotations
         cdef Rows found
@@ -211,6 +208,8 @@ cdef class FileReader:
             return None
         self.returned += kept
         found = new_rows(rows, kept, self._block, self._stop, self.decoder.links)
+        if kept == decoded:  # summed up while the rows were in the cache
+            found.total_bytes = self.decoder.total_bytes
         found.interfaces = self.decoder.interfaces
         found.annotations = after_blocks(self._pending, annotations)
         self._allowance.left += self._pending_size

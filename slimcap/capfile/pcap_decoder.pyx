@@ -118,23 +118,23 @@ cdef class PcapDecoder(Decoder):
             self.links, self.interfaces = tuple(self._all_links), tuple(self._all_infos)
         return 0
 
-    cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1:
+    cdef Py_ssize_t _decode(
+            self, const uint8_t* data, uint64_t size, uint64_t start, Record* rows,
+            Py_ssize_t capacity) except -1:
         if self._layout.header_len == 0:
             raise ValueError(NEVER_MADE)
-        cdef uint64_t size = data.shape[0]
-        cdef const uint8_t* p = &data[0] if size else NULL
-        cdef Record* out = &rows[0] if rows.shape[0] else NULL
         cdef Py_ssize_t count = 0
         cdef PcapHalt halt
         self.position = min(start, size)
+        self.total_bytes = 0
         self.fault = None
         while True:
             with nogil:
-                halt = self._walk(p, size, out, rows.shape[0], &count)
+                halt = self._walk(data, size, rows, capacity, &count)
             if halt == PCAP_MORE:
                 break
-            if halt == PCAP_ANOTHER and self.concatenated and load32(p + self.position) != PCAPNG_SECTION:
-                if self._begin_next(p + self.position, size - self.position):
+            if halt == PCAP_ANOTHER and self.concatenated and load32(data + self.position) != PCAPNG_SECTION:
+                if self._begin_next(data + self.position, size - self.position):
                     continue
             else:
                 self.fault = self._explain(halt)
@@ -168,6 +168,7 @@ cdef class PcapDecoder(Decoder):
         cdef int64_t resolution = self.resolution
         cdef uint32_t interface = self._interface
         cdef Py_ssize_t count = rows_written[0]
+        cdef uint64_t total_bytes = self.total_bytes
         cdef PcapRecordHeader h
         cdef Record* row
         cdef PcapHalt halt = PCAP_MORE
@@ -187,9 +188,11 @@ cdef class PcapDecoder(Decoder):
             row.offset = at + header
             row.interface = interface
             fill_row(row, linktype, data + row.offset, h.caplen, h.len, cut)
+            total_bytes += row.total_len
             at += header + h.caplen
             count += 1
         self.position = at
+        self.total_bytes = total_bytes
         rows_written[0] = count
         return halt
 

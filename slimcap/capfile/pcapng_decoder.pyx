@@ -100,17 +100,16 @@ cdef class PcapngDecoder(Decoder):
     def __dealloc__(self):
         PyMem_RawFree(self._interfaces)
 
-    cdef Py_ssize_t _decode(self, const uint8_t[::1] data, uint64_t start, Record[::1] rows) except -1:
-        cdef uint64_t size = data.shape[0]
-        cdef const uint8_t* p = &data[0] if size else NULL
-        cdef Record* out = &rows[0] if rows.shape[0] else NULL
-        cdef Py_ssize_t room = rows.shape[0]
+    cdef Py_ssize_t _decode(
+            self, const uint8_t* data, uint64_t size, uint64_t start, Record* rows,
+            Py_ssize_t capacity) except -1:
         self.position = min(start, size)
         self._rows = 0
+        self.total_bytes = 0
         self.fault = None
         self.annotations = None
         self._allowance.left = MAX_KEPT
-        self._run(p, size, out, room)
+        self._run(data, size, rows, capacity)
         return self._rows
 
     cdef int _run(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) except -1:
@@ -159,6 +158,7 @@ cdef class PcapngDecoder(Decoder):
         """Write rows for the packets from `position` on; return why it stopped."""
         cdef uint64_t at = self.position
         cdef Py_ssize_t count = self._rows
+        cdef uint64_t total_bytes = self.total_bytes
         cdef PcapngBlock block
         cdef Halt halt = HALT_NOT
         while halt == HALT_NOT:
@@ -173,6 +173,7 @@ cdef class PcapngDecoder(Decoder):
                 halt = self._read_packet(data + at, &block, &rows[count], count)
                 if halt == HALT_FAULT:
                     break
+                total_bytes += rows[count].total_len
                 count += 1
             else:
                 self._head = block
@@ -180,6 +181,7 @@ cdef class PcapngDecoder(Decoder):
                 break
             at += block.length
         self.position = at
+        self.total_bytes = total_bytes
         self._rows = count
         return halt
 

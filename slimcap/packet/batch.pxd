@@ -20,6 +20,7 @@ cdef class Batch:
     cdef int _inherit(self, Batch other, object rows) except -1
     cdef Batch _annotated(self, Annotations annotations)
     cdef object _starts_of(self, object layer)
+    cdef object _numbers_of(self, object key)
     cdef View _open(self)
     cdef int _check(self) except -1
     cdef object _packet(self, Py_ssize_t index)

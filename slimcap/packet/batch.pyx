@@ -92,6 +92,21 @@ cdef Py_ssize_t _first_outside(const Record* rows, Py_ssize_t count, size_t size
     return count
 
 
+cdef object _rows_at(const Record* rows, cnp.ndarray numbers):
+    """Return a copy of the rows with these numbers, which must be valid: an array that owns them.
+
+    numpy copies an item of 40 bytes in as much time as this copies ten.
+    """
+    cdef Py_ssize_t index, count = numbers.shape[0]
+    cdef const int64_t* at = <const int64_t*> cnp.PyArray_DATA(numbers)
+    cdef cnp.ndarray copies = np.empty(count, _RECORD)
+    cdef Record* out = <Record*> cnp.PyArray_DATA(copies)
+    with nogil:
+        for index in range(count):
+            memcpy(&out[index], &rows[at[index]], sizeof(Record))
+    return copies
+
+
 cdef size_t _payload_size(const Record* rows, Py_ssize_t count, size_t size) noexcept nogil:
     """Return the total size of the rows' payloads in bytes."""
     cdef Py_ssize_t index
@@ -836,14 +851,22 @@ cdef class Batch:
             return self.records[key]
         if PyIndex_Check(key) and not isinstance(key, (bool, np.ndarray)):
             return self._packet(PyNumber_AsSsize_t(key, IndexError))
-        rows = self.records[key]
-        if not isinstance(rows, np.ndarray) or rows.dtype != RECORD_DTYPE or rows.ndim != 1:
-            raise TypeError(
-                "a batch is indexed by a column's name, a packet's number, a slice, a mask or numbers")
-        batch = new_batch(NULL, 0, None, lease_buffer(self._open()), None)
-        batch._take(np.ascontiguousarray(rows))
-        batch._inherit(self, key)
+        view = self._open()
+        numbers = self._numbers_of(key)
+        batch = new_batch(NULL, 0, None, lease_buffer(view), None)
+        batch._take(_rows_at(self._rows, numbers))
+        batch._inherit(self, numbers)
         return batch
+
+    cdef object _numbers_of(self, object key):
+        """Return the numbers of the rows that a mask, numbers or a slice selects: a new array of int64."""
+        are_names = isinstance(key, list) and key and all([isinstance(item, str) for item in key])
+        if not are_names:
+            numbers = np.arange(self._count, dtype=np.int64)[key]
+            if isinstance(numbers, np.ndarray) and numbers.ndim == 1:
+                return np.ascontiguousarray(numbers)
+        raise TypeError(
+            "a batch is indexed by a column's name, a packet's number, a slice, a mask or numbers")
 
     cdef object _packet(self, Py_ssize_t index):
         cdef const Record* row
