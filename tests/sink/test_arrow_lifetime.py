@@ -190,6 +190,7 @@ def test_exports_do_not_leak_memory() -> None:
 
 @pytest.mark.slow  # a sparse file of 5 GiB
 def test_data_larger_than_a_view_offset_is_exported(tmp_path: Path) -> None:
+    pytest.importorskip("polars")
     size = 5 << 30
     path = tmp_path / "sparse"
     with path.open("wb") as file:

@@ -125,7 +125,7 @@ def test_children_leave_the_output_alone_however_they_end(kind: str, data_path: 
     if kind in ("parquet", "arrow", "csv"):
         pytest.importorskip("pyarrow")
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(data_path / "mixed.pcap"), str(tmp_path), kind],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", SCRIPT, str(data_path / "mixed.pcap"), str(tmp_path), kind],
         capture_output=True,
         text=True,
         timeout=60,

@@ -20,6 +20,7 @@ from support.tables import read_table
 
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("pyarrow.parquet")
+pytest.importorskip("polars")
 
 MACS = bytes.fromhex("020000000002 020000000001")
 IPV4 = [("192.0.2.1", "198.51.100.100"), ("0.0.0.0", "255.255.255.255"), ("10.9.99.101", "10.0.0.10")]
