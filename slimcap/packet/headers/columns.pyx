@@ -24,7 +24,7 @@ from slimcap.packet.headers.plain cimport MIN_UPPER_LEN, fill_plain
 from slimcap.packet.headers.row cimport (
     PART_COMMUNITY_ID, PART_HASH, PART_LINK, PART_NETWORK, PART_SYMMETRIC_HASH, PART_TRANSPORT,
     PARTS_OF_HASHES, PARTS_OF_HEADER, PARTS_OF_KEYS, STATUS_ARP, STATUS_FRAGMENT, STATUS_MALFORMED, STATUS_NO_IP, STATUS_OK,
-    STATUS_TRUNCATED, Header, HeaderRow)
+    STATUS_TRUNCATED, Header, HeaderRow, Keys)
 from slimcap.packet.record cimport Record, in_bounds
 from slimcap.packet.view cimport View
 from slimcap.wire.walk_link cimport (
@@ -197,9 +197,9 @@ if not (LinkType.C_HDLC == LINKTYPE_C_HDLC and LinkType.C_HDLC_WITH_DIR == LINKT
 cdef void _fill_other(const Job* job, const Record* row, HeaderRow* out) noexcept nogil:
     """Fill in the header of a packet that is not plain, and its keys if they are wanted."""
     cdef uint32_t linktype = LINKTYPE_USER0  # its packets are not parsed
-    out.header = _EMPTY.header
+    memcpy(&out.header, &_EMPTY.header, sizeof(Header))
     if job.parts & PARTS_OF_KEYS:
-        out.keys = _EMPTY.keys
+        memcpy(&out.keys, &_EMPTY.keys, sizeof(Keys))
     if rarely(not in_bounds(row, job.size)):
         out.header.status = STATUS_NO_IP
         return
@@ -268,11 +268,11 @@ cdef void _put_hashes(
     cdef uint64_t found
     cdef Flow flow
     for index in range(count):
-        flow = flows[index]
-        if symmetric:
-            order(&flow)
-        found = flow_hash(&flow)
-        if not rarely(flow.protocol == NO_FLOW):
+        if not rarely(flows[index].protocol == NO_FLOW):
+            flow = flows[index]
+            if symmetric:
+                order(&flow)
+            found = flow_hash(&flow)
             memcpy(out, &found, sizeof(found))
         out += stride
 
