@@ -71,11 +71,6 @@ cdef inline uint32_t le32(const void* p) noexcept nogil:
     return load32(p) if SLIMCAP_LITTLE_ENDIAN else bswap32(load32(p))
 
 
-cdef inline uint64_t le64(const void* p) noexcept nogil:
-    """Load a 64-bit integer in little-endian byte order."""
-    return load64(p) if SLIMCAP_LITTLE_ENDIAN else bswap64(load64(p))
-
-
 cdef inline void put_be16(uint8_t* p, uint16_t value) noexcept nogil:
     """Write a 16-bit integer in network byte order."""
     p[0] = <uint8_t> (value >> 8)

@@ -23,8 +23,8 @@ from slimcap.packet.headers.flow_hash cimport Flow, flow_hash, order, set_flow
 from slimcap.packet.headers.plain cimport MIN_UPPER_LEN, fill_plain
 from slimcap.packet.headers.row cimport (
     PART_COMMUNITY_ID, PART_HASH, PART_LINK, PART_NETWORK, PART_SYMMETRIC_HASH, PART_TRANSPORT,
-    PARTS_OF_HASHES, PARTS_OF_HEADER, PARTS_OF_KEYS, STATUS_ARP, STATUS_FRAGMENT, STATUS_MALFORMED, STATUS_NO_IP, STATUS_OK,
-    STATUS_TRUNCATED, Header, HeaderRow, Keys)
+    PARTS_OF_HASHES, PARTS_OF_HEADER, PARTS_OF_KEYS, STATUS_ARP, STATUS_FRAGMENT, STATUS_MALFORMED,
+    STATUS_NO_IP, STATUS_OK, STATUS_TRUNCATED, Header, HeaderRow, Keys)
 from slimcap.packet.record cimport Record, in_bounds
 from slimcap.packet.view cimport View
 from slimcap.wire.walk_link cimport (
@@ -133,7 +133,8 @@ cdef dict _layout():
         "l7_len": ("u4", <const char*> &row.header.l7_len - base, 0),
         "tunnels": ("u1", <const char*> &row.header.tunnels - base, 0),
         "flow_hash": ("u8", <const char*> &row.keys.flow_hash - base, PART_HASH),
-        "flow_hash_symmetric": ("u8", <const char*> &row.keys.flow_hash_symmetric - base, PART_SYMMETRIC_HASH),
+        "flow_hash_symmetric": (
+            "u8", <const char*> &row.keys.flow_hash_symmetric - base, PART_SYMMETRIC_HASH),
         "community_id": (
             "S30", <const char*> &row.keys.community_id - base, PART_COMMUNITY_ID | PART_TRANSPORT),
     }
@@ -152,7 +153,8 @@ cdef dict _TUNNELS = {
 cdef dict _COLUMNS = _layout()
 cdef list _KEYS = ["flow_hash", "flow_hash_symmetric", "community_id"]
 cdef list _FLOW_COLUMNS = [
-    "status", "src", "dst", "src_port", "dst_port", "protocol", "flow_hash", "flow_hash_symmetric", "community_id"]
+    "status", "src", "dst", "src_port", "dst_port", "protocol", "flow_hash", "flow_hash_symmetric",
+    "community_id"]
 HEADER_COLUMNS = tuple(_COLUMNS)
 cdef list _DEFAULT = [name for name in _COLUMNS if name not in _KEYS]
 
@@ -208,7 +210,8 @@ cdef void _fill_other(const Job* job, const Record* row, HeaderRow* out) noexcep
     fill_header(out, job.data + row.offset, row, linktype, job.parts, job.inner, &job.ports, job.cache)
 
 
-cdef inline bint _fill_plain(const Job* job, const Record* row, uint32_t parts, HeaderRow* out) noexcept nogil:
+cdef inline bint _fill_plain(
+        const Job* job, const Record* row, uint32_t parts, HeaderRow* out) noexcept nogil:
     """Fill in the header of a plain packet, and its Community ID if that is wanted.
 
     Return False if the packet is not plain.
@@ -353,8 +356,8 @@ cdef inline void _fill_chunk(
     _fill_rows(job, rows, count, last, chunk, job.chunk_stride, job.parts, True, 0)
     for column in range(job.count):
         _copy(
-            chunk + job.columns[column].offset, job.chunk_stride, out + job.columns[column].out_offset, stride,
-            count, job.columns[column].size)
+            chunk + job.columns[column].offset, job.chunk_stride, out + job.columns[column].out_offset,
+            stride, count, job.columns[column].size)
 
 
 cdef inline void _fill_flows(
@@ -381,8 +384,7 @@ cdef inline void _fill_flows(
 
 
 cdef void _walk(const Job* job, Py_ssize_t count, uint8_t* out, size_t stride) noexcept nogil:
-    """Fill in the columns of the job, in `count` rows of `stride` bytes at `out`, a chunk of packets at a time.
-    """
+    """Fill in the columns of the job in `count` rows of `stride` bytes, a chunk of packets at a time."""
     cdef Py_ssize_t first = 0, n, last
     while first < count:
         n, last = min(count - first, CHUNK), count - first - 1

@@ -116,7 +116,8 @@ cdef inline void put_base64(const uint8_t* digest, uint8_t* out) noexcept nogil:
     cdef const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     cdef uint32_t bits, group
     for group in range(SHA1_LEN // 3):
-        bits = <uint32_t> digest[3 * group] << 16 | <uint32_t> digest[3 * group + 1] << 8 | digest[3 * group + 2]
+        bits = <uint32_t> digest[3 * group] << 16
+        bits |= <uint32_t> digest[3 * group + 1] << 8 | digest[3 * group + 2]
         out[4 * group] = digits[bits >> 18]
         out[4 * group + 1] = digits[bits >> 12 & 63]
         out[4 * group + 2] = digits[bits >> 6 & 63]

@@ -1,4 +1,4 @@
-"""Parses the headers of plain packets, which are nearly all, with few branches; `dissect.pxd` parses all others.
+"""Parses the headers of plain packets, which most are, with few branches; `dissect.pxd` parses all others.
 
 A plain packet is IPv4 without options and not a fragment, or IPv6 without extension headers, with TCP or UDP.
 Its headers were captured, and all lengths in them agree. Its Ethernet header, if that is parsed, has at most
