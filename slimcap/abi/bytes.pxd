@@ -56,6 +56,11 @@ cdef inline uint32_t be32(const void* p) noexcept nogil:
     return bswap32(load32(p)) if SLIMCAP_LITTLE_ENDIAN else load32(p)
 
 
+cdef inline uint64_t be64(const void* p) noexcept nogil:
+    """Load a 64-bit integer in network byte order."""
+    return bswap64(load64(p)) if SLIMCAP_LITTLE_ENDIAN else load64(p)
+
+
 cdef inline uint16_t le16(const void* p) noexcept nogil:
     """Load a 16-bit integer in little-endian byte order."""
     return load16(p) if SLIMCAP_LITTLE_ENDIAN else bswap16(load16(p))
@@ -64,11 +69,6 @@ cdef inline uint16_t le16(const void* p) noexcept nogil:
 cdef inline uint32_t le32(const void* p) noexcept nogil:
     """Load a 32-bit integer in little-endian byte order."""
     return load32(p) if SLIMCAP_LITTLE_ENDIAN else bswap32(load32(p))
-
-
-cdef inline uint64_t le64(const void* p) noexcept nogil:
-    """Load a 64-bit integer in little-endian byte order."""
-    return load64(p) if SLIMCAP_LITTLE_ENDIAN else bswap64(load64(p))
 
 
 cdef inline void put_be16(uint8_t* p, uint16_t value) noexcept nogil:
@@ -81,3 +81,10 @@ cdef inline void put_be32(uint8_t* p, uint32_t value) noexcept nogil:
     """Write a 32-bit integer in network byte order."""
     put_be16(p, <uint16_t> (value >> 16))
     put_be16(p + 2, <uint16_t> value)
+
+
+cdef inline void put_be64(uint8_t* p, uint64_t value) noexcept nogil:
+    """Write a 64-bit integer in network byte order."""
+    if SLIMCAP_LITTLE_ENDIAN:
+        value = bswap64(value)
+    memcpy(p, &value, 8)

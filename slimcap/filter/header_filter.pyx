@@ -13,7 +13,7 @@ cimport slimcap.wire.ipv6 as ipv6
 cimport slimcap.wire.transport as transport
 from slimcap.packet.headers.columns cimport tunnel_table
 from slimcap.packet.headers.dissect cimport fill_header
-from slimcap.packet.headers.flow_hash cimport KEY_LEN, flow_of, ordered, put_key
+from slimcap.packet.headers.flow_hash cimport KEY_LEN, Flow, order, put_key, set_flow
 from slimcap.packet.headers.row cimport (
     PART_COMMUNITY_ID, PART_LINK, PART_TRANSPORT, STATUS_ARP, Header, HeaderRow)
 from slimcap.packet.lease cimport Block, new_block
@@ -186,13 +186,16 @@ def _ranges(pairs):
 
 cdef bytes _flow_key(object flow):
     cdef Header header
+    cdef Flow key_flow
     cdef uint8_t key[KEY_LEN]
     memset(&header, 0, sizeof(header))
     _put_address(header.src, flow.src)
     _put_address(header.dst, flow.dst)
     header.src_port, header.dst_port = flow.src_port, flow.dst_port
     header.protocol = flow.protocol
-    put_key(ordered(flow_of(&header)), key)
+    set_flow(&key_flow, &header)
+    order(&key_flow)
+    put_key(&key_flow, key)
     return key[:KEY_LEN]
 
 
@@ -275,7 +278,8 @@ cdef bint matches(
     # The keys come last in a HeaderRow: only if they are wanted do they need to be zero.
     memset(&row, 0, sizeof(HeaderRow) if conditions.parts & PART_COMMUNITY_ID else sizeof(Header))
     fill_header(
-        &row, payload, record, linktype, conditions.parts, conditions.inner, &conditions.tunnel_ports)
+        &row, payload, record, linktype, conditions.parts, conditions.inner, &conditions.tunnel_ports,
+        NULL)
     if conditions.vlans is not NULL and not (
             has_vlan(conditions.vlans, header.vlan_id) or has_vlan(conditions.vlans, header.inner_vlan_id)):
         return False
@@ -359,8 +363,11 @@ cdef inline bint either_in(const Keys* ranges, const Header* header) noexcept no
 
 
 cdef inline bint has_flow(const Keys* flows, const Header* header) noexcept nogil:
+    cdef Flow flow
     cdef uint8_t key[KEY_LEN]
     if header.ip_version == 0:
         return False
-    put_key(ordered(flow_of(header)), key)
+    set_flow(&flow, header)
+    order(&flow)
+    put_key(&flow, key)
     return has_key(flows, key, KEY_LEN)

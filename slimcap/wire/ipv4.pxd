@@ -4,12 +4,11 @@
     | identification (2) | flags (3 bits), fragment offset (13) | TTL (1) | protocol (1) | checksum (2)
     | source (4) | destination (4) | options
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memcpy
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cimport slimcap.wire.ah as ah
 from slimcap.abi.branch cimport rarely
-from slimcap.abi.bytes cimport be16
+from slimcap.abi.bytes cimport be16, be32, put_be64
 from slimcap.wire.upper cimport UPPER_FOUND, UPPER_FRAGMENT, UPPER_MALFORMED, UPPER_TRUNCATED, UpperLayer
 
 cdef enum:
@@ -110,8 +109,8 @@ cdef inline void skip_authentication(const uint8_t* p, Py_ssize_t n, UpperLayer*
 
 cdef inline void put_mapped(uint8_t* out, const uint8_t* address) noexcept nogil:
     """Write an address as an IPv4-mapped IPv6 address, ::ffff:0:0/96 (RFC 4291 section 2.5.5.2)."""
-    memcpy(out, <const char*> b"\0\0\0\0\0\0\0\0\0\0\xff\xff", MAPPED_OFFSET)
-    memcpy(out + MAPPED_OFFSET, address, ADDRESS_LEN)
+    put_be64(out, 0)
+    put_be64(out + 8, <uint64_t> 0xffff << 32 | be32(address))
 
 
 cdef inline bint is_mapped(const uint8_t* address) noexcept nogil:

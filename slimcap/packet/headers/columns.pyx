@@ -1,11 +1,13 @@
 """Header columns: the parsed headers of a batch's packets as a numpy structured array.
 
-Each packet's `Header` is filled in by one walk. If all columns are wanted, the headers are the rows of the
-array and are filled in there. If only some are, the headers of a chunk of packets are filled in on the stack,
-and the wanted columns are copied from there.
+One walk fills in the wanted fields of each packet's `Header`. If all columns are wanted, the headers are the
+rows of the array and are filled in there. Columns of flows (addresses, ports, keys …) are stored in the array
+packet by packet; with another column, the headers of a chunk of packets are filled in on the stack, and the
+wanted columns are copied from there.
 """
 cimport numpy as cnp
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 cimport slimcap.wire.geneve as geneve
@@ -15,10 +17,14 @@ cimport slimcap.wire.teredo as teredo
 cimport slimcap.wire.vxlan as vxlan
 cimport slimcap.wire.vxlan_gpe as vxlan_gpe
 from slimcap.abi.branch cimport prefetch, rarely
+from slimcap.packet.headers.community_id cimport CommunityEntry, fill_community_id, new_cache
 from slimcap.packet.headers.dissect cimport fill_header
+from slimcap.packet.headers.flow_hash cimport Flow, flow_hash, order, set_flow
+from slimcap.packet.headers.plain cimport MIN_UPPER_LEN, fill_plain
 from slimcap.packet.headers.row cimport (
-    PART_COMMUNITY_ID, PART_HASH, PART_LINK, PART_NETWORK, PART_TRANSPORT, STATUS_ARP, STATUS_FRAGMENT,
-    STATUS_MALFORMED, STATUS_NO_IP, STATUS_OK, STATUS_TRUNCATED, Header, HeaderRow)
+    PART_COMMUNITY_ID, PART_HASH, PART_LINK, PART_NETWORK, PART_SYMMETRIC_HASH, PART_TRANSPORT,
+    PARTS_OF_HASHES, PARTS_OF_HEADER, PARTS_OF_KEYS, STATUS_ARP, STATUS_FRAGMENT, STATUS_MALFORMED,
+    STATUS_NO_IP, STATUS_OK, STATUS_TRUNCATED, Header, HeaderRow, Keys)
 from slimcap.packet.record cimport Record, in_bounds
 from slimcap.packet.view cimport View
 from slimcap.wire.walk_link cimport (
@@ -49,6 +55,21 @@ cdef enum:
     AHEAD = 8               # how many packets ahead headers are prefetched
     CHUNK = 64              # headers per chunk, which must stay in the L1 cache
     MAX_COLUMNS = 64
+    # Columns of flows, in order of _FLOW_COLUMNS; a set of them is a bit mask.
+    FLOW_STATUS = 0
+    FLOW_SRC = 1
+    FLOW_DST = 2
+    FLOW_SRC_PORT = 3
+    FLOW_DST_PORT = 4
+    FLOW_PROTOCOL = 5
+    FLOW_HASH = 6
+    FLOW_SYMMETRIC_HASH = 7
+    FLOW_COMMUNITY_ID = 8
+    FLOW_COLUMNS = 9
+    NO_FLOW = 0         # not a protocol of plain packets
+    STATUS_ONLY = 1 << FLOW_STATUS
+    HASHES = 1 << FLOW_HASH | 1 << FLOW_SYMMETRIC_HASH
+    FIVE_TUPLE = 1 << FLOW_SRC | 1 << FLOW_DST | 1 << FLOW_SRC_PORT | 1 << FLOW_DST_PORT | 1 << FLOW_PROTOCOL
 
 cdef struct Column:
     size_t offset       # in a HeaderRow
@@ -64,9 +85,16 @@ cdef struct Job:
     uint32_t parts
     bint inner
     TunnelPorts ports
+    CommunityEntry* cache   # of Community IDs, or NULL
     size_t chunk_stride  # size of a header in a chunk: a HeaderRow, without its Keys if no key is wanted
     Column columns[MAX_COLUMNS]
-    int count
+    int count           # 0: all columns of a Header
+    uint32_t flow       # the set of columns if all are columns of flows, else 0
+    size_t flow_offsets[FLOW_COLUMNS]   # of these columns in a row of the array
+    bint has_padding    # rows of the array have bytes that are not in a column
+
+
+cdef HeaderRow _EMPTY   # a copy of it is faster than a call of memset(3)
 
 
 cdef dict _layout():
@@ -105,7 +133,8 @@ cdef dict _layout():
         "l7_len": ("u4", <const char*> &row.header.l7_len - base, 0),
         "tunnels": ("u1", <const char*> &row.header.tunnels - base, 0),
         "flow_hash": ("u8", <const char*> &row.keys.flow_hash - base, PART_HASH),
-        "flow_hash_symmetric": ("u8", <const char*> &row.keys.flow_hash_symmetric - base, PART_HASH),
+        "flow_hash_symmetric": (
+            "u8", <const char*> &row.keys.flow_hash_symmetric - base, PART_SYMMETRIC_HASH),
         "community_id": (
             "S30", <const char*> &row.keys.community_id - base, PART_COMMUNITY_ID | PART_TRANSPORT),
     }
@@ -123,6 +152,9 @@ cdef dict _TUNNELS = {
 }
 cdef dict _COLUMNS = _layout()
 cdef list _KEYS = ["flow_hash", "flow_hash_symmetric", "community_id"]
+cdef list _FLOW_COLUMNS = [
+    "status", "src", "dst", "src_port", "dst_port", "protocol", "flow_hash", "flow_hash_symmetric",
+    "community_id"]
 HEADER_COLUMNS = tuple(_COLUMNS)
 cdef list _DEFAULT = [name for name in _COLUMNS if name not in _KEYS]
 
@@ -164,15 +196,127 @@ if not (LinkType.C_HDLC == LINKTYPE_C_HDLC and LinkType.C_HDLC_WITH_DIR == LINKT
     raise ImportError("slimcap was built for other link types: build it again")
 
 
-cdef inline void _fill(const Job* job, const Record* row, uint8_t* out) noexcept nogil:
-    """Fill in one packet's Header, and the Keys after it if they are wanted, in zeroed memory."""
+cdef void _fill_other(const Job* job, const Record* row, HeaderRow* out) noexcept nogil:
+    """Fill in the header of a packet that is not plain, and its keys if they are wanted."""
     cdef uint32_t linktype = LINKTYPE_USER0  # its packets are not parsed
+    memcpy(&out.header, &_EMPTY.header, sizeof(Header))
+    if job.parts & PARTS_OF_KEYS:
+        memcpy(&out.keys, &_EMPTY.keys, sizeof(Keys))
     if rarely(not in_bounds(row, job.size)):
-        (<Header*> out).status = STATUS_NO_IP
+        out.header.status = STATUS_NO_IP
         return
     if row.interface < job.interfaces:
         linktype = job.linktypes[row.interface]
-    fill_header(<HeaderRow*> out, job.data + row.offset, row, linktype, job.parts, job.inner, &job.ports)
+    fill_header(out, job.data + row.offset, row, linktype, job.parts, job.inner, &job.ports, job.cache)
+
+
+cdef inline bint _fill_plain(
+        const Job* job, const Record* row, uint32_t parts, HeaderRow* out) noexcept nogil:
+    """Fill in the header of a plain packet, and its Community ID if that is wanted.
+
+    Return False if the packet is not plain.
+    """
+    cdef uint32_t linktype = LINKTYPE_USER0
+    if rarely(not in_bounds(row, job.size)):
+        return False
+    if parts & PART_LINK and row.interface < job.interfaces:
+        linktype = job.linktypes[row.interface]
+    if not fill_plain(
+            &out.header, job.data + row.offset, row, linktype, parts, job.inner, &job.ports):
+        return False
+    if parts & PART_COMMUNITY_ID:
+        fill_community_id(out, MIN_UPPER_LEN, job.cache)
+    return True
+
+
+cdef inline void _put_flow(
+        const HeaderRow* row, uint32_t flow, const size_t* offsets, uint8_t* out) noexcept nogil:
+    """Store the columns `flow` of a packet in its row of the array."""
+    if flow >> FLOW_STATUS & 1:
+        out[offsets[FLOW_STATUS]] = row.header.status
+    if flow >> FLOW_SRC & 1:
+        memcpy(out + offsets[FLOW_SRC], row.header.src, 8)
+        memcpy(out + offsets[FLOW_SRC] + 8, row.header.src + 8, 8)
+    if flow >> FLOW_DST & 1:
+        memcpy(out + offsets[FLOW_DST], row.header.dst, 8)
+        memcpy(out + offsets[FLOW_DST] + 8, row.header.dst + 8, 8)
+    if flow >> FLOW_SRC_PORT & 1:
+        memcpy(out + offsets[FLOW_SRC_PORT], &row.header.src_port, 2)
+    if flow >> FLOW_DST_PORT & 1:
+        memcpy(out + offsets[FLOW_DST_PORT], &row.header.dst_port, 2)
+    if flow >> FLOW_PROTOCOL & 1:
+        out[offsets[FLOW_PROTOCOL]] = row.header.protocol
+    if flow >> FLOW_HASH & 1:
+        memcpy(out + offsets[FLOW_HASH], &row.keys.flow_hash, 8)
+    if flow >> FLOW_SYMMETRIC_HASH & 1:
+        memcpy(out + offsets[FLOW_SYMMETRIC_HASH], &row.keys.flow_hash_symmetric, 8)
+    if flow >> FLOW_COMMUNITY_ID & 1:
+        memcpy(out + offsets[FLOW_COMMUNITY_ID], row.keys.community_id, sizeof(row.keys.community_id))
+
+
+cdef void _put_other(const Job* job, const Record* row, uint8_t* out) noexcept nogil:
+    """Store the columns of flows of a packet that is not plain in its row of the array."""
+    cdef HeaderRow header
+    _fill_other(job, row, &header)
+    _put_flow(&header, job.flow, job.flow_offsets, out)
+
+
+cdef void _put_hashes(
+        const Flow* flows, Py_ssize_t count, bint symmetric, uint8_t* out, size_t stride) noexcept nogil:
+    """Store the hashes of flows in a column that starts at `out`, except where `protocol` is NO_FLOW.
+
+    A hash is a long chain of multiplications. In a loop of their own those of several packets overlap.
+    """
+    cdef Py_ssize_t index
+    cdef uint64_t found
+    cdef Flow flow
+    for index in range(count):
+        if not rarely(flows[index].protocol == NO_FLOW):
+            flow = flows[index]
+            if symmetric:
+                order(&flow)
+            found = flow_hash(&flow)
+            memcpy(out, &found, sizeof(found))
+        out += stride
+
+
+cdef inline void _fill_rows(
+        const Job* job, const Record* rows, Py_ssize_t count, Py_ssize_t last, uint8_t* out, size_t stride,
+        uint32_t parts, bint in_place, uint32_t flow) noexcept nogil:
+    """Fill in the headers of `count` packets, CHUNK at most, in place or, from them, the columns `flow`.
+
+    `parts` are those of the job, `flow` its columns of flows but for hashes. Where they are constants, the
+    compiler leaves out all else. `last` is the index of the last row that exists.
+    """
+    cdef HeaderRow plain    # only inlined functions have its address, so that its fields are in registers
+    cdef HeaderRow* header
+    cdef Flow flows[CHUNK]
+    cdef uint8_t* p = out
+    cdef Py_ssize_t index
+    cdef const Record* ahead
+    for index in range(count):
+        # A packet's headers may have left the cache since its row was made, and the hardware prefetcher
+        # cannot predict their addresses. An invalid address does no harm: a prefetch does not fault.
+        ahead = &rows[min(index + AHEAD, last)]
+        prefetch(<const void*> (<size_t> job.data + ahead.offset + ahead.ip_offset))
+        header = <HeaderRow*> p if in_place else &plain
+        if _fill_plain(job, &rows[index], parts, header):
+            if parts & PARTS_OF_HASHES:
+                set_flow(&flows[index], &header.header)
+            if not in_place:
+                _put_flow(header, flow, job.flow_offsets, p)
+        else:
+            if parts & PARTS_OF_HASHES:
+                flows[index].protocol = NO_FLOW     # its hashes are stored here
+            if in_place:
+                _fill_other(job, &rows[index], <HeaderRow*> p)
+            else:
+                _put_other(job, &rows[index], p)
+        p += stride
+    if parts & PARTS_OF_HASHES and job.parts & PART_HASH:
+        _put_hashes(flows, count, False, out + job.flow_offsets[FLOW_HASH], stride)
+    if parts & PARTS_OF_HASHES and job.parts & PART_SYMMETRIC_HASH:
+        _put_hashes(flows, count, True, out + job.flow_offsets[FLOW_SYMMETRIC_HASH], stride)
 
 
 cdef inline void _copy_strided(
@@ -202,31 +346,58 @@ cdef void _copy(
         _copy_strided(p, stride, out, out_stride, count, size)
 
 
-cdef void _walk(const Job* job, Py_ssize_t count, uint8_t* out, size_t stride) noexcept nogil:
-    """Fill in the columns of the job, a chunk of packets at a time.
-
-    A job without columns is for all of them, which are filled in in place.
-    """
+cdef inline void _fill_chunk(
+        const Job* job, const Record* rows, Py_ssize_t count, Py_ssize_t last, uint8_t* out,
+        size_t stride) noexcept nogil:
+    """Fill in the headers of `count` packets, CHUNK at most, and copy the columns of the job from them."""
     cdef HeaderRow memory[CHUNK]
-    cdef uint8_t* chunk
-    cdef Py_ssize_t first = 0, chunk_rows, index, ahead
+    cdef uint8_t* chunk = <uint8_t*> memory
     cdef int column
+    _fill_rows(job, rows, count, last, chunk, job.chunk_stride, job.parts, True, 0)
+    for column in range(job.count):
+        _copy(
+            chunk + job.columns[column].offset, job.chunk_stride, out + job.columns[column].out_offset,
+            stride, count, job.columns[column].size)
+
+
+cdef inline void _fill_flows(
+        const Job* job, const Record* rows, Py_ssize_t count, Py_ssize_t last, uint8_t* out,
+        size_t stride) noexcept nogil:
+    """Fill in columns of flows of `count` packets, CHUNK at most. Frequent sets have loops of their own."""
+    cdef uint32_t flow = job.flow & ~<uint32_t> HASHES
+    if job.parts == 0 and flow == STATUS_ONLY:
+        _fill_rows(job, rows, count, last, out, stride, 0, False, STATUS_ONLY)
+    elif job.parts == 0 and flow == FIVE_TUPLE:
+        _fill_rows(job, rows, count, last, out, stride, 0, False, FIVE_TUPLE)
+    elif job.parts == 0 and flow == (FIVE_TUPLE | STATUS_ONLY):
+        _fill_rows(job, rows, count, last, out, stride, 0, False, FIVE_TUPLE | STATUS_ONLY)
+    elif job.parts & PART_COMMUNITY_ID or job.parts == 0:
+        _fill_rows(job, rows, count, last, out, stride, job.parts, False, flow)
+    elif flow == 0:
+        _fill_rows(job, rows, count, last, out, stride, PARTS_OF_HASHES, False, 0)
+    elif flow == FIVE_TUPLE:
+        _fill_rows(job, rows, count, last, out, stride, PARTS_OF_HASHES, False, FIVE_TUPLE)
+    elif flow == (FIVE_TUPLE | STATUS_ONLY):
+        _fill_rows(job, rows, count, last, out, stride, PARTS_OF_HASHES, False, FIVE_TUPLE | STATUS_ONLY)
+    else:
+        _fill_rows(job, rows, count, last, out, stride, job.parts, False, flow)
+
+
+cdef void _walk(const Job* job, Py_ssize_t count, uint8_t* out, size_t stride) noexcept nogil:
+    """Fill in the columns of the job in `count` rows of `stride` bytes, a chunk of packets at a time."""
+    cdef Py_ssize_t first = 0, n, last
     while first < count:
-        chunk_rows = min(count - first, CHUNK)
-        chunk = <uint8_t*> memory if job.count else out
-        memset(chunk, 0, chunk_rows * job.chunk_stride)
-        for index in range(chunk_rows):
-            # A packet's headers may have left the cache since its row was made, and the hardware prefetcher
-            # cannot predict their addresses. An invalid address does no harm: a prefetch does not fault.
-            ahead = first + index + AHEAD if first + index + AHEAD < count else first + index
-            prefetch(<const void*> (<size_t> job.data + job.rows[ahead].offset + job.rows[ahead].ip_offset))
-            _fill(job, &job.rows[first + index], chunk + index * job.chunk_stride)
-        for column in range(job.count):
-            _copy(
-                chunk + job.columns[column].offset, job.chunk_stride,
-                out + job.columns[column].out_offset, stride, chunk_rows, job.columns[column].size)
-        out += chunk_rows * stride
-        first += chunk_rows
+        n, last = min(count - first, CHUNK), count - first - 1
+        if job.has_padding:
+            memset(out, 0, n * stride)
+        if job.count == 0:
+            _fill_rows(job, job.rows + first, n, last, out, stride, PARTS_OF_HEADER, True, 0)
+        elif job.flow:
+            _fill_flows(job, job.rows + first, n, last, out, stride)
+        else:
+            _fill_chunk(job, job.rows + first, n, last, out, stride)
+        out += n * stride
+        first += n
 
 
 cdef object _select(object columns, Job* job):
@@ -246,11 +417,21 @@ cdef object _select(object columns, Job* job):
         raise ValueError(f"columns must be at least one name, and each only once, not {names}")
     dtype = np.dtype([(name, _COLUMNS[name][0]) for name in names], align=True)
     job.count, job.parts = len(names), 0
+    size = 0
     for index, name in enumerate(names):
         field, offset = dtype.fields[name][:2]
         job.columns[index] = Column(_COLUMNS[name][1], field.itemsize, offset)
         job.parts |= _COLUMNS[name][2]
-    job.chunk_stride = sizeof(HeaderRow) if job.parts & (PART_HASH | PART_COMMUNITY_ID) else sizeof(Header)
+        if name in _FLOW_COLUMNS:
+            job.flow |= 1 << <int> _FLOW_COLUMNS.index(name)
+            job.flow_offsets[_FLOW_COLUMNS.index(name)] = offset
+        size += field.itemsize
+    if not set(names) <= set(_FLOW_COLUMNS):  # the hashes go to the headers of a chunk
+        job.flow = 0
+        job.flow_offsets[FLOW_HASH] = _COLUMNS["flow_hash"][1]
+        job.flow_offsets[FLOW_SYMMETRIC_HASH] = _COLUMNS["flow_hash_symmetric"][1]
+    job.has_padding = size < dtype.itemsize
+    job.chunk_stride = sizeof(HeaderRow) if job.parts & PARTS_OF_KEYS else sizeof(Header)
     return dtype
 
 
@@ -272,15 +453,15 @@ cdef object header_columns(
     job.rows, job.data, job.size = rows, data._ptr, data._len
     job.linktypes, job.interfaces = <const uint32_t*> cnp.PyArray_DATA(linktypes), len(linktypes)
     job.inner = inner
-    job.parts, job.chunk_stride = PART_LINK | PART_NETWORK | PART_TRANSPORT, sizeof(Header)
+    job.parts, job.chunk_stride = PARTS_OF_HEADER, sizeof(Header)
     # A copy, since a caller may rename the fields of the array's dtype.
     dtype = copy_of(HEADER_DTYPE) if columns is None else _select(columns, &job)
     cdef cnp.ndarray out = HeaderArray(count, dtype)
     cdef uint8_t* p = <uint8_t*> cnp.PyArray_DATA(out)
     cdef size_t stride = dtype.itemsize
-    cdef bint has_padding = columns is not None  # bytes that nothing else writes
     with nogil:
-        if has_padding:
-            memset(p, 0, count * stride)
+        if job.parts & PART_COMMUNITY_ID:
+            job.cache = new_cache()
         _walk(&job, count, p, stride)
+        free(job.cache)
     return out

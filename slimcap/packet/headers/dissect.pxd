@@ -21,9 +21,10 @@ cimport slimcap.wire.udp as udp
 cimport slimcap.wire.vlan as vlan
 from slimcap.abi.branch cimport rarely
 from slimcap.abi.bytes cimport be16, be32
-from slimcap.packet.headers.flow_hash cimport fill_keys
+from slimcap.packet.headers.community_id cimport CommunityEntry, fill_community_id
+from slimcap.packet.headers.flow_hash cimport fill_hashes
 from slimcap.packet.headers.row cimport (
-    PART_COMMUNITY_ID, PART_HASH, PART_LINK, PART_NETWORK, PART_TRANSPORT, STATUS_ARP, STATUS_FRAGMENT,
+    PART_COMMUNITY_ID, PART_LINK, PART_NETWORK, PART_TRANSPORT, PARTS_OF_KEYS, STATUS_ARP, STATUS_FRAGMENT,
     STATUS_MALFORMED, STATUS_NO_IP, STATUS_OK, STATUS_TRUNCATED, Header, HeaderRow)
 from slimcap.packet.record cimport FLAG_VLAN_STRIPPED, Record, ip_start
 from slimcap.wire.upper cimport UPPER_FOUND, UPPER_FRAGMENT, UPPER_MALFORMED, UPPER_TRUNCATED, UpperLayer
@@ -274,10 +275,11 @@ cdef inline int64_t upper_len(const IPPacket* packet) noexcept nogil:
 
 cdef inline void fill_header(
         HeaderRow* out, const uint8_t* payload, const Record* row, uint32_t linktype, uint32_t parts,
-        bint inner, const TunnelPorts* ports) noexcept nogil:
+        bint inner, const TunnelPorts* ports, CommunityEntry* cache) noexcept nogil:
     """Fill in a zeroed header from a packet's payload, and its keys if they are among `parts`.
 
-    If `inner` is True, tunnels are entered; those over UDP are known by `ports`.
+    If `inner` is True, tunnels are entered; those over UDP are known by `ports`. `cache` is that of the
+    Community IDs, or NULL.
     """
     # Only inlined functions take the address of `packet`, so that its fields stay in registers.
     cdef IPPacket packet
@@ -303,5 +305,7 @@ cdef inline void fill_header(
     header.status = <uint8_t> fill_ip(header, &packet, offset, continued, parts)
     if rarely(packet.is_short and not continued):
         header.status = STATUS_MALFORMED
-    if rarely(parts & (PART_HASH | PART_COMMUNITY_ID)) and packet.version:
-        fill_keys(out, upper_len(&packet), parts)
+    if rarely(parts & PARTS_OF_KEYS) and packet.version:
+        fill_hashes(out, parts)
+        if parts & PART_COMMUNITY_ID:
+            fill_community_id(out, upper_len(&packet), cache)

@@ -31,6 +31,7 @@ cdef struct Header:
     uint8_t icmp_type
     uint8_t icmp_code
     uint8_t tunnels
+    uint8_t unused[3]       # up to a multiple of 4
 
 cdef struct Keys:
     uint64_t flow_hash
@@ -55,4 +56,8 @@ cdef enum:
     PART_NETWORK = 2
     PART_TRANSPORT = 4
     PART_HASH = 8
-    PART_COMMUNITY_ID = 16
+    PART_SYMMETRIC_HASH = 16
+    PART_COMMUNITY_ID = 32
+    PARTS_OF_HEADER = 7
+    PARTS_OF_HASHES = 24
+    PARTS_OF_KEYS = 56
