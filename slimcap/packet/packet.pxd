@@ -21,7 +21,7 @@ cdef class Packet:
     @cython.final
     cdef int _allocate(self, Py_ssize_t capacity) except -1
     @cython.final
-    cdef void _fill(self, const Record* row, const uint8_t* payload) noexcept
+    cdef void _fill(self, const Record* row, const uint8_t* payload, object comment) noexcept
     @cython.final
     cdef int overwrite(self, const Record* row, const uint8_t* payload, object comment) except -1
     @cython.final

@@ -76,7 +76,7 @@ cdef class Packet:
         row.ip_offset = ETHERNET_LEN
         self._own()
         self._allocate(row.cap_len)
-        self._fill(&row, source._ptr)
+        self._fill(&row, source._ptr, None)
 
     @staticmethod
     def from_payload(
@@ -236,10 +236,9 @@ cdef class Packet:
         self._ptr = self._memory
         return 0
 
-    cdef void _fill(self, const Record* row, const uint8_t* payload) noexcept:
-        """Copy a packet into this one, truncated to the capacity."""
-        self._use_inline()
-        self.comment = None
+    cdef inline void _fill(self, const Record* row, const uint8_t* payload, object comment) noexcept:
+        """Copy a packet and its comment into this one, which has memory, truncated to the capacity."""
+        self.comment = comment
         self._row = row[0]
         self._row.offset = 0  # the source row's offset has no meaning for our own bytes
         if self._row.cap_len > self._capacity:
@@ -252,8 +251,7 @@ cdef class Packet:
         """Copy a packet and its comment into this one, truncated to the capacity; TypeError for a view."""
         with cython.critical_section(self):
             self._own()
-            self._fill(row, payload)
-            self.comment = comment
+            self._fill(row, payload, comment)
         return 0
 
     cdef object read(self, Record* row):
@@ -392,15 +390,18 @@ cdef Packet empty_packet(Py_ssize_t capacity):
     cdef Packet packet = Packet.__new__(Packet)
     packet._allocate(capacity)
     _init_row(&packet._row, 0)
-    packet._fill(&packet._row, NULL)
+    packet._fill(&packet._row, NULL, None)
     return packet
 
 
 cdef Packet packet_from(const Record* row, const uint8_t* payload):
     """Make a packet with a copy of the payload."""
     cdef Packet packet = Packet.__new__(Packet)
-    packet._allocate(row.cap_len)
-    packet._fill(row, payload)
+    if row.cap_len > INLINE_LEN:
+        packet._allocate(row.cap_len)
+    else:
+        packet._use_inline()
+    packet._fill(row, payload, None)
     return packet
 
 

@@ -137,7 +137,7 @@ cdef class Source:
         self._reader = PyThread_get_thread_ident()
         return 0
 
-    cdef bint _ready(self) noexcept:
+    cdef inline bint _ready(self) noexcept:
         """Return True if a row can be returned at once."""
         return (
             self._next < self._end and not self._busy and not load_bits(self._signal)
@@ -227,7 +227,7 @@ cdef class Source:
         """Return the number of packets that were returned or skipped since the source was opened."""
         return self._earlier + self._next
 
-    cdef void _leave(self) noexcept:
+    cdef inline void _leave(self) noexcept:
         """Unlock the source.
 
         Releases the rows if all were returned, and tears down if `close()` left that to the reader.
@@ -286,7 +286,9 @@ cdef class Source:
                 if self._current.annotations is not None:
                     buf.comment = self._current.comment(self._next)
             else:
-                buf.overwrite(row, self._data + row.offset, self._current.comment(self._next))
+                buf.overwrite(
+                    row, self._data + row.offset,
+                    None if self._current.annotations is None else self._current.comment(self._next))
             self._next += 1
         finally:
             self._leave()
