@@ -249,8 +249,8 @@ cdef class Packet:
 
     cdef int overwrite(self, const Record* row, const uint8_t* payload, object comment) except -1:
         """Copy a packet and its comment into this one, truncated to the capacity; TypeError for a view."""
+        self._own()
         with cython.critical_section(self):
-            self._own()
             self._fill(row, payload, comment)
         return 0
 
