@@ -123,6 +123,14 @@ class LockedMethods(ParseTreeTransforms.AdjustDefByDirectives):  # type: ignore[
         return not found.locks and not found.yields
 
 
+class UnlockedMethods(ParseTreeTransforms.AdjustDefByDirectives):  # type: ignore[misc]
+    """With a GIL, leave out `with cython.critical_section(…)`: it would lock nothing, but cost a nanosecond."""
+
+    def visit_CriticalSectionStatNode(self, node: CriticalSectionStatNode) -> object:
+        self.visitchildren(node)
+        return node.body
+
+
 class Statements(TreeVisitor):  # type: ignore[misc]
     """Finds what a function does itself, not the functions in it."""
 
@@ -164,7 +172,9 @@ def option_files(source: str) -> list[Path]:
 
 
 AutoDocTransforms.EmbedSignature = ConstructorSignatures
-if sysconfig.get_config_var("Py_GIL_DISABLED"):
+if not sysconfig.get_config_var("Py_GIL_DISABLED"):
+    ParseTreeTransforms.AdjustDefByDirectives = UnlockedMethods
+else:
     ParseTreeTransforms.AdjustDefByDirectives = LockedMethods
     # Do not warn that the locks do not protect Python attributes: other objects have their own.
     ParseTreeTransforms.GilCheck.visit_AttributeNode = ParseTreeTransforms.GilCheck.visit_Node
