@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from typing import TYPE_CHECKING, Final, Self
 
@@ -176,7 +175,7 @@ def _temporary_name(path: str) -> str:
     if os.path.exists(path) and not os.path.isfile(path):
         return path
     folder, name = os.path.split(path)
-    ending = f".{secrets.token_hex(4)}.part"
+    ending = f".{os.urandom(4).hex()}.part"
     # Whole characters of UTF-8, since some libraries accept no other names.
     start = valid_text(name).encode()[: _NAME_MAX - 1 - len(ending)].decode(errors="ignore")
     return os.path.join(folder, f".{start}{ending}")

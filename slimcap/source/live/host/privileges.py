@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Final
@@ -31,6 +30,8 @@ def explain_refusal(status: str = _STATUS) -> str:
             "security module, as in containers and services), or the capability is of a user namespace that "
             "does not own the network namespace. Running as root does not help: permit packet sockets there"
         )
+    import shlex  # takes milliseconds to import
+
     interpreter = os.path.realpath(sys.executable)  # setcap refuses symbolic links, such as those of a venv
     return (
         "capturing requires CAP_NET_RAW: run as root (sudo), or grant it to the interpreter with "
