@@ -7,7 +7,8 @@
 The scenarios are the files `stress_*.py` next to this one. Each plays in child processes with a memory
 limit, a random thread switch interval and, at times, a storm of signals. A child that raises, crashes or does
 not end is shown with its output. The exit status is 1 then. How threads take turns is not repeatable, so a
-seed may have to be played again.
+seed may have to be played again. `live` captures in a network namespace of its own: without root it is left
+out, unless it is named.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def main() -> int:
         help=f"seconds that it may take longer (default: {PATIENCE:g})",
     )
     args = parser.parse_args()
-    scenarios = args.scenarios or SCENARIOS
+    scenarios = args.scenarios or [name for name in SCENARIOS if name != "live" or os.geteuid() == 0]
     for name in scenarios:
         if name not in SCENARIOS and not name.endswith(".py"):
             parser.error(f"unknown scenario {name!r}: use one of {', '.join(SCENARIOS)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -69,5 +70,5 @@ def test_all_scenarios_play() -> None:
     done = run("--minutes", 1)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     counts = re.findall(r"^(\w+): ([\d,]+) packets or calls$", done.stdout, re.M)
-    assert len(counts) == len(list(STRESS.glob("stress_*.py")))
+    assert len(counts) == len(list(STRESS.glob("stress_*.py"))) - (os.geteuid() != 0)
     assert all(int(count.replace(",", "")) > 100 for _, count in counts), done.stdout
