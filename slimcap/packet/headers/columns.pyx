@@ -54,6 +54,8 @@ cnp.import_array()
 cdef enum:
     AHEAD = 8               # how many packets ahead headers are prefetched
     CHUNK = 64              # headers per chunk, which must stay in the L1 cache
+    FEW_PLAIN = 48          # a chunk with more other packets than these has few plain ones
+    UNTRIED = 15            # chunks after it whose packets are not tried as plain
     MAX_COLUMNS = 64
     # Columns of flows, in order of _FLOW_COLUMNS; a set of them is a bit mask.
     FLOW_STATUS = 0
@@ -196,20 +198,6 @@ if not (LinkType.C_HDLC == LINKTYPE_C_HDLC and LinkType.C_HDLC_WITH_DIR == LINKT
     raise ImportError("slimcap was built for other link types: build it again")
 
 
-cdef void _fill_other(const Job* job, const Record* row, HeaderRow* out) noexcept nogil:
-    """Fill in the header of a packet that is not plain, and its keys if they are wanted."""
-    cdef uint32_t linktype = LINKTYPE_USER0  # its packets are not parsed
-    memcpy(&out.header, &_EMPTY.header, sizeof(Header))
-    if job.parts & PARTS_OF_KEYS:
-        memcpy(&out.keys, &_EMPTY.keys, sizeof(Keys))
-    if rarely(not in_bounds(row, job.size)):
-        out.header.status = STATUS_NO_IP
-        return
-    if row.interface < job.interfaces:
-        linktype = job.linktypes[row.interface]
-    fill_header(out, job.data + row.offset, row, linktype, job.parts, job.inner, &job.ports, job.cache)
-
-
 cdef inline bint _fill_plain(
         const Job* job, const Record* row, uint32_t parts, HeaderRow* out) noexcept nogil:
     """Fill in the header of a plain packet, and its Community ID if that is wanted.
@@ -254,11 +242,48 @@ cdef inline void _put_flow(
         memcpy(out + offsets[FLOW_COMMUNITY_ID], row.keys.community_id, sizeof(row.keys.community_id))
 
 
-cdef void _put_other(const Job* job, const Record* row, uint8_t* out) noexcept nogil:
-    """Store the columns of flows of a packet that is not plain in its row of the array."""
-    cdef HeaderRow header
-    _fill_other(job, row, &header)
-    _put_flow(&header, job.flow, job.flow_offsets, out)
+cdef inline void _parse_others(
+        const Job* job, const Record* rows, const uint8_t* indexes, Py_ssize_t count, uint8_t* out,
+        size_t stride, bint in_place, uint32_t parts, bint inner) noexcept nogil:
+    """Do what `_fill_others` does. With constant `parts` and `inner` the compiler leaves out all else."""
+    cdef const uint8_t* data = job.data
+    cdef const Record* row
+    cdef size_t size = job.size
+    cdef uint32_t linktype
+    cdef Py_ssize_t index
+    cdef HeaderRow* header
+    # If all packets of a chunk are in `indexes`, there are no others between them.
+    cdef bint gaps = in_place and indexes[count - 1] != count - 1
+    if not gaps:    # one long call is faster than many short copies, and these than short calls
+        memset(out, 0, count * stride)
+    for index in range(count):
+        row = &rows[indexes[index]]
+        header = <HeaderRow*> (out + stride * (indexes[index] if in_place else index))
+        if gaps:
+            memcpy(&header.header, &_EMPTY.header, sizeof(Header))
+        if gaps and parts & PARTS_OF_KEYS:
+            memcpy(&header.keys, &_EMPTY.keys, sizeof(Keys))
+        if rarely(not in_bounds(row, size)):
+            header.header.status = STATUS_NO_IP
+            continue
+        # Packets of an interface that is not known are not parsed.
+        linktype = job.linktypes[row.interface] if row.interface < job.interfaces else LINKTYPE_USER0
+        fill_header(header, data + row.offset, row, linktype, parts, inner, &job.ports, job.cache)
+
+
+cdef void _fill_others(
+        const Job* job, const Record* rows, const uint8_t* indexes, Py_ssize_t count, uint8_t* out,
+        size_t stride, bint in_place) noexcept nogil:
+    """Fill in the headers of the `count` packets with these indexes, and their keys if they are wanted.
+
+    They are `stride` bytes apart: in place, each at its index, or else without gaps.
+    """
+    if job.parts == 0 and not job.inner:
+        _parse_others(job, rows, indexes, count, out, stride, in_place, 0, False)
+    elif job.parts <= PARTS_OF_HEADER and not job.inner:
+        _parse_others(job, rows, indexes, count, out, stride, in_place, job.parts & PARTS_OF_HEADER, False)
+    else:
+        _parse_others(job, rows, indexes, count, out, stride, in_place, job.parts, job.inner)
 
 
 cdef void _put_hashes(
@@ -280,9 +305,9 @@ cdef void _put_hashes(
         out += stride
 
 
-cdef inline void _fill_rows(
+cdef inline Py_ssize_t _fill_rows(
         const Job* job, const Record* rows, Py_ssize_t count, Py_ssize_t last, uint8_t* out, size_t stride,
-        uint32_t parts, bint in_place, uint32_t flow) noexcept nogil:
+        bint expect_plain, uint32_t parts, bint in_place, uint32_t flow) noexcept nogil:
     """Fill in the headers of `count` packets, CHUNK at most, in place or, from them, the columns `flow`.
 
     `parts` are those of the job, `flow` its columns of flows but for hashes. Where they are constants, the
@@ -290,9 +315,12 @@ cdef inline void _fill_rows(
     """
     cdef HeaderRow plain    # only inlined functions have its address, so that its fields are in registers
     cdef HeaderRow* header
+    cdef HeaderRow memory[CHUNK]
+    cdef uint8_t* chunk = <uint8_t*> memory
+    cdef uint8_t others[CHUNK]  # indexes of the packets that are not plain
     cdef Flow flows[CHUNK]
     cdef uint8_t* p = out
-    cdef Py_ssize_t index
+    cdef Py_ssize_t index, n = 0
     cdef const Record* ahead
     for index in range(count):
         # A packet's headers may have left the cache since its row was made, and the hardware prefetcher
@@ -300,7 +328,7 @@ cdef inline void _fill_rows(
         ahead = &rows[min(index + AHEAD, last)]
         prefetch(<const void*> (<size_t> job.data + ahead.offset + ahead.ip_offset))
         header = <HeaderRow*> p if in_place else &plain
-        if _fill_plain(job, &rows[index], parts, header):
+        if expect_plain and _fill_plain(job, &rows[index], parts, header):
             if parts & PARTS_OF_HASHES:
                 set_flow(&flows[index], &header.header)
             if not in_place:
@@ -308,15 +336,22 @@ cdef inline void _fill_rows(
         else:
             if parts & PARTS_OF_HASHES:
                 flows[index].protocol = NO_FLOW     # its hashes are stored here
-            if in_place:
-                _fill_other(job, &rows[index], <HeaderRow*> p)
-            else:
-                _put_other(job, &rows[index], p)
+            others[n] = <uint8_t> index
+            n += 1
         p += stride
+    if n and in_place:
+        _fill_others(job, rows, others, n, out, stride, True)
+    elif n:
+        _fill_others(job, rows, others, n, chunk, job.chunk_stride, False)
+        for index in range(n):
+            _put_flow(
+                <HeaderRow*> (chunk + index * job.chunk_stride),
+                job.flow if parts & PARTS_OF_HASHES else flow, job.flow_offsets, out + others[index] * stride)
     if parts & PARTS_OF_HASHES and job.parts & PART_HASH:
         _put_hashes(flows, count, False, out + job.flow_offsets[FLOW_HASH], stride)
     if parts & PARTS_OF_HASHES and job.parts & PART_SYMMETRIC_HASH:
         _put_hashes(flows, count, True, out + job.flow_offsets[FLOW_SYMMETRIC_HASH], stride)
+    return n
 
 
 cdef inline void _copy_strided(
@@ -346,56 +381,73 @@ cdef void _copy(
         _copy_strided(p, stride, out, out_stride, count, size)
 
 
-cdef inline void _fill_chunk(
+cdef inline Py_ssize_t _fill_chunk(
         const Job* job, const Record* rows, Py_ssize_t count, Py_ssize_t last, uint8_t* out,
-        size_t stride) noexcept nogil:
+        size_t stride, bint expect_plain) noexcept nogil:
     """Fill in the headers of `count` packets, CHUNK at most, and copy the columns of the job from them."""
     cdef HeaderRow memory[CHUNK]
     cdef uint8_t* chunk = <uint8_t*> memory
     cdef int column
-    _fill_rows(job, rows, count, last, chunk, job.chunk_stride, job.parts, True, 0)
+    cdef Py_ssize_t others = _fill_rows(
+        job, rows, count, last, chunk, job.chunk_stride, expect_plain, job.parts, True, 0)
     for column in range(job.count):
         _copy(
             chunk + job.columns[column].offset, job.chunk_stride, out + job.columns[column].out_offset,
             stride, count, job.columns[column].size)
+    return others
 
 
-cdef inline void _fill_flows(
+cdef inline Py_ssize_t _fill_flows(
         const Job* job, const Record* rows, Py_ssize_t count, Py_ssize_t last, uint8_t* out,
-        size_t stride) noexcept nogil:
+        size_t stride, bint expect_plain) noexcept nogil:
     """Fill in columns of flows of `count` packets, CHUNK at most. Frequent sets have loops of their own."""
     cdef uint32_t flow = job.flow & ~<uint32_t> HASHES
     if job.parts == 0 and flow == STATUS_ONLY:
-        _fill_rows(job, rows, count, last, out, stride, 0, False, STATUS_ONLY)
-    elif job.parts == 0 and flow == FIVE_TUPLE:
-        _fill_rows(job, rows, count, last, out, stride, 0, False, FIVE_TUPLE)
-    elif job.parts == 0 and flow == (FIVE_TUPLE | STATUS_ONLY):
-        _fill_rows(job, rows, count, last, out, stride, 0, False, FIVE_TUPLE | STATUS_ONLY)
-    elif job.parts & PART_COMMUNITY_ID or job.parts == 0:
-        _fill_rows(job, rows, count, last, out, stride, job.parts, False, flow)
-    elif flow == 0:
-        _fill_rows(job, rows, count, last, out, stride, PARTS_OF_HASHES, False, 0)
-    elif flow == FIVE_TUPLE:
-        _fill_rows(job, rows, count, last, out, stride, PARTS_OF_HASHES, False, FIVE_TUPLE)
-    elif flow == (FIVE_TUPLE | STATUS_ONLY):
-        _fill_rows(job, rows, count, last, out, stride, PARTS_OF_HASHES, False, FIVE_TUPLE | STATUS_ONLY)
-    else:
-        _fill_rows(job, rows, count, last, out, stride, job.parts, False, flow)
+        return _fill_rows(
+            job, rows, count, last, out, stride, expect_plain, 0, False, STATUS_ONLY)
+    if job.parts == 0 and flow == FIVE_TUPLE:
+        return _fill_rows(
+            job, rows, count, last, out, stride, expect_plain, 0, False, FIVE_TUPLE)
+    if job.parts == 0 and flow == (FIVE_TUPLE | STATUS_ONLY):
+        return _fill_rows(
+            job, rows, count, last, out, stride, expect_plain, 0, False, FIVE_TUPLE | STATUS_ONLY)
+    if job.parts & PART_COMMUNITY_ID or job.parts == 0:
+        return _fill_rows(
+            job, rows, count, last, out, stride, expect_plain, job.parts, False, flow)
+    if flow == 0:
+        return _fill_rows(
+            job, rows, count, last, out, stride, expect_plain, PARTS_OF_HASHES, False, 0)
+    if flow == FIVE_TUPLE:
+        return _fill_rows(
+            job, rows, count, last, out, stride, expect_plain, PARTS_OF_HASHES, False, FIVE_TUPLE)
+    if flow == (FIVE_TUPLE | STATUS_ONLY):
+        return _fill_rows(
+            job, rows, count, last, out, stride, expect_plain, PARTS_OF_HASHES, False, FIVE_TUPLE | STATUS_ONLY)
+    return _fill_rows(
+        job, rows, count, last, out, stride, expect_plain, job.parts, False, flow)
 
 
 cdef void _walk(const Job* job, Py_ssize_t count, uint8_t* out, size_t stride) noexcept nogil:
-    """Fill in the columns of the job in `count` rows of `stride` bytes, a chunk of packets at a time."""
-    cdef Py_ssize_t first = 0, n, last
+    """Fill in the columns of the job in `count` rows of `stride` bytes, a chunk of packets at a time.
+
+    After a chunk with few plain packets, those of the next chunks are not tried as plain.
+    """
+    cdef Py_ssize_t first = 0, n, last, others, untried = 0
+    cdef const Record* rows
     while first < count:
-        n, last = min(count - first, CHUNK), count - first - 1
+        n, last, rows = min(count - first, CHUNK), count - first - 1, job.rows + first
         if job.has_padding:
             memset(out, 0, n * stride)
         if job.count == 0:
-            _fill_rows(job, job.rows + first, n, last, out, stride, PARTS_OF_HEADER, True, 0)
+            others = _fill_rows(job, rows, n, last, out, stride, untried == 0, PARTS_OF_HEADER, True, 0)
         elif job.flow:
-            _fill_flows(job, job.rows + first, n, last, out, stride)
+            others = _fill_flows(job, rows, n, last, out, stride, untried == 0)
         else:
-            _fill_chunk(job, job.rows + first, n, last, out, stride)
+            others = _fill_chunk(job, rows, n, last, out, stride, untried == 0)
+        if untried:
+            untried -= 1
+        elif others > FEW_PLAIN:
+            untried = UNTRIED
         out += n * stride
         first += n
 
