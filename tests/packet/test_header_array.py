@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import pickle
 from ipaddress import ip_address
+from itertools import islice, permutations
 
 import numpy as np
 import pytest
 
 from slimcap import Batch, in_network, ip_from_str, ip_to_str, read
+from slimcap.packet.headers.columns import HEADER_COLUMNS
 
 
 @pytest.fixture
@@ -90,3 +92,25 @@ def test_saved_and_pickled_arrays_are_the_same(batch):
     values, counts = np.unique(headers["src"], return_counts=True)
     assert counts.sum() == len(batch)
     assert len(values) == len({bytes(value) for value in headers["src"].tolist()})
+
+
+# ---- the dtype
+
+
+@pytest.mark.parametrize("columns", [None, ["src", "ttl"], ["status"]])
+def test_renaming_columns_changes_no_other_array(batch, columns):
+    before, renamed = batch.headers(columns), batch.headers(columns)
+    names = before.dtype.names
+    renamed.dtype.names = [f"{name}_" for name in names]
+    for headers in (before, batch.headers(columns), batch.headers(columns)):
+        assert headers.dtype.names == tuple(headers.dtype.fields) == names
+        assert headers[names[0]].tobytes() == renamed[f"{names[0]}_"].tobytes()
+
+
+def test_any_number_of_sets_of_columns(batch):
+    expected = batch.headers(HEADER_COLUMNS)
+    for names in islice(permutations(HEADER_COLUMNS, 3), 600):
+        found = batch.headers(names)
+        assert found.dtype.names == names
+        assert found.dtype == np.dtype([(name, expected.dtype[name]) for name in names], align=True)
+        assert all((np.asarray(found[name]) == np.asarray(expected[name])).all() for name in names)

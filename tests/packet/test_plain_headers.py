@@ -218,3 +218,10 @@ def test_batches_longer_than_a_chunk_and_of_any_rest() -> None:
             found = batch[:count].headers(columns)
             for name in found.dtype.names:
                 assert (np.asarray(found[name]) == np.asarray(expected[name][:count])).all()
+
+
+def test_plain_packets_before_between_and_after_long_runs_of_others() -> None:
+    plain = list(frames())[:40]
+    others = [ethernet(ip(b"\x08\0data", 1, "192.0.2.1", "192.0.2.2")), *(frame[:40] for frame in plain)]
+    runs = [(plain, 3), (others, 40), (plain, 20), (others, 1), (plain, 40), (others, 70), (plain, 2)]
+    check(decoded_batch([frame for kind, times in runs for frame in kind * times]))

@@ -4,7 +4,10 @@ One walk fills in the wanted fields of each packet's `Header`. If all columns ar
 rows of the array and are filled in there. Columns of flows (addresses, ports, keys …) are stored in the array
 packet by packet; with another column, the headers of a chunk of packets are filled in on the stack, and the
 wanted columns are copied from there.
+
+Of each chunk the plain packets are parsed first, by `plain.pxd`, and then the others, by `dissect.pxd`.
 """
+cimport cython
 cimport numpy as cnp
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
@@ -17,6 +20,7 @@ cimport slimcap.wire.teredo as teredo
 cimport slimcap.wire.vxlan as vxlan
 cimport slimcap.wire.vxlan_gpe as vxlan_gpe
 from slimcap.abi.branch cimport prefetch, rarely
+from slimcap.abi.numpy_array cimport PyArray_NewFromDescr
 from slimcap.packet.headers.community_id cimport CommunityEntry, fill_community_id, new_cache
 from slimcap.packet.headers.dissect cimport fill_header
 from slimcap.packet.headers.flow_hash cimport Flow, flow_hash, order, set_flow
@@ -47,14 +51,17 @@ from slimcap.errors import suggestion, wrong_type
 from slimcap.packet.enums import HeaderStatus, LinkType
 from slimcap.packet.headers import tunnel_ports as tunnel_tables
 from slimcap.packet.headers.header_array import HeaderArray
-from slimcap.packet.record import RECORD_DTYPE, copy_of
+from slimcap.packet.record import RECORD_DTYPE
 
 cnp.import_array()
 
 cdef enum:
     AHEAD = 8               # how many packets ahead headers are prefetched
     CHUNK = 64              # headers per chunk, which must stay in the L1 cache
+    FEW_PLAIN = 48          # a chunk with more other packets than these has few plain ones
+    UNTRIED = 15            # chunks after it whose packets are not tried as plain
     MAX_COLUMNS = 64
+    MAX_SELECTIONS = 256    # sets of columns that are kept for the next call
     # Columns of flows, in order of _FLOW_COLUMNS; a set of them is a bit mask.
     FLOW_STATUS = 0
     FLOW_SRC = 1
@@ -196,20 +203,6 @@ if not (LinkType.C_HDLC == LINKTYPE_C_HDLC and LinkType.C_HDLC_WITH_DIR == LINKT
     raise ImportError("slimcap was built for other link types: build it again")
 
 
-cdef void _fill_other(const Job* job, const Record* row, HeaderRow* out) noexcept nogil:
-    """Fill in the header of a packet that is not plain, and its keys if they are wanted."""
-    cdef uint32_t linktype = LINKTYPE_USER0  # its packets are not parsed
-    memcpy(&out.header, &_EMPTY.header, sizeof(Header))
-    if job.parts & PARTS_OF_KEYS:
-        memcpy(&out.keys, &_EMPTY.keys, sizeof(Keys))
-    if rarely(not in_bounds(row, job.size)):
-        out.header.status = STATUS_NO_IP
-        return
-    if row.interface < job.interfaces:
-        linktype = job.linktypes[row.interface]
-    fill_header(out, job.data + row.offset, row, linktype, job.parts, job.inner, &job.ports, job.cache)
-
-
 cdef inline bint _fill_plain(
         const Job* job, const Record* row, uint32_t parts, HeaderRow* out) noexcept nogil:
     """Fill in the header of a plain packet, and its Community ID if that is wanted.
@@ -254,11 +247,48 @@ cdef inline void _put_flow(
         memcpy(out + offsets[FLOW_COMMUNITY_ID], row.keys.community_id, sizeof(row.keys.community_id))
 
 
-cdef void _put_other(const Job* job, const Record* row, uint8_t* out) noexcept nogil:
-    """Store the columns of flows of a packet that is not plain in its row of the array."""
-    cdef HeaderRow header
-    _fill_other(job, row, &header)
-    _put_flow(&header, job.flow, job.flow_offsets, out)
+cdef inline void _parse_others(
+        const Job* job, const Record* rows, const uint8_t* indexes, Py_ssize_t count, uint8_t* out,
+        size_t stride, bint in_place, uint32_t parts, bint inner) noexcept nogil:
+    """Do what `_fill_others` does. With constant `parts` and `inner` the compiler leaves out all else."""
+    cdef const uint8_t* data = job.data
+    cdef const Record* row
+    cdef size_t size = job.size
+    cdef uint32_t linktype
+    cdef Py_ssize_t index
+    cdef HeaderRow* header
+    # If all packets of a chunk are in `indexes`, there are no others between them.
+    cdef bint gaps = in_place and indexes[count - 1] != count - 1
+    if not gaps:    # one long call is faster than many short copies, and these than short calls
+        memset(out, 0, count * stride)
+    for index in range(count):
+        row = &rows[indexes[index]]
+        header = <HeaderRow*> (out + stride * (indexes[index] if in_place else index))
+        if gaps:
+            memcpy(&header.header, &_EMPTY.header, sizeof(Header))
+        if gaps and parts & PARTS_OF_KEYS:
+            memcpy(&header.keys, &_EMPTY.keys, sizeof(Keys))
+        if rarely(not in_bounds(row, size)):
+            header.header.status = STATUS_NO_IP
+            continue
+        # Packets of an interface that is not known are not parsed.
+        linktype = job.linktypes[row.interface] if row.interface < job.interfaces else LINKTYPE_USER0
+        fill_header(header, data + row.offset, row, linktype, parts, inner, &job.ports, job.cache)
+
+
+cdef void _fill_others(
+        const Job* job, const Record* rows, const uint8_t* indexes, Py_ssize_t count, uint8_t* out,
+        size_t stride, bint in_place) noexcept nogil:
+    """Fill in the headers of the `count` packets with these indexes, and their keys if they are wanted.
+
+    They are `stride` bytes apart: in place, each at its index, or else without gaps.
+    """
+    if job.parts == 0 and not job.inner:
+        _parse_others(job, rows, indexes, count, out, stride, in_place, 0, False)
+    elif job.parts <= PARTS_OF_HEADER and not job.inner:
+        _parse_others(job, rows, indexes, count, out, stride, in_place, job.parts & PARTS_OF_HEADER, False)
+    else:
+        _parse_others(job, rows, indexes, count, out, stride, in_place, job.parts, job.inner)
 
 
 cdef void _put_hashes(
@@ -280,9 +310,9 @@ cdef void _put_hashes(
         out += stride
 
 
-cdef inline void _fill_rows(
+cdef inline Py_ssize_t _fill_rows(
         const Job* job, const Record* rows, Py_ssize_t count, Py_ssize_t last, uint8_t* out, size_t stride,
-        uint32_t parts, bint in_place, uint32_t flow) noexcept nogil:
+        bint expect_plain, uint32_t parts, bint in_place, uint32_t flow) noexcept nogil:
     """Fill in the headers of `count` packets, CHUNK at most, in place or, from them, the columns `flow`.
 
     `parts` are those of the job, `flow` its columns of flows but for hashes. Where they are constants, the
@@ -290,9 +320,12 @@ cdef inline void _fill_rows(
     """
     cdef HeaderRow plain    # only inlined functions have its address, so that its fields are in registers
     cdef HeaderRow* header
+    cdef HeaderRow memory[CHUNK]
+    cdef uint8_t* chunk = <uint8_t*> memory
+    cdef uint8_t others[CHUNK]  # indexes of the packets that are not plain
     cdef Flow flows[CHUNK]
     cdef uint8_t* p = out
-    cdef Py_ssize_t index
+    cdef Py_ssize_t index, n = 0
     cdef const Record* ahead
     for index in range(count):
         # A packet's headers may have left the cache since its row was made, and the hardware prefetcher
@@ -300,7 +333,7 @@ cdef inline void _fill_rows(
         ahead = &rows[min(index + AHEAD, last)]
         prefetch(<const void*> (<size_t> job.data + ahead.offset + ahead.ip_offset))
         header = <HeaderRow*> p if in_place else &plain
-        if _fill_plain(job, &rows[index], parts, header):
+        if expect_plain and _fill_plain(job, &rows[index], parts, header):
             if parts & PARTS_OF_HASHES:
                 set_flow(&flows[index], &header.header)
             if not in_place:
@@ -308,15 +341,22 @@ cdef inline void _fill_rows(
         else:
             if parts & PARTS_OF_HASHES:
                 flows[index].protocol = NO_FLOW     # its hashes are stored here
-            if in_place:
-                _fill_other(job, &rows[index], <HeaderRow*> p)
-            else:
-                _put_other(job, &rows[index], p)
+            others[n] = <uint8_t> index
+            n += 1
         p += stride
+    if n and in_place:
+        _fill_others(job, rows, others, n, out, stride, True)
+    elif n:
+        _fill_others(job, rows, others, n, chunk, job.chunk_stride, False)
+        for index in range(n):
+            _put_flow(
+                <HeaderRow*> (chunk + index * job.chunk_stride),
+                job.flow if parts & PARTS_OF_HASHES else flow, job.flow_offsets, out + others[index] * stride)
     if parts & PARTS_OF_HASHES and job.parts & PART_HASH:
         _put_hashes(flows, count, False, out + job.flow_offsets[FLOW_HASH], stride)
     if parts & PARTS_OF_HASHES and job.parts & PART_SYMMETRIC_HASH:
         _put_hashes(flows, count, True, out + job.flow_offsets[FLOW_SYMMETRIC_HASH], stride)
+    return n
 
 
 cdef inline void _copy_strided(
@@ -346,67 +386,99 @@ cdef void _copy(
         _copy_strided(p, stride, out, out_stride, count, size)
 
 
-cdef inline void _fill_chunk(
+cdef inline Py_ssize_t _fill_chunk(
         const Job* job, const Record* rows, Py_ssize_t count, Py_ssize_t last, uint8_t* out,
-        size_t stride) noexcept nogil:
+        size_t stride, bint expect_plain) noexcept nogil:
     """Fill in the headers of `count` packets, CHUNK at most, and copy the columns of the job from them."""
     cdef HeaderRow memory[CHUNK]
     cdef uint8_t* chunk = <uint8_t*> memory
     cdef int column
-    _fill_rows(job, rows, count, last, chunk, job.chunk_stride, job.parts, True, 0)
+    cdef Py_ssize_t others = _fill_rows(
+        job, rows, count, last, chunk, job.chunk_stride, expect_plain, job.parts, True, 0)
     for column in range(job.count):
         _copy(
             chunk + job.columns[column].offset, job.chunk_stride, out + job.columns[column].out_offset,
             stride, count, job.columns[column].size)
+    return others
 
 
-cdef inline void _fill_flows(
+cdef inline Py_ssize_t _fill_flows(
         const Job* job, const Record* rows, Py_ssize_t count, Py_ssize_t last, uint8_t* out,
-        size_t stride) noexcept nogil:
+        size_t stride, bint expect_plain) noexcept nogil:
     """Fill in columns of flows of `count` packets, CHUNK at most. Frequent sets have loops of their own."""
     cdef uint32_t flow = job.flow & ~<uint32_t> HASHES
     if job.parts == 0 and flow == STATUS_ONLY:
-        _fill_rows(job, rows, count, last, out, stride, 0, False, STATUS_ONLY)
-    elif job.parts == 0 and flow == FIVE_TUPLE:
-        _fill_rows(job, rows, count, last, out, stride, 0, False, FIVE_TUPLE)
-    elif job.parts == 0 and flow == (FIVE_TUPLE | STATUS_ONLY):
-        _fill_rows(job, rows, count, last, out, stride, 0, False, FIVE_TUPLE | STATUS_ONLY)
-    elif job.parts & PART_COMMUNITY_ID or job.parts == 0:
-        _fill_rows(job, rows, count, last, out, stride, job.parts, False, flow)
-    elif flow == 0:
-        _fill_rows(job, rows, count, last, out, stride, PARTS_OF_HASHES, False, 0)
-    elif flow == FIVE_TUPLE:
-        _fill_rows(job, rows, count, last, out, stride, PARTS_OF_HASHES, False, FIVE_TUPLE)
-    elif flow == (FIVE_TUPLE | STATUS_ONLY):
-        _fill_rows(job, rows, count, last, out, stride, PARTS_OF_HASHES, False, FIVE_TUPLE | STATUS_ONLY)
-    else:
-        _fill_rows(job, rows, count, last, out, stride, job.parts, False, flow)
+        return _fill_rows(job, rows, count, last, out, stride, expect_plain, 0, False, STATUS_ONLY)
+    if job.parts == 0 and flow == FIVE_TUPLE:
+        return _fill_rows(job, rows, count, last, out, stride, expect_plain, 0, False, FIVE_TUPLE)
+    if job.parts == 0 and flow == (FIVE_TUPLE | STATUS_ONLY):
+        return _fill_rows(
+            job, rows, count, last, out, stride, expect_plain, 0, False, FIVE_TUPLE | STATUS_ONLY)
+    if job.parts & PART_COMMUNITY_ID or job.parts == 0:
+        return _fill_rows(job, rows, count, last, out, stride, expect_plain, job.parts, False, flow)
+    if flow == 0:
+        return _fill_rows(job, rows, count, last, out, stride, expect_plain, PARTS_OF_HASHES, False, 0)
+    if flow == FIVE_TUPLE:
+        return _fill_rows(
+            job, rows, count, last, out, stride, expect_plain, PARTS_OF_HASHES, False, FIVE_TUPLE)
+    if flow == (FIVE_TUPLE | STATUS_ONLY):
+        return _fill_rows(
+            job, rows, count, last, out, stride, expect_plain, PARTS_OF_HASHES, False,
+            FIVE_TUPLE | STATUS_ONLY)
+    return _fill_rows(job, rows, count, last, out, stride, expect_plain, job.parts, False, flow)
 
 
 cdef void _walk(const Job* job, Py_ssize_t count, uint8_t* out, size_t stride) noexcept nogil:
-    """Fill in the columns of the job in `count` rows of `stride` bytes, a chunk of packets at a time."""
-    cdef Py_ssize_t first = 0, n, last
+    """Fill in the columns of the job in `count` rows of `stride` bytes, a chunk of packets at a time.
+
+    After a chunk with few plain packets, those of the next chunks are not tried as plain.
+    """
+    cdef Py_ssize_t first = 0, n, last, others, untried = 0
+    cdef const Record* rows
     while first < count:
-        n, last = min(count - first, CHUNK), count - first - 1
+        n, last, rows = min(count - first, CHUNK), count - first - 1, job.rows + first
         if job.has_padding:
             memset(out, 0, n * stride)
         if job.count == 0:
-            _fill_rows(job, job.rows + first, n, last, out, stride, PARTS_OF_HEADER, True, 0)
+            others = _fill_rows(job, rows, n, last, out, stride, untried == 0, PARTS_OF_HEADER, True, 0)
         elif job.flow:
-            _fill_flows(job, job.rows + first, n, last, out, stride)
+            others = _fill_flows(job, rows, n, last, out, stride, untried == 0)
         else:
-            _fill_chunk(job, job.rows + first, n, last, out, stride)
+            others = _fill_chunk(job, rows, n, last, out, stride, untried == 0)
+        if untried:
+            untried -= 1
+        elif others > FEW_PLAIN:
+            untried = UNTRIED
         out += n * stride
         first += n
 
 
-cdef object _select(object columns, Job* job):
-    """Return the dtype of the wanted columns, and enter them in the job."""
-    if isinstance(columns, str):
-        raise TypeError(f"columns must be a list of names, not a str: use [{columns!r}]")
-    if not isinstance(columns, Iterable):
-        raise wrong_type("columns", "a list of names", columns)
-    names = list(columns)
+@cython.final
+@cython.internal
+cdef class _Selection:
+    """A set of columns: their dtype, and what of a job depends on them alone."""
+
+    cdef tuple state    # of the dtype, as it is pickled
+    cdef Job job
+
+
+cdef _Selection _all_columns():
+    """Return the selection of all columns of a Header."""
+    cdef _Selection found = _Selection.__new__(_Selection)
+    memset(&found.job, 0, sizeof(Job))
+    found.state = HEADER_DTYPE.__reduce__()[2]
+    found.job.parts, found.job.chunk_stride = PARTS_OF_HEADER, sizeof(Header)
+    return found
+
+
+cdef _Selection _ALL = _all_columns()
+cdef dict _SELECTIONS = {}  # by names, for they are the same in each call; none is ever replaced
+
+
+cdef _Selection _select(tuple names):
+    """Return the selection of the columns with these names."""
+    cdef _Selection found = _Selection.__new__(_Selection)
+    cdef Job* job = &found.job
     for name in names:
         if name not in _COLUMNS:
             if name in RECORD_DTYPE.names:
@@ -414,9 +486,11 @@ cdef object _select(object columns, Job* job):
             similar = suggestion(name, _COLUMNS)
             raise ValueError(f"unknown header column {name!r}{similar}: use any of {', '.join(_COLUMNS)}")
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"columns must be at least one name, and each only once, not {names}")
+        raise ValueError(f"columns must be at least one name, and each only once, not {list(names)}")
     dtype = np.dtype([(name, _COLUMNS[name][0]) for name in names], align=True)
-    job.count, job.parts = len(names), 0
+    found.state = dtype.__reduce__()[2]
+    memset(job, 0, sizeof(Job))
+    job.count = len(names)
     size = 0
     for index, name in enumerate(names):
         field, offset = dtype.fields[name][:2]
@@ -432,7 +506,38 @@ cdef object _select(object columns, Job* job):
         job.flow_offsets[FLOW_SYMMETRIC_HASH] = _COLUMNS["flow_hash_symmetric"][1]
     job.has_padding = size < dtype.itemsize
     job.chunk_stride = sizeof(HeaderRow) if job.parts & PARTS_OF_KEYS else sizeof(Header)
-    return dtype
+    return found
+
+
+cdef _Selection _selection(object columns):
+    """Return the selection for the option `columns`."""
+    cdef _Selection found
+    if columns is None:
+        return _ALL
+    if isinstance(columns, str):
+        raise TypeError(f"columns must be a list of names, not a str: use [{columns!r}]")
+    if not isinstance(columns, (list, tuple, Iterable)):
+        raise wrong_type("columns", "a list of names", columns)
+    names = tuple(columns)
+    found = _SELECTIONS.get(names)
+    if found is None:
+        found = _select(names)
+        if len(_SELECTIONS) < MAX_SELECTIONS:
+            found = _SELECTIONS.setdefault(names, found)
+    return found
+
+
+cdef object _new_array(Py_ssize_t count, tuple state):
+    """Return an uninitialized HeaderArray of `count` rows, whose dtype has this state.
+
+    It is a new one, with its own dict of fields (item 4), since a caller may rename them. Of all columns, a
+    dtype is made from its state in a quarter of the time of `copy_of`.
+    """
+    cdef cnp.npy_intp size = count
+    cdef cnp.dtype dtype = cnp.PyArray_DescrNewFromType(cnp.NPY_VOID)
+    dtype.__setstate__((*state[:4], state[4].copy(), *state[5:]))
+    cnp.Py_INCREF(dtype)  # the call steals a reference
+    return PyArray_NewFromDescr(HeaderArray, dtype, 1, &size, NULL, NULL, 0, None)
 
 
 cdef bytes tunnel_table(object tunnel_ports):
@@ -444,21 +549,25 @@ cdef object header_columns(
         const Record* rows, Py_ssize_t count, View data, object links, object columns, bint inner,
         object tunnel_ports):
     """Return the header columns of `rows`, whose payloads are in `data`; see `Batch.headers`."""
-    cdef Job job
-    memset(&job, 0, sizeof(job))
+    cdef _Selection selection = _selection(columns)
+    cdef Job job = selection.job
     cdef bytes tunnels = tunnel_table(tunnel_ports)
     if tunnels is not None:
         job.ports.tunnels = <const uint8_t*> tunnels
-    cdef cnp.ndarray linktypes = np.array([link.type for link in links], np.uint32)
+    cdef uint32_t linktype = 0
+    cdef cnp.ndarray linktypes
     job.rows, job.data, job.size = rows, data._ptr, data._len
-    job.linktypes, job.interfaces = <const uint32_t*> cnp.PyArray_DATA(linktypes), len(linktypes)
+    job.interfaces = <uint32_t> len(links)
+    if job.interfaces == 1:     # as in most batches; an array takes longer than to parse 50 packets
+        linktype = links[0].type
+        job.linktypes = &linktype
+    else:
+        linktypes = np.array([link.type for link in links], np.uint32)
+        job.linktypes = <const uint32_t*> cnp.PyArray_DATA(linktypes)
     job.inner = inner
-    job.parts, job.chunk_stride = PARTS_OF_HEADER, sizeof(Header)
-    # A copy, since a caller may rename the fields of the array's dtype.
-    dtype = copy_of(HEADER_DTYPE) if columns is None else _select(columns, &job)
-    cdef cnp.ndarray out = HeaderArray(count, dtype)
+    cdef cnp.ndarray out = _new_array(count, selection.state)
     cdef uint8_t* p = <uint8_t*> cnp.PyArray_DATA(out)
-    cdef size_t stride = dtype.itemsize
+    cdef size_t stride = out.itemsize
     with nogil:
         if job.parts & PART_COMMUNITY_ID:
             job.cache = new_cache()

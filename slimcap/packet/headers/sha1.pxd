@@ -46,13 +46,18 @@ cdef inline void sha1_portable(const uint8_t* block, uint8_t* digest) noexcept n
     put_be32(digest + 16, e + <uint32_t> 0xc3d2e1f0)
 
 
-cdef inline void sha1(uint8_t* block, uint32_t n, uint8_t* digest) noexcept nogil:
-    """Write the digest of the message `block[:n]`, and pad it (section 5.1.1).
+cdef inline void pad(uint8_t* block, uint32_t n) noexcept nogil:
+    """Pad the message `block[:n]` to the block (section 5.1.1).
 
     The rest of `block`, of SHA1_BLOCK bytes, must be 0, and `n` at most SHA1_MAX_LEN.
     """
     block[n] = 0x80
     put_be16(block + SHA1_BLOCK - 2, <uint16_t> (n * 8))
+
+
+cdef inline void sha1(uint8_t* block, uint32_t n, uint8_t* digest) noexcept nogil:
+    """Pad the message `block[:n]` as `pad` does, and write its digest."""
+    pad(block, n)
     if sha1_cpu_found():
         sha1_cpu(block, digest)
     else:
