@@ -124,7 +124,7 @@ class LockedMethods(ParseTreeTransforms.AdjustDefByDirectives):  # type: ignore[
 
 
 class UnlockedMethods(ParseTreeTransforms.AdjustDefByDirectives):  # type: ignore[misc]
-    """With a GIL, leave out `with cython.critical_section(…)`: it would lock nothing, but cost a nanosecond."""
+    """With a GIL, leave out `with cython.critical_section(…)`: it locks nothing, but costs time."""
 
     def visit_CriticalSectionStatNode(self, node: CriticalSectionStatNode) -> object:
         self.visitchildren(node)

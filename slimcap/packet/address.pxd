@@ -3,7 +3,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport strlen
 
 cimport slimcap.wire.ipv4 as ipv4
-from slimcap.abi.inet cimport AF_INET6, INET6_ADDRSTRLEN, inet_ntop
+from slimcap.abi.c_library cimport AF_INET6, INET6_ADDRSTRLEN, inet_ntop
 
 cdef enum:
     ADDRESS_LEN = 16

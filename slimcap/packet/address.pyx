@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 
 cimport slimcap.wire.ipv4 as ipv4
-from slimcap.abi.inet cimport AF_INET, AF_INET6, inet_pton
+from slimcap.abi.c_library cimport AF_INET, AF_INET6, inet_pton
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 

@@ -10,7 +10,7 @@ cimport slimcap.wire.ip as ip
 cimport slimcap.wire.ipv4 as ipv4
 cimport slimcap.wire.ipv6 as ipv6
 cimport slimcap.wire.transport as transport
-from slimcap.abi.inet cimport AF_INET, AF_INET6, INET6_ADDRSTRLEN, inet_ntop
+from slimcap.abi.c_library cimport AF_INET, AF_INET6, INET6_ADDRSTRLEN, inet_ntop
 from slimcap.packet.lease cimport Hold, export_bytes
 from slimcap.wire.upper cimport UpperLayer
 

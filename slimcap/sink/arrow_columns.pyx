@@ -18,8 +18,8 @@ from libc.string cimport memcpy, memset
 
 from slimcap.abi.arrow_c_data cimport ARROW_FLAG_NULLABLE, VIEW_INLINE, ArrowArray, ArrowSchema, BinaryView
 from slimcap.abi.bytes cimport load32
+from slimcap.abi.c_library cimport aligned_alloc
 from slimcap.abi.foreign_call cimport foreign_call
-from slimcap.abi.memory cimport aligned_alloc
 from slimcap.abi.python cimport Py_IsInitialized
 from slimcap.packet.address cimport MAX_TEXT, write_ip
 from slimcap.packet.batch cimport Batch

@@ -109,6 +109,8 @@ else:
     for way in ("", "_exit", "exit", "raise", "leave", "close", "discard", "use", "collect"):
         write(f"{folder}/{way or 'reference'}", way)
 """
+# Forks while threads of pyarrow run: a warning from Python 3.12 on.
+QUIET = ("-W", "ignore::DeprecationWarning")
 KINDS = (
     *("pcap", "pcapng", "atomic", "gzip", "xz", "file object", "rotating", "capture", "write"),
     *("parquet", "arrow", "csv"),
@@ -125,7 +127,7 @@ def test_children_leave_the_output_alone_however_they_end(kind: str, data_path: 
     if kind in ("parquet", "arrow", "csv"):
         pytest.importorskip("pyarrow")
     done = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", SCRIPT, str(data_path / "mixed.pcap"), str(tmp_path), kind],
+        [sys.executable, *QUIET, "-c", SCRIPT, str(data_path / "mixed.pcap"), str(tmp_path), kind],
         capture_output=True,
         text=True,
         timeout=60,
