@@ -33,7 +33,7 @@ from slimcap.capfile.pcap_decoder import PcapDecoder
 from slimcap.mock import build_packet
 from slimcap.packet.record import RECORD_DTYPE
 
-SECONDS = 20  # of processor time and in all, for the calls of one class
+SECONDS = 60  # of processor time and in all, for the calls of one class
 MEMORY = 4 << 30
 PYTHONS_OWN = (BaseException, enum.Enum, tuple, io.IOBase)  # an io.FileIO closes any descriptor
 LEFT_OUT = {"__class__", "__new__", "__init__", "__init_subclass__", "__subclasshook__", "__getattribute__"}
