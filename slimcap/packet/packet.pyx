@@ -390,7 +390,7 @@ cdef Packet empty_packet(Py_ssize_t capacity):
     cdef Packet packet = Packet.__new__(Packet)
     packet._allocate(capacity)
     _init_row(&packet._row, 0)
-    packet._fill(&packet._row, NULL, None)
+    packet._fill(&packet._row, packet._ptr, None)
     return packet
 
 
