@@ -96,6 +96,7 @@ class LockedMethods(ParseTreeTransforms.AdjustDefByDirectives):  # type: ignore[
     """
 
     EXCEPTED = frozenset({"__cinit__", "__dealloc__", "__del__"})
+    in_extension_type = False
 
     def visit_CClassDefNode(self, node: CClassDefNode) -> CClassDefNode:
         self.in_extension_type = True
@@ -107,13 +108,13 @@ class LockedMethods(ParseTreeTransforms.AdjustDefByDirectives):  # type: ignore[
         if isinstance(node, DefNode) and self.is_to_lock(node):
             first = FirstArgumentForCriticalSectionNode(node.pos, func_node=node)
             node.body = CriticalSectionStatNode(node.pos, args=[first], body=node.body)
-        outside, self.in_extension_type = getattr(self, "in_extension_type", False), False
+        outside, self.in_extension_type = self.in_extension_type, False
         node = super().visit_FuncDefNode(node)
         self.in_extension_type = outside
         return node
 
     def is_to_lock(self, node: DefNode) -> bool:
-        if not getattr(self, "in_extension_type", False) or node.name in self.EXCEPTED:
+        if not self.in_extension_type or node.name in self.EXCEPTED:
             return False
         decorators = {getattr(decorator.decorator, "name", "") for decorator in node.decorators or ()}
         if decorators & {"staticmethod", "classmethod"}:

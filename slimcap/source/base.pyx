@@ -579,9 +579,8 @@ cdef class Source:
 
         A waiting read and every later one raise CaptureStopped. Batches and views stay valid.
         """
-        with cython.critical_section(self._event):
-            self._event.raise_signal(SIGNAL_STOP)
-        with cython.critical_section(self):
+        self._event.raise_signal(SIGNAL_STOP)
+        with cython.critical_section(self):  # not before: a reader may have locked the source
             if self._busy and self._reader != PyThread_get_thread_ident() and self._owner.is_here():
                 self._wait_for_reader()
             if not self._busy:
