@@ -7,8 +7,8 @@
 The scenarios are the files `stress_*.py` next to this one. Each plays in child processes with a memory
 limit, a random thread switch interval and, at times, a storm of signals. A child that raises, crashes or does
 not end is shown with its output. The exit status is 1 then. How threads take turns is not repeatable, so a
-seed may have to be played again. `live` captures in a network namespace of its own: without root it is left
-out, unless it is named.
+seed may have to be played again. `live` captures in its own network namespace, which requires root:
+without root it is played only if it is named.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ import subprocess
 import time
 from typing import Any
 
-from players import Broken, Ledger, Players, numbered, rounds
+from players import Ledger, Players, numbered, rounds
 from slimcap import RingSource, SocketSource
-from stress_mocks import ALLOWED, askers, drain, readers
+from stress_mocks import ALLOWED, askers, check_counts, drain, readers
 from support.netns import CLONE_NEWNET, call
 
 # So small that packets are dropped.
@@ -56,12 +56,7 @@ def one_round(rng: random.Random, end: float) -> int:
     players.stop()
     gc.collect()
     drain(source, ledger)
-    total = source.total_stats
-    received = sum(stats.packets_received for stats in counted) + source.stats().packets_received
-    if not received == total.packets_received == sent:
-        raise Broken(f"{sent} packets were sent; counted: {total}, {received} in parts")
-    if total.packets_received != len(ledger) + total.packets_dropped:
-        raise Broken(f"{len(ledger)} packets were read; counted: {total}")
+    check_counts(source, ledger, counted, sent)
     ledger.check(sent, all_of_them=False)
     source.close()
     return len(ledger)

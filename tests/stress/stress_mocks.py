@@ -64,15 +64,20 @@ def one_round(rng: random.Random, end: float) -> int:
     players.stop()
     gc.collect()
     drain(source, ledger)
-    total = source.total_stats
-    received = sum(stats.packets_received for stats in counted) + source.stats().packets_received
-    if received != total.packets_received or total.packets_received != len(added):
-        raise Broken(f"{len(added)} packets were added; counted: {total}, {received} in parts")
-    if total.packets_received != len(ledger) + total.packets_dropped:
-        raise Broken(f"{len(ledger)} packets were read; counted: {total}")
+    check_counts(source, ledger, counted, len(added))
     ledger.check(len(PACKETS), all_of_them=False)
     source.close()
     return len(ledger)
+
+
+def check_counts(source: Any, ledger: Ledger, counted: list[Any], added: int) -> None:
+    """Raise Broken if a packet that was added is not counted, or is neither read nor dropped."""
+    total = source.total_stats
+    received = sum(stats.packets_received for stats in counted) + source.stats().packets_received
+    if not received == total.packets_received == added:
+        raise Broken(f"{added} packets were added; counted: {total}, {received} in parts")
+    if total.packets_received != len(ledger) + total.packets_dropped:
+        raise Broken(f"{len(ledger)} packets were read; counted: {total}")
 
 
 def drain(source: Any, ledger: Ledger) -> None:
