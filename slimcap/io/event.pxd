@@ -17,6 +17,7 @@ cdef class Event:
     cdef int open(self) except -1
     cdef void raise_signal(self, Signal signal) noexcept
     cdef void shut(self) noexcept
+    cdef void _close(self) noexcept
     cdef int check(self) except -1
     cdef int wait(self, int fd, short events, int64_t deadline) except -1
 

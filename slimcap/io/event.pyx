@@ -100,13 +100,15 @@ cdef class Event:
     cdef void shut(self) noexcept:
         """Close the eventfd once no thread will wait any more. Signals are still stored."""
         with cython.critical_section(self):
-            if self._fd > 0:  # 0 if __cinit__ did not run, because it was given arguments
-                c_close(self._fd)
-                self._fd = -1
+            self._close()
 
     def __dealloc__(self):
-        if self._fd > 0:
+        self._close()
+
+    cdef void _close(self) noexcept:
+        if self._fd > 0:  # 0 if __cinit__ did not run, because it was given arguments
             c_close(self._fd)
+            self._fd = -1
 
     cdef void raise_signal(self, Signal signal) noexcept:
         """Store a signal and wake the reader."""

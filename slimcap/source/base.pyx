@@ -537,7 +537,7 @@ cdef class Source:
         """
         cdef Counters since
         self._totals(&since)
-        # C only: no other thread runs. One that counted after us may have run before.
+        # C only from here: no other call runs meanwhile. One that counted after us may have run before.
         _subtract(&since.received, &self._cleared.received)
         _subtract(&since.dropped, &self._cleared.dropped)
         _subtract(&since.freezes, &self._cleared.freezes)

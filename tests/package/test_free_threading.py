@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -11,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "slimcap"
+from support.translation import translator_copy
+
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 MODULE = '''
 cimport cython
@@ -74,10 +74,7 @@ runpy.run_path("translate.py", run_name="__main__")
 def locked_functions(folder: Path, *, free_threaded: bool) -> set[str]:
     """Return the functions of MODULE whose C code begins a critical section."""
     pytest.importorskip("Cython")
-    package = folder / "slimcap"
-    package.mkdir()
-    for name in ("errors.py", "option_set.py", "translate.py"):
-        shutil.copy(PACKAGE / name, package)
+    package = translator_copy(folder)
     (package / "thing.pyx").write_text(MODULE)
     output = package / "thing.c"
     command = [sys.executable, "-c", TRANSLATE, str(int(free_threaded)), "thing.d", f"thing.pyx={output}"]

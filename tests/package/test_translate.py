@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from support.translation import translator_copy
+
 pytest.importorskip("Cython")
 
-PACKAGE = Path(__file__).parents[2] / "slimcap"
 OPTIONS = """
 from typing import Annotated, TypedDict
 from slimcap.option_set import Option
@@ -46,10 +46,7 @@ cdef class Plain:
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """Return a package with one compiled module and one set of options."""
-    package = tmp_path / "slimcap"
-    package.mkdir()
-    for name in ("errors.py", "option_set.py", "translate.py"):
-        shutil.copy(PACKAGE / name, package)
+    package = translator_copy(tmp_path)
     (package / "thing_options.py").write_text(OPTIONS)
     (package / "thing.pyx").write_text(MODULE)
     (package / "__init__.py").write_text("raise ImportError('not compiled yet')")

@@ -201,7 +201,7 @@ cdef class FilesSource(ZeroCopySource):
             infos = former.copy() if counters else former
             add_counters(infos, counters)
             dropped = reader.decoder.count_dropped()
-            # C only, and nothing is deallocated: no other thread runs.
+            # C only from here, and nothing is deallocated: no other call sees a part of it.
             self._left_out += reader.left_out
             self._dropped = saturating_sum(self._dropped, dropped)
             self._bytes += reader.file.position
@@ -237,7 +237,7 @@ cdef class FilesSource(ZeroCopySource):
     cdef Py_ssize_t _snaplen(self) except -1:
         return self._max_len
 
-    # The following are C only once they have the list of open files: the reader does not run meanwhile.
+    # The following are C only once they have the list of open files: the reader does not change it meanwhile.
 
     cdef int _totals(self, Counters* totals) except -1:
         cdef Part part
