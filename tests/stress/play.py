@@ -45,8 +45,9 @@ def play(scenario: str, seed: str, seconds: float) -> None:
     for folder in (HERE, HERE.parent, Path(scenario).parent):
         sys.path.append(str(folder))
     module = importlib.import_module(f"stress_{short(scenario)}")
-    # AddressSanitizer and ThreadSanitizer reserve terabytes of addresses.
-    if "lib" not in os.environ.get("LD_PRELOAD", ""):
+    players = importlib.import_module("players")
+    # AddressSanitizer, which is preloaded, and ThreadSanitizer reserve terabytes of addresses.
+    if "lib" not in os.environ.get("LD_PRELOAD", "") and not players.THREAD_SANITIZER:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()  # the parent sends SIGABRT if this takes too long

@@ -17,7 +17,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef tuple _interfaces      # an InterfaceInfo of the link
     cdef Lock _counting         # for the next three
     cdef Counters _counters     # sums of the kernel's counters, which reset when read
-    cdef int64_t _counted_at    # when they were read last, monotonic ns
+    cdef int64_t _counted_at    # when they were read last, monotonic ns; atomic
     cdef object _drops          # counter of packets that the interface lost
 
     # Implemented by subclasses.

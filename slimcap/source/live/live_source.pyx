@@ -7,7 +7,7 @@
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
-from slimcap.abi.atomic cimport clear_bits, load_bits
+from slimcap.abi.atomic cimport clear_bits, load_bits, load_i64, store_i64
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport POLLERR, POLLHUP
 from slimcap.abi.lock cimport acquire, init_lock, release
@@ -119,7 +119,7 @@ cdef class LiveSource(ZeroCopySource):
             rows = self._next_rows()
             if rows is not None:
                 rows.interfaces = self._interfaces
-                if monotonic_ns() - self._counted_at > COUNT_INTERVAL:
+                if monotonic_ns() - load_i64(&self._counted_at) > COUNT_INTERVAL:
                     self._count(&totals)
                 return rows
             if self._draining and (expired or self._is_drained()):
@@ -254,7 +254,7 @@ cdef class LiveSource(ZeroCopySource):
         sums.freezes += found.freezes
         while half and sums.received + half < read + sums.dropped:
             sums.received += counter_range
-        self._counted_at = monotonic_ns()
+        store_i64(&self._counted_at, monotonic_ns())
         return 0
 
     @property
