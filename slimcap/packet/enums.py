@@ -39,6 +39,12 @@ class PacketType(enum.IntEnum):
         return cls.UNKNOWN if isinstance(value, SupportsIndex) and 0 <= index(value) <= 255 else None
 
 
+_NAMED: Final = {int(kind): kind for kind in PacketType}
+
+PACKET_TYPES: Final = [_NAMED.get(byte, PacketType.UNKNOWN) for byte in range(256)]
+"""The PacketType of each byte."""
+
+
 class LinkType(enum.IntEnum):
     """Link types by name: LINKTYPE_ numbers (draft-ietf-opsawg-pcaplinktype).
 

@@ -9,7 +9,7 @@ from slimcap.packet.record cimport FLAG_TRUNCATED, NO_IP_OFFSET, Record, ip_star
 from slimcap.packet.view cimport new_ip_layer, new_view
 
 from slimcap.errors import integer, wrong_type
-from slimcap.packet.enums import PACKET_HDR_OFFSET, PacketType, RecordFlag
+from slimcap.packet.enums import PACKET_HDR_OFFSET, PACKET_TYPES, PacketType, RecordFlag
 
 cdef enum:
     MAX_PAYLOAD = 0x7fffffff
@@ -19,7 +19,7 @@ cdef enum:
     GO_HDR_LEN = 6
     GO_NO_IP = 255  # instead of the offset of the IP header: no header, or an offset above 254
 
-cdef list PACKET_TYPES = [PacketType(value) for value in range(256)]
+cdef list TYPES = PACKET_TYPES
 
 if PACKET_HDR_OFFSET != GO_HDR_LEN:
     raise ImportError("the compiled packet layout does not match PACKET_HDR_OFFSET: rebuild slimcap")
@@ -27,7 +27,7 @@ if PACKET_HDR_OFFSET != GO_HDR_LEN:
 
 cdef object packet_type(uint8_t value):
     """Return the PacketType of a byte."""
-    return PACKET_TYPES[value]
+    return TYPES[value]
 
 
 @cython.no_gc  # no reference cycles: the owner is bytes or a hold, neither of which refers to packets

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections import Counter
 from typing import Any, Final
 
@@ -89,6 +88,8 @@ def _report(file: str, failures: list[str], options: dict[str, Any], *, with_has
             sections, infos = source.sections, source.interfaces
             dropped = source.total_stats.packets_dropped
     if with_hash and about["format"] and file != "-":  # standard input cannot be read again
+        import hashlib  # takes longer to import than any other module that the command needs
+
         with noting(file, failures), open(file, "rb") as raw:
             about["sha256"] = hashlib.file_digest(raw, "sha256").hexdigest()
     interfaces = [_interface(info, packets[number]) for number, info in enumerate(infos)]

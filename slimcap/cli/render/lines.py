@@ -14,7 +14,7 @@ from slimcap.cli.terminal.streams import printable, write
 from slimcap.io.text import valid_text
 from slimcap.packet.address import ip_to_str
 from slimcap.packet.batch import Batch
-from slimcap.packet.enums import NO_IP, PacketType, RecordFlag
+from slimcap.packet.enums import NO_IP, PACKET_TYPES, PacketType, RecordFlag
 from slimcap.packet.interface import InterfaceInfo
 from slimcap.source.base import Source
 
@@ -24,8 +24,8 @@ _MARKS: Final = dict(zip(PacketType, ("In", "B", "M", "P", "Out", "-"), strict=T
 _WITH_PORTS: Final = (6, 17, 33, 132, 136)  # TCP, UDP, DCCP, SCTP, UDP-Lite
 _NO_ADDRESS: Final = np.zeros((), "V16")
 # One entry for each byte, as the pkt_type column may hold any.
-_MARK: Final = [f"{_MARKS[PacketType(byte)]:<3}" for byte in range(256)]
-_TYPE: Final = [PacketType(byte).name for byte in range(256)]
+_MARK: Final = [f"{_MARKS[kind]:<3}" for kind in PACKET_TYPES]
+_TYPE: Final = [kind.name for kind in PACKET_TYPES]
 
 _MICROSECONDS, _NANOSECONDS = 6, 9  # digits of a second
 
