@@ -12,6 +12,7 @@ cimport numpy as cnp
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport Py_INCREF
+from libc.signal cimport SIGINT
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset, strcmp
 
@@ -33,7 +34,6 @@ from slimcap.sink.arrow_columns cimport NAMES, Layout, drop
 import atexit
 import itertools
 import os
-import signal
 import time
 from collections.abc import Iterable
 
@@ -477,7 +477,7 @@ cdef int _failed(_Reader reader, object error) noexcept:
     try:
         message = f"{type(error).__name__}: {error}".encode(errors="replace").replace(b"\0", b"?")
         if isinstance(error, KeyboardInterrupt):
-            PyErr_SetInterruptEx(signal.SIGINT)  # raise it again once the consumer returns to Python
+            PyErr_SetInterruptEx(SIGINT)  # raise it again once the consumer returns to Python
             number = ECANCELED
         elif isinstance(error, MemoryError):
             number = ENOMEM
