@@ -178,7 +178,9 @@ class Scripted:
 
 # (method, answer, exception): answers that are not valid, and exceptions that a method raises
 WRONG = [
-    pytest.param(method, answer, error, id=f"{method} {type(answer(3)).__name__} {answer(3)!r}"[:30])
+    pytest.param(
+        method, answer, error, id=f"{method} {type(answer(3)).__name__} {answer(3)!r}".split(" at 0x")[0][:30]
+    )
     for method, answer, error in (
         ("readinto", lambda size: size + 1, ValueError),
         ("readinto", lambda size: sys.maxsize, ValueError),
