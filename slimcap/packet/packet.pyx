@@ -4,6 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memmove
 
+from slimcap.abi.python cimport set_immortal
 from slimcap.packet.lease cimport Hold, Lease, export_bytes, lease_buffer
 from slimcap.packet.record cimport FLAG_TRUNCATED, NO_IP_OFFSET, Record, ip_start
 from slimcap.packet.view cimport new_ip_layer, new_view
@@ -20,6 +21,9 @@ cdef enum:
     GO_NO_IP = 255  # instead of the offset of the IP header: no header, or an offset above 254
 
 cdef list TYPES = PACKET_TYPES
+
+for kind in PacketType:
+    set_immortal(kind)
 
 if PACKET_HDR_OFFSET != GO_HDR_LEN:
     raise ImportError("the compiled packet layout does not match PACKET_HDR_OFFSET: rebuild slimcap")

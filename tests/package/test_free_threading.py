@@ -107,3 +107,10 @@ def test_the_gil_stays_off() -> None:
     code = "import sys, slimcap, slimcap.mock, slimcap.sink.arrow; print(sys._is_gil_enabled())"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout.strip(), done.stderr) == ("False", "")
+
+
+@pytest.mark.skipif(not FREE_THREADED, reason="this Python has a GIL")
+def test_threads_do_not_count_references_to_packet_types() -> None:
+    code = "import sys, slimcap; print({sys.getrefcount(kind) > 1 << 30 for kind in slimcap.PacketType})"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == ("{True}", "")
