@@ -312,15 +312,12 @@ cdef class _Decompressed(Input):
         return got
 
     cdef int _receive(self, Py_ssize_t size) except -1:
-        """Receive the chunks that are available, for up to `size` bytes; wait for one if there is none.
-
-        At the end there are no chunks.
-        """
+        """Receive chunks for `size` bytes, or fewer; wait for them. At the end there are none."""
         cdef Py_ssize_t left = -self._start
         for chunk in self._chunks:
             left += len(chunk)
         if self._read_ahead is not None:
-            while not self._read_ahead.take_into(size - left, self._chunks) and not self._chunks:
+            while not self._read_ahead.take_into(size - left, self._chunks):
                 self.event.wait(self._read_ahead.fileno(), POLLIN, self._compressed.deadline)
         elif left == 0:
             chunk = self._read()

@@ -2,9 +2,9 @@
 
     read-ahead thread   Reader.read() ──► chunk ──► Queue ──► chunks   reader of the packets
 
-While the thread holds the GIL, the reader waits for it, and the other way round: each time one of them has to
-be woken, which takes longer than decompressing some kilobytes. So the reader takes all chunks that it has
-space for in one call, and neither side wakes the other one for every chunk.
+While one of them holds the GIL, the other one waits for it and has to be woken, which takes as long as
+decompressing some kilobytes. So the reader takes chunks for a whole block, rather than each as soon as it is
+available.
 """
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
@@ -21,7 +21,7 @@ from slimcap.errors import copy_of
 from slimcap.io.compression.stream_reader import VALID_BYTES
 
 cdef enum:
-    WAKE = 1 << 20      # bytes for which the reader is woken
+    WAKE = 1 << 20      # bytes for which the reader is woken, and waits if it has space for them
 
 cdef int64_t max_queued = VALID_BYTES // 2
 MAX_QUEUED = max_queued
@@ -59,14 +59,15 @@ cdef class ReadAhead:
         return self._owner.is_here()
 
     cdef int fileno(self) noexcept:
-        """Return a descriptor that polls readable when a chunk is available."""
+        """Return a descriptor that polls readable when there may be chunks to take."""
         return self._queue._fd
 
     cdef bint take_into(self, Py_ssize_t size, list chunks) except -1:
         """Append the next chunks, no more than are needed for `size` bytes; none at the end.
 
-        Return False if there is none yet. Raises the exception of the thread, if `chunks` is empty. Chunks
-        that were appended before another exception, such as KeyboardInterrupt, are not lost.
+        Return False if too few are available: the first one, then `size` bytes or WAKE, then the last ones.
+        Raise the exception of the thread if it is next and `chunks` is empty. Chunks that were appended
+        before another exception, such as KeyboardInterrupt, are not lost.
         """
         return self._queue._take(size, chunks)
 
@@ -113,7 +114,10 @@ cdef class Queue:
         self._since_wakeup += size
         if self._since_wakeup >= WAKE or size == 0:
             self._since_wakeup = 0
-            c_write(self._fd, &one, sizeof(one))  # with the GIL: it does not wait
+            if size == 0:
+                set_bits(&self._ended, True)
+            with nogil:  # the reader that is woken needs the GIL
+                c_write(self._fd, &one, sizeof(one))
         if self._added - load_i64(&self._removed) >= max_queued:
             with self._changed:
                 while not load_bits(&self._closed) and not self._has_space():
@@ -123,14 +127,22 @@ cdef class Queue:
     cdef bint _has_space(self) noexcept:
         return load_i64(&self._added) - load_i64(&self._removed) <= max_queued // 2
 
+    cdef bint _has(self, Py_ssize_t size) noexcept:
+        """Return True if there are enough chunks to take for `size` bytes."""
+        cdef int64_t available
+        if load_bits(&self._ended):
+            return True
+        available = load_i64(&self._added) - self._removed
+        return available >= min(size, <Py_ssize_t> WAKE) or (self._removed == 0 and available > 0)
+
     cdef bint _take(self, Py_ssize_t size, list chunks) except -1:
         """Remove chunks and append them to a list, as `ReadAhead.take_into` does."""
         cdef Py_ssize_t got = 0
         cdef uint64_t count
-        if not self._chunks:
+        if not self._has(size):
             c_read(self._fd, &count, sizeof(count))
-            # The read also cleared the wake-up of a chunk that was added just before it: look again.
-            if not self._chunks:
+            # The read also cleared a wake-up just before it: look again.
+            if not self._has(size):
                 return False
         while got < size and self._chunks:
             chunk = self._chunks[0]  # only the reader removes chunks
