@@ -6,7 +6,7 @@ Packets are written without the GIL, all other blocks by Python code. Timestamps
 interfaces that come from a pcapng file: these keep their resolution and offset.
 """
 cimport cython
-from libc.stdint cimport UINT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, UINT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from slimcap.abi.clock cimport NANO, NANOSECONDS, Clock, set_resolution, ticks_at
@@ -48,6 +48,7 @@ from slimcap.wire.vlan cimport LEN as VLAN_LEN
 from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET
 from slimcap.wire.walk_result cimport INFO_UNKNOWN_TYPE
 
+import sys
 import time
 
 import numpy as np
@@ -686,6 +687,19 @@ cdef class PcapNgWriter(Writer):
         return index
 
 
+def latest_time(Batch batch not None):
+    """Return the latest timestamp of a batch, not counting times that were clamped; 0 if there is none."""
+    cdef View view = batch._open()  # so that the rows are not replaced meanwhile
+    cdef const Record* rows = batch._rows
+    cdef Py_ssize_t index, count = batch._count
+    cdef int64_t latest = 0
+    with nogil:
+        for index in range(count):
+            if rows[index].timestamp > latest and rows[index].timestamp != INT64_MAX:
+                latest = rows[index].timestamp
+    return latest
+
+
 def beyond_snaplen(Batch batch not None):
     """Return the numbers of the interfaces with packets beyond their snaplen, a frozenset.
 
@@ -816,10 +830,5 @@ cdef bytes _eight_bytes(uint64_t value):
 
 
 cdef str _this():
-    """Return the name of this package, with its version if it is installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return f"slimcap {version('slimcap')}"
-    except PackageNotFoundError:
-        return "slimcap"
+    """Return the name and the version of this package."""
+    return f"slimcap {sys.modules['slimcap'].__version__}"  # asking importlib.metadata takes 30 ms
