@@ -56,6 +56,9 @@ cdef class PcapngDecoder(Decoder):
     cdef uint64_t _value, _limit        # the invalid value, and the valid one or limit
     cdef int _run(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) except -1
     cdef Halt _walk(self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room) noexcept nogil
+    cdef void _walk_plain(
+        self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room, uint64_t* position,
+        Py_ssize_t* rows_written, uint64_t* sum_of_lengths) noexcept nogil
     cdef Halt _next_block(self, const uint8_t* p, uint64_t left, PcapngBlock* block) noexcept nogil
     cdef Halt _incomplete(self, const uint8_t* p, const PcapngBlock* block) noexcept nogil
     cdef Halt _read_packet(

@@ -162,6 +162,8 @@ cdef class PcapngDecoder(Decoder):
         cdef PcapngBlock block
         cdef Halt halt = HALT_NOT
         while halt == HALT_NOT:
+            if self._in_section and not self.swapped:
+                self._walk_plain(data, size, rows, room, &at, &count, &total_bytes)
             halt = self._next_block(data + at, size - at, &block)
             if halt != HALT_NOT:
                 break
@@ -184,6 +186,44 @@ cdef class PcapngDecoder(Decoder):
         self.total_bytes = total_bytes
         self._rows = count
         return halt
+
+    cdef void _walk_plain(
+            self, const uint8_t* data, uint64_t size, Record* rows, Py_ssize_t room, uint64_t* position,
+            Py_ssize_t* rows_written, uint64_t* sum_of_lengths) noexcept nogil:
+        """Write rows for enhanced packet blocks in native byte order and without options.
+
+        Most files have no other packets. It stops at any other block, and at one that is not valid.
+        """
+        cdef const Interface* interfaces = self._interfaces + self._section
+        cdef const Interface* interface
+        cdef uint32_t known = self._count - self._section, first = self._section, cut = self._wanted
+        cdef uint64_t at = position[0], total_bytes = sum_of_lengths[0]
+        cdef uint64_t around = sizeof(PcapngPacket) + LENGTH_SIZE
+        cdef Py_ssize_t count = rows_written[0]
+        cdef PcapngPacket h
+        cdef Record* row
+        while count < room and size - at >= around:
+            memcpy(&h, data + at, sizeof(h))
+            if h.type != PCAPNG_PACKET or h.interface_id >= known:
+                break
+            interface = &interfaces[h.interface_id]
+            if h.caplen > max_caplen(interface.linktype) or h.length != around + padded(h.caplen):
+                break
+            if h.length > MAX_BLOCK or size - at < h.length:
+                break
+            if load32(data + at + h.length - LENGTH_SIZE) != h.length:
+                break
+            row = &rows[count]
+            row.timestamp = nanoseconds(&interface.clock, <uint64_t> h.time_high << 32 | h.time_low)
+            if rarely(row.timestamp == INT64_MAX or row.timestamp == INT64_MIN):  # clamped
+                break
+            row.offset = at + sizeof(h)
+            row.interface = first + h.interface_id
+            fill_row(row, interface.linktype, data + row.offset, h.caplen, h.len, cut)
+            total_bytes += row.total_len
+            at += h.length
+            count += 1
+        position[0], rows_written[0], sum_of_lengths[0] = at, count, total_bytes
 
     cdef Halt _next_block(self, const uint8_t* p, uint64_t left, PcapngBlock* block) noexcept nogil:
         """Read the head of the block at `p`; HALT_NOT if the whole block is there and its lengths agree."""

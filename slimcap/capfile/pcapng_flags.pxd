@@ -17,6 +17,7 @@ from slimcap.abi.linux cimport (
 )
 from slimcap.packet.record cimport Record, set_pkt_type
 from slimcap.wire.walk_link cimport LINKTYPE_LINUX_SLL, LINKTYPE_LINUX_SLL2
+from slimcap.wire.walk_result cimport INFO_UNKNOWN_TYPE
 
 cdef enum:
     INBOUND = 1
@@ -49,6 +50,8 @@ cdef inline void apply_flags(Record* row, uint32_t flags) noexcept nogil:
 cdef inline uint32_t flags_of(
         uint8_t pkt_type, uint32_t link_type, const uint8_t* payload, uint32_t cap_len) noexcept nogil:
     """Return the flags of a packet; 0 if its type is not known or equals that in its link-layer header."""
+    if pkt_type == INFO_UNKNOWN_TYPE:  # as in most files
+        return 0
     if link_type == LINKTYPE_LINUX_SLL and sll.check(payload, cap_len):
         if sll.pkt_type(payload) == pkt_type:
             return 0

@@ -6,8 +6,8 @@ Packets are written without the GIL, all other blocks by Python code. Timestamps
 interfaces that come from a pcapng file: these keep their resolution and offset.
 """
 cimport cython
-from libc.stdint cimport UINT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.stdint cimport INT64_MAX, UINT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from slimcap.abi.clock cimport NANO, NANOSECONDS, Clock, set_resolution, ticks_at
 from slimcap.abi.pcap_format cimport (
@@ -46,7 +46,9 @@ from slimcap.packet.record cimport FLAG_TIME_CLAMPED, FLAG_VLAN_STRIPPED, MAX_IN
 from slimcap.packet.view cimport View
 from slimcap.wire.vlan cimport LEN as VLAN_LEN
 from slimcap.wire.walk_link cimport LINKTYPE_ETHERNET
+from slimcap.wire.walk_result cimport INFO_UNKNOWN_TYPE
 
+import sys
 import time
 
 import numpy as np
@@ -613,9 +615,10 @@ cdef class PcapNgWriter(Writer):
     cdef Py_ssize_t _pack(
             self, const Record* rows, Py_ssize_t index, Py_ssize_t count, const uint8_t* data, uint64_t size,
             uint8_t* out, Py_ssize_t* at, Py_ssize_t room) noexcept nogil:
-        cdef Py_ssize_t position = at[0], last = self._known
+        cdef Py_ssize_t position = at[0], last = self._known, first
         cdef const Place* places = <const Place*> self._places.ptr
         cdef const Place* place
+        cdef const Record* row
         cdef const OptionRun* run = NULL
         cdef const OptionRun* end = NULL
         cdef Text text, nothing
@@ -628,18 +631,25 @@ cdef class PcapNgWriter(Writer):
             end = run + self._annotations._count
             run += self._annotations.find(index)
         while index < count:
-            place = &places[min(<Py_ssize_t> rows[index].interface, last)]
+            row = &rows[index]
+            if run == end and _is_plain(row):
+                first = index
+                index = self._pack_plain(rows, index, count, data, size, out, &position, room)
+                if index == first:
+                    break
+                continue
+            place = &places[min(<Py_ssize_t> row.interface, last)]
             if place.number == UNDESCRIBED:
                 break
-            if rows[index].flags & FLAG_TIME_CLAMPED:
+            if row.flags & FLAG_TIME_CLAMPED:
                 ticks = self._clamped_tick(
-                    &place.clock, &rows[index], run if run != end and run.row == index else NULL)
-            elif not ticks_at(&place.clock, rows[index].timestamp, &ticks):
+                    &place.clock, row, run if run != end and run.row == index else NULL)
+            elif not ticks_at(&place.clock, row.timestamp, &ticks):
                 break
-            frame_of(&rows[index], data, size, snaplen, place.link_type == LINKTYPE_ETHERNET, &frame)
+            frame_of(row, data, size, snaplen, place.link_type == LINKTYPE_ETHERNET, &frame)
             if run != end:
-                text = self._text_of(run, rows[index].flags) if run.row == index else nothing
-            flags = _flags(rows[index].pkt_type, place.link_type, &frame, &text)
+                text = self._text_of(run, row.flags) if run.row == index else nothing
+            flags = _flags(row.pkt_type, place.link_type, &frame, &text)
             length = _block_length(&frame, flags, &text)
             if <uint64_t> (room - position) < length or length > UINT32_MAX:
                 break
@@ -651,6 +661,43 @@ cdef class PcapNgWriter(Writer):
             index += 1
         at[0] = position
         return index
+
+    cdef Py_ssize_t _pack_plain(
+            self, const Record* rows, Py_ssize_t index, Py_ssize_t count, const uint8_t* data, uint64_t size,
+            uint8_t* out, Py_ssize_t* at, Py_ssize_t room) noexcept nogil:
+        """Write packets as `_pack` does, until one is not plain: most files have no others."""
+        cdef Py_ssize_t position = at[0], last = self._known
+        cdef const Place* places = <const Place*> self._places.ptr
+        cdef const Place* place
+        cdef uint32_t snaplen = self._snaplen
+        cdef uint64_t length, ticks
+        cdef Frame frame
+        while index < count and _is_plain(&rows[index]):
+            place = &places[min(<Py_ssize_t> rows[index].interface, last)]
+            if place.number == UNDESCRIBED or not ticks_at(&place.clock, rows[index].timestamp, &ticks):
+                break
+            frame_of(&rows[index], data, size, snaplen, False, &frame)
+            length = _block_length(&frame, 0, NULL)
+            if <uint64_t> (room - position) < length or length > UINT32_MAX:
+                break
+            _put_packet(out + position, <uint32_t> length, place.number, ticks, &frame, 0, NULL)
+            position += length
+            index += 1
+        at[0] = position
+        return index
+
+
+def latest_time(Batch batch not None):
+    """Return the latest timestamp of a batch, not counting times that were clamped; 0 if there is none."""
+    cdef View view = batch._open()  # so that the rows are not replaced meanwhile
+    cdef const Record* rows = batch._rows
+    cdef Py_ssize_t index, count = batch._count
+    cdef int64_t latest = 0
+    with nogil:
+        for index in range(count):
+            if rows[index].timestamp > latest and rows[index].timestamp != INT64_MAX:
+                latest = rows[index].timestamp
+    return latest
 
 
 def beyond_snaplen(Batch batch not None):
@@ -715,6 +762,11 @@ cdef int _check_other(object block) except -1:
     return 0
 
 
+cdef inline bint _is_plain(const Record* row) noexcept nogil:
+    """Return True if a packet has no VLAN tag to reinsert, no clamped time and no flags to write."""
+    return row.pkt_type == INFO_UNKNOWN_TYPE and not row.flags & (FLAG_TIME_CLAMPED | FLAG_VLAN_STRIPPED)
+
+
 cdef inline uint32_t _flags(
         uint8_t pkt_type, uint32_t link_type, const Frame* frame, const Text* text) noexcept nogil:
     """Return the flags to write for a packet, 0 for none."""
@@ -722,32 +774,34 @@ cdef inline uint32_t _flags(
 
 
 cdef inline uint64_t _block_length(const Frame* frame, uint32_t flags, const Text* text) noexcept nogil:
-    cdef uint64_t options = 0
-    if flags or text.at is not NULL:
-        options = sizeof(PcapngOption) + (FLAGS_SIZE if flags else 0) + text.size
+    """Return the size of a packet's block; `text` may be NULL."""
+    cdef uint64_t options = 0 if text is NULL else text.size
+    if flags or options:
+        options += sizeof(PcapngOption) + (FLAGS_SIZE if flags else 0)
     return sizeof(PcapngPacket) + padded(frame.cap_len) + options + LENGTH_SIZE
 
 
 cdef inline void _put_packet(
         uint8_t* out, uint32_t length, uint32_t interface, uint64_t ticks, const Frame* frame,
         uint32_t flags, const Text* text) noexcept nogil:
-    """Write an enhanced packet block (section 4.3) of `length` bytes to `out`."""
+    """Write an enhanced packet block (section 4.3) of `length` bytes to `out`; `text` may be NULL."""
     cdef PcapngPacket* h = <PcapngPacket*> out  # aligned: all blocks are multiples of 4, also in the buffer
     cdef uint8_t* end = out + length - LENGTH_SIZE
+    cdef uint32_t zero = 0
     h.type, h.length, h.interface_id = PCAPNG_PACKET, length, interface
     h.time_high, h.time_low = <uint32_t> (ticks >> 32), <uint32_t> ticks
     h.caplen, h.len = frame.cap_len, frame.total_len
     memcpy(end, &length, LENGTH_SIZE)
     out += sizeof(PcapngPacket)
     if frame.cap_len:
-        memset(out + padded(frame.cap_len) - PADDING, 0, PADDING)  # the packet may overwrite most of it
+        memcpy(out + padded(frame.cap_len) - PADDING, &zero, PADDING)  # the packet may overwrite most of it
     put_frame(out, frame)
     out += padded(frame.cap_len)
     if out == end:
         return
     if flags:
         out = put_option(out, PACKET_FLAGS, &flags, sizeof(flags))
-    if text.at is not NULL:
+    if text is not NULL and text.at is not NULL:
         memcpy(out, text.at, text.size)
         out += text.size
     put_option(out, OPTION_END, NULL, 0)
@@ -776,10 +830,5 @@ cdef bytes _eight_bytes(uint64_t value):
 
 
 cdef str _this():
-    """Return the name of this package, with its version if it is installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return f"slimcap {version('slimcap')}"
-    except PackageNotFoundError:
-        return "slimcap"
+    """Return the name and the version of this package."""
+    return f"slimcap {sys.modules['slimcap'].__version__}"  # asking importlib.metadata takes 30 ms

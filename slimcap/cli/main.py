@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        args, rest = _parser().parse_known_args(argv)
+        words = sys.argv[1:] if argv is None else argv
+        args, rest = _parser(words).parse_known_args(words)
         if rest:
             _accept(args, rest)
         return int(args.run(args))
@@ -75,18 +77,25 @@ class _Parser(argparse.ArgumentParser):
         super().error(printable(message))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """Return the parser, with the arguments of all commands, or only of the one that these words name.
+
+    Those of all commands take milliseconds.
+    """
+    named = next((word for word in words or () if not word.startswith("-")), None)
     parser = _Parser(prog="slimcap", description="Capture packets, and read captures.")
     parser.add_argument("--version", action="version", version=f"slimcap {slimcap.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in COMMANDS:
+        name = module.__name__.rpartition(".")[2]
         command = commands.add_parser(
-            module.__name__.rpartition(".")[2],
+            name,
             help=module.SUMMARY,
             description=f"{module.SUMMARY[0].upper()}{module.SUMMARY[1:]}.",
             epilog=module.DETAILS + EXIT_CODES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        module.add_arguments(command)
+        if words is None or name == named:
+            module.add_arguments(command)
         command.set_defaults(run=module.run, error=command.error)
     return parser

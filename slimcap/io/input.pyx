@@ -17,6 +17,7 @@ from slimcap.abi.linux cimport (
     errno,
     ioctl,
 )
+from slimcap.io.compression.read_ahead cimport ReadAhead
 from slimcap.io.event cimport SIGNAL_END, Event, duplicate, raise_errno
 from slimcap.io.watch cimport EndPolicy
 from slimcap.packet.lease cimport Block, Borrowed, borrow, new_block, new_window
@@ -25,11 +26,15 @@ import errno as errno_names
 import os
 import stat
 
-from slimcap.io.compression.read_ahead import ReadAhead
 from slimcap.io.compression.stream_reader import StreamError
 
 cdef enum:
     STDIN = 0
+    MAX_PARTS = 64      # maximum number of chunks that are copied at a time
+
+cdef struct Part:
+    const uint8_t* at
+    Py_ssize_t size
 
 
 cdef class Input:
@@ -294,46 +299,63 @@ cdef class _Decompressed(Input):
     """
 
     cdef Input _compressed
-    cdef object _read_ahead     # the read-ahead thread, or None
-    cdef object _next           # returns the next chunk, b"" at the end; with a thread, None if not ready
-    cdef Borrowed _chunk        # the current chunk; its unread rest is _chunk[_chunk_offset:]
-    cdef Py_ssize_t _chunk_offset
+    cdef ReadAhead _read_ahead  # the read-ahead thread, or None
+    cdef object _read           # without one: `read` of the decompressor
+    cdef list _chunks           # chunks that are not read yet, except for
+    cdef Py_ssize_t _start      # this many bytes of the first one
 
     cdef Py_ssize_t read_into(self, Block block, Py_ssize_t offset, Py_ssize_t size) except -1:
-        cdef Py_ssize_t got = 0
-        if self._chunk_offset == self._chunk.buffer.len:
-            self._chunk, self._chunk_offset = self._next_chunk(), 0
-        while True:
-            got += self._copy(block.ptr + offset + got, size - got)
-            # Also copy the chunks that are ready, for larger batches.
-            if got == size or self._read_ahead is None or not self._read_ahead.ready():
-                self.position += got
-                return got
-            self._chunk, self._chunk_offset = borrow(self._next(), False), 0
+        cdef Py_ssize_t got
+        self._receive(size)
+        got = self._copy(block.ptr + offset, size)
+        self.position += got
+        return got
 
-    cdef Py_ssize_t _copy(self, uint8_t* to, Py_ssize_t size) noexcept:
-        """Copy up to `size` bytes of the rest of the chunk."""
-        cdef const uint8_t* p = <const uint8_t*> self._chunk.buffer.buf + self._chunk_offset
-        size = min(size, self._chunk.buffer.len - self._chunk_offset)
+    cdef int _receive(self, Py_ssize_t size) except -1:
+        """Receive chunks for `size` bytes, or fewer; wait for them. At the end there are none."""
+        cdef Py_ssize_t left = -self._start
+        for chunk in self._chunks:
+            left += len(chunk)
+        if self._read_ahead is not None:
+            while not self._read_ahead.take_into(size - left, self._chunks):
+                self.event.wait(self._read_ahead.fileno(), POLLIN, self._compressed.deadline)
+        elif left == 0:
+            chunk = self._read()
+            if len(chunk):
+                self._chunks.append(chunk)
+        return 0
+
+    cdef Py_ssize_t _copy(self, uint8_t* to, Py_ssize_t size) except -1:
+        """Copy up to `size` bytes of the chunks, without the GIL, and forget the chunks that end there."""
+        cdef Part[MAX_PARTS] parts
+        cdef Py_ssize_t start = self._start, got = 0
+        cdef int count = 0, whole = 0, i
+        cdef list borrowed = []
+        cdef Borrowed chunk
+        while got < size and count < MAX_PARTS and count < len(self._chunks):
+            chunk = borrow(self._chunks[count], False)
+            borrowed.append(chunk)
+            parts[count].at = <const uint8_t*> chunk.buffer.buf + start
+            parts[count].size = min(size - got, chunk.buffer.len - start)
+            got += parts[count].size
+            start += parts[count].size
+            count += 1
+            if start == chunk.buffer.len:
+                whole, start = count, 0
         with nogil:
-            memcpy(to, p, size)
-        self._chunk_offset += size
-        return size
-
-    cdef Borrowed _next_chunk(self):
-        """Return the next chunk, waiting for it if necessary; an empty one at the end."""
-        chunk = self._next()
-        while chunk is None:
-            self.event.wait(self._read_ahead.fileno(), POLLIN, self._compressed.deadline)
-            chunk = self._next()
-        return borrow(chunk, False)
+            for i in range(count):
+                memcpy(to, parts[i].at, parts[i].size)
+                to += parts[i].size
+        del self._chunks[:whole]
+        self._start = start
+        return got
 
     cdef void park(self) noexcept:
         if self._read_ahead is None:  # else the thread uses the file
             self._compressed.park()
 
     cdef void close(self) noexcept:
-        self._chunk, self._chunk_offset = borrow(b"", False), 0
+        self._chunks, self._start = [], 0
         if self._read_ahead is not None and self._read_ahead.is_here():
             self._read_ahead.close()
         elif self._compressed is not None:
@@ -346,14 +368,13 @@ cdef Input wrap_input(Input compressed, object reader, bint read_ahead=True):
     opened.name = compressed.name
     opened.event = compressed.event
     opened._compressed = compressed
-    opened._chunk = borrow(b"", False)
+    opened._chunks = []
     if read_ahead and type(compressed) is _Descriptor and (<_Descriptor> compressed)._regular \
             and (<_Descriptor> compressed)._end is None:
         try:
             opened._read_ahead = ReadAhead(reader, compressed.shut)
         except OSError as error:  # no more descriptors
             raise OSError(error.errno, error.strerror, compressed.name) from None
-        opened._next = opened._read_ahead.take
     else:
-        opened._next = reader.read
+        opened._read = reader.read
     return opened

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from slimcap.capfile.decoder import max_cap_len
-from slimcap.capfile.pcapng_writer import PcapNgWriter, beyond_snaplen
+from slimcap.capfile.pcapng_writer import PcapNgWriter, beyond_snaplen, latest_time
 from slimcap.capfile.write_options import ALL_BYTES
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.io.atomic_file import Finished
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 _MAX_COUNTER: Final = (1 << 64) - 1
 _FCS_LENGTH: Final = 13  # code of if_fcslen (draft-ietf-opsawg-pcapng, section 4.2)
 _MAX_FCS: Final = 30  # a pcap header has 4 bits for the length in units of 2 bytes
-_CLAMPED: Final = (1 << 63) - 1
 _SECTION_TEXTS: Final = ("comment", "hardware", "os", "application")
 _BLOCK_NAMES: Final[dict[int, str]] = {
     BlockType.NAMES: "name resolution blocks",
@@ -226,11 +225,7 @@ class CaptureFile(Finished):
 
     def _note(self, batch: Batch) -> None:
         """Note what the batch has, so that it is not written again at the end."""
-        if len(batch):
-            latest = int(batch["timestamp"].max())
-            if latest == _CLAMPED:  # a time that 64 bits do not hold
-                latest = int(batch["timestamp"].max(initial=0, where=batch["timestamp"] != _CLAMPED))
-            self._latest = max(self._latest, latest)
+        self._latest = max(self._latest, latest_time(batch))
         if not self._splits:
             for _, block in batch.blocks:
                 if isinstance(block, Statistics):
