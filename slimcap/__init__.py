@@ -46,6 +46,9 @@ from slimcap.errors import (
     SlimcapError,
     TruncatedFileError,
 )
+from slimcap.flow.flow_batch import FlowBatch
+from slimcap.flow.flow_record import FLOW_DTYPE
+from slimcap.flow.flow_table import FlowTable
 from slimcap.packet.address import in_network, ip_from_str, ip_to_str
 from slimcap.packet.batch import Batch, concat
 from slimcap.packet.enums import NO_IP, HeaderStatus, LinkType, PacketType, RecordFlag
@@ -69,6 +72,7 @@ from slimcap.source.live.socket_source import SocketSource
 __version__ = "0.1.0"
 
 __all__ = [
+    "FLOW_DTYPE",
     "HEADER_DTYPE",
     "NO_IP",
     "RECORD_DTYPE",
@@ -77,6 +81,8 @@ __all__ = [
     "CaptureUnblocked",
     "FileFormatError",
     "FilterError",
+    "FlowBatch",
+    "FlowTable",
     "HeaderStatus",
     "IPLayer",
     "InterfaceInfo",
