@@ -7,12 +7,16 @@ Packets
     A source is read in batches (`for batch in source.batches()`) or packet by packet (`for packet in
     source`). The columns of a `Batch` are those of RECORD_DTYPE: `help(slimcap.Batch)`. `Batch.headers`
     parses the packets' headers into the columns of HEADER_DTYPE: `help(slimcap.Batch.headers)`.
+Flows
+    `flows` gives the flow records of sources and files; `FlowTable` those of batches, as FlowBatches.
 Outputs
     `open_writer` writes capture files; `Batch.to_arrow`, `to_pandas` and `to_polars` convert batches.
 
 Modules
     slimcap.filter
         Build, check and run filters (BPF programs).
+    slimcap.flow
+        `FlowEnd` and `FlowInitiator`: values of the columns of flow records.
     slimcap.sink.arrow, slimcap.sink.parquet, slimcap.sink.rotate
         `ArrowStream`, `ArrowColumns`; Parquet files; `RotatingWriter`.
     slimcap.mock
@@ -58,6 +62,7 @@ from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet, PacketView
 from slimcap.packet.record import RECORD_DTYPE
 from slimcap.packet.view import IPLayer, View
+from slimcap.sink.flows import flows
 from slimcap.sink.open_writer import open_writer
 from slimcap.sink.write import write
 from slimcap.source.base import Source, Stats
@@ -109,6 +114,7 @@ __all__ = [
     "TruncatedFileError",
     "View",
     "concat",
+    "flows",
     "in_network",
     "ip_from_str",
     "ip_to_str",

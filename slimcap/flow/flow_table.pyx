@@ -24,8 +24,9 @@ from slimcap.flow.flow_key cimport (
 from slimcap.flow.flow_record cimport (
     END_ACTIVE, END_FORCED, END_IDLE, END_LACK_OF_RESOURCES, END_OF_FLOW, END_WINDOW, FlowRecord)
 from slimcap.flow.flow_store cimport (
-    CLOSED_FLOWS, NO_FLOW, OPEN_FLOWS, FlowStore, Node, Slot, append_node, close_store, find_flow, free_slot,
-    give_node, grow_slots, home_of, open_store, remove_slot, take_node, unlink_node, unseen_longest)
+    CLOSED_FLOWS, MAX_PROBES, NO_FLOW, OPEN_FLOWS, FlowStore, Node, Slot, append_node, close_store, find_flow,
+    free_slot, give_node, grow_slots, home_of, open_store, remove_slot, take_node, unlink_node,
+    unseen_longest)
 from slimcap.flow.fragments cimport Fragments, add_first_fragment, fill_later_fragment
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.headers.dissect cimport fill_header
@@ -144,29 +145,31 @@ cdef inline void _set_packet(
     packet.icmp_type, packet.icmp_code = header.icmp_type, header.icmp_code
 
 
-cdef inline void _parse(
-        Table* table, const Record* row, const uint8_t* data, size_t size,
+cdef inline bint _parse_plain(
+        const Table* table, const Record* row, const uint8_t* data, size_t size,
         FlowPacket* packet) noexcept nogil:
-    """Fill in what the table needs of a packet."""
+    """Fill in what the table needs of a plain packet; return False if it is not plain."""
     cdef Header header      # only inlined functions have its address, so that its fields are in registers
     if rarely(not in_bounds(row, size)):
-        packet.ip_version = 0
-        return
-    if fill_plain(&header, data + row.offset, row, LINKTYPE_USER0, PARTS, False, &table.ports):
-        _set_packet(packet, &header, row, header.ip_len)
-    else:
-        _parse_other(table, row, data + row.offset, packet)
+        return False
+    if not fill_plain(&header, data + row.offset, row, LINKTYPE_USER0, PARTS, False, &table.ports):
+        return False
+    _set_packet(packet, &header, row, header.ip_len)
+    return True
 
 
 cdef void _parse_other(
-        Table* table, const Record* row, const uint8_t* payload, FlowPacket* packet) noexcept nogil:
-    """Do the same for a packet that is not plain."""
+        Table* table, const Record* row, const uint8_t* data, size_t size,
+        FlowPacket* packet) noexcept nogil:
+    """Fill in what the table needs of any packet."""
+    cdef const uint8_t* payload = data + row.offset
     cdef HeaderRow row_header
     cdef Header* header = &row_header.header
     cdef uint32_t offset = ip_start(row), n = row.cap_len - offset
     cdef uint32_t length = max(row.total_len, row.cap_len) - offset
-    packet.ip_version = 0
-    if not ipv4.check(payload + offset, n) and not ipv6.check(payload + offset, n):
+    memset(packet, 0, sizeof(FlowPacket))
+    if not in_bounds(row, size) or not (
+            ipv4.check(payload + offset, n) or ipv6.check(payload + offset, n)):
         return
     memset(header, 0, sizeof(Header))
     fill_header(&row_header, payload, row, LINKTYPE_USER0, PARTS, False, &table.ports, NULL)
@@ -433,7 +436,8 @@ cdef void _close(Table* table, uint32_t flow, uint32_t tcp_flags, bint reverse) 
 cdef inline void _prefetch_flow(const FlowStore* store, uint32_t hash) noexcept nogil:
     """Prefetch what is probably the flow with this hash. The slots are in the cache already."""
     cdef const Slot* slot = store.slots + home_of(store.homes, hash)
-    while slot.flow != NO_FLOW and slot.hash != hash:
+    cdef const Slot* end = slot + MAX_PROBES
+    while slot < end and slot.flow != NO_FLOW and slot.hash != hash:
         slot += 1
     prefetch(&store.records[slot.flow])
     prefetch(<const uint8_t*> &store.records[slot.flow] + LINE)
@@ -443,23 +447,28 @@ cdef inline void _prefetch_flow(const FlowStore* store, uint32_t hash) noexcept 
 cdef void _update(
         Table* table, const Record* rows, Py_ssize_t count, const uint8_t* data, size_t size) noexcept nogil:
     cdef FlowPacket packets[CHUNK]
-    cdef Py_ssize_t first = 0, index, n, last
+    cdef uint8_t indexes[CHUNK]     # of the packets that are not plain
+    cdef Py_ssize_t first = 0, index, n, last, others
     cdef const Record* ahead
     if count and not table.running:
         _start_clock(table, rows[0].timestamp)
     while first < count:
         n, last = min(count - first, CHUNK), count - first - 1
+        others = 0
         for index in range(n):
             # An invalid address does no harm: a prefetch does not fault.
             ahead = &rows[min(index + AHEAD, last)]
             prefetch(<const void*> (<size_t> data + ahead.offset + ahead.ip_offset))
-            _parse(table, &rows[index], data, size, &packets[index])
-            if not rarely(packets[index].ip_version == 0):
-                packets[index].hash = hash_of_key(&table.rules, &packets[index])
-                prefetch(&table.store.slots[home_of(table.store.homes, packets[index].hash)])
+            if not _parse_plain(table, &rows[index], data, size, &packets[index]):
+                indexes[others] = <uint8_t> index
+                others += 1
+        for index in range(others):
+            _parse_other(table, &rows[indexes[index]], data, size, &packets[indexes[index]])
         for index in range(n):
-            if not rarely(packets[index].ip_version == 0):
-                _prefetch_flow(&table.store, packets[index].hash)
+            packets[index].hash = hash_of_key(&table.rules, &packets[index])
+            prefetch(&table.store.slots[home_of(table.store.homes, packets[index].hash)])
+        for index in range(n):
+            _prefetch_flow(&table.store, packets[index].hash)
         for index in range(n):
             _add(table, &packets[index], &rows[index])
         rows += n

@@ -8,8 +8,10 @@ import polars
 import pyarrow
 from numpy.typing import NDArray
 
+import slimcap
 from slimcap import FLOW_DTYPE, Batch, FlowBatch, FlowTable
 from slimcap.flow import FlowEnd, FlowInitiator, FlowStats
+from slimcap.sink.flows import FlowStream
 
 
 def check_table(batch: Batch) -> None:
@@ -41,6 +43,16 @@ def check_flows(batch: Batch) -> None:
     assert_type(flows[mask], FlowBatch)
     for row in flows:
         assert_type(row, np.void)
+
+
+def check_source(batch: Batch, path: str) -> None:
+    with slimcap.flows([batch], window=300) as stream:
+        assert_type(stream, FlowStream)
+        assert_type(stream.table, FlowTable)
+        for flows in stream:
+            assert_type(flows, FlowBatch)
+    with slimcap.open_file(path) as source:
+        assert_type(FlowBatch.concat(slimcap.flows(source)), FlowBatch)
 
 
 def check_export(batch: Batch) -> None:
