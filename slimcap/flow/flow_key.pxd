@@ -4,6 +4,7 @@ The hash of a key is the same for both directions. It is keyed with random numbe
 choose packets whose flows collide.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 cimport slimcap.wire.icmp as icmp
 cimport slimcap.wire.transport as transport
@@ -18,13 +19,11 @@ cdef enum:
     LAST_SYSTEM_PORT = 1023     # RFC 6335 section 6
 
 cdef struct FlowPacket:
-    uint64_t src[2]             # the bytes of an address, as in a Header
-    uint64_t dst[2]
+    uint64_t address[2][2]      # of source and destination: the bytes, as in a Header
     uint32_t hash
     uint32_t interface
     uint32_t ip_bytes
-    uint16_t src_port
-    uint16_t dst_port
+    uint16_t port[2]            # of source and destination
     uint16_t vlan_id
     uint16_t tcp_flags
     uint8_t protocol
@@ -46,8 +45,8 @@ cdef inline uint64_t hash_of_endpoint(
 cdef inline uint32_t hash_of_key(const KeyRules* rules, const FlowPacket* packet) noexcept nogil:
     """Return the hash of a packet's key."""
     cdef uint64_t sides = (
-        hash_of_endpoint(&rules.secret[0], packet.src, packet.src_port)
-        + hash_of_endpoint(&rules.secret[0], packet.dst, packet.dst_port))
+        hash_of_endpoint(&rules.secret[0], packet.address[0], packet.port[0])
+        + hash_of_endpoint(&rules.secret[0], packet.address[1], packet.port[1]))
     cdef uint64_t rest = (
         packet.protocol | <uint64_t> (packet.vlan_id & rules.vlan_mask) << 8
         | <uint64_t> (packet.interface & rules.interface_mask) << 32)
@@ -57,33 +56,33 @@ cdef inline uint32_t hash_of_key(const KeyRules* rules, const FlowPacket* packet
 cdef inline uint32_t hash_of_flow(const KeyRules* rules, const FlowRecord* flow) noexcept nogil:
     """Return the hash of a flow's key."""
     cdef FlowPacket packet
-    packet.src[0], packet.src[1], packet.src_port = flow.src[0], flow.src[1], flow.src_port
-    packet.dst[0], packet.dst[1], packet.dst_port = flow.dst[0], flow.dst[1], flow.dst_port
+    memcpy(packet.address, flow.address, sizeof(packet.address))
+    memcpy(packet.port, flow.port, sizeof(packet.port))
     packet.protocol, packet.vlan_id, packet.interface = flow.protocol, flow.vlan_id, flow.interface
     return hash_of_key(rules, &packet)
 
 
+cdef inline uint64_t differs(
+        const FlowRecord* flow, uint32_t end, const FlowPacket* packet, uint32_t side) noexcept nogil:
+    """Return 0 if an endpoint of a flow is that of a packet: its source (`side` 0) or destination (1)."""
+    return (
+        flow.address[end][0] ^ packet.address[side][0] | flow.address[end][1] ^ packet.address[side][1]
+        | <uint64_t> (flow.port[end] ^ packet.port[side]))
+
+
 cdef inline bint has_key(
         const FlowRecord* flow, const FlowPacket* packet, const KeyRules* rules,
-        bint* reverse) noexcept nogil:
-    """Return True if a packet belongs to a flow; set `reverse` if it was sent by the flow's `dst`.
+        uint32_t* reverse) noexcept nogil:
+    """Return True if a packet belongs to a flow; set `reverse` to 1 if it was sent by the flow's `dst`.
 
-    There are no branches between the fields: which direction a packet has cannot be predicted.
+    There is no branch on the direction, which cannot be predicted.
     """
-    cdef uint64_t same = (
-        flow.src[0] ^ packet.src[0] | flow.src[1] ^ packet.src[1] | flow.dst[0] ^ packet.dst[0]
-        | flow.dst[1] ^ packet.dst[1] | <uint64_t> (flow.src_port ^ packet.src_port)
-        | <uint64_t> (flow.dst_port ^ packet.dst_port))
-    cdef uint64_t swapped = (
-        flow.src[0] ^ packet.dst[0] | flow.src[1] ^ packet.dst[1] | flow.dst[0] ^ packet.src[0]
-        | flow.dst[1] ^ packet.src[1] | <uint64_t> (flow.src_port ^ packet.dst_port)
-        | <uint64_t> (flow.dst_port ^ packet.src_port))
-    cdef uint32_t rest = (
-        <uint32_t> (flow.protocol ^ packet.protocol)
-        | <uint32_t> ((flow.vlan_id ^ packet.vlan_id) & rules.vlan_mask)
-        | (flow.interface ^ packet.interface) & rules.interface_mask)
-    reverse[0] = same != 0
-    return (rest == 0) & ((same == 0) | (swapped == 0))
+    reverse[0] = differs(flow, 0, packet, 0) != 0
+    return (
+        differs(flow, 0, packet, reverse[0]) | differs(flow, 1, packet, 1 - reverse[0])
+        | <uint64_t> (flow.protocol ^ packet.protocol)
+        | <uint64_t> ((flow.vlan_id ^ packet.vlan_id) & rules.vlan_mask)
+        | <uint64_t> ((flow.interface ^ packet.interface) & rules.interface_mask)) == 0
 
 
 cdef inline bint is_icmp_request(const FlowPacket* packet) noexcept nogil:
@@ -102,8 +101,9 @@ cdef inline bint is_icmp_reply(const FlowPacket* packet) noexcept nogil:
     return kind == 129 or kind == 140
 
 
-cdef inline uint8_t find_initiator(const FlowPacket* packet, bint* reverse) noexcept nogil:
-    """Return how the initiator is found from a flow's first packet; set `reverse` if it is the receiver."""
+cdef inline uint8_t find_initiator(const FlowPacket* packet, uint32_t* reverse) noexcept nogil:
+    """Return how the initiator is found from a flow's first packet; set `reverse` to 1 if it is the receiver.
+    """
     reverse[0] = False
     if packet.protocol == transport.TCP and packet.tcp_flags & SYN:
         reverse[0] = packet.tcp_flags & ACK != 0
@@ -111,7 +111,7 @@ cdef inline uint8_t find_initiator(const FlowPacket* packet, bint* reverse) noex
     if packet.protocol == icmp.ICMP or packet.protocol == icmp.ICMPV6:
         reverse[0] = is_icmp_reply(packet)
         return BY_ICMP_TYPE if reverse[0] or is_icmp_request(packet) else BY_FIRST_PACKET
-    if (packet.src_port > LAST_SYSTEM_PORT) != (packet.dst_port > LAST_SYSTEM_PORT):
-        reverse[0] = packet.src_port <= LAST_SYSTEM_PORT
+    if (packet.port[0] > LAST_SYSTEM_PORT) != (packet.port[1] > LAST_SYSTEM_PORT):
+        reverse[0] = packet.port[0] <= LAST_SYSTEM_PORT
         return BY_PORT
     return BY_FIRST_PACKET

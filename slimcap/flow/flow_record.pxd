@@ -5,11 +5,9 @@ cdef struct FlowRecord:
     int64_t first
     int64_t last
     uint64_t flow_id
-    uint64_t src[2]         # the bytes of an address, as in a Header
-    uint64_t dst[2]
+    uint64_t address[2][2]  # of src and of dst: the bytes, as in a Header
     uint32_t interface
-    uint16_t src_port
-    uint16_t dst_port
+    uint16_t port[2]
     # Of both directions: [0] sent by src, [1] sent by dst.
     uint64_t packets[2]
     uint64_t bytes[2]

@@ -87,8 +87,8 @@ cdef inline size_t home_of(uint32_t homes, uint32_t hash) noexcept nogil:
 
 cdef inline uint32_t find_flow(
         const FlowStore* store, const FlowPacket* packet, const KeyRules* rules,
-        bint* reverse) noexcept nogil:
-    """Return the flow of a packet, NO_FLOW if there is none; set `reverse` if its `dst` sent the packet."""
+        uint32_t* reverse) noexcept nogil:
+    """Return the flow of a packet, or NO_FLOW; set `reverse` to 1 if the flow's `dst` sent the packet."""
     cdef const Slot* slot = store.slots + home_of(store.homes, packet.hash)
     cdef const Slot* end = slot + MAX_PROBES
     while slot.flow != NO_FLOW and slot < end:

@@ -134,11 +134,11 @@ class FlowStats(NamedTuple):
 
 cdef inline void _set_packet(
         FlowPacket* packet, const Header* header, const Record* row, uint32_t ip_bytes) noexcept nogil:
-    packet.src[0], packet.src[1] = load64(header.src), load64(header.src + 8)
-    packet.dst[0], packet.dst[1] = load64(header.dst), load64(header.dst + 8)
+    packet.address[0][0], packet.address[0][1] = load64(header.src), load64(header.src + 8)
+    packet.address[1][0], packet.address[1][1] = load64(header.dst), load64(header.dst + 8)
     packet.interface = row.interface
     packet.ip_bytes = ip_bytes
-    packet.src_port, packet.dst_port = header.src_port, header.dst_port
+    packet.port[0], packet.port[1] = header.src_port, header.dst_port
     packet.vlan_id = row.vlan_tci & vlan.VID_MASK
     packet.tcp_flags = header.tcp_flags
     packet.protocol, packet.ip_version = header.protocol, header.ip_version
@@ -318,11 +318,10 @@ cdef inline void _set_time(Table* table, int64_t now) noexcept nogil:
 
 # ---- the way of a packet
 
-cdef uint32_t _start(
-        Table* table, const FlowPacket* packet, int64_t timestamp, bint* reverse) noexcept nogil:
+cdef uint32_t _start(Table* table, const FlowPacket* packet, int64_t timestamp) noexcept nogil:
     """Start the flow of a packet, without the packet; return its number."""
     cdef FlowStore* store = &table.store
-    cdef uint32_t flow
+    cdef uint32_t flow, reverse = 0
     cdef FlowRecord* record
     cdef Slot* slot
     if store.count == store.max_flows:
@@ -340,12 +339,10 @@ cdef uint32_t _start(
     slot.hash, slot.flow = packet.hash, flow
     record = &store.records[flow]
     memset(record, 0, sizeof(FlowRecord))
-    record.initiator = find_initiator(packet, reverse)
-    record.src[0], record.src[1], record.src_port = packet.src[0], packet.src[1], packet.src_port
-    record.dst[0], record.dst[1], record.dst_port = packet.dst[0], packet.dst[1], packet.dst_port
-    if reverse[0]:
-        record.src[0], record.src[1], record.src_port = packet.dst[0], packet.dst[1], packet.dst_port
-        record.dst[0], record.dst[1], record.dst_port = packet.src[0], packet.src[1], packet.src_port
+    record.initiator = find_initiator(packet, &reverse)
+    memcpy(record.address[reverse], packet.address[0], sizeof(packet.address[0]))
+    memcpy(record.address[1 - reverse], packet.address[1], sizeof(packet.address[1]))
+    record.port[reverse], record.port[1 - reverse] = packet.port[0], packet.port[1]
     record.protocol, record.ip_version = packet.protocol, packet.ip_version
     record.vlan_id, record.interface = packet.vlan_id, packet.interface
     record.icmp_type, record.icmp_code = packet.icmp_type, packet.icmp_code
@@ -354,7 +351,6 @@ cdef uint32_t _start(
     append_node(store.nodes, flow, OPEN_FLOWS)
     table.due = min(table.due, _after(table.clock, table.idle_timeout))
     table.counters.started += 1
-    has_key(record, packet, &table.rules, reverse)  # a socket that sends to itself has only one direction
     return flow
 
 
@@ -374,9 +370,9 @@ cdef uint64_t _flow_id(const Table* table, const FlowRecord* record, int64_t tim
     cdef uint64_t rest = (
         <uint64_t> (record.interface & table.rules.interface_mask) << 16
         | record.vlan_id & table.rules.vlan_mask)
-    memcpy(header.src, record.src, sizeof(header.src))
-    memcpy(header.dst, record.dst, sizeof(header.dst))
-    header.src_port, header.dst_port, header.protocol = record.src_port, record.dst_port, record.protocol
+    memcpy(header.src, record.address[0], sizeof(header.src))
+    memcpy(header.dst, record.address[1], sizeof(header.dst))
+    header.src_port, header.dst_port, header.protocol = record.port[0], record.port[1], record.protocol
     set_flow(&flow, &header)
     order(&flow)
     return fold(flow_hash(&flow) + rest, <uint64_t> timestamp ^ <uint64_t> 0x9E3779B97F4A7C15)
@@ -387,8 +383,7 @@ cdef inline void _add(Table* table, const FlowPacket* packet, const Record* row)
     cdef FlowStore* store = &table.store
     cdef int64_t timestamp = row.timestamp
     cdef FlowRecord* record
-    cdef bint reverse = False
-    cdef uint32_t flow
+    cdef uint32_t flow, reverse = 0
     _set_time(table, timestamp)
     if rarely(packet.ip_version == 0):
         table.counters.other_packets += 1
@@ -401,15 +396,18 @@ cdef inline void _add(Table* table, const FlowPacket* packet, const Record* row)
         _end(table, flow, END_OF_FLOW)      # the ports are used again
         flow = NO_FLOW
     if rarely(flow == NO_FLOW):
-        flow = _start(table, packet, timestamp, &reverse)
+        flow = _start(table, packet, timestamp)
+        has_key(&store.records[flow], packet, &table.rules, &reverse)
     record = &store.records[flow]
     if not _has_packets(record):
         record.first = record.last = timestamp
     elif timestamp > record.first and _is_past(record.first, table.active_timeout - 1, timestamp):
         _cut(table, record, END_ACTIVE)
         record.first = record.last = timestamp
-    record.first = min(record.first, timestamp)
-    record.last = max(record.last, timestamp)
+    if timestamp > record.last:
+        record.last = timestamp
+    elif timestamp < record.first:
+        record.first = timestamp
     record.packets[reverse] += 1
     record.bytes[reverse] += row.total_len
     record.ip_bytes[reverse] += packet.ip_bytes
@@ -421,7 +419,7 @@ cdef inline void _add(Table* table, const FlowPacket* packet, const Record* row)
     append_node(store.nodes, flow, CLOSED_FLOWS if record.end_reason & CLOSED else OPEN_FLOWS)
 
 
-cdef void _close(Table* table, uint32_t flow, uint32_t tcp_flags, bint reverse) noexcept nogil:
+cdef void _close(Table* table, uint32_t flow, uint32_t tcp_flags, uint32_t reverse) noexcept nogil:
     """Note a FIN or RST."""
     cdef FlowRecord* record = &table.store.records[flow]
     if tcp_flags & FIN:

@@ -14,8 +14,7 @@ cdef enum:
 
 cdef struct Fragmented:
     uint64_t hash
-    uint16_t src_port
-    uint16_t dst_port
+    uint16_t port[2]
     uint8_t protocol        # after the extension headers, which are in the first fragment
 
 cdef struct Fragments:
@@ -29,8 +28,8 @@ cdef inline uint64_t hash_of_datagram(
     cdef uint64_t rest = (
         ip_id | <uint64_t> (packet.vlan_id & rules.vlan_mask) << 32
         | <uint64_t> (packet.protocol if packet.ip_version == 4 else 0) << 48)
-    cdef uint64_t hash = fold(packet.src[0] ^ secret[0], packet.src[1] ^ secret[1])
-    hash = fold(hash ^ packet.dst[0] ^ secret[2], packet.dst[1] ^ secret[3])
+    cdef uint64_t hash = fold(packet.address[0][0] ^ secret[0], packet.address[0][1] ^ secret[1])
+    hash = fold(hash ^ packet.address[1][0] ^ secret[2], packet.address[1][1] ^ secret[3])
     return fold(
         fold(hash ^ rest, secret[2]) ^ (packet.interface & rules.interface_mask), secret[3])
 
@@ -40,7 +39,7 @@ cdef inline void add_first_fragment(
     """Remember the ports of a first fragment."""
     cdef Fragmented* new = &fragments.packets[fragments.count % MAX_FRAGMENTED]
     new.hash = hash_of_datagram(rules, packet, ip_id)
-    new.src_port, new.dst_port, new.protocol = packet.src_port, packet.dst_port, packet.protocol
+    new.port[0], new.port[1], new.protocol = packet.port[0], packet.port[1], packet.protocol
     fragments.count += 1
 
 
@@ -54,6 +53,5 @@ cdef inline void fill_later_fragment(
         index -= 1
         found = &fragments.packets[index % MAX_FRAGMENTED]
         if found.hash == hash:
-            packet.src_port, packet.dst_port = found.src_port, found.dst_port
-            packet.protocol = found.protocol
+            packet.port[0], packet.port[1], packet.protocol = found.port[0], found.port[1], found.protocol
             return
