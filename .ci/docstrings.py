@@ -27,6 +27,7 @@ from numpydoc.validate import Validator, validate
 
 import slimcap
 import slimcap.filter
+import slimcap.flow
 import slimcap.mock
 import slimcap.sink
 
@@ -47,6 +48,7 @@ SIZE = re.compile(r"(\d+) ([KM])iB")
 INTERNAL = {
     *("slimcap.sink.arrow.batch_layout", "slimcap.sink.arrow.schema_capsule"),
     *("slimcap.sink.arrow.array_capsules", "slimcap.sink.arrow.stream_capsule"),
+    "slimcap.sink.arrow.array_stream_capsule",
     *("slimcap.sink.dataframes.library", "slimcap.sink.dataframes.to_arrow"),
     *("slimcap.sink.dataframes.to_pandas", "slimcap.sink.dataframes.to_polars"),
     *("slimcap.sink.open_writer.stem_and_endings", "slimcap.sink.open_writer.writer_class"),
@@ -95,6 +97,7 @@ def public_objects() -> Iterator[Public]:
 def public_modules() -> Iterator[ModuleType]:
     yield slimcap
     yield slimcap.filter
+    yield slimcap.flow
     yield slimcap.mock
     for name in ("merged", "followed"):  # results of open_files
         yield importlib.import_module(f"slimcap.source.file.{name}")

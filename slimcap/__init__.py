@@ -7,12 +7,16 @@ Packets
     A source is read in batches (`for batch in source.batches()`) or packet by packet (`for packet in
     source`). The columns of a `Batch` are those of RECORD_DTYPE: `help(slimcap.Batch)`. `Batch.headers`
     parses the packets' headers into the columns of HEADER_DTYPE: `help(slimcap.Batch.headers)`.
+Flows
+    `flows` gives the flow records of sources and files; `FlowTable` those of batches, as FlowBatches.
 Outputs
     `open_writer` writes capture files; `Batch.to_arrow`, `to_pandas` and `to_polars` convert batches.
 
 Modules
     slimcap.filter
         Build, check and run filters (BPF programs).
+    slimcap.flow
+        `FlowEnd` and `FlowInitiator`: values of the columns of flow records.
     slimcap.sink.arrow, slimcap.sink.parquet, slimcap.sink.rotate
         `ArrowStream`, `ArrowColumns`; Parquet files; `RotatingWriter`.
     slimcap.mock
@@ -46,6 +50,9 @@ from slimcap.errors import (
     SlimcapError,
     TruncatedFileError,
 )
+from slimcap.flow.flow_batch import FlowBatch
+from slimcap.flow.flow_record import FLOW_DTYPE
+from slimcap.flow.flow_table import FlowTable
 from slimcap.packet.address import in_network, ip_from_str, ip_to_str
 from slimcap.packet.batch import Batch, concat
 from slimcap.packet.enums import NO_IP, HeaderStatus, LinkType, PacketType, RecordFlag
@@ -55,6 +62,7 @@ from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet, PacketView
 from slimcap.packet.record import RECORD_DTYPE
 from slimcap.packet.view import IPLayer, View
+from slimcap.sink.flows import flows
 from slimcap.sink.open_writer import open_writer
 from slimcap.sink.write import write
 from slimcap.source.base import Source, Stats
@@ -69,6 +77,7 @@ from slimcap.source.live.socket_source import SocketSource
 __version__ = "0.1.0"
 
 __all__ = [
+    "FLOW_DTYPE",
     "HEADER_DTYPE",
     "NO_IP",
     "RECORD_DTYPE",
@@ -77,6 +86,8 @@ __all__ = [
     "CaptureUnblocked",
     "FileFormatError",
     "FilterError",
+    "FlowBatch",
+    "FlowTable",
     "HeaderStatus",
     "IPLayer",
     "InterfaceInfo",
@@ -103,6 +114,7 @@ __all__ = [
     "TruncatedFileError",
     "View",
     "concat",
+    "flows",
     "in_network",
     "ip_from_str",
     "ip_to_str",

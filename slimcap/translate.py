@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Import option sets from the tree: without its `__init__` files, which import compiled modules, without the
 # finder of an editable install, which starts the build, and without leaving bytecode there.
-for package in ("slimcap", "slimcap.filter"):
+for package in ("slimcap", "slimcap.filter", "slimcap.flow"):
     sys.modules[package] = ModuleType(package)
     sys.modules[package].__path__ = [str(ROOT / package.replace(".", "/"))]
 sys.meta_path = [finder for finder in sys.meta_path if isinstance(finder, type)]

@@ -272,6 +272,11 @@ def _batches_capsule(batches, requested_schema, columns, payload, addresses, hea
     return _stream_capsule(layout, iter(batches), header_options or {})
 
 
+def array_stream_capsule(Layout layout not None, arrays):
+    """Return structured arrays of the layout's dtype as an `arrow_array_stream` capsule."""
+    return _stream_capsule(layout, iter(arrays), {})
+
+
 cdef dict _checked_options(object inner, object tunnel_ports):
     """Return these as arguments of `Batch.headers`, checked, and such that each call may use them."""
     options = {"inner": inner, "tunnel_ports": fixed_ports(tunnel_ports)}

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
-from slimcap.errors import CaptureStopped, wrong_type
+from slimcap.errors import wrong_type
 from slimcap.io.compression.encoders import compression_of
 from slimcap.option_set import accepts, changed, parse
 from slimcap.packet.batch import Batch
@@ -15,6 +15,7 @@ from slimcap.sink.capture_file import CaptureFile
 from slimcap.sink.open_writer import Format, stem_and_endings
 from slimcap.sink.rotation_options import RotationOptions
 from slimcap.sink.table_file import FORMATS, TableFile, TableFormat
+from slimcap.sink.waiting import batches_and_pauses
 from slimcap.source.live.live_source import LiveSource
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from slimcap.packet.batch import _Addresses
     from slimcap.source.base import Source
 
-_PAUSE: Final = 1.0  # seconds between looks at the clock, for `max_seconds`
 _LIMITS: Final = ("max_bytes", "max_seconds", "max_packets")
 _CAPTURE_ENDINGS: Final = (".pcap", ".cap", ".dmp", ".pcapng", ".ntar")
 
@@ -147,23 +147,11 @@ def write(
 
 def _timely(source: LiveSource, output: CaptureFile) -> Iterator[Batch]:
     """Yield the batches of a live source, and complete parts of `max_seconds` in time without packets."""
-    waited = 0.0
-    while True:
-        pause = _PAUSE if source.timeout is None else min(_PAUSE, source.timeout - waited)
-        try:
-            batch = source.next_batch(timeout=pause)
-        except TimeoutError:
-            output.end_interval()
-            waited += pause
-            if source.timeout is not None and waited >= source.timeout:
-                raise
-        except (EOFError, CaptureStopped):
-            return
-        else:
-            output.end_interval()
-            waited = 0.0
+    for batch in batches_and_pauses(source):
+        output.end_interval()
+        if batch is not None:
             yield batch
-            del batch
+        del batch
 
 
 def _copy(

@@ -17,13 +17,15 @@ PACKAGE = ROOT / "slimcap"
 
 # Each may import from those before it. "slimcap" is the package's own __init__: the public names.
 LAYERS = (
-    *("errors", "option_set", "abi", "wire", "packet", "filter", "io", "capfile", "source", "sink"),
+    *("errors", "option_set", "abi", "wire", "packet", "flow", "filter", "io", "capfile", "source", "sink"),
     *("mock", "slimcap", "cli", "__main__"),
 )
 MAX_MODULES = 15  # in a folder; `wire` has one for each protocol
 
 # Methods may import from a later layer when they are called: (file, module that it imports).
 DEFERRED = {
+    ("flow/flow_batch.py", "slimcap.sink.arrow"),
+    ("flow/flow_batch.py", "slimcap.sink.dataframes"),
     ("packet/batch.pyx", "slimcap.filter.matcher"),
     ("packet/batch.pyx", "slimcap.sink.arrow"),
     ("packet/batch.pyx", "slimcap.sink.dataframes"),

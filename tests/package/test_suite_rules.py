@@ -30,6 +30,7 @@ def test_no_module_stands_outside_the_folders_of_the_package() -> None:
             "cli",
             "data",
             "filter",
+            "flow",
             "fuzz",
             "io",
             "live",

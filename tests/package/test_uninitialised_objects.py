@@ -12,6 +12,8 @@ PUBLIC = {
     "slimcap.capfile.pcapng_writer.PcapNgWriter",
     "slimcap.filter.header_filter.HeaderFilter",
     "slimcap.filter.vm.Machine",
+    "slimcap.flow.flow_batch.FlowBatch",
+    "slimcap.flow.flow_table.FlowTable",
     "slimcap.packet.batch.Batch",
     "slimcap.packet.link.Link",
     "slimcap.packet.packet.Packet",

@@ -109,6 +109,14 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "Batch.to_polars": {"columns": ["src"], "payload": True, "addresses": "text", "tunnel_ports": None},
     "Batch.with_blocks": {"blocks": ()},
     "Batch.with_comments": {"comments": {}},
+    "FlowBatch": {"records": np.zeros(1, slimcap.FLOW_DTYPE)},
+    "FlowBatch.concat": {"batches": ()},
+    "FlowBatch.to_arrow": {"columns": ["src"], "addresses": "text"},
+    "FlowBatch.to_pandas": {"columns": ["src"], "addresses": "text"},
+    "FlowBatch.to_polars": {"columns": ["src"], "addresses": "text"},
+    "FlowTable": {"idle_timeout": 1, "active_timeout": 1, "window": 1, "max_flows": 1, "key": ()},
+    "FlowTable.expire": {"now": 0},
+    "FlowTable.update": {"batch": BATCH},
     "Link": {"name": "eth0", "index": 0, "type": 1, "arphrd": None, "description": ""},
     "Link.addresses_of": {"links": ()},
     "LinkType.of": {"number": 1},
@@ -244,6 +252,8 @@ def bound(name: str) -> Callable[..., Any]:
     """Return a function, or a method of a new object."""
     makers: dict[str, Callable[[], Any]] = {
         "Batch": lambda: slimcap.read(MIXED),
+        "FlowBatch": lambda: slimcap.FlowBatch(np.zeros(1, slimcap.FLOW_DTYPE)),
+        "FlowTable": slimcap.FlowTable,
         "Link": lambda: slimcap.Link,
         "LinkType": lambda: slimcap.LinkType,
         "Machine": lambda: Machine(DROP),

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, is_typeddict
 
 import slimcap
 import slimcap.filter
+import slimcap.flow
 import slimcap.mock
 import slimcap.sink
 from slimcap.option_set import options_of
@@ -154,7 +155,7 @@ def constructor_of(cls: type) -> list[Declared] | None:
 
 def public_modules() -> Iterator[tuple[ModuleType, list[str]]]:
     """Yield the public modules and their public names."""
-    for module in (slimcap, slimcap.filter, slimcap.mock):
+    for module in (slimcap, slimcap.filter, slimcap.flow, slimcap.mock):
         yield module, list(module.__all__)
     for info in pkgutil.iter_modules(slimcap.sink.__path__, "slimcap.sink."):
         module = importlib.import_module(info.name)

@@ -1,0 +1,274 @@
+"""`FlowBatch`: flow records as numpy arrays, and as tables of Arrow libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, final, overload
+
+import numpy as np
+
+from slimcap.errors import suggestion, wrong_type
+from slimcap.flow.flow_record import FLOW_DTYPE, FLOW_DTYPE_WITH_TIMES
+from slimcap.packet.headers.header_array import HeaderArray
+from slimcap.packet.record import copy_of
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+    from numpy.typing import ArrayLike, NDArray
+
+    from slimcap.packet.batch import _Addresses
+    from slimcap.sink.arrow import ArrowColumns
+
+_ADDRESSES: Final = ("src", "dst")
+_NAMES: Final = FLOW_DTYPE.names or ()
+
+
+@final
+class FlowBatch:
+    """Flow records: an array with a row for each.
+
+    ============================ ==============================================================
+    ``len(flows)``               number of records
+    ``flows["src_bytes"]``       a column of `records`, shape (N,)
+    ``flows[10:20]``             a FlowBatch of these rows; also with a boolean mask or an array of
+                                 row numbers
+    ``flows[3]``                 one row, a numpy.void
+    ============================ ==============================================================
+
+    The columns (FLOW_DTYPE, 128 bytes per record):
+
+    ============= ==== ========================================================================
+    first         i8   time of the first packet, nanoseconds since the Unix epoch
+    last          i8   time of the last packet
+    flow_id       u8   hash of the key and of the time of the flow's first packet: the same for
+                       all records of a flow, and in each run
+    src           V16  address of the initiator; IPv4 as IPv4-mapped IPv6, ::ffff:0:0/96
+    dst           V16  address of the other side
+    interface     u4   index into the links of the packets' batch; that of the first packet
+    src_port      u2   port of `src`; 0 for protocols without ports
+    dst_port      u2   port of `dst`
+    src_packets   u8   number of packets that `src` sent
+    dst_packets   u8   number of packets that `dst` sent
+    src_bytes     u8   bytes on the wire that `src` sent, link-layer headers included
+    dst_bytes     u8   bytes on the wire that `dst` sent
+    src_ip_bytes  u8   sum of the lengths that the IP headers of these packets state; of those that
+                       state 0 or more than there was, the bytes from the IP header on
+    dst_ip_bytes  u8   the same for packets that `dst` sent
+    src_tcp_flags u2   flags in any TCP header that `src` sent, as in the column `tcp_flags`
+    dst_tcp_flags u2   flags in any TCP header that `dst` sent
+    vlan_id       u2   outermost VLAN ID of the first packet; 0 without a tag
+    protocol      u1   IANA number of the upper layer
+    ip_version    u1   4 or 6
+    icmp_type     u1   type of the flow's first ICMP message
+    icmp_code     u1   code of the flow's first ICMP message
+    initiator     u1   a `FlowInitiator`
+    end_reason    u1   a `FlowEnd`
+    part          u4   number of records of the flow before this one; 0: it is the first
+    ============= ==== ========================================================================
+
+    A column of addresses can be compared with an address in text; `ip_to_str` converts it. A FlowBatch can
+    be pickled, and is an Arrow array and stream (PyCapsule protocol).
+
+    Parameters
+    ----------
+    records : array_like of FLOW_DTYPE, shape (N,)
+        Not copied if it is an array of that dtype, which must not change then.
+
+    Raises
+    ------
+    ValueError
+        `records` does not have one dimension.
+
+    Examples
+    --------
+    >>> flows = slimcap.FlowBatch.concat(slimcap.flows("trace.pcap"))
+    >>> dns = flows[flows["dst_port"] == 53]
+    >>> int(dns["src_packets"].sum())
+    120
+    """
+
+    __slots__ = ("_records",)
+
+    def __init__(self, records: ArrayLike) -> None:
+        array = np.asarray(records, FLOW_DTYPE)
+        if array.ndim != 1:
+            raise ValueError(f"records have one dimension, not {array.ndim}")
+        self._records = array.view(copy_of(FLOW_DTYPE), HeaderArray)
+        self._records.flags.writeable = False
+
+    @staticmethod
+    def concat(batches: Iterable[FlowBatch]) -> FlowBatch:
+        """Concatenate batches into one, which owns its memory.
+
+        Parameters
+        ----------
+        batches : iterable of FlowBatch
+            For example `slimcap.flows("trace.pcap")`.
+
+        Returns
+        -------
+        FlowBatch
+            All records, in order.
+
+        Raises
+        ------
+        TypeError
+            An item is not a FlowBatch.
+        """
+        arrays = [np.empty(0, FLOW_DTYPE)]
+        for batch in batches:
+            if not isinstance(batch, FlowBatch):
+                raise wrong_type("each of batches", "a FlowBatch", batch)
+            arrays.append(np.asarray(batch.records))
+        return FlowBatch(np.concatenate(arrays, dtype=FLOW_DTYPE))
+
+    @property
+    def records(self) -> NDArray[np.void]:
+        """The rows, an ndarray of FLOW_DTYPE, shape (N,), read-only."""
+        return self._records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[np.void]:
+        return iter(np.asarray(self._records))
+
+    @overload
+    def __getitem__(self, key: str, /) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, key: int | np.integer[Any], /) -> np.void: ...
+    @overload
+    def __getitem__(self, key: slice | Sequence[int] | NDArray[Any], /) -> FlowBatch: ...
+    def __getitem__(self, key: Any, /) -> Any:
+        if isinstance(key, str):
+            if key not in _NAMES:
+                similar = suggestion(key, _NAMES)
+                raise ValueError(f"unknown column {key!r}{similar}: a flow has {', '.join(_NAMES)}")
+            return self._records[key]
+        found = np.asarray(self._records)[key]
+        return found if isinstance(found, np.void) else FlowBatch(found)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FlowBatch, (np.asarray(self._records).copy(),)
+
+    def __repr__(self) -> str:
+        if not len(self):
+            return "<FlowBatch: 0 records>"
+        records = self._records
+        packets = int(records["src_packets"].sum() + records["dst_packets"].sum())
+        size = int(records["src_bytes"].sum() + records["dst_bytes"].sum())
+        first = np.datetime64(int(records["first"].min()), "ns")
+        return f"<FlowBatch: {len(self):,} records, {packets:,} packets, {size:,} bytes, from {first}>"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """Return the names of the columns, which IPython completes after ``flows["``."""
+        return list(_NAMES)
+
+    # Arrow. The sink layer is above this one, so it is imported only when these are called.
+
+    def _arrow(self, columns: Iterable[str] | None = None, addresses: _Addresses = "text") -> ArrowColumns:
+        from slimcap.sink.arrow import ArrowColumns
+
+        if addresses not in ("text", "binary"):
+            raise ValueError(f"addresses must be 'text' or 'binary', not {addresses!r}")
+        text = _ADDRESSES if addresses == "text" else ()
+        return ArrowColumns(np.asarray(self._records).view(FLOW_DTYPE_WITH_TIMES), columns, text=text)
+
+    def to_arrow(
+        self, columns: Iterable[str] | None = None, *, addresses: _Addresses = "text"
+    ) -> pyarrow.Table:
+        """Convert the records to a pyarrow Table. Requires `slimcap[arrow]`.
+
+        Parameters
+        ----------
+        columns : iterable of str, optional
+            Names of the columns, in order. Default: all.
+        addresses : {"text", "binary"}, default "text"
+            Type of addresses. "binary" is fixed-size binary of 16 bytes, IPv4 as IPv4-mapped IPv6.
+
+        Returns
+        -------
+        pyarrow.Table
+            N rows; `first` and `last` are timestamp[ns, UTC]. It owns its memory.
+
+        Raises
+        ------
+        ImportError
+            pyarrow is not installed.
+        ValueError
+            A column does not exist.
+        """
+        from slimcap.sink.dataframes import library
+
+        table: pyarrow.Table = library("pyarrow", "arrow").table(self._arrow(columns, addresses))
+        return table
+
+    def to_pandas(
+        self, columns: Iterable[str] | None = None, *, addresses: _Addresses = "text"
+    ) -> pandas.DataFrame:
+        """Convert the records to a pandas DataFrame. Requires `slimcap[pandas]`.
+
+        Parameters
+        ----------
+        columns : iterable of str, optional
+            As for `to_arrow`.
+        addresses : {"text", "binary"}, default "text"
+            As for `to_arrow`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            N rows; `first` and `last` are datetime64[ns, UTC]. It owns its memory.
+
+        Raises
+        ------
+        ImportError
+            pandas or pyarrow is not installed.
+        ValueError
+            A column does not exist.
+        """
+        from slimcap.sink.dataframes import library
+
+        library("pandas", "pandas")
+        frame: pandas.DataFrame = self.to_arrow(columns, addresses=addresses).to_pandas()
+        return frame
+
+    def to_polars(
+        self, columns: Iterable[str] | None = None, *, addresses: _Addresses = "text"
+    ) -> polars.DataFrame:
+        """Convert the records to a polars DataFrame. Requires `slimcap[polars]`.
+
+        Parameters
+        ----------
+        columns : iterable of str, optional
+            As for `to_arrow`.
+        addresses : {"text", "binary"}, default "text"
+            As for `to_arrow`.
+
+        Returns
+        -------
+        polars.DataFrame
+            N rows; `first` and `last` are Datetime("ns", "UTC"). It owns its memory.
+
+        Raises
+        ------
+        ImportError
+            polars is not installed.
+        ValueError
+            A column does not exist.
+        """
+        from slimcap.sink.dataframes import library
+
+        frame: polars.DataFrame = library("polars", "polars").DataFrame(self._arrow(columns, addresses))
+        return frame
+
+    def __arrow_c_schema__(self) -> object:
+        return self._arrow().__arrow_c_schema__()
+
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]:
+        return self._arrow().__arrow_c_array__(requested_schema)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self._arrow().__arrow_c_stream__(requested_schema)

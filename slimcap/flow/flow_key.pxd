@@ -1,0 +1,117 @@
+"""`FlowPacket`, what a flow table needs of a packet: the key of its flow, and what is counted.
+
+The hash of a key is the same for both directions. It is keyed with random numbers, so that no sender can
+choose packets whose flows collide.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+cimport slimcap.wire.icmp as icmp
+cimport slimcap.wire.transport as transport
+from slimcap.abi.hashing cimport fold
+from slimcap.flow.flow_record cimport (
+    BY_FIRST_PACKET, BY_ICMP_TYPE, BY_PORT, BY_SYN, BY_SYN_ACK, FlowRecord)
+
+cdef enum:
+    SECRET_WORDS = 4
+    SYN = 2
+    ACK = 16
+    LAST_SYSTEM_PORT = 1023     # RFC 6335 section 6
+
+cdef struct FlowPacket:
+    uint64_t address[2][2]      # of source and destination: the bytes, as in a Header
+    uint32_t hash
+    uint32_t interface
+    uint32_t ip_bytes
+    uint16_t port[2]            # of source and destination
+    uint16_t vlan_id
+    uint16_t tcp_flags
+    uint8_t protocol
+    uint8_t ip_version          # 0: the packet belongs to no flow
+    uint8_t icmp_type
+    uint8_t icmp_code
+
+cdef struct KeyRules:
+    uint64_t secret[SECRET_WORDS]
+    uint32_t interface_mask     # all bits if flows of two interfaces differ, else none
+    uint16_t vlan_mask          # the same for VLANs
+
+
+cdef inline uint64_t hash_of_endpoint(
+        const uint64_t* secret, const uint64_t* address, uint32_t port) noexcept nogil:
+    return fold(fold(address[0] ^ secret[0], address[1] ^ secret[1]) ^ port, secret[2])
+
+
+cdef inline uint32_t hash_of_key(const KeyRules* rules, const FlowPacket* packet) noexcept nogil:
+    """Return the hash of a packet's key."""
+    cdef uint64_t sides = (
+        hash_of_endpoint(&rules.secret[0], packet.address[0], packet.port[0])
+        + hash_of_endpoint(&rules.secret[0], packet.address[1], packet.port[1]))
+    cdef uint64_t rest = (
+        packet.protocol | <uint64_t> (packet.vlan_id & rules.vlan_mask) << 8
+        | <uint64_t> (packet.interface & rules.interface_mask) << 32)
+    return <uint32_t> (fold(sides ^ rest, rules.secret[3]) >> 32)
+
+
+cdef inline uint32_t hash_of_flow(const KeyRules* rules, const FlowRecord* flow) noexcept nogil:
+    """Return the hash of a flow's key."""
+    cdef FlowPacket packet
+    memcpy(packet.address, flow.address, sizeof(packet.address))
+    memcpy(packet.port, flow.port, sizeof(packet.port))
+    packet.protocol, packet.vlan_id, packet.interface = flow.protocol, flow.vlan_id, flow.interface
+    return hash_of_key(rules, &packet)
+
+
+cdef inline uint64_t differs(
+        const FlowRecord* flow, uint32_t end, const FlowPacket* packet, uint32_t side) noexcept nogil:
+    """Return 0 if an endpoint of a flow is that of a packet: its source (`side` 0) or destination (1)."""
+    return (
+        flow.address[end][0] ^ packet.address[side][0] | flow.address[end][1] ^ packet.address[side][1]
+        | <uint64_t> (flow.port[end] ^ packet.port[side]))
+
+
+cdef inline bint has_key(
+        const FlowRecord* flow, const FlowPacket* packet, const KeyRules* rules,
+        uint32_t* reverse) noexcept nogil:
+    """Return True if a packet belongs to a flow; set `reverse` to 1 if it was sent by the flow's `dst`.
+
+    There is no branch on the direction, which cannot be predicted.
+    """
+    reverse[0] = differs(flow, 0, packet, 0) != 0
+    return (
+        differs(flow, 0, packet, reverse[0]) | differs(flow, 1, packet, 1 - reverse[0])
+        | <uint64_t> (flow.protocol ^ packet.protocol)
+        | <uint64_t> ((flow.vlan_id ^ packet.vlan_id) & rules.vlan_mask)
+        | <uint64_t> ((flow.interface ^ packet.interface) & rules.interface_mask)) == 0
+
+
+cdef inline bint is_icmp_request(const FlowPacket* packet) noexcept nogil:
+    """Return True for the types that are answered by a reply: echo, timestamp, information, address mask."""
+    cdef uint32_t kind = packet.icmp_type
+    if packet.protocol == icmp.ICMP:
+        return kind == 8 or kind == 13 or kind == 15 or kind == 17
+    return kind == 128 or kind == 139   # echo; node information, RFC 4620
+
+
+cdef inline bint is_icmp_reply(const FlowPacket* packet) noexcept nogil:
+    """Return True for the types that answer a request."""
+    cdef uint32_t kind = packet.icmp_type
+    if packet.protocol == icmp.ICMP:
+        return kind == 0 or kind == 14 or kind == 16 or kind == 18
+    return kind == 129 or kind == 140
+
+
+cdef inline uint8_t find_initiator(const FlowPacket* packet, uint32_t* reverse) noexcept nogil:
+    """Return how the initiator is found from a flow's first packet; set `reverse` to 1 if it is the receiver.
+    """
+    reverse[0] = False
+    if packet.protocol == transport.TCP and packet.tcp_flags & SYN:
+        reverse[0] = packet.tcp_flags & ACK != 0
+        return BY_SYN_ACK if reverse[0] else BY_SYN
+    if packet.protocol == icmp.ICMP or packet.protocol == icmp.ICMPV6:
+        reverse[0] = is_icmp_reply(packet)
+        return BY_ICMP_TYPE if reverse[0] or is_icmp_request(packet) else BY_FIRST_PACKET
+    if (packet.port[0] > LAST_SYSTEM_PORT) != (packet.port[1] > LAST_SYSTEM_PORT):
+        reverse[0] = packet.port[0] <= LAST_SYSTEM_PORT
+        return BY_PORT
+    return BY_FIRST_PACKET

@@ -1,0 +1,203 @@
+"""`flows`: the flow records of a whole source."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Unpack, cast, final
+
+import numpy as np
+
+from slimcap.errors import wrong_type
+from slimcap.flow.flow_batch import FlowBatch
+from slimcap.flow.flow_options import FlowOptions
+from slimcap.flow.flow_record import FLOW_DTYPE_WITH_TIMES
+from slimcap.flow.flow_table import FlowTable
+from slimcap.option_set import accepts
+from slimcap.packet.batch import Batch
+from slimcap.sink.arrow import array_stream_capsule, schema_capsule
+from slimcap.sink.arrow_columns import Layout
+from slimcap.sink.waiting import batches_and_pauses
+from slimcap.source.base import Source
+from slimcap.source.file.file_list import is_one_file, is_path
+from slimcap.source.file.open_files import open_file, open_files
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from slimcap.source.file.open_files import File, Files
+
+_LAYOUT: Final = Layout((FLOW_DTYPE_WITH_TIMES,), text=("src", "dst"))
+
+
+@accepts(FlowOptions)
+def flows(
+    packets: Source | Batch | Iterable[Batch] | File | Files, **options: Unpack[FlowOptions]
+) -> FlowStream:
+    """Return the flow records of a source, of files or of batches.
+
+    Parameters
+    ----------
+    packets : Source, Batch, iterable of Batch, or files
+        A source is read to its end, and stays open. A file or several are given as for `open_file` and
+        `open_files`; several are merged in order of time, and are closed at the end.
+    **options
+        Those of `FlowOptions`.
+
+    Returns
+    -------
+    FlowStream
+        An iterator of FlowBatch.
+
+    Raises
+    ------
+    FileFormatError, OSError
+        A file cannot be opened.
+    TypeError, ValueError
+        An argument is not valid.
+
+    Examples
+    --------
+    >>> for flows in slimcap.flows("trace.pcap", window=300):
+    ...     print(len(flows), flows["src_bytes"].sum())
+    >>> table = slimcap.FlowBatch.concat(slimcap.flows("trace-*.pcap"))
+    """
+    table = FlowTable(**options)
+    if isinstance(packets, Source):
+        return FlowStream(table, packets, None)
+    if isinstance(packets, Batch):
+        return FlowStream(table, None, iter((packets,)))
+    if _are_files(packets):
+        source: Source = (
+            open_file(cast("File", packets)) if is_one_file(packets) else open_files(cast("Files", packets))
+        )
+        return FlowStream(table, source, None, is_owner=True)
+    if not isinstance(packets, Iterable):
+        raise wrong_type("packets", "a Source, a Batch, an iterable of Batch, or files", packets)
+    return FlowStream(table, None, iter(cast("Iterable[Batch]", packets)))
+
+
+def _are_files(packets: object) -> bool:
+    """Return True for a path, a file object, or a list that has no batch."""
+    if is_path(packets) or hasattr(packets, "read") or hasattr(packets, "readinto"):
+        return True
+    return isinstance(packets, Sequence) and not any(isinstance(one, Batch) for one in packets)
+
+
+@final
+class FlowStream:
+    """Iterator over the flow records of a source: FlowBatches of at least one record. `flows` makes it.
+
+    At the end, and when the source is closed or stopped, all flows end. If reading raises, as for a damaged
+    file, a timeout or Ctrl-C, all flows end as well: their records come first, and the exception is raised
+    then. While a source has no packets, the clock of the table advances with time, every second.
+
+    It is an Arrow stream (PyCapsule protocol): `polars.DataFrame(slimcap.flows("trace.pcap"))`. As a context
+    manager it calls `close` on exit.
+
+    Parameters
+    ----------
+    table : FlowTable
+        The table, whose `stats` count all packets.
+    source : Source or None
+        An open source.
+    batches : iterator of Batch or None
+        The packets, if there is no source.
+    is_owner : bool, default False
+        Close the source at the end.
+
+    Attributes
+    ----------
+    table
+        The parameter.
+    """
+
+    def __init__(
+        self,
+        table: FlowTable,
+        source: Source | None,
+        batches: Iterator[Batch] | None,
+        *,
+        is_owner: bool = False,
+    ) -> None:
+        self.table = table
+        self._source = source
+        self._is_owner = is_owner
+        self._records = self._run(batches_and_pauses(source) if source is not None else batches or iter(()))
+
+    def _run(self, batches: Iterator[Batch | None]) -> Iterator[FlowBatch]:
+        ended: list[FlowBatch] = []
+        failure: BaseException | None = None
+        last = time.monotonic_ns()
+        while True:
+            try:
+                # Ctrl-C may interrupt after each call, but a list that is extended has the records then.
+                batch = next(batches)
+                now = time.monotonic_ns()
+                if batch is not None:
+                    ended.extend(map(self.table.update, (batch,)))
+                elif self.table.clock is not None:
+                    ended.extend(map(self.table.expire, (self.table.clock + now - last,)))
+                last = now
+                del batch  # return a ring's block before waiting for the next one
+            except StopIteration:
+                break
+            except BaseException as error:
+                failure = error
+                break
+            yield from filter(len, ended)
+            ended.clear()
+        ended.append(self.table.flush())
+        if self._is_owner:
+            self.close()
+        yield from filter(len, ended)
+        if failure is not None:
+            raise failure
+
+    def __iter__(self) -> Iterator[FlowBatch]:
+        return self
+
+    def __next__(self) -> FlowBatch:
+        return next(self._records)
+
+    def close(self) -> None:
+        """Close the files that `flows` opened; a source that it was given stays open.
+
+        May be called from any thread. A waiting read ends, and the remaining records can be read.
+        """
+        if self._is_owner and self._source is not None:
+            self._source.close()
+
+    def unblock(self) -> None:
+        """Make the waiting read, or else the next one, raise CaptureUnblocked, which ends all flows."""
+        if self._source is not None:
+            self._source.unblock()
+
+    def __enter__(self) -> FlowStream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __arrow_c_schema__(self) -> object:
+        return schema_capsule(_LAYOUT)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return array_stream_capsule(_LAYOUT, _Rows(self))
+
+    def __repr__(self) -> str:
+        return f"<FlowStream: {self.table!r}>"
+
+
+class _Rows:
+    """The records of a stream as arrays, which an Arrow consumer reads; `unblock` ends a wait at exit."""
+
+    def __init__(self, stream: FlowStream) -> None:
+        self._stream = stream
+        self.unblock = stream.unblock
+
+    def __iter__(self) -> _Rows:
+        return self
+
+    def __next__(self) -> NDArray[Any]:
+        return np.asarray(next(self._stream).records).view(FLOW_DTYPE_WITH_TIMES)
