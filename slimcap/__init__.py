@@ -62,7 +62,7 @@ from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet, PacketView
 from slimcap.packet.record import RECORD_DTYPE
 from slimcap.packet.view import IPLayer, View
-from slimcap.sink.flows import flows
+from slimcap.sink.flow_stream import flows
 from slimcap.sink.open_writer import open_writer
 from slimcap.sink.write import write
 from slimcap.source.base import Source, Stats

@@ -16,7 +16,7 @@ import slimcap
 from slimcap import Batch, CaptureUnblocked, FlowBatch, FlowTable, TruncatedFileError
 from slimcap.flow import FlowEnd
 from slimcap.mock import MockRingSource
-from slimcap.sink.flows import FlowStream
+from slimcap.sink.flow_stream import FlowStream
 from support.flow_traffic import batch_at, udp_packet
 from support.threads import Background
 

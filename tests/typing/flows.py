@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import slimcap
 from slimcap import FLOW_DTYPE, Batch, FlowBatch, FlowTable
 from slimcap.flow import FlowEnd, FlowInitiator, FlowStats
-from slimcap.sink.flows import FlowStream
+from slimcap.sink.flow_stream import FlowStream
 
 
 def check_table(batch: Batch) -> None:

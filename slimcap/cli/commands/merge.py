@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final
 
 from slimcap.cli.packets.capture_output import OUTPUT_DETAILS, add_output, opened_output
-from slimcap.cli.packets.conditions import FILTER_DETAILS, selection
+from slimcap.cli.packets.conditions import FILTER_DETAILS
 from slimcap.cli.packets.inputs import (
     add_reading,
     all_descriptors,
-    batches_of,
-    check_input,
     expanded,
+    merged_batches,
     noting,
+    open_merged,
     report_failures,
     warning_of_link_types,
 )
 from slimcap.cli.packets.select import Choice, add_choice
 from slimcap.cli.terminal.live_line import wanted
 from slimcap.cli.terminal.streams import reason
-from slimcap.packet.batch import Batch
-from slimcap.source.file.merged import MergedSource
-from slimcap.source.file.open_files import open_files
 
 SUMMARY: Final = "merge capture files in time order"
 DETAILS: Final = f"""\
@@ -58,34 +54,11 @@ def run(args: argparse.Namespace) -> int:
     with (
         all_descriptors(),
         noting("merge", failures),
-        _open(files, args) as source,
+        open_merged(files, args) as source,
         warning_of_link_types(source, "merge"),
         opened_output(args, source) as output,
     ):
-        batches = _batches(source, len(files), failures, bar=wanted(lines=args.out == "-"))
+        batches = merged_batches(source, "merge", len(files), failures, bar=wanted(lines=args.out == "-"))
         output.add(choice.take(batches))
         skipped += map(reason, source.errors)
     return report_failures(skipped, args.on_error) or report_failures(failures)
-
-
-def _open(files: list[str], args: argparse.Namespace) -> MergedSource:
-    for file in files:
-        check_input(file)
-    # Warnings are ours: `report_failures` writes them.
-    on_error: Literal["raise", "skip"] = "raise" if args.on_error == "raise" else "skip"
-    selected = selection(args)
-    return open_files(
-        files,
-        filter=selected["filter"],
-        where=selected["where"],
-        concatenated=args.concatenated,
-        on_error=on_error,
-    )
-
-
-def _batches(source: MergedSource, files: int, failures: list[str], *, bar: bool) -> Iterator[Batch]:
-    """Yield all batches. An error in a file is appended to `failures`, and ends only that file."""
-    for _ in range(files + 1):
-        with noting("merge", failures):
-            yield from batches_of(source, bar=bar)
-            return

@@ -9,9 +9,10 @@ import resource
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Unpack
+from typing import Literal, Unpack
 
 from slimcap.cli.arguments import add_option
+from slimcap.cli.packets.conditions import selection
 from slimcap.cli.terminal.live_line import ProgressBar
 from slimcap.cli.terminal.streams import complain, reason
 from slimcap.errors import FilterError, SlimcapError
@@ -21,7 +22,7 @@ from slimcap.packet.link import Link
 from slimcap.source.file.file_list import is_one_file, list_files
 from slimcap.source.file.file_options import FilesOptions, PcapOptions
 from slimcap.source.file.merged import MergedSource
-from slimcap.source.file.open_files import open_file
+from slimcap.source.file.open_files import open_file, open_files
 from slimcap.source.file.pcap_source import PcapSource
 
 
@@ -87,6 +88,38 @@ def open_input(file: str, **options: Unpack[PcapOptions]) -> Iterator[PcapSource
     check_input(file)
     with open_file(file, **options) as source, warning_of_link_types(source, file):
         yield source
+
+
+def open_merged(files: Sequence[str], args: argparse.Namespace) -> MergedSource:
+    """Open capture files to read them merged in order of time; "-" is standard input.
+
+    `args` have the options of `add_conditions` and `add_reading`.
+    """
+    for file in files:
+        check_input(file)
+    # Warnings are ours: `report_failures` writes them.
+    on_error: Literal["raise", "skip"] = "raise" if args.on_error == "raise" else "skip"
+    selected = selection(args)
+    return open_files(
+        files,
+        filter=selected["filter"],
+        where=selected["where"],
+        concatenated=args.concatenated,
+        on_error=on_error,
+    )
+
+
+def merged_batches(
+    source: MergedSource, name: str, files: int, failures: list[str], *, bar: bool
+) -> Iterator[Batch]:
+    """Yield all batches of `files` files. An error in a file is appended to `failures`, and ends only that.
+
+    `name` stands for all files in an error that is not about one of them.
+    """
+    for _ in range(files + 1):
+        with noting(name, failures):
+            yield from batches_of(source, bar=bar)
+            return
 
 
 @contextmanager

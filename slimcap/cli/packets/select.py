@@ -16,11 +16,11 @@ from slimcap.packet.batch import Batch
 EARLIEST, LATEST = -(1 << 63), (1 << 63) - 1
 
 
-def add_choice(command: argparse.ArgumentParser) -> None:
-    """Add the options that select packets."""
+def add_choice(command: argparse.ArgumentParser, verb: str = "write") -> None:
+    """Add the options that select packets; `verb` is what the command does with them, for the help text."""
     add_conditions(command)
     add_times(command)
-    add_count(command, "write")
+    add_count(command, verb)
 
 
 def add_times(command: argparse.ArgumentParser) -> None:

@@ -1,0 +1,74 @@
+"""Flow records as lines of text or JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import numpy as np
+
+from slimcap.flow.flow_batch import FlowBatch
+from slimcap.flow.flow_enums import FlowEnd, FlowInitiator
+from slimcap.packet.address import ip_to_str
+
+_NAMES_OF: Final = {"end_reason": FlowEnd, "initiator": FlowInitiator}
+_NANOSECONDS: Final = 10**9
+
+
+def text_lines(flows: FlowBatch) -> list[str]:
+    """Format records as text lines: start, duration, endpoints, packets and bytes of each side, end."""
+    records = flows.records
+    names = ("src_port", "dst_port", "protocol", "src_packets", "dst_packets", "src_bytes", "dst_bytes")
+    columns = zip(
+        _times(records["first"], " "),
+        (records["last"] - records["first"]).tolist(),
+        ip_to_str(records["src"]).tolist(),
+        ip_to_str(records["dst"]).tolist(),
+        *(records[name].tolist() for name in names),
+        records["vlan_id"].tolist(),
+        _members("end_reason", records),
+        strict=True,
+    )
+    return [
+        f"{first}  {duration // _NANOSECONDS:>5}.{duration % _NANOSECONDS // 1000:06} s"
+        f"  {src}:{src_port} => {dst}:{dst_port} (proto: {protocol})"
+        f"  {packets:,}+{dst_packets:,} packets  {size:,}+{dst_size:,} bytes"
+        f"{f'  vlan {vlan}' if vlan else ''}  {end}"
+        for (
+            first, duration, src, dst, src_port, dst_port, protocol,
+            packets, dst_packets, size, dst_size, vlan, end,
+        ) in columns
+    ]  # fmt: skip
+
+
+def json_lines(flows: FlowBatch) -> list[str]:
+    """Format records as JSON objects with the columns as keys, in order, and two of time in nanoseconds."""
+    records = flows.records
+    columns: dict[str, list[Any]] = {
+        "first": [f"{time}Z" for time in _times(records["first"], "T")],
+        "last": [f"{time}Z" for time in _times(records["last"], "T")],
+        "first_ns": records["first"].tolist(),
+        "last_ns": records["last"].tolist(),
+        "flow_id": [f"{number:016x}" for number in records["flow_id"].tolist()],
+        "src": ip_to_str(records["src"]).tolist(),
+        "dst": ip_to_str(records["dst"]).tolist(),
+    }
+    for name in records.dtype.names or ():
+        if name in _NAMES_OF:
+            columns[name] = _members(name, records)
+        elif name not in columns:
+            columns[name] = records[name].tolist()
+    encode = json.JSONEncoder(check_circular=False).encode
+    return [encode(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+
+
+def _times(column: np.ndarray[Any, Any], separator: str) -> list[str]:
+    """Return times in ISO 8601, in UTC, without a zone, and this between date and time."""
+    times: list[str] = np.datetime_as_string(column.view("M8[ns]"), unit="ns").tolist()
+    return times if separator == "T" else [time.replace("T", separator) for time in times]
+
+
+def _members(name: str, records: np.ndarray[Any, Any]) -> list[str]:
+    """Return the names of the members of an enumeration in a column."""
+    members = _NAMES_OF[name]
+    return [members(number).name for number in records[name].tolist()]

@@ -1,0 +1,144 @@
+"""`slimcap flows`, compared with `slimcap.flows` and with the packets of the files."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import slimcap
+from slimcap.cli.main import main
+from slimcap.flow import FlowEnd, FlowInitiator
+from support.cli import sample_path
+
+MIXED = sample_path("mixed.pcap")
+LINE = re.compile(
+    r"(?P<first>[-\d]{10} [:.\d]{18})  +(?P<duration>\d+\.\d{6}) s"
+    r"  (?P<flow>\S+:\d+ => \S+:\d+ \(proto: \d+\))"
+    r"  (?P<src_packets>[\d,]+)\+(?P<dst_packets>[\d,]+) packets"
+    r"  (?P<src_bytes>[\d,]+)\+(?P<dst_bytes>[\d,]+) bytes"
+    r"(  vlan (?P<vlan>\d+))?  (?P<end>[A-Z_]+)"
+)
+
+
+def lines(capsys: pytest.CaptureFixture[str], *args: str, code: int = 0) -> list[str]:
+    assert main(["flows", *args]) == code
+    return capsys.readouterr().out.splitlines()
+
+
+def objects(capsys: pytest.CaptureFixture[str], *args: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in lines(capsys, "--json", *args)]
+
+
+def table(**options: object) -> np.ndarray:
+    return slimcap.FlowBatch.concat(slimcap.flows(MIXED, **options)).records
+
+
+def test_a_line_tells_endpoints_and_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert lines(capsys, MIXED, "--port", "50010") == [
+        "2024-03-01 12:00:00.060006000      0.060558 s  192.0.2.10:50010 => 198.51.100.80:80 (proto: 6)"
+        "  8+8 packets  603+4,641 bytes  END_OF_FLOW"
+    ]
+
+
+def test_lines_have_all_records_and_all_packets(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [LINE.fullmatch(line) for line in lines(capsys, MIXED)]
+    assert len(found) == len(table()) > 20
+    assert all(found)
+    sums = {
+        name: sum(int(one[name].replace(",", "")) for one in found if one)
+        for name in ("src_packets", "dst_packets", "src_bytes", "dst_bytes")
+    }
+    batch = slimcap.read(MIXED)
+    with_ip = batch[batch.headers(["ip_version"])["ip_version"] != 0]
+    assert sums["src_packets"] + sums["dst_packets"] == len(with_ip)
+    assert sums["src_bytes"] + sums["dst_bytes"] == with_ip["total_len"].sum()
+    assert {one["vlan"] for one in found if one} == {None, *map(str, np.unique(table()["vlan_id"])[1:])}
+
+
+def test_flow_of_a_line_is_a_condition(capsys: pytest.CaptureFixture[str]) -> None:
+    for line in lines(capsys, MIXED)[:5]:
+        found = LINE.fullmatch(line)
+        assert found
+        assert lines(capsys, MIXED, "--flow", found["flow"])[0] == line
+
+
+def test_objects_have_the_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    found, records = objects(capsys, MIXED), table()
+    assert len(found) == len(records)
+    assert set(found[0]) == {*(slimcap.FLOW_DTYPE.names or ()), "first_ns", "last_ns"}
+    for one, record in zip(found, records, strict=True):
+        assert (one["first_ns"], one["last_ns"]) == (record["first"], record["last"])
+        assert np.datetime64(str(one["last"]).removesuffix("Z"), "ns").astype(int) == record["last"]
+        assert int(str(one["flow_id"]), 16) == record["flow_id"]
+        assert FlowEnd[str(one["end_reason"])] == record["end_reason"]
+        assert FlowInitiator[str(one["initiator"])] == record["initiator"]
+        assert one["src"] == slimcap.ip_to_str(record["src"])
+        for name in ("src_port", "dst_packets", "src_ip_bytes", "src_tcp_flags", "vlan_id", "part"):
+            assert one[name] == record[name]
+
+
+@pytest.mark.parametrize("by", ["bytes", "packets"])
+@pytest.mark.parametrize("count", [1, 4, 1000])
+def test_top_is_the_largest_records(capsys: pytest.CaptureFixture[str], by: str, count: int) -> None:
+    options = ("--window", "1", "--idle-timeout", "0.3")  # many batches of records
+    sizes = [int(one[f"src_{by}"]) + int(one[f"dst_{by}"]) for one in objects(capsys, MIXED, *options)]
+    found = objects(capsys, MIXED, *options, "--top", str(count), "--by", by)
+    assert [int(one[f"src_{by}"]) + int(one[f"dst_{by}"]) for one in found] == sorted(sizes)[::-1][:count]
+
+
+def test_options_are_those_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    args = ("--idle-timeout", "0.2", "--active-timeout", "0.5", "--window", "1", "--max-flows", "4")
+    wanted = table(idle_timeout=0.2, active_timeout=0.5, window=1, max_flows=4)
+    found = objects(capsys, MIXED, *args)
+    assert [one["end_reason"] for one in found] == [FlowEnd(number).name for number in wanted["end_reason"]]
+    assert {"IDLE", "ACTIVE", "WINDOW", "LACK_OF_RESOURCES"} <= {str(one["end_reason"]) for one in found}
+
+
+def test_files_are_merged_in_order_of_time(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    batch = slimcap.read(MIXED)
+    names = [str(tmp_path / name) for name in ("even.pcap", "odd.pcap")]
+    for number, name in enumerate(names):
+        slimcap.write(batch[number::2], name)
+    wanted = lines(capsys, MIXED)
+    assert lines(capsys, *names) == wanted
+    assert lines(capsys, str(tmp_path)) == wanted
+
+
+def test_records_before_an_error_are_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    whole = Path(MIXED).read_bytes()
+    damaged = tmp_path / "cut.pcap"
+    damaged.write_bytes(whole[:-5])
+    shutil.copy(MIXED, tmp_path / "good.pcap")
+    assert main(["flows", str(damaged)]) == 1
+    output, errors = capsys.readouterr()
+    assert "cut.pcap" in errors
+    packets = sum(
+        int(one["src_packets"].replace(",", "")) + int(one["dst_packets"].replace(",", ""))
+        for one in map(LINE.fullmatch, output.splitlines())
+        if one
+    )
+    assert packets > 150
+    assert main(["flows", "--on-error", "warn", str(tmp_path)]) == 0
+    output, errors = capsys.readouterr()
+    assert "cut.pcap" in errors
+    assert len(output.splitlines()) >= len(table())
+
+
+def test_count_and_times_select_packets(capsys: pytest.CaptureFixture[str]) -> None:
+    (one,) = objects(capsys, "-n", "1", MIXED, "--filter", "tcp")
+    assert (one["src_packets"], one["dst_packets"]) == (1, 0)
+    assert lines(capsys, MIXED, "--before", "2024-03-01 12:00:00") == []
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["--window", "0"], ["--idle-timeout", "x"], ["--max-flows", "0"], ["--top", "0"], ["--by", "size"], []],
+)
+def test_bad_arguments_are_refused(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
+    assert main(["flows", *args, *([MIXED] if args else [])]) == 2
+    assert "usage: slimcap flows" in capsys.readouterr().err
