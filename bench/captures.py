@@ -47,6 +47,7 @@ class Capture:
     path: Path
     lengths: NDArray[np.int64]
     text: bool = False
+    flows: int = 0
 
     @property
     def packets(self) -> int:
@@ -61,7 +62,7 @@ class Capture:
         return int(self.lengths[:packets].sum())
 
 
-def capture(name: str, folder: Path, text: bool = False, scale: float = 1) -> Capture:
+def capture(name: str, folder: Path, text: bool = False, scale: float = 1, flows: int = 0) -> Capture:
     """Describe one of the files; `write` makes it.
 
     Parameters
@@ -74,6 +75,8 @@ def capture(name: str, folder: Path, text: bool = False, scale: float = 1) -> Ca
         Payloads are words, for compressing.
     scale : float, default: 1
         Times as many packets.
+    flows : int, default: 0
+        Flows to which the packets belong, in random order and both directions; 0: one packet, one flow.
     """
     if name not in PACKETS:
         raise ValueError(f"no capture is called {name!r}; there are {', '.join(PACKETS)}")
@@ -85,8 +88,10 @@ def capture(name: str, folder: Path, text: bool = False, scale: float = 1) -> Ca
         lengths = np.resize(IMIX, packets)
         np.random.default_rng(1).shuffle(lengths)
     size = "" if packets == PACKETS[name] else f"-{packets}"
-    path = folder / f"{name}{size}{'-text' if text else ''}.pcap"
-    return Capture(name, title, path, lengths, text)
+    if flows:
+        title += f", in {_count(flows)} flows"
+    path = folder / f"{name}{size}{'-text' if text else ''}{f'-{flows}-flows' if flows else ''}.pcap"
+    return Capture(name, title, path, lengths, text, flows)
 
 
 def _count(packets: int) -> str:
@@ -102,7 +107,7 @@ def write(file: Capture) -> None:
     unfinished = file.path.with_suffix(".unfinished")
     with unfinished.open("wb") as out:
         out.write(FILE_HEADER)
-        for chunk in _chunks(file.lengths, file.text):
+        for chunk in _chunks(file):
             out.write(chunk.data)
     unfinished.replace(file.path)
 
@@ -136,14 +141,14 @@ def warm(path: Path) -> None:
             pass
 
 
-def _chunks(lengths: NDArray[np.int64], text: bool) -> Iterator[NDArray[np.uint8]]:
+def _chunks(file: Capture) -> Iterator[NDArray[np.uint8]]:
     rng = np.random.default_rng(2)
-    for first in range(0, len(lengths), CHUNK):
-        part = lengths[first : first + CHUNK]
+    for first in range(0, len(file.lengths), CHUNK):
+        part = file.lengths[first : first + CHUNK]
         starts = np.cumsum(RECORD_HEADER + part) - part - RECORD_HEADER
         size = int((RECORD_HEADER + part).sum())
-        chunk = _text(size, rng) if text else np.zeros(size, np.uint8)
-        head = heads(part, first).view(np.uint8).reshape(len(part), HEAD.itemsize)
+        chunk = _text(size, rng) if file.text else np.zeros(size, np.uint8)
+        head = heads(part, first, file.flows).view(np.uint8).reshape(len(part), HEAD.itemsize)
         chunk[starts[:, np.newaxis] + np.arange(HEAD.itemsize)] = head
         yield chunk
 
@@ -156,7 +161,7 @@ def _text(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     return text
 
 
-def heads(lengths: NDArray[np.int64], first: int) -> NDArray[Any]:
+def heads(lengths: NDArray[np.int64], first: int, flows: int = 0) -> NDArray[Any]:
     """Record header and headers up to UDP of packets of these lengths, numbered from `first` on."""
     rows = np.zeros(len(lengths), HEAD)
     number = first + np.arange(len(lengths))
@@ -166,8 +171,14 @@ def heads(lengths: NDArray[np.int64], first: int) -> NDArray[Any]:
     rows["ethertype"], rows["version_ihl"], rows["ttl"], rows["protocol"] = 0x0800, 0x45, 64, 17
     rows["ip_len"], rows["udp_len"] = lengths - 14, lengths - 34
     rows["ident"] = number & 0xFFFF
-    rows["saddr"], rows["daddr"] = 0x0A000000 + number % 50_021, 0x0A010000 + number % 251
-    rows["sport"], rows["dport"] = 1024 + number % 60_013, 53
+    scattered = number * 2_654_435_761 % (1 << 32)  # Knuth's multiplicative hash
+    flow = scattered % flows if flows else number
+    rows["saddr"], rows["daddr"] = 0x0A000000 + flow % 50_021, 0x0A010000 + flow % 251
+    rows["sport"], rows["dport"] = 1024 + flow % 60_013, 53
+    if flows:
+        back = np.flatnonzero(scattered >> 31)
+        for one, other in (("saddr", "daddr"), ("sport", "dport")):
+            rows[one][back], rows[other][back] = rows[other][back], rows[one][back]
     return rows
 
 
