@@ -57,7 +57,7 @@ class FlowOptions(TypedDict, total=False):
         Option(
             1_000_000,
             "Maximum number of flows in the table. If it is full, a new flow ends the one that had no packet "
-            "for the longest time. A flow needs at most 160 bytes.",
+            "for the longest time. A full table takes 157 bytes a flow.",
             between(1, _MAX_FLOWS),
         ),
     ]
