@@ -48,7 +48,7 @@ SIZE = re.compile(r"(\d+) ([KM])iB")
 INTERNAL = {
     *("slimcap.sink.arrow.batch_layout", "slimcap.sink.arrow.schema_capsule"),
     *("slimcap.sink.arrow.array_capsules", "slimcap.sink.arrow.stream_capsule"),
-    "slimcap.sink.arrow.array_stream_capsule",
+    *("slimcap.sink.arrow.array_stream_capsule", "slimcap.sink.arrow.text_addresses"),
     *("slimcap.sink.dataframes.library", "slimcap.sink.dataframes.to_arrow"),
     *("slimcap.sink.dataframes.to_pandas", "slimcap.sink.dataframes.to_polars"),
     *("slimcap.sink.open_writer.stem_and_endings", "slimcap.sink.open_writer.writer_class"),

@@ -688,7 +688,7 @@ cdef class PcapNgWriter(Writer):
 
 
 def latest_time(Batch batch not None):
-    """Return the latest timestamp of a batch, not counting times that were clamped; 0 if there is none."""
+    """Return the latest timestamp of a batch that was not clamped; 0 if there is none."""
     cdef View _view = batch._open()  # so that the batch is not released meanwhile
     cdef const Record* rows = batch._rows
     cdef Py_ssize_t index, count = batch._count

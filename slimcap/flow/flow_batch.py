@@ -169,11 +169,9 @@ class FlowBatch:
     # Arrow. The sink layer is above this one, so it is imported only when these are called.
 
     def _arrow(self, columns: Iterable[str] | None = None, addresses: _Addresses = "text") -> ArrowColumns:
-        from slimcap.sink.arrow import ArrowColumns
+        from slimcap.sink.arrow import ArrowColumns, text_addresses
 
-        if addresses not in ("text", "binary"):
-            raise ValueError(f"addresses must be 'text' or 'binary', not {addresses!r}")
-        text = _ADDRESSES if addresses == "text" else ()
+        text = text_addresses(addresses, _ADDRESSES)
         return ArrowColumns(np.asarray(self._records).view(FLOW_DTYPE_WITH_TIMES), columns, text=text)
 
     def to_arrow(

@@ -7,6 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 cimport slimcap.wire.icmp as icmp
+cimport slimcap.wire.tcp as tcp
 cimport slimcap.wire.transport as transport
 from slimcap.abi.hashing cimport fold
 from slimcap.flow.flow_record cimport (
@@ -14,8 +15,6 @@ from slimcap.flow.flow_record cimport (
 
 cdef enum:
     SECRET_WORDS = 4
-    SYN = 2
-    ACK = 16
     LAST_SYSTEM_PORT = 1023     # RFC 6335 section 6
 
 cdef struct FlowPacket:
@@ -85,32 +84,18 @@ cdef inline bint has_key(
         | <uint64_t> ((flow.interface ^ packet.interface) & rules.interface_mask)) == 0
 
 
-cdef inline bint is_icmp_request(const FlowPacket* packet) noexcept nogil:
-    """Return True for the types that are answered by a reply: echo, timestamp, information, address mask."""
-    cdef uint32_t kind = packet.icmp_type
-    if packet.protocol == icmp.ICMP:
-        return kind == 8 or kind == 13 or kind == 15 or kind == 17
-    return kind == 128 or kind == 139   # echo; node information, RFC 4620
-
-
-cdef inline bint is_icmp_reply(const FlowPacket* packet) noexcept nogil:
-    """Return True for the types that answer a request."""
-    cdef uint32_t kind = packet.icmp_type
-    if packet.protocol == icmp.ICMP:
-        return kind == 0 or kind == 14 or kind == 16 or kind == 18
-    return kind == 129 or kind == 140
-
-
 cdef inline uint8_t find_initiator(const FlowPacket* packet, uint32_t* reverse) noexcept nogil:
     """Return how the initiator is found from a flow's first packet; set `reverse` to 1 if it is the receiver.
     """
     reverse[0] = False
-    if packet.protocol == transport.TCP and packet.tcp_flags & SYN:
-        reverse[0] = packet.tcp_flags & ACK != 0
+    if packet.protocol == transport.TCP and packet.tcp_flags & tcp.SYN:
+        reverse[0] = packet.tcp_flags & tcp.ACK != 0
         return BY_SYN_ACK if reverse[0] else BY_SYN
     if packet.protocol == icmp.ICMP or packet.protocol == icmp.ICMPV6:
-        reverse[0] = is_icmp_reply(packet)
-        return BY_ICMP_TYPE if reverse[0] or is_icmp_request(packet) else BY_FIRST_PACKET
+        reverse[0] = icmp.is_reply(packet.protocol, packet.icmp_type)
+        if reverse[0] or icmp.is_request(packet.protocol, packet.icmp_type):
+            return BY_ICMP_TYPE
+        return BY_FIRST_PACKET
     if (packet.port[0] > LAST_SYSTEM_PORT) != (packet.port[1] > LAST_SYSTEM_PORT):
         reverse[0] = packet.port[0] <= LAST_SYSTEM_PORT
         return BY_PORT

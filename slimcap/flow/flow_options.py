@@ -7,13 +7,13 @@ from slimcap.errors import number, wrong_type
 from slimcap.option_set import Option, between
 
 KEY_PARTS = ("vlan", "interface")
-_MAX_SECONDS = 1e9
-_MAX_FLOWS = 1 << 30
+MIN_SECONDS, MAX_SECONDS = 1e-9, 1e9
+MAX_FLOWS = 1 << 30
 
 
 def _seconds(name: str, value: float) -> float:
-    if not 1e-9 <= number(name, value) <= _MAX_SECONDS:
-        raise ValueError(f"{name} must be 1e-9 to {_MAX_SECONDS:g} seconds, not {value}")
+    if not MIN_SECONDS <= number(name, value) <= MAX_SECONDS:
+        raise ValueError(f"{name} must be 1e-9 to {MAX_SECONDS:g} seconds, not {value}")
     return value
 
 
@@ -58,7 +58,7 @@ class FlowOptions(TypedDict, total=False):
             1_000_000,
             "Maximum number of flows in the table. If it is full, a new flow ends the one that had no packet "
             "for the longest time. A full table takes 157 bytes a flow.",
-            between(1, _MAX_FLOWS),
+            between(1, MAX_FLOWS),
         ),
     ]
     key: Annotated[

@@ -13,13 +13,14 @@ from libc.string cimport memcpy, memset
 
 cimport slimcap.wire.ipv4 as ipv4
 cimport slimcap.wire.ipv6 as ipv6
+cimport slimcap.wire.tcp as tcp
 cimport slimcap.wire.vlan as vlan
 from slimcap.abi.branch cimport prefetch, rarely
 from slimcap.abi.bytes cimport load64
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.hashing cimport fold
 from slimcap.flow.flow_key cimport (
-    SECRET_WORDS, SYN, FlowPacket, KeyRules, find_initiator, has_key, hash_of_flow,
+    SECRET_WORDS, FlowPacket, KeyRules, find_initiator, has_key, hash_of_flow,
     hash_of_key)
 from slimcap.flow.flow_record cimport (
     END_ACTIVE, END_FORCED, END_IDLE, END_LACK_OF_RESOURCES, END_OF_FLOW, END_WINDOW, FlowRecord)
@@ -66,9 +67,6 @@ cdef enum:
     FIN_BY_DST = 2
     RESET = 4
     CLOSED = 8                  # it is in the list of closed flows
-    # TCP flags
-    FIN = 1
-    RST = 4
 
 cdef tuple DEFAULT_KEY = ("vlan",)
 cdef int64_t LINGER = 2 * NANOSECONDS   # for the last ACKs: more than RFC 6298's initial timeout
@@ -392,7 +390,7 @@ cdef inline void _add(Table* table, const FlowPacket* packet, const Record* row)
     table.counters.packets += 1
     table.counters.bytes += row.total_len
     flow = find_flow(store, packet, &table.rules, &reverse)
-    if rarely(packet.tcp_flags & SYN and flow != NO_FLOW and store.records[flow].end_reason != 0):
+    if rarely(packet.tcp_flags & tcp.SYN and flow != NO_FLOW and store.records[flow].end_reason != 0):
         _end(table, flow, END_OF_FLOW)      # the ports are used again
         flow = NO_FLOW
     if rarely(flow == NO_FLOW):
@@ -412,7 +410,7 @@ cdef inline void _add(Table* table, const FlowPacket* packet, const Record* row)
     record.bytes[reverse] += row.total_len
     record.ip_bytes[reverse] += packet.ip_bytes
     record.tcp_flags[reverse] |= packet.tcp_flags
-    if rarely(packet.tcp_flags & (FIN | RST)):
+    if rarely(packet.tcp_flags & (tcp.FIN | tcp.RST)):
         _close(table, flow, packet.tcp_flags, reverse)
     store.nodes[flow].seen = table.clock
     unlink_node(store.nodes, flow)
@@ -422,9 +420,9 @@ cdef inline void _add(Table* table, const FlowPacket* packet, const Record* row)
 cdef void _close(Table* table, uint32_t flow, uint32_t tcp_flags, uint32_t reverse) noexcept nogil:
     """Note a FIN or RST."""
     cdef FlowRecord* record = &table.store.records[flow]
-    if tcp_flags & FIN:
+    if tcp_flags & tcp.FIN:
         record.end_reason |= FIN_BY_DST if reverse else FIN_BY_SRC
-    if tcp_flags & RST:
+    if tcp_flags & tcp.RST:
         record.end_reason |= RESET
     if record.end_reason & RESET or (record.end_reason & FIN_BY_SRC and record.end_reason & FIN_BY_DST):
         record.end_reason |= CLOSED
@@ -534,7 +532,6 @@ cdef class FlowTable:
     cdef uint32_t _active
     cdef cnp.ndarray _ended     # memory for the records of a call
     cdef bint _made, _busy
-    cdef readonly tuple _secret
 
     def __init__(self, **options: Unpack[FlowOptions]):
         cdef dict given = parse(FlowOptions, options)
@@ -545,10 +542,8 @@ cdef class FlowTable:
         if not open_store(&table.store, given["max_flows"]):
             raise MemoryError(f"cannot reserve memory for {given['max_flows']:,} flows")
         self._made = True
-        self._secret = tuple([
-            int.from_bytes(os.urandom(8)) | 1 for _ in range(SECRET_WORDS)])   # 0 would be a weak factor
         for index in range(SECRET_WORDS):
-            table.rules.secret[index] = self._secret[index]
+            table.rules.secret[index] = int.from_bytes(os.urandom(8)) | 1    # 0 would be a weak factor
         key = DEFAULT_KEY if given["key"] is None else given["key"]
         table.rules.vlan_mask = vlan.VID_MASK if "vlan" in key else 0
         table.rules.interface_mask = 0xffffffff if "interface" in key else 0
@@ -662,6 +657,11 @@ cdef class FlowTable:
             self._ended = None
         self._busy = False
         return FlowBatch(ended[:count] if count >= FEW_RECORDS else ended[:count].copy())
+
+    @property
+    def _secret(self):
+        """The key of the hashes, with which tests find flows that collide."""
+        return tuple([self._table.rules.secret[index] for index in range(SECRET_WORDS)])
 
     @property
     def clock(self):

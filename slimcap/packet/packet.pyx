@@ -21,6 +21,7 @@ cdef enum:
     GO_NO_IP = 255  # instead of the offset of the IP header: no header, or an offset above 254
 
 cdef list TYPES = PACKET_TYPES
+cdef object kind
 
 for kind in PacketType:
     set_immortal(kind)

@@ -70,10 +70,16 @@ cdef double NAP = 0.001         # between two checks of that,
 cdef double GRACE = 0.1         # and for their consumers to raise the error
 
 
-def batch_layout(columns=None, payload=True, addresses="text"):
-    """Return the Layout of batches; the parameters are those of `ArrowStream`."""
+def text_addresses(addresses, names):
+    """Return the columns of these names that become text, a set, by the parameter of `ArrowStream`."""
     if addresses not in ("text", "binary"):
         raise ValueError(f"addresses must be 'text' or 'binary', not {addresses!r}")
+    return set(names) if addresses == "text" else set()
+
+
+def batch_layout(columns=None, payload=True, addresses="text"):
+    """Return the Layout of batches; the parameters are those of `ArrowStream`."""
+    texts = {"community_id"} | text_addresses(addresses, ADDRESSES)
     if columns is None:
         columns = DEFAULT_COLUMNS + ("payload",) if payload else DEFAULT_COLUMNS
     columns = _names_of("columns", columns)
@@ -81,7 +87,6 @@ def batch_layout(columns=None, payload=True, addresses="text"):
     # Also those that tell whether one of them is null.
     headers += [one for name in headers for one in OPTIONAL.get(name, ())]
     dtypes = (RECORD_DTYPE, _header_dtype(list(dict.fromkeys(headers)))) if headers else (RECORD_DTYPE,)
-    texts = {"community_id"} | (ADDRESSES if addresses == "text" else set())
     payload = "binary_view" if isinstance(payload, bool) else payload
     return Layout(dtypes, columns, payload, texts, OPTIONAL)
 

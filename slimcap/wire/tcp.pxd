@@ -10,6 +10,11 @@ from slimcap.abi.bytes cimport be16
 
 cdef enum:
     MIN_LEN = 20
+    # Flags.
+    FIN = 1
+    SYN = 2
+    RST = 4
+    ACK = 16
     # Offsets of fields, which are also the lengths needed to read all fields before them.
     SEQUENCE = 4
     ACKNOWLEDGEMENT = 8

@@ -12,20 +12,18 @@ from slimcap.cli.arguments import number
 from slimcap.cli.packets.conditions import FILTER_DETAILS
 from slimcap.cli.packets.inputs import (
     add_reading,
-    all_descriptors,
     expanded,
     merged_batches,
     noting,
     open_merged,
     report_failures,
-    warning_of_link_types,
 )
 from slimcap.cli.packets.select import Choice, add_choice
 from slimcap.cli.render.flow_lines import json_lines, text_lines
 from slimcap.cli.terminal.live_line import wanted
 from slimcap.cli.terminal.streams import reason, write
 from slimcap.flow.flow_batch import FlowBatch
-from slimcap.flow.flow_options import FlowOptions
+from slimcap.flow.flow_options import MAX_FLOWS, MAX_SECONDS, MIN_SECONDS, FlowOptions
 from slimcap.option_set import options_of
 from slimcap.sink.flow_stream import flows
 
@@ -71,7 +69,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         ("max_flows", "N", "maximum number of flows at a time"),
     ):
         default = declared[name].default
-        kind = number(int, 1, 1 << 30) if name == "max_flows" else number(float, 1e-9, 1e9)
+        kind = number(int, 1, MAX_FLOWS) if name == "max_flows" else number(float, MIN_SECONDS, MAX_SECONDS)
         shown = "" if default is None else f" (default: {f'{default:,}'.removesuffix('.0')})"
         add(f"--{name.replace('_', '-')}", type=kind, default=default, metavar=metavar, help=help + shown)
 
@@ -82,12 +80,7 @@ def run(args: argparse.Namespace) -> int:
     skipped: list[str] = []
     choice = Choice(args.after, args.before, args.count)
     files = list(expanded(args.files))
-    with (
-        all_descriptors(),
-        noting("flows", failures),
-        open_merged(files, args) as source,
-        warning_of_link_types(source, "flows"),
-    ):
+    with noting("flows", failures), open_merged("flows", files, args) as source:
         bar = wanted(lines=args.top is None)
         batches = choice.take(merged_batches(source, "flows", len(files), failures, bar=bar))
         ended: Iterable[FlowBatch] = flows(

@@ -9,13 +9,11 @@ from slimcap.cli.packets.capture_output import OUTPUT_DETAILS, add_output, opene
 from slimcap.cli.packets.conditions import FILTER_DETAILS
 from slimcap.cli.packets.inputs import (
     add_reading,
-    all_descriptors,
     expanded,
     merged_batches,
     noting,
     open_merged,
     report_failures,
-    warning_of_link_types,
 )
 from slimcap.cli.packets.select import Choice, add_choice
 from slimcap.cli.terminal.live_line import wanted
@@ -52,10 +50,8 @@ def run(args: argparse.Namespace) -> int:
     files = list(expanded(args.files))
     skipped: list[str] = []
     with (
-        all_descriptors(),
         noting("merge", failures),
-        open_merged(files, args) as source,
-        warning_of_link_types(source, "merge"),
+        open_merged("merge", files, args) as source,
         opened_output(args, source) as output,
     ):
         batches = merged_batches(source, "merge", len(files), failures, bar=wanted(lines=args.out == "-"))

@@ -90,23 +90,19 @@ def open_input(file: str, **options: Unpack[PcapOptions]) -> Iterator[PcapSource
         yield source
 
 
-def open_merged(files: Sequence[str], args: argparse.Namespace) -> MergedSource:
-    """Open capture files to read them merged in order of time; "-" is standard input.
+@contextmanager
+def open_merged(name: str, files: Sequence[str], args: argparse.Namespace) -> Iterator[MergedSource]:
+    """Open capture files to read them merged in order of time, and warn at the end as `open_input` does.
 
-    `args` have the options of `add_conditions` and `add_reading`.
+    `name` stands for all files in a warning; `args` have the options of `add_conditions` and `add_reading`.
     """
     for file in files:
         check_input(file)
     # Warnings are ours: `report_failures` writes them.
     on_error: Literal["raise", "skip"] = "raise" if args.on_error == "raise" else "skip"
-    selected = selection(args)
-    return open_files(
-        files,
-        filter=selected["filter"],
-        where=selected["where"],
-        concatenated=args.concatenated,
-        on_error=on_error,
-    )
+    options = {"concatenated": args.concatenated, "on_error": on_error, **selection(args)}
+    with all_descriptors(), open_files(files, **options) as source, warning_of_link_types(source, name):
+        yield source
 
 
 def merged_batches(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 import numpy as np
 
+from slimcap.cli.render.report_text import json_objects
 from slimcap.flow.flow_batch import FlowBatch
 from slimcap.flow.flow_enums import FlowEnd, FlowInitiator
 from slimcap.packet.address import ip_to_str
@@ -58,8 +58,7 @@ def json_lines(flows: FlowBatch) -> list[str]:
             columns[name] = _members(name, records)
         elif name not in columns:
             columns[name] = records[name].tolist()
-    encode = json.JSONEncoder(check_circular=False).encode
-    return [encode(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+    return json_objects(columns)
 
 
 def _times(column: np.ndarray[Any, Any], separator: str) -> list[str]:

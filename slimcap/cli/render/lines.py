@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcap.cli.packets.packet_sink import PacketSink
+from slimcap.cli.render.report_text import json_objects
 from slimcap.cli.terminal.streams import printable, write
 from slimcap.io.text import valid_text
 from slimcap.packet.address import ip_to_str
@@ -102,8 +102,7 @@ def json_lines(batch: Batch, digits: int) -> list[str]:
         "src_port": _or_none(headers["src_port"], ports >= 2),
         "dst_port": _or_none(headers["dst_port"], ports >= 4),
     }
-    encode = json.JSONEncoder(check_circular=False).encode
-    return [encode(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+    return json_objects(columns)
 
 
 def _times(batch: Batch, digits: int) -> list[str | None]:

@@ -20,6 +20,12 @@ def json_text(report: object) -> str:
     return json.dumps(_valid(report)) + "\n"
 
 
+def json_objects(columns: Mapping[str, Iterable[Any]]) -> list[str]:
+    """Format the rows of columns as JSON objects, whose keys are the names of the columns."""
+    encode = json.JSONEncoder(check_circular=False).encode
+    return [encode(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+
+
 def _valid(value: object) -> object:
     if isinstance(value, str):
         return valid_text(value)

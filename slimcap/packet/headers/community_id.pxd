@@ -22,7 +22,6 @@ from slimcap.packet.headers.sha1 cimport SHA1_LEN, sha1
 
 cdef enum:
     PORTS_LEN = 4   # bytes of the upper layer needed for its ports, or its ICMP type and code
-    NO_REPLY = -1
     COMMUNITY_ID_LEN = 2 + 28
     MESSAGE_LEN = 2 + 32 + 2 + 4
     BLOCK_WORDS = 8  # of the block of SHA-1
@@ -43,42 +42,17 @@ cdef inline CommunityEntry* new_cache() noexcept nogil:
     return <CommunityEntry*> calloc(1 << CACHE_BITS, sizeof(CommunityEntry))
 
 
-cdef inline int icmp_reply(uint32_t kind) noexcept nogil:
-    """Return the ICMP type that answers this type, or that it answers; NO_REPLY if none does (RFC 792)."""
-    if kind == 0 or kind == 8:          # echo
-        return 8 - kind
-    if kind == 9 or kind == 10:         # router advertisement, solicitation (RFC 1256)
-        return 19 - kind
-    if 13 <= kind <= 18:                # timestamp, information, address mask (RFC 950)
-        return ((kind - 1) ^ 1) + 1
-    return NO_REPLY
-
-
-cdef inline int icmpv6_reply(uint32_t kind) noexcept nogil:
-    """Return the same as `icmp_reply`, for ICMPv6.
-
-    Echo (RFC 4443), multicast listeners (RFC 2710), routers and neighbours (RFC 4861), node information
-    (RFC 4620), home agents (RFC 6275).
-    """
-    if kind == 128 or kind == 129 or kind == 130 or kind == 131 or kind == 144 or kind == 145:
-        return kind ^ 1
-    if 133 <= kind <= 136 or kind == 139 or kind == 140:
-        return ((kind - 1) ^ 1) + 1
-    return NO_REPLY
-
-
 cdef inline void set_community_flow(Flow* flow, const Header* header) noexcept nogil:
     """Set a flow to that of a header with the ports that Community ID uses, and in its order."""
     cdef int reply = 0
     set_flow(flow, header)
     if flow.protocol == icmp.ICMP or flow.protocol == icmp.ICMPV6:
-        reply = (icmp_reply(header.icmp_type) if flow.protocol == icmp.ICMP
-                 else icmpv6_reply(header.icmp_type))
+        reply = icmp.counterpart(flow.protocol, header.icmp_type)
         flow.src_port = header.icmp_type
-        flow.dst_port = header.icmp_code if reply == NO_REPLY else <uint16_t> reply
+        flow.dst_port = header.icmp_code if reply == icmp.NO_COUNTERPART else <uint16_t> reply
     elif not community_ports(flow.protocol):
         flow.src_port = flow.dst_port = 0
-    if reply != NO_REPLY:
+    if reply != icmp.NO_COUNTERPART:
         order(flow)
 
 
