@@ -51,7 +51,7 @@ from slimcap.errors import (
     TruncatedFileError,
 )
 from slimcap.flow.flow_batch import FlowBatch
-from slimcap.flow.flow_record import FLOW_DTYPE
+from slimcap.flow.flow_columns import FLOW_DTYPE
 from slimcap.flow.flow_table import FlowTable
 from slimcap.packet.address import in_network, ip_from_str, ip_to_str
 from slimcap.packet.batch import Batch, concat

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, final, overload
 import numpy as np
 
 from slimcap.errors import suggestion, wrong_type
-from slimcap.flow.flow_record import FLOW_DTYPE, FLOW_DTYPE_WITH_TIMES
+from slimcap.flow.flow_columns import FLOW_DTYPE, with_times
 from slimcap.packet.headers.header_array import HeaderArray
 from slimcap.packet.record import copy_of
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from slimcap.packet.batch import _Addresses
     from slimcap.sink.arrow import ArrowColumns
 
-_ADDRESSES: Final = ("src", "dst")
-_NAMES: Final = FLOW_DTYPE.names or ()
+ADDRESSES: Final = ("src", "dst")
+OPTIONAL: Final = {f"{side}_{end}": (f"{side}_packets",) for side in ADDRESSES for end in ("first", "last")}
+"""Columns of times that a record may not have, each with the column that is 0 then."""
 
 
 @final
@@ -37,7 +38,7 @@ class FlowBatch:
     ``flows[3]``                 one row, a numpy.void
     ============================ ==============================================================
 
-    The columns (FLOW_DTYPE, 128 bytes per record):
+    The columns of every record (FLOW_DTYPE, 128 bytes):
 
     ============= ==== ========================================================================
     first         i8   time of the first packet, nanoseconds since the Unix epoch
@@ -68,13 +69,46 @@ class FlowBatch:
     part          u4   number of records of the flow before this one; 0: it is the first
     ============= ==== ========================================================================
 
+    The features of a table add columns. ``dst_`` is the prefix of the other direction; columns of lengths and
+    inter-arrival times without a prefix are those of both. As all columns, they are about the packets of the
+    record.
+
+    =================== ====== ================ ============================================================
+    src_len_min         u4     lengths          smallest length of a packet on the wire (`total_len`)
+    src_len_mean        f8     lengths          mean length
+    src_len_max         u4     lengths          largest length
+    src_len_std         f8     lengths          standard deviation of the sample; 0 if there is one packet
+    src_first           i8     iat              time of the first packet that `src` sent; 0 without one
+    src_last            i8     iat              time of the last packet that `src` sent; 0 without one
+    src_iat_min         i8     iat              smallest inter-arrival time in nanoseconds, of a packet and
+                                                the latest one before; 0 if it is earlier, or without any
+    src_iat_mean        f8     iat              mean of the inter-arrival times, in nanoseconds
+    src_iat_max         i8     iat              largest inter-arrival time in nanoseconds
+    src_iat_std         f8     iat              standard deviation of the sample; 0 if there is one time
+    src_syn_packets     u8     flags            number of TCP packets with SYN. Also ``fin``, ``rst``,
+                                                ``psh``, ``ack``, ``urg``, ``ece``, ``cwr``, ``ae``
+    src_payload_packets u8     payload          number of packets with data after the transport header
+    src_payload_bytes   u8     payload          bytes of data, the sum of `l7_len` of `Batch.headers`
+    src_retransmissions u8     payload          number of TCP packets whose data ends at or before the
+                                                highest sequence number so far: sent again, or late
+    splt_len            i4 (N) splt=N           lengths of the first N packets, negative of those that
+                                                `dst` sent; 0 after the last one
+    splt_iat            i8 (N) splt=N           their inter-arrival times in nanoseconds, in both
+                                                directions; 0 for the first one
+    src_first_bytes     u1 (B) first_bytes=B    first B bytes of data that were captured, in order of
+                                                arrival; 0 after them
+    src_first_len       u2     first_bytes=B    number of these bytes, at most B
+    community_id        S30    community_id     Community ID version 1
+    =================== ====== ================ ============================================================
+
     A column of addresses can be compared with an address in text; `ip_to_str` converts it. A FlowBatch can
     be pickled, and is an Arrow array and stream (PyCapsule protocol).
 
     Parameters
     ----------
     records : array_like of FLOW_DTYPE, shape (N,)
-        Not copied if it is an array of that dtype, which must not change then.
+        Not copied if it is an array of that dtype, or of one that adds columns to it, which must not change
+        then.
 
     Raises
     ------
@@ -92,10 +126,12 @@ class FlowBatch:
     __slots__ = ("_records",)
 
     def __init__(self, records: ArrayLike) -> None:
-        array = np.asarray(records, FLOW_DTYPE)
+        array = np.asarray(records)
+        if not _has_columns(array.dtype):
+            array = np.asarray(records, FLOW_DTYPE)
         if array.ndim != 1:
             raise ValueError(f"records have one dimension, not {array.ndim}")
-        self._records = array.view(copy_of(FLOW_DTYPE), HeaderArray)
+        self._records = array.view(copy_of(array.dtype), HeaderArray)
         self._records.flags.writeable = False
 
     @staticmethod
@@ -105,7 +141,8 @@ class FlowBatch:
         Parameters
         ----------
         batches : iterable of FlowBatch
-            For example `slimcap.flows("trace.pcap")`.
+            For example `slimcap.flows("trace.pcap")`. Without any batch, the columns are those of its
+            attribute `dtype`, if it has one, else those of FLOW_DTYPE.
 
         Returns
         -------
@@ -116,17 +153,25 @@ class FlowBatch:
         ------
         TypeError
             An item is not a FlowBatch.
+        ValueError
+            Batches have different columns.
         """
-        arrays = [np.empty(0, FLOW_DTYPE)]
+        arrays: list[NDArray[Any]] = []
         for batch in batches:
             if not isinstance(batch, FlowBatch):
                 raise wrong_type("each of batches", "a FlowBatch", batch)
             arrays.append(np.asarray(batch.records))
-        return FlowBatch(np.concatenate(arrays, dtype=FLOW_DTYPE))
+            if arrays[-1].dtype != arrays[0].dtype:
+                raise ValueError(
+                    "batches have different columns: concatenate those of tables with the same features"
+                )
+        if not arrays:
+            return FlowBatch(np.empty(0, getattr(batches, "dtype", FLOW_DTYPE)))
+        return FlowBatch(np.concatenate(arrays, dtype=arrays[0].dtype))
 
     @property
     def records(self) -> NDArray[np.void]:
-        """The rows, an ndarray of FLOW_DTYPE, shape (N,), read-only."""
+        """The rows, an ndarray of FLOW_DTYPE and the columns of features, shape (N,), read-only."""
         return self._records
 
     def __len__(self) -> int:
@@ -143,9 +188,9 @@ class FlowBatch:
     def __getitem__(self, key: slice | Sequence[int] | NDArray[Any], /) -> FlowBatch: ...
     def __getitem__(self, key: Any, /) -> Any:
         if isinstance(key, str):
-            if key not in _NAMES:
-                similar = suggestion(key, _NAMES)
-                raise ValueError(f"unknown column {key!r}{similar}: a flow has {', '.join(_NAMES)}")
+            if key not in self._names:
+                similar = suggestion(key, self._names)
+                raise ValueError(f"unknown column {key!r}{similar}: a flow has {', '.join(self._names)}")
             return self._records[key]
         found = np.asarray(self._records)[key]
         return found if isinstance(found, np.void) else FlowBatch(found)
@@ -164,15 +209,20 @@ class FlowBatch:
 
     def _ipython_key_completions_(self) -> list[str]:
         """Return the names of the columns, which IPython completes after ``flows["``."""
-        return list(_NAMES)
+        return list(self._names)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self._records.dtype.names or ()
 
     # Arrow. The sink layer is above this one, so it is imported only when these are called.
 
     def _arrow(self, columns: Iterable[str] | None = None, addresses: _Addresses = "text") -> ArrowColumns:
         from slimcap.sink.arrow import ArrowColumns, text_addresses
 
-        text = text_addresses(addresses, _ADDRESSES)
-        return ArrowColumns(np.asarray(self._records).view(FLOW_DTYPE_WITH_TIMES), columns, text=text)
+        array = np.asarray(self._records)
+        text = text_addresses(addresses, ADDRESSES) | {"community_id"}
+        return ArrowColumns(array.view(with_times(array.dtype)), columns, text=text, optional=OPTIONAL)
 
     def to_arrow(
         self, columns: Iterable[str] | None = None, *, addresses: _Addresses = "text"
@@ -189,7 +239,8 @@ class FlowBatch:
         Returns
         -------
         pyarrow.Table
-            N rows; `first` and `last` are timestamp[ns, UTC]. It owns its memory.
+            N rows; times are timestamp[ns, UTC], `splt_len` and `splt_iat` fixed-size lists. It owns its
+            memory.
 
         Raises
         ------
@@ -218,7 +269,7 @@ class FlowBatch:
         Returns
         -------
         pandas.DataFrame
-            N rows; `first` and `last` are datetime64[ns, UTC]. It owns its memory.
+            N rows; times are datetime64[ns, UTC]. It owns its memory.
 
         Raises
         ------
@@ -248,7 +299,7 @@ class FlowBatch:
         Returns
         -------
         polars.DataFrame
-            N rows; `first` and `last` are Datetime("ns", "UTC"). It owns its memory.
+            N rows; times are Datetime("ns", "UTC"). It owns its memory.
 
         Raises
         ------
@@ -270,3 +321,9 @@ class FlowBatch:
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self._arrow().__arrow_c_stream__(requested_schema)
+
+
+def _has_columns(dtype: np.dtype[Any]) -> bool:
+    """Return True for FLOW_DTYPE, and for a dtype that has its columns and others after them."""
+    have, needed = dtype.fields, FLOW_DTYPE.fields
+    return have is not None and needed is not None and have.items() >= needed.items()

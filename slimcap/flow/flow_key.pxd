@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 cimport slimcap.wire.icmp as icmp
 cimport slimcap.wire.tcp as tcp
 cimport slimcap.wire.transport as transport
-from slimcap.abi.hashing cimport fold
+from slimcap.abi.wide cimport fold
 from slimcap.flow.flow_record cimport (
     BY_FIRST_PACKET, BY_ICMP_TYPE, BY_PORT, BY_SYN, BY_SYN_ACK, FlowRecord)
 
@@ -19,7 +19,12 @@ cdef enum:
 
 cdef struct FlowPacket:
     uint64_t address[2][2]      # of source and destination: the bytes, as in a Header
+    const uint8_t* l7           # the data of TCP, UDP, …, as in the header columns: in the batch
+    uint32_t l7_len             # length of it, and
+    uint32_t l7_captured        # how much of it was captured
+    uint32_t tcp_seq
     uint32_t hash
+    uint32_t flow               # its number, probably: it may have ended, or be another one
     uint32_t interface
     uint32_t ip_bytes
     uint16_t port[2]            # of source and destination
@@ -79,7 +84,7 @@ cdef inline bint has_key(
     reverse[0] = differs(flow, 0, packet, 0) != 0
     return (
         differs(flow, 0, packet, reverse[0]) | differs(flow, 1, packet, 1 - reverse[0])
-        | <uint64_t> (flow.protocol ^ packet.protocol)
+        | <uint64_t> (flow.protocol ^ packet.protocol | flow.ip_version ^ packet.ip_version)
         | <uint64_t> ((flow.vlan_id ^ packet.vlan_id) & rules.vlan_mask)
         | <uint64_t> ((flow.interface ^ packet.interface) & rules.interface_mask)) == 0
 

@@ -1,12 +1,15 @@
 """Options of flow tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal, TypedDict
 
 from slimcap.errors import number, wrong_type
 from slimcap.option_set import Option, between
 
 KEY_PARTS = ("vlan", "interface")
+FEATURES = ("lengths", "iat", "flags", "payload", "community_id")
+MAX_SPLT = MAX_FIRST_BYTES = 4096
 MIN_SECONDS, MAX_SECONDS = 1e-9, 1e9
 MAX_FLOWS = 1 << 30
 
@@ -17,14 +20,14 @@ def _seconds(name: str, value: float) -> float:
     return value
 
 
-def _key(name: str, value: Any) -> tuple[str, ...]:
+def _names_of(accepted: tuple[str, ...], name: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise wrong_type(name, "a list of names", value)
-    parts = tuple(value)
-    for part in parts:
-        if part not in KEY_PARTS:
-            raise ValueError(f"{name} may have {', '.join(KEY_PARTS)}, not {part!r}")
-    return parts
+    names = tuple(value)
+    for one in names:
+        if one not in accepted:
+            raise ValueError(f"{name} may have {', '.join(accepted)}, not {one!r}")
+    return names
 
 
 class FlowOptions(TypedDict, total=False):
@@ -67,7 +70,52 @@ class FlowOptions(TypedDict, total=False):
             None,
             "Parts of the key of a flow, in addition to addresses, ports and protocol: packets that differ "
             "in these belong to different flows. Default: the VLAN.",
-            _key,
+            partial(_names_of, KEY_PARTS),
             'iterable of {"vlan", "interface"}',
+        ),
+    ]
+    features: Annotated[
+        "Iterable[Literal['lengths', 'iat', 'flags', 'payload', 'community_id']] | None",
+        Option(
+            None,
+            "Columns to add: statistics of the packets' lengths and of their inter-arrival times, counts of "
+            "TCP flags, sums of the data after the transport header with TCP retransmissions, the Community "
+            "ID. `FlowBatch` lists them. A flow takes 48 bytes more for the lengths, 152 for the times, 144 "
+            "for the flags and 64 for the payload. Default: none.",
+            partial(_names_of, FEATURES),
+            'iterable of {"lengths", "iat", "flags", "payload", "community_id"}',
+        ),
+    ]
+    splt: Annotated[
+        int,
+        Option(
+            0,
+            "Number of first packets of a record whose lengths, directions and times are kept (sequence of "
+            "packet lengths and times), for 12 bytes each.",
+            between(0, MAX_SPLT),
+        ),
+    ]
+    first_bytes: Annotated[
+        int,
+        Option(
+            0,
+            "Number of first bytes of data after the transport header that are kept of each direction of a "
+            "record.",
+            between(0, MAX_FIRST_BYTES),
+        ),
+    ]
+    inner: Annotated[
+        bool,
+        Option(
+            False,
+            "Enter tunnels: packets belong to the flow of the innermost IP header, as for `Batch.headers`.",
+        ),
+    ]
+    tunnel_ports: Annotated[
+        "Mapping[str, Iterable[int]] | None",
+        Option(
+            None,
+            "Ports of tunnels over UDP, as for `Batch.headers`. Default: the registered ones.",
+            kind="mapping of str to iterable of int",
         ),
     ]

@@ -23,7 +23,7 @@ cdef struct FlowRecord:
     uint32_t part           # number of records of the flow before this one
 
 cdef enum:
-    # FlowEnd in C; flow_record.pyx compares the two at import. IPFIX flowEndReason (IE 136), and the border.
+    # FlowEnd in C; flow_columns.pyx compares the two at import. IPFIX flowEndReason (IE 136), and the border.
     END_IDLE = 1
     END_ACTIVE = 2
     END_OF_FLOW = 3

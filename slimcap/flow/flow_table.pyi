@@ -1,4 +1,6 @@
-from typing import Any, NamedTuple, Unpack, final
+from typing import Any, Final, NamedTuple, Unpack, final
+
+import numpy as np
 
 from slimcap.flow.flow_batch import FlowBatch
 from slimcap.flow.flow_enums import FlowEnd
@@ -16,10 +18,11 @@ class FlowStats(NamedTuple):
 
 @final
 class FlowTable:
+    dtype: Final[np.dtype[np.void]]
     def __init__(self, **options: Unpack[FlowOptions]) -> None: ...
     def update(self, batch: Batch) -> FlowBatch: ...
     def expire(self, now: int | None = None) -> FlowBatch: ...
-    def flush(self) -> FlowBatch: ...
+    def flush(self, limit: int | None = None) -> FlowBatch: ...
     @property
     def clock(self) -> int | None: ...
     @property

@@ -8,7 +8,7 @@ flow's last packet, so that the lists of flows are in order of time even if the 
 """
 cimport cython
 cimport numpy as cnp
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 cimport slimcap.wire.ipv4 as ipv4
@@ -18,18 +18,21 @@ cimport slimcap.wire.vlan as vlan
 from slimcap.abi.branch cimport prefetch, rarely
 from slimcap.abi.bytes cimport load64
 from slimcap.abi.clock cimport NANOSECONDS
-from slimcap.abi.hashing cimport fold
+from slimcap.abi.wide cimport fold
+from slimcap.flow.features cimport FeatureRules, add_features, clear_features, put_features
+from slimcap.flow.flow_columns cimport dtype_of, set_features
 from slimcap.flow.flow_key cimport (
     SECRET_WORDS, FlowPacket, KeyRules, find_initiator, has_key, hash_of_flow,
     hash_of_key)
 from slimcap.flow.flow_record cimport (
     END_ACTIVE, END_FORCED, END_IDLE, END_LACK_OF_RESOURCES, END_OF_FLOW, END_WINDOW, FlowRecord)
 from slimcap.flow.flow_store cimport (
-    CLOSED_FLOWS, MAX_PROBES, NO_FLOW, OPEN_FLOWS, FlowStore, Node, Slot, append_node, close_store, find_flow,
-    free_slot, give_node, grow_slots, home_of, open_store, remove_slot, take_node, unlink_node,
-    unseen_longest)
+    CLOSED_FLOWS, LINE, MAX_PROBES, MOVED_AT_ONCE, NO_FLOW, OPEN_FLOWS, FlowStore, Node, Slot, append_node,
+    close_store, find_flow, first_slot, free_slot, free_slots, give_node, home_of, open_store, remove_slot,
+    start_growing, state_of, take_node, unlink_node, unseen_longest)
 from slimcap.flow.fragments cimport Fragments, add_first_fragment, fill_later_fragment
 from slimcap.packet.batch cimport Batch
+from slimcap.packet.headers.columns cimport tunnel_table
 from slimcap.packet.headers.dissect cimport fill_header
 from slimcap.packet.headers.flow_hash cimport Flow, flow_hash, order, set_flow
 from slimcap.packet.headers.plain cimport fill_plain
@@ -50,7 +53,6 @@ from slimcap.errors import in_range
 from slimcap.flow.flow_batch import FlowBatch
 from slimcap.flow.flow_enums import FlowEnd
 from slimcap.flow.flow_options import FlowOptions
-from slimcap.flow.flow_record import FLOW_DTYPE
 from slimcap.option_set import parse
 
 cnp.import_array()
@@ -58,7 +60,6 @@ cnp.import_array()
 cdef enum:
     CHUNK = 64                  # packets, whose keys stay in the L1 cache
     AHEAD = 8                   # how many packets ahead headers are prefetched
-    LINE = 64                   # bytes of a cache line
     PARTS = PART_NETWORK | PART_TRANSPORT
     FEW_RECORDS = 4096          # that are copied, so that their memory is used again
     REASONS = 8
@@ -82,11 +83,13 @@ cdef struct Counters:
 cdef struct Table:
     FlowStore store
     KeyRules rules
+    FeatureRules features
+    bint inner                  # flows are those in tunnels
+    TunnelPorts ports
     Fragments fragments
     Counters counters
-    TunnelPorts ports
-    FlowRecord* ended           # records of this call
-    Py_ssize_t ended_count
+    uint8_t* ended              # records of this call, and
+    uint8_t* ended_end          # the end of them
     # Nanoseconds.
     int64_t idle_timeout
     int64_t active_timeout
@@ -131,7 +134,8 @@ class FlowStats(NamedTuple):
 # ---- packets
 
 cdef inline void _set_packet(
-        FlowPacket* packet, const Header* header, const Record* row, uint32_t ip_bytes) noexcept nogil:
+        FlowPacket* packet, const Header* header, const Record* row, const uint8_t* payload,
+        uint32_t ip_bytes, bint has_features) noexcept nogil:
     packet.address[0][0], packet.address[0][1] = load64(header.src), load64(header.src + 8)
     packet.address[1][0], packet.address[1][1] = load64(header.dst), load64(header.dst + 8)
     packet.interface = row.interface
@@ -141,6 +145,10 @@ cdef inline void _set_packet(
     packet.tcp_flags = header.tcp_flags
     packet.protocol, packet.ip_version = header.protocol, header.ip_version
     packet.icmp_type, packet.icmp_code = header.icmp_type, header.icmp_code
+    if rarely(has_features):
+        packet.tcp_seq = header.tcp_seq
+        packet.l7, packet.l7_len = payload + header.l7_offset, header.l7_len
+        packet.l7_captured = min(header.l7_len, row.cap_len - header.l7_offset)
 
 
 cdef inline bint _parse_plain(
@@ -150,9 +158,9 @@ cdef inline bint _parse_plain(
     cdef Header header      # only inlined functions have its address, so that its fields are in registers
     if rarely(not in_bounds(row, size)):
         return False
-    if not fill_plain(&header, data + row.offset, row, LINKTYPE_USER0, PARTS, False, &table.ports):
+    if not fill_plain(&header, data + row.offset, row, LINKTYPE_USER0, PARTS, table.inner, &table.ports):
         return False
-    _set_packet(packet, &header, row, header.ip_len)
+    _set_packet(packet, &header, row, data + row.offset, header.ip_len, table.features.state_size != 0)
     return True
 
 
@@ -170,11 +178,11 @@ cdef void _parse_other(
             ipv4.check(payload + offset, n) or ipv6.check(payload + offset, n)):
         return
     memset(header, 0, sizeof(Header))
-    fill_header(&row_header, payload, row, LINKTYPE_USER0, PARTS, False, &table.ports, NULL)
+    fill_header(&row_header, payload, row, LINKTYPE_USER0, PARTS, table.inner, &table.ports, NULL)
     # A length of 0 is that of a packet before segmentation; one that is too large was not on the wire.
     if header.ip_len and header.ip_len <= length:
         length = header.ip_len
-    _set_packet(packet, header, row, length)
+    _set_packet(packet, header, row, payload, length, table.features.state_size != 0)
     if rarely(header.frag_offset):
         fill_later_fragment(&table.fragments, &table.rules, packet, header.ip_id)
     elif rarely(header.more_fragments):
@@ -188,29 +196,35 @@ cdef inline bint _has_packets(const FlowRecord* flow) noexcept nogil:
     return flow.packets[0] | flow.packets[1] != 0
 
 
-cdef inline void _emit(Table* table, const FlowRecord* flow, uint8_t reason) noexcept nogil:
+cdef inline void _emit(Table* table, uint32_t flow, uint8_t reason) noexcept nogil:
     """Add the record of a flow to those that ended, unless it has no packets."""
-    cdef FlowRecord* out = &table.ended[table.ended_count]
-    if _has_packets(flow):
-        memcpy(out, flow, sizeof(FlowRecord))
-        out.end_reason = reason
-        table.ended_count += 1
+    cdef const FlowRecord* record = &table.store.records[flow]
+    cdef uint8_t* out = table.ended_end
+    if _has_packets(record):
+        memcpy(out, record, sizeof(FlowRecord))
+        (<FlowRecord*> out).end_reason = reason
+        if table.features.record_size > sizeof(FlowRecord):
+            put_features(&table.features, state_of(&table.store, flow), record, out)
+        table.ended_end += table.features.record_size
         table.counters.ended[reason % REASONS] += 1
 
 
-cdef inline void _cut(Table* table, FlowRecord* flow, uint8_t reason) noexcept nogil:
+cdef inline void _cut(Table* table, uint32_t flow, uint8_t reason) noexcept nogil:
     """End the record of a flow, which continues."""
+    cdef FlowRecord* record = &table.store.records[flow]
     _emit(table, flow, reason)
-    flow.part += 1
-    memset(flow.packets, 0, sizeof(flow.packets))
-    memset(flow.bytes, 0, sizeof(flow.bytes))
-    memset(flow.ip_bytes, 0, sizeof(flow.ip_bytes))
-    memset(flow.tcp_flags, 0, sizeof(flow.tcp_flags))
+    record.part += 1
+    memset(record.packets, 0, sizeof(record.packets))
+    memset(record.bytes, 0, sizeof(record.bytes))
+    memset(record.ip_bytes, 0, sizeof(record.ip_bytes))
+    memset(record.tcp_flags, 0, sizeof(record.tcp_flags))
+    if table.features.state_size:
+        clear_features(&table.features, state_of(&table.store, flow))
 
 
 cdef inline void _drop(Table* table, uint32_t flow, uint8_t reason) noexcept nogil:
     """End a flow whose slot has another flow, or none, by now."""
-    _emit(table, &table.store.records[flow], reason)
+    _emit(table, flow, reason)
     unlink_node(table.store.nodes, flow)
     give_node(&table.store, flow)
 
@@ -233,12 +247,15 @@ cdef void _end_unseen(Table* table, int64_t now) noexcept nogil:
         flow = nodes[OPEN_FLOWS].next
 
 
-cdef void _end_all(Table* table) noexcept nogil:
+cdef void _end_all(Table* table, uint32_t count) noexcept nogil:
+    """End `count` flows, of those there are."""
     cdef const Node* nodes = table.store.nodes
-    while nodes[CLOSED_FLOWS].next != CLOSED_FLOWS:
-        _end(table, nodes[CLOSED_FLOWS].next, END_OF_FLOW)
-    while nodes[OPEN_FLOWS].next != OPEN_FLOWS:
-        _end(table, nodes[OPEN_FLOWS].next, END_FORCED)
+    cdef uint32_t _index
+    for _index in range(count):
+        if nodes[CLOSED_FLOWS].next != CLOSED_FLOWS:
+            _end(table, nodes[CLOSED_FLOWS].next, END_OF_FLOW)
+        else:
+            _end(table, nodes[OPEN_FLOWS].next, END_FORCED)
 
 
 cdef void _cut_list(Table* table, uint32_t head) noexcept nogil:
@@ -249,7 +266,7 @@ cdef void _cut_list(Table* table, uint32_t head) noexcept nogil:
         flow = nodes[flow].prev
     flow = nodes[flow].next
     while flow != head:
-        _cut(table, &table.store.records[flow], END_WINDOW)
+        _cut(table, flow, END_WINDOW)
         flow = nodes[flow].next
 
 
@@ -310,7 +327,7 @@ cdef inline void _set_time(Table* table, int64_t now) noexcept nogil:
         if rarely(now > table.due):
             _run_timers(table)
     elif rarely(_is_past(now, table.active_timeout, table.clock)):
-        _end_all(table)
+        _end_all(table, table.store.count)
         _start_clock(table, now)
 
 
@@ -324,12 +341,14 @@ cdef uint32_t _start(Table* table, const FlowPacket* packet, int64_t timestamp) 
     cdef Slot* slot
     if store.count == store.max_flows:
         _make_free(table)
-    if <uint64_t> store.count * 8 >= <uint64_t> store.homes * 5 and store.homes < store.max_homes:
-        grow_slots(store)
-    slot = free_slot(store.slots, store.homes, packet.hash)
+    if store.old_slots is not NULL:
+        _move_slots(table)
+    elif <uint64_t> store.count * 8 >= <uint64_t> store.homes * 5 and store.homes < store.max_homes:
+        start_growing(store)
+    slot = free_slot(first_slot(store, packet.hash))
     if rarely(slot is NULL):    # of those that it may have: another flow has to leave
-        flow = unseen_longest(store, packet.hash)
-        slot = store.slots + home_of(store.homes, packet.hash)
+        slot = first_slot(store, packet.hash)
+        flow = unseen_longest(store, slot)
         while slot.flow != flow:
             slot += 1
         _drop(table, flow, END_LACK_OF_RESOURCES)
@@ -337,6 +356,8 @@ cdef uint32_t _start(Table* table, const FlowPacket* packet, int64_t timestamp) 
     slot.hash, slot.flow = packet.hash, flow
     record = &store.records[flow]
     memset(record, 0, sizeof(FlowRecord))
+    if store.state_size:
+        memset(state_of(store, flow), 0, store.state_size)
     record.initiator = find_initiator(packet, &reverse)
     memcpy(record.address[reverse], packet.address[0], sizeof(packet.address[0]))
     memcpy(record.address[1 - reverse], packet.address[1], sizeof(packet.address[1]))
@@ -350,6 +371,30 @@ cdef uint32_t _start(Table* table, const FlowPacket* packet, int64_t timestamp) 
     table.due = min(table.due, _after(table.clock, table.idle_timeout))
     table.counters.started += 1
     return flow
+
+
+cdef void _move_slots(Table* table) noexcept nogil:
+    """Move some of the old slots to the new ones, up to one that is free.
+
+    No flow after a free slot has its home before it. A flow whose new slots are all used ends.
+    """
+    cdef FlowStore* store = &table.store
+    cdef Slot* old = store.old_slots + store.moved
+    cdef Slot* enough = old + MOVED_AT_ONCE
+    cdef Slot* end = store.old_slots + store.old_homes + MAX_PROBES
+    cdef Slot* slot
+    while old < end and (old < enough or old.flow != NO_FLOW):
+        if old.flow != NO_FLOW:
+            slot = free_slot(store.slots + home_of(store.homes, old.hash))
+            if rarely(slot is NULL):
+                _drop(table, old.flow, END_LACK_OF_RESOURCES)
+            else:
+                slot[0] = old[0]
+        old += 1
+    store.moved = <uint32_t> (old - store.old_slots)
+    if old == end:
+        free_slots(store.old_slots, store.old_homes)
+        store.old_slots = NULL
 
 
 cdef void _make_free(Table* table) noexcept nogil:
@@ -389,7 +434,9 @@ cdef inline void _add(Table* table, const FlowPacket* packet, const Record* row)
         return
     table.counters.packets += 1
     table.counters.bytes += row.total_len
-    flow = find_flow(store, packet, &table.rules, &reverse)
+    flow = packet.flow
+    if rarely(not has_key(&store.records[flow], packet, &table.rules, &reverse)):
+        flow = find_flow(store, packet, &table.rules, &reverse)
     if rarely(packet.tcp_flags & tcp.SYN and flow != NO_FLOW and store.records[flow].end_reason != 0):
         _end(table, flow, END_OF_FLOW)      # the ports are used again
         flow = NO_FLOW
@@ -400,8 +447,10 @@ cdef inline void _add(Table* table, const FlowPacket* packet, const Record* row)
     if not _has_packets(record):
         record.first = record.last = timestamp
     elif timestamp > record.first and _is_past(record.first, table.active_timeout - 1, timestamp):
-        _cut(table, record, END_ACTIVE)
+        _cut(table, flow, END_ACTIVE)
         record.first = record.last = timestamp
+    if table.features.state_size:
+        add_features(&table.features, state_of(store, flow), record, packet, row, reverse)
     if timestamp > record.last:
         record.last = timestamp
     elif timestamp < record.first:
@@ -429,15 +478,20 @@ cdef void _close(Table* table, uint32_t flow, uint32_t tcp_flags, uint32_t rever
         table.due = min(table.due, _after(table.clock, table.linger))
 
 
-cdef inline void _prefetch_flow(const FlowStore* store, uint32_t hash) noexcept nogil:
-    """Prefetch what is probably the flow with this hash. The slots are in the cache already."""
-    cdef const Slot* slot = store.slots + home_of(store.homes, hash)
+cdef inline uint32_t _prefetch_flow(const FlowStore* store, uint32_t hash) noexcept nogil:
+    """Prefetch what is probably the flow with this hash, and return its number; its slot is in the cache."""
+    cdef const Slot* slot = first_slot(store, hash)
     cdef const Slot* end = slot + MAX_PROBES
+    cdef uint32_t offset = 0
     while slot < end and slot.flow != NO_FLOW and slot.hash != hash:
         slot += 1
     prefetch(&store.records[slot.flow])
     prefetch(<const uint8_t*> &store.records[slot.flow] + LINE)
     prefetch(&store.nodes[slot.flow])
+    while offset < store.state_size:
+        prefetch(state_of(store, slot.flow) + offset)
+        offset += LINE
+    return slot.flow
 
 
 cdef void _update(
@@ -462,9 +516,9 @@ cdef void _update(
             _parse_other(table, &rows[indexes[index]], data, size, &packets[indexes[index]])
         for index in range(n):
             packets[index].hash = hash_of_key(&table.rules, &packets[index])
-            prefetch(&table.store.slots[home_of(table.store.homes, packets[index].hash)])
+            prefetch(first_slot(&table.store, packets[index].hash))
         for index in range(n):
-            _prefetch_flow(&table.store, packets[index].hash)
+            packets[index].flow = _prefetch_flow(&table.store, packets[index].hash)
         for index in range(n):
             _add(table, &packets[index], &rows[index])
         rows += n
@@ -512,6 +566,11 @@ cdef class FlowTable:
     **options
         Those of `FlowOptions`.
 
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        That of the records: FLOW_DTYPE, and the columns of `features`, `splt` and `first_bytes`.
+
     Raises
     ------
     TypeError, ValueError
@@ -530,7 +589,9 @@ cdef class FlowTable:
     cdef Table _table
     cdef Counters _shown        # as of the last call that returned
     cdef uint32_t _active
+    cdef readonly object dtype
     cdef cnp.ndarray _ended     # memory for the records of a call
+    cdef bytes _tunnels         # which the table's `ports` show
     cdef bint _made, _busy
 
     def __init__(self, **options: Unpack[FlowOptions]):
@@ -539,9 +600,15 @@ cdef class FlowTable:
         cdef int index
         if self._made:
             raise TypeError("a FlowTable is made once")
-        if not open_store(&table.store, given["max_flows"]):
+        set_features(&table.features, given["features"], given["splt"], given["first_bytes"])
+        if not open_store(&table.store, given["max_flows"], table.features.state_size):
             raise MemoryError(f"cannot reserve memory for {given['max_flows']:,} flows")
         self._made = True
+        self.dtype = dtype_of(&table.features)
+        table.inner = given["inner"]
+        self._tunnels = tunnel_table(given["tunnel_ports"])
+        if self._tunnels is not None:
+            table.ports.tunnels = <const uint8_t*> self._tunnels
         for index in range(SECRET_WORDS):
             table.rules.secret[index] = int.from_bytes(os.urandom(8)) | 1    # 0 would be a weak factor
         key = DEFAULT_KEY if given["key"] is None else given["key"]
@@ -581,7 +648,7 @@ cdef class FlowTable:
         cdef Hold _rows_hold = batch._rows_hold
         cdef const Record* rows = batch._rows
         cdef Py_ssize_t count = batch._count
-        self._enter(count)
+        self._enter(self._table.store.count + count)
         with nogil:
             _update(&self._table, rows, count, view._ptr, view._len)
         return self._leave()
@@ -606,15 +673,21 @@ cdef class FlowTable:
         """
         now = time.time_ns() if now is None else now
         cdef int64_t until = in_range("now", now, -INT64_MAX - 1, INT64_MAX)
-        self._enter(0)
+        self._enter(self._table.store.count)
         if self._table.running and until > self._table.clock:
             with nogil:
                 self._table.clock = until
                 _run_timers(&self._table)
         return self._leave()
 
-    def flush(self):
+    def flush(self, limit=None):
         """End all flows. Afterwards packets of any time may follow.
+
+        Parameters
+        ----------
+        limit : int, optional
+            Maximum number of flows to end, for less memory: call it again until the table is empty. Default:
+            all.
 
         Returns
         -------
@@ -625,32 +698,37 @@ cdef class FlowTable:
         ------
         RuntimeError
             Another thread is using the table.
+        ValueError
+            `limit` is less than 1.
         """
-        self._enter(0)
+        cdef uint32_t most = UINT32_MAX if limit is None else in_range("limit", limit, 1, UINT32_MAX)
+        cdef uint32_t count
+        self._enter(min(most, self._table.store.count))
+        count = min(most, self._table.store.count)
         with nogil:
-            _end_all(&self._table)
-            self._table.running = False
-            self._table.fragments.count = 0
+            _end_all(&self._table, count)
+            if self._table.store.count == 0:
+                self._table.running = False
+                self._table.fragments.count = 0
         return self._leave()
 
-    cdef int _enter(self, Py_ssize_t packets) except -1:
-        """Lock the table, and get memory for all records that may end: those of its flows and of packets."""
-        cdef Py_ssize_t needed = self._table.store.count + packets
+    cdef int _enter(self, Py_ssize_t needed) except -1:
+        """Lock the table, and get memory for the records that may end."""
         if not self._made:
             raise ValueError("this table was never made: use FlowTable()")
         if self._busy:
             raise RuntimeError("another thread is using this table: one at a time")
         if self._ended is None or self._ended.shape[0] < needed:
             self._ended = None
-            self._ended = np.empty(max(needed + needed // 2, FEW_RECORDS), FLOW_DTYPE)
-        self._table.ended = <FlowRecord*> cnp.PyArray_DATA(self._ended)
-        self._table.ended_count = 0
+            self._ended = np.empty(max(needed + needed // 2, FEW_RECORDS), self.dtype)
+        self._table.ended = self._table.ended_end = <uint8_t*> cnp.PyArray_DATA(self._ended)
         self._busy = True
         return 0
 
     cdef object _leave(self):
         """Unlock the table and return the records that ended."""
-        cdef Py_ssize_t count = self._table.ended_count
+        cdef Py_ssize_t size = self._table.ended_end - self._table.ended
+        cdef Py_ssize_t count = size // self._table.features.record_size
         cdef cnp.ndarray ended = self._ended
         self._shown, self._active = self._table.counters, self._table.store.count
         if count >= FEW_RECORDS:    # the memory after them was never touched, and needs no page

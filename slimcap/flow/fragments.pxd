@@ -6,7 +6,7 @@ search through all of them is fast enough.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from slimcap.abi.hashing cimport fold
+from slimcap.abi.wide cimport fold
 from slimcap.flow.flow_key cimport FlowPacket, KeyRules
 
 cdef enum:

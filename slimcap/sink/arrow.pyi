@@ -12,7 +12,12 @@ _Capsule: TypeAlias = object
 @final
 class ArrowColumns:
     def __init__(
-        self, array: NDArray[Any], columns: Iterable[str] | None = None, *, text: Collection[str] = ()
+        self,
+        array: NDArray[Any],
+        columns: Iterable[str] | None = None,
+        *,
+        text: Collection[str] = (),
+        optional: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None: ...
     def __arrow_c_schema__(self) -> _Capsule: ...
     def __arrow_c_array__(self, requested_schema: _Capsule | None = None) -> tuple[_Capsule, _Capsule]: ...

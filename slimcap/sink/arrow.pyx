@@ -35,7 +35,7 @@ import atexit
 import itertools
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -112,8 +112,9 @@ cdef class ArrowColumns:
     """Export a structured array as an Arrow table: `polars.DataFrame(ArrowColumns(array))`.
 
     Numbers and booleans keep their types, except that lengths of 32 bits (`total_len`, `cap_len`, `ip_len`,
-    `l7_len`) become int64, so that sums are right. Fields of bytes (`V16`, `S16`, `("u1", 16)`) become
-    fixed-size binary; times (`M8[ns]`, and an integer field named `timestamp`) become timestamps in UTC.
+    `l7_len`) become int64, so that sums are right. Several numbers (`("i4", 10)`) become a fixed-size list.
+    Fields of bytes (`V16`, `S16`, `("u1", 16)`) become fixed-size binary; times (`M8[ns]`, and an integer
+    field named `timestamp`) become timestamps in UTC.
 
     Parameters
     ----------
@@ -124,6 +125,9 @@ cdef class ArrowColumns:
     text : collection of str, default ()
         Fields of bytes to convert to text: IP addresses of 16 bytes, IPv4-mapped ones as IPv4; MAC addresses
         of 6 bytes; ASCII (`S30`).
+    optional : mapping of str to tuple of str, optional
+        Fields that may be null, each with the one or two fields of the same width that are zero if it is.
+        Default: none.
 
     Raises
     ------
@@ -142,12 +146,14 @@ cdef class ArrowColumns:
     cdef object _array
     cdef Layout _layout
 
-    def __init__(self, array, columns=None, *, text=()):
+    def __init__(self, array, columns=None, *, text=(), optional=None):
         array = np.asarray(array)
         if array.ndim != 1:
             raise ValueError(f"array must have one dimension, not {array.ndim}")
         columns = None if columns is None else _names_of("columns", columns)
-        self._layout = Layout((array.dtype,), columns, text=_names_of("text", text))
+        if optional is not None and not isinstance(optional, Mapping):
+            raise wrong_type("optional", "a mapping of names to lists of names", optional)
+        self._layout = Layout((array.dtype,), columns, text=_names_of("text", text), optional=optional)
         self._array = array
 
     def __arrow_c_schema__(self):

@@ -6,6 +6,7 @@ from slimcap.packet.batch cimport Batch
 cdef enum Kind:
     FIXED           # fixed-width values, copied unchanged
     WIDENED         # uint32, as int64
+    LIST            # several numbers, as a list of fixed size
     BOOLEAN         # bytes, as bits
     ADDRESS         # addresses of 16 or 6 bytes, as text
     TEXT            # ASCII padded with zeros, as text
@@ -24,6 +25,8 @@ cdef class Field:
     cdef Kind kind
     cdef Py_ssize_t array       # number of the array that has the field
     cdef Py_ssize_t offset, width   # of the value in a row
+    cdef Py_ssize_t items       # numbers of a list, which are of the type
+    cdef bytes item_format
     cdef bint nullable
     cdef Py_ssize_t witnesses[2]    # offsets of the values that are all zero if this one is null
 

@@ -98,7 +98,7 @@ cdef class Field:
 cdef Field _field(str name, bytes format, Kind kind, Py_ssize_t array, Py_ssize_t offset, Py_ssize_t width):
     cdef Field field = Field.__new__(Field)
     field.name, field.format, field.kind = name, format, kind
-    field.array, field.offset, field.width = array, offset, width
+    field.array, field.offset, field.width, field.items = array, offset, width, 1
     field.nullable = kind == Kind.INTERFACE_NAME or kind == Kind.FILE_NAME
     return field
 
@@ -170,8 +170,10 @@ cdef class Layout:
         _start_schema(out, b"+s", b"", len(self.fields))
         try:
             for index, field in enumerate(self.fields):
-                _start_schema(out.children[index], field.format, field.name.encode(), 0)
+                _start_schema(out.children[index], field.format, field.name.encode(), field.kind == Kind.LIST)
                 out.children[index].flags = ARROW_FLAG_NULLABLE if field.nullable else 0
+                if field.kind == Kind.LIST:
+                    _start_schema(out.children[index].children[0], field.item_format, b"item", 0)
         except BaseException:
             out.release(out)
             raise
@@ -202,19 +204,24 @@ cdef class Layout:
         cdef Strided* columns = <Strided*> PyMem_Malloc(max(1, len(self.fields)) * sizeof(Strided))
         cdef Py_ssize_t index, found = 0
         cdef cnp.ndarray array
+        cdef ArrowArray* column
         cdef Field field
         if columns is NULL:
             raise MemoryError(f"cannot allocate {len(self.fields)} columns")
         try:
             for index, field in enumerate(self.fields):
-                if field.kind == Kind.FIXED or field.kind == Kind.WIDENED:
+                if field.kind == Kind.FIXED or field.kind == Kind.WIDENED or field.kind == Kind.LIST:
                     array = arrays[field.array]
-                    _start_array(out.children[index], count, 2, 0)
+                    column = out.children[index]
+                    if field.kind == Kind.LIST:
+                        _start_array(column, count, 1, 1)
+                        column = column.children[0]
+                    _start_array(column, count * field.items, 2, 0)
                     columns[found].source = <const char*> cnp.PyArray_DATA(array) + field.offset
                     columns[found].stride, columns[found].width = array.strides[0], field.width
                     columns[found].widened = field.kind == Kind.WIDENED
-                    columns[found].target = <char*> _new_buffer(out.children[index], 0, count, field.width)
-                    out.children[index].buffers[1] = columns[found].target
+                    columns[found].target = <char*> _new_buffer(column, 0, count, field.width)
+                    column.buffers[1] = columns[found].target
                     if field.nullable:
                         _add_validity(out.children[index], array, field)
                     found += 1
@@ -236,7 +243,7 @@ cdef class Layout:
                 _add_names(out.children[index], batch, self._names_for(field.kind, batch))
             elif field.kind == Kind.BINARY_VIEW:
                 _add_views(out.children[index], batch)
-            elif field.kind != Kind.FIXED and field.kind != Kind.WIDENED:
+            elif field.kind == Kind.LARGE_BINARY or field.kind == Kind.HEX:
                 _add_payloads(out.children[index], batch, field.kind == Kind.HEX)
         return 0
 
@@ -297,7 +304,17 @@ cdef Field _field_of(str name, tuple location, bint text):
         return _field(name, b"b", Kind.BOOLEAN, array, offset, 1)
     if name in ADDED_UP and column.isnative and column.str[1:] == "u4":
         return _field(name, INT64, Kind.WIDENED, array, offset, sizeof(int64_t))
+    if column.subdtype is not None and len(column.shape) == 1 and not _is_bytes(column):
+        return _list_field(name, column, array, offset)
     return _field(name, _format_of(name, column), Kind.FIXED, array, offset, column.itemsize)
+
+
+cdef Field _list_field(str name, object column, Py_ssize_t array, Py_ssize_t offset):
+    """Return a column of fixed-size lists."""
+    cdef Py_ssize_t items = column.shape[0]
+    field = _field(name, f"+w:{items}".encode(), Kind.LIST, array, offset, column.itemsize)
+    field.items, field.item_format = items, _format_of(name, column.base)
+    return field
 
 
 cdef bytes _format_of(str name, object column):

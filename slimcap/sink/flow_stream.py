@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, Unpack, cast, final
 import numpy as np
 
 from slimcap.errors import wrong_type
-from slimcap.flow.flow_batch import FlowBatch
+from slimcap.flow.flow_batch import ADDRESSES, OPTIONAL, FlowBatch
+from slimcap.flow.flow_columns import with_times
 from slimcap.flow.flow_options import FlowOptions
-from slimcap.flow.flow_record import FLOW_DTYPE_WITH_TIMES
 from slimcap.flow.flow_table import FlowTable
 from slimcap.option_set import accepts
 from slimcap.packet.batch import Batch
@@ -22,12 +22,13 @@ from slimcap.source.base import Source
 from slimcap.source.file.file_list import is_one_file, is_path
 from slimcap.source.file.open_files import open_file, open_files
 
+FLUSHED_SIZE: Final = 8 << 20
+"""Bytes of records at a time at the end."""
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from slimcap.source.file.open_files import File, Files
-
-_LAYOUT: Final = Layout((FLOW_DTYPE_WITH_TIMES,), text=("src", "dst"))
 
 
 @accepts(FlowOptions)
@@ -123,6 +124,7 @@ class FlowStream:
         self.table = table
         self._source = source
         self._is_owner = is_owner
+        self._flushed_at_once = max(1, FLUSHED_SIZE // table.dtype.itemsize)
         self._records = self._run(batches_and_pauses(source) if source is not None else batches or iter(()))
 
     def _run(self, batches: Iterator[Batch | None]) -> Iterator[FlowBatch]:
@@ -147,10 +149,11 @@ class FlowStream:
                 break
             yield from filter(len, ended)
             ended.clear()
-        ended.append(self.table.flush())
         if self._is_owner:
             self.close()
         yield from filter(len, ended)
+        while len(self.table):
+            yield from filter(len, map(self.table.flush, (self._flushed_at_once,)))
         if failure is not None:
             raise failure
 
@@ -159,6 +162,11 @@ class FlowStream:
 
     def __next__(self) -> FlowBatch:
         return next(self._records)
+
+    @property
+    def dtype(self) -> np.dtype[np.void]:
+        """The dtype of the records, that of the table."""
+        return self.table.dtype
 
     def close(self) -> None:
         """Close the files that `flows` opened; a source that it was given stays open.
@@ -180,10 +188,14 @@ class FlowStream:
         self.close()
 
     def __arrow_c_schema__(self) -> object:
-        return schema_capsule(_LAYOUT)
+        return schema_capsule(self._layout())
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        return array_stream_capsule(_LAYOUT, _Rows(self))
+        return array_stream_capsule(self._layout(), _Rows(self))
+
+    def _layout(self) -> Layout:
+        dtype = with_times(self.table.dtype)
+        return Layout((dtype,), text=(*ADDRESSES, "community_id"), optional=OPTIONAL)
 
     def __repr__(self) -> str:
         return f"<FlowStream: {self.table!r}>"
@@ -194,10 +206,11 @@ class _Rows:
 
     def __init__(self, stream: FlowStream) -> None:
         self._stream = stream
+        self._dtype = with_times(stream.table.dtype)
         self.unblock = stream.unblock
 
     def __iter__(self) -> _Rows:
         return self
 
     def __next__(self) -> NDArray[Any]:
-        return np.asarray(next(self._stream).records).view(FLOW_DTYPE_WITH_TIMES)
+        return np.asarray(next(self._stream).records).view(self._dtype)

@@ -11,7 +11,10 @@ import pytest
 
 import slimcap
 from slimcap import FLOW_DTYPE, FlowBatch, FlowTable
+from slimcap.flow.flow_columns import TCP_FLAG_NAMES
 from support.flow_traffic import START, batch_at, random_traffic, udp_packet
+
+FEATURES = ("lengths", "iat", "flags", "payload", "community_id")
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +25,25 @@ def flows() -> FlowBatch:
 
 
 def test_documented_columns_are_those_of_the_dtype() -> None:
-    rows = re.findall(r"^(\w+) +(u[1248]|i8|V16) +\S", inspect.getdoc(FlowBatch) or "", re.M)
+    doc = inspect.getdoc(FlowBatch) or ""
+    of_records, of_features = doc.split("The features of a table add columns.")
+    rows = re.findall(r"^(\w+) +(u[1248]|i8|V16) +\S", of_records, re.M)
     assert {name: np.dtype(kind) for name, kind in rows} == {
         name: FLOW_DTYPE[name] for name in FLOW_DTYPE.names or ()
     }
-    assert f"{FLOW_DTYPE.itemsize} bytes per record" in (inspect.getdoc(FlowBatch) or "")
+    assert f"FLOW_DTYPE, {FLOW_DTYPE.itemsize} bytes" in doc
+    dtype = FlowTable(features=FEATURES, splt=7, first_bytes=9).dtype
+    rows = re.findall(r"^(\w+) +(u[1248]|i[48]|f8|S30) (?:\((.)\) )? *(\w+)(?:=.)? ", of_features, re.M)
+    documented = {name for name, *_ in rows} | {f"src_{flag}_packets" for flag in TCP_FLAG_NAMES}
+    for name, kind, length, option in rows:
+        assert dtype[name].base == np.dtype(kind)
+        assert dtype[name].shape == {"": (), "N": (7,), "B": (9,)}[length]
+        options = {option: 1} if option in ("splt", "first_bytes") else {"features": [option]}
+        assert name in (FlowTable(**options).dtype.names or ())
+    names = {name.replace("dst_", "src_") for name in dtype.names or () if name not in FLOW_DTYPE.names}
+    without_direction = {name for name in names if name.startswith(("len_", "iat_"))}
+    assert names - without_direction == documented
+    assert {f"src_{name}" for name in without_direction} <= documented
 
 
 def test_columns_are_those_of_the_records(flows: FlowBatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -23,7 +23,9 @@ OPTIONS: list[dict[str, Any]] = [
     {"max_flows": 5, "key": ("vlan", "interface")},
     {"max_flows": 20, "key": (), "idle_timeout": 2.5, "window": 10},
     {"key": ("interface",), "active_timeout": 0.000001},
+    {"inner": True, "idle_timeout": 3},
 ]
+FEATURES: tuple[Literal["lengths", "iat", "flags", "payload"], ...] = ("lengths", "iat", "flags", "payload")
 
 
 def assert_counted(flows: FlowBatch, table: FlowTable, batch_packets: int, batch_bytes: int) -> None:
@@ -63,6 +65,31 @@ def test_random_traffic_has_every_reason_and_every_initiator() -> None:
     )
     assert set(found["end_reason"].tolist()) == set(FlowEnd)
     assert set(found["initiator"].tolist()) == {0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_features_of_random_traffic_are_those_of_the_oracle(options: dict[str, Any]) -> None:
+    for seed, sizes in enumerate(({"splt": 3, "first_bytes": 70}, {"splt": 40, "first_bytes": 7}, {})):
+        traffic = random_traffic(seed, 500)
+        table, oracle = FlowTable(**options, **sizes, features=FEATURES), FlowOracle(**options, **sizes)
+        ended = []
+        for part in parts_of(traffic, seed):
+            ended.append(table.update(part))
+            oracle.update(part)
+        ended.append(table.flush())
+        oracle.flush()
+        assert_equal(FlowBatch.concat(ended), oracle.ended)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_features_of_samples_are_those_of_the_oracle(name: str) -> None:
+    batch = slimcap.read(DATA / name)
+    table = FlowTable(features=FEATURES, splt=4, first_bytes=100, inner=True)
+    oracle = FlowOracle(splt=4, first_bytes=100, inner=True)
+    flows = FlowBatch.concat([table.update(batch), table.flush()])
+    oracle.update(batch)
+    oracle.flush()
+    assert_equal(flows, oracle.ended)
 
 
 @pytest.mark.parametrize("name", GOOD)

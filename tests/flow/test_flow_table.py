@@ -109,6 +109,24 @@ def test_flows_are_found_again_after_others_ended() -> None:
     assert_equal(FlowBatch.concat(ended), oracle.ended)
 
 
+def test_flows_are_found_while_slots_are_doubled() -> None:
+    """Old and new slots have flows at the same time, which packets are added to, and which end."""
+    rng = random.Random(3)
+    table, oracle = FlowTable(idle_timeout=3), FlowOracle(idle_timeout=3)
+    ended = []
+    for second in range(4):
+        ports = [
+            port for new in range(1, 700) for port in (new, *(rng.randrange(1, new + 1) for _ in range(8)))
+        ]
+        batch = batch_at(*(udp_packet(second, 1000 * second + port) for port in ports))
+        ended.append(table.update(batch))
+        oracle.update(batch)
+        assert len(table) == len(oracle.open)
+    ended.append(table.flush())
+    oracle.flush()
+    assert_equal(FlowBatch.concat(ended), oracle.ended)
+
+
 def fold(a: int, b: int) -> int:
     return (a * b & MASK) ^ (a * b >> 64)
 

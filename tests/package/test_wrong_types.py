@@ -84,7 +84,12 @@ OF_FILES = {
 
 # Valid arguments of each function. Each of them is replaced by a `Wrong()` in turn.
 FUNCTIONS: dict[str, dict[str, Any]] = {
-    "ArrowColumns": {"array": np.zeros(1, slimcap.RECORD_DTYPE), "columns": None, "text": ()},
+    "ArrowColumns": {
+        "array": np.zeros(1, slimcap.RECORD_DTYPE),
+        "columns": None,
+        "text": (),
+        "optional": None,
+    },
     "ArrowStream": {
         "batches": (),
         "columns": None,
@@ -114,8 +119,19 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "FlowBatch.to_arrow": {"columns": ["src"], "addresses": "text"},
     "FlowBatch.to_pandas": {"columns": ["src"], "addresses": "text"},
     "FlowBatch.to_polars": {"columns": ["src"], "addresses": "text"},
-    "FlowTable": {"idle_timeout": 1, "active_timeout": 1, "window": 1, "max_flows": 1, "key": ()},
+    "FlowTable": {
+        "idle_timeout": 1,
+        "active_timeout": 1,
+        "window": 1,
+        "max_flows": 1,
+        "key": (),
+        "features": (),
+        "splt": 0,
+        "first_bytes": 0,
+        "tunnel_ports": None,
+    },
     "FlowTable.expire": {"now": 0},
+    "FlowTable.flush": {"limit": 1},
     "FlowTable.update": {"batch": BATCH},
     "Link": {"name": "eth0", "index": 0, "type": 1, "arphrd": None, "description": ""},
     "Link.addresses_of": {"links": ()},

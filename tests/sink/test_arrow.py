@@ -179,7 +179,7 @@ def test_byte_strings_can_be_exported_as_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [">u4", "c8", "O", "U3", "m8[s]", "M8[D]", "f2", "V0", ("u2", 3), [("x", "u1")]]
+    "kind", [">u4", "c8", "O", "U3", "m8[s]", "M8[D]", "f2", "V0", ("c8", 3), ("u2", (3, 2)), [("x", "u1")]]
 )
 def test_types_without_an_arrow_type_are_refused(kind: Any) -> None:
     with pytest.raises(TypeError, match=r"field 'a' of type .* has no Arrow type"):

@@ -9,6 +9,7 @@ import numpy as np
 
 from slimcap import FLOW_DTYPE, HEADER_DTYPE, RECORD_DTYPE, Batch, FlowBatch
 from slimcap.flow import FlowEnd, FlowInitiator
+from support.flow_features import Seen, Sequences, features_of
 
 Flow = dict[str, Any]
 NAMES = [name for name in FLOW_DTYPE.names or () if name != "flow_id"]
@@ -31,8 +32,12 @@ class FlowOracle:
         window: float | None = None,
         max_flows: int = 1_000_000,
         key: tuple[str, ...] = ("vlan",),
+        splt: int = 0,
+        first_bytes: int = 0,
+        inner: bool = False,
     ) -> None:
         self.idle, self.active = round(idle_timeout * 1e9), round(active_timeout * 1e9)
+        self.splt, self.first_bytes, self.inner = splt, first_bytes, inner
         self.window, self.max_flows, self.key = round((window or 0) * 1e9), max_flows, key
         self.open: OrderedDict[Any, Flow] = OrderedDict()
         self.closed: OrderedDict[Any, Flow] = OrderedDict()
@@ -42,7 +47,7 @@ class FlowOracle:
         self.others = [0, 0]
 
     def update(self, batch: Batch) -> None:
-        headers = batch.headers()
+        headers = batch.headers(inner=self.inner)
         for index, row in enumerate(batch.records.tolist()):
             record = dict(zip(RECORD_DTYPE.names or (), row, strict=True))
             header = dict(zip(HEADER_DTYPE.names or (), headers[index].item(), strict=True))
@@ -53,6 +58,8 @@ class FlowOracle:
                 self.others[0] += 1
                 self.others[1] += record["total_len"]
             else:
+                start, length = header["l7_offset"], header["l7_len"]
+                header["data"] = bytes(batch.payload(index))[start : start + length]
                 self.add(record, header)
 
     def add(self, record: Flow, header: Flow) -> None:
@@ -61,7 +68,7 @@ class FlowOracle:
         ends = [(header[side], header[f"{side}_port"]) for side in ("src", "dst")]
         vlan, interface = record["vlan_tci"] & 0xFFF, record["interface"]
         key = (
-            *(*sorted(ends), header["protocol"], vlan if "vlan" in self.key else 0),
+            *(*sorted(ends), header["protocol"], header["ip_version"], vlan if "vlan" in self.key else 0),
             interface if "interface" in self.key else 0,
         )
         flow = self.open.get(key) or self.closed.get(key)
@@ -76,7 +83,7 @@ class FlowOracle:
             src, dst = reversed(ends) if is_reverse else ends
             flow = {**header, "vlan_id": vlan, "interface": interface, "initiator": how, "state": set()}
             (flow["src"], flow["src_port"]), (flow["dst"], flow["dst_port"]) = src, dst
-            flow["part"] = 0
+            flow["part"], flow["packets"], flow["sequences"] = 0, [], Sequences()
             flow["flow_id"] = (key, record["timestamp"])
             flow.update(dict.fromkeys(COUNTERS, 0))
             self.open[key] = flow
@@ -100,6 +107,10 @@ class FlowOracle:
         length = max(record["total_len"], record["cap_len"]) - record["ip_offset"]
         sender = (header["src"], header["src_port"]) == (flow["src"], flow["src_port"])
         side = "src" if sender else "dst"
+        again = flow["sequences"].add(side, header)
+        flow["packets"].append(
+            Seen(side, time, record["total_len"], flags, header["data"], header["l7_len"], again)
+        )
         flow[f"{side}_packets"] += 1
         flow[f"{side}_bytes"] += record["total_len"]
         flow[f"{side}_ip_bytes"] += header["ip_len"] if 0 < header["ip_len"] <= length else length
@@ -122,8 +133,10 @@ class FlowOracle:
 
     def cut(self, flow: Flow, reason: FlowEnd) -> None:
         if flow["src_packets"] + flow["dst_packets"]:
-            self.ended.append({**flow, "end_reason": reason})
+            features = features_of(flow["packets"], self.splt, self.first_bytes)
+            self.ended.append({**flow, **features, "end_reason": reason})
             flow["part"] += 1
+            flow["packets"] = []
         flow.update(dict.fromkeys(COUNTERS, 0))
 
     def end(self, key: Any, reason: FlowEnd) -> None:
@@ -173,8 +186,17 @@ def initiator_of(header: Flow) -> tuple[FlowInitiator, bool]:
 
 
 def assert_equal(flows: FlowBatch, ended: list[Flow]) -> None:
-    """Fail unless the records are those of the oracle, in order, and records of one flow have one ID."""
+    """Fail unless the records are those of the oracle, in order, and records of one flow have one ID.
+
+    Columns of features are compared, too, up to the last digits of a quotient.
+    """
     found = [tuple(row) for row in np.asarray(flows.records)[NAMES].tolist()]
     assert found == [tuple(flow[name] for name in NAMES) for flow in ended]
+    for name in set(flows.records.dtype.names or ()) - set(NAMES) - {"flow_id", "community_id"}:
+        expected = np.array([flow[name] for flow in ended]).reshape(flows[name].shape)
+        if flows[name].dtype.kind == "f":
+            np.testing.assert_allclose(flows[name], expected, rtol=1e-12, atol=0, err_msg=name)
+        else:
+            np.testing.assert_array_equal(flows[name], expected, err_msg=name)
     ids = set(zip(flows["flow_id"].tolist(), (flow["flow_id"] for flow in ended), strict=True))
     assert len(ids) == len({one for one, _ in ids}) == len({one for _, one in ids})

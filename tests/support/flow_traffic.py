@@ -31,7 +31,8 @@ HOSTS = {4: ("192.0.2.1", "192.0.2.2", "198.51.100.7"), 6: ("2001:db8::1", "2001
 PORTS = (53, 80, 1024, 40000)
 STEPS = (0, 0, 1, 1_000_000, 400_000_000, 3_000_000_000, -2_000_000, 20_000_000_000, -400_000_000_000)
 WEIGHTS = (20, 20, 20, 40, 40, 8, 8, 2, 0.5)
-FLAGS = (0x02, 0x12, 0x10, 0x10, 0x18, 0x11, 0x11, 0x04, 0x14)
+FLAGS = (0x02, 0x12, 0x10, 0x10, 0x18, 0x11, 0x11, 0x04, 0x14, 0xF0)
+SEQUENCES = (0, 30, 60, 2**32 - 30, 2**32 - 1)
 VLANS = ((), (), (), ((0x8100, 7),), ((0x8100, 9), (0x8100, 3)))
 
 
@@ -40,10 +41,11 @@ def packets_of(rng: random.Random) -> list[bytes]:
     version = rng.choice((4, 4, 6))
     src, dst = rng.choices(HOSTS[version], k=2)
     ports = rng.choice(PORTS), rng.choice(PORTS)
-    data = bytes(rng.randrange(60))
+    data = rng.randbytes(rng.randrange(60))
     kind = rng.randrange(10)
     if kind < 5:
-        return [ip(tcp(data, src, dst, *ports, flags=rng.choice(FLAGS)), TCP, src, dst)]
+        flags, seq = rng.choice(FLAGS), rng.choice(SEQUENCES)
+        return [ip(tcp(data, src, dst, *ports, seq=seq, flags=flags), TCP, src, dst)]
     if kind < 7:
         return [ip(udp(data, src, dst, *ports), UDP, src, dst)]
     if kind == 7 and version == 4:

@@ -15,7 +15,7 @@ from libc.string cimport memcmp, memcpy
 cimport slimcap.wire.icmp as icmp
 cimport slimcap.wire.transport as transport
 from slimcap.abi.bytes cimport load64, put_be16, put_be32, put_be64
-from slimcap.abi.hashing cimport prime
+from slimcap.abi.wide cimport prime
 from slimcap.packet.headers.flow_hash cimport Flow, order, set_flow
 from slimcap.packet.headers.row cimport Header, HeaderRow
 from slimcap.packet.headers.sha1 cimport SHA1_LEN, sha1

@@ -1,7 +1,7 @@
 """XXH64 by Yann Collet (xxHash fast digest algorithm), with the same result on all machines."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from slimcap.abi.hashing cimport prime
+from slimcap.abi.wide cimport prime
 
 
 cdef inline uint64_t rotl(uint64_t value, int count) noexcept nogil:

@@ -1,0 +1,4 @@
+from slimcap.flow.features cimport FeatureRules
+
+cdef int set_features(FeatureRules* rules, object features, object splt, object first_bytes) except -1
+cdef object dtype_of(const FeatureRules* rules)
