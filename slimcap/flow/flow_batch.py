@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, final, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, final, overload
 
 import numpy as np
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from slimcap.packet.batch import _Addresses
     from slimcap.sink.arrow import ArrowColumns
+
+    _ColumnNames = Literal["slimcap", "nfstream"]
 
 ADDRESSES: Final = ("src", "dst")
 OPTIONAL: Final = {f"{side}_{end}": (f"{side}_packets",) for side in ADDRESSES for end in ("first", "last")}
@@ -217,15 +219,32 @@ class FlowBatch:
 
     # Arrow. The sink layer is above this one, so it is imported only when these are called.
 
-    def _arrow(self, columns: Iterable[str] | None = None, addresses: _Addresses = "text") -> ArrowColumns:
+    def _arrow(
+        self,
+        columns: Iterable[str] | None = None,
+        addresses: _Addresses = "text",
+        names: _ColumnNames = "slimcap",
+    ) -> ArrowColumns:
+        from slimcap.sink import nfstream_names
         from slimcap.sink.arrow import ArrowColumns, text_addresses
 
+        if names == "nfstream":
+            text = text_addresses(addresses, nfstream_names.ADDRESSES)
+            return ArrowColumns(
+                nfstream_names.nfstream_columns(np.asarray(self._records)), columns, text=text
+            )
+        if names != "slimcap":
+            raise ValueError(f"names must be 'slimcap' or 'nfstream', not {names!r}")
         array = np.asarray(self._records)
         text = text_addresses(addresses, ADDRESSES) | {"community_id"}
         return ArrowColumns(array.view(with_times(array.dtype)), columns, text=text, optional=OPTIONAL)
 
     def to_arrow(
-        self, columns: Iterable[str] | None = None, *, addresses: _Addresses = "text"
+        self,
+        columns: Iterable[str] | None = None,
+        *,
+        addresses: _Addresses = "text",
+        names: _ColumnNames = "slimcap",
     ) -> pyarrow.Table:
         """Convert the records to a pyarrow Table. Requires `slimcap[arrow]`.
 
@@ -235,6 +254,11 @@ class FlowBatch:
             Names of the columns, in order. Default: all.
         addresses : {"text", "binary"}, default "text"
             Type of addresses. "binary" is fixed-size binary of 16 bytes, IPv4 as IPv4-mapped IPv6.
+        names : {"slimcap", "nfstream"}, default "slimcap"
+            Names and units of the columns: those of `records`, or those of nfstream, a Python package, which
+            has times in milliseconds. These are its columns for every flow, those of "lengths", "iat" and
+            "flags", and of `splt`. Two things differ from nfstream: `src` is the initiator, not the sender of
+            the first packet, and times between packets are not rounded.
 
         Returns
         -------
@@ -247,15 +271,19 @@ class FlowBatch:
         ImportError
             pyarrow is not installed.
         ValueError
-            A column does not exist.
+            A column does not exist, or `addresses` or `names` is not valid.
         """
         from slimcap.sink.dataframes import library
 
-        table: pyarrow.Table = library("pyarrow", "arrow").table(self._arrow(columns, addresses))
+        table: pyarrow.Table = library("pyarrow", "arrow").table(self._arrow(columns, addresses, names))
         return table
 
     def to_pandas(
-        self, columns: Iterable[str] | None = None, *, addresses: _Addresses = "text"
+        self,
+        columns: Iterable[str] | None = None,
+        *,
+        addresses: _Addresses = "text",
+        names: _ColumnNames = "slimcap",
     ) -> pandas.DataFrame:
         """Convert the records to a pandas DataFrame. Requires `slimcap[pandas]`.
 
@@ -264,6 +292,8 @@ class FlowBatch:
         columns : iterable of str, optional
             As for `to_arrow`.
         addresses : {"text", "binary"}, default "text"
+            As for `to_arrow`.
+        names : {"slimcap", "nfstream"}, default "slimcap"
             As for `to_arrow`.
 
         Returns
@@ -276,16 +306,20 @@ class FlowBatch:
         ImportError
             pandas or pyarrow is not installed.
         ValueError
-            A column does not exist.
+            A column does not exist, or `addresses` or `names` is not valid.
         """
         from slimcap.sink.dataframes import library
 
         library("pandas", "pandas")
-        frame: pandas.DataFrame = self.to_arrow(columns, addresses=addresses).to_pandas()
+        frame: pandas.DataFrame = self.to_arrow(columns, addresses=addresses, names=names).to_pandas()
         return frame
 
     def to_polars(
-        self, columns: Iterable[str] | None = None, *, addresses: _Addresses = "text"
+        self,
+        columns: Iterable[str] | None = None,
+        *,
+        addresses: _Addresses = "text",
+        names: _ColumnNames = "slimcap",
     ) -> polars.DataFrame:
         """Convert the records to a polars DataFrame. Requires `slimcap[polars]`.
 
@@ -294,6 +328,8 @@ class FlowBatch:
         columns : iterable of str, optional
             As for `to_arrow`.
         addresses : {"text", "binary"}, default "text"
+            As for `to_arrow`.
+        names : {"slimcap", "nfstream"}, default "slimcap"
             As for `to_arrow`.
 
         Returns
@@ -306,11 +342,13 @@ class FlowBatch:
         ImportError
             polars is not installed.
         ValueError
-            A column does not exist.
+            A column does not exist, or `addresses` or `names` is not valid.
         """
         from slimcap.sink.dataframes import library
 
-        frame: polars.DataFrame = library("polars", "polars").DataFrame(self._arrow(columns, addresses))
+        frame: polars.DataFrame = library("polars", "polars").DataFrame(
+            self._arrow(columns, addresses, names)
+        )
         return frame
 
     def __arrow_c_schema__(self) -> object:

@@ -116,9 +116,9 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "Batch.with_comments": {"comments": {}},
     "FlowBatch": {"records": np.zeros(1, slimcap.FLOW_DTYPE)},
     "FlowBatch.concat": {"batches": ()},
-    "FlowBatch.to_arrow": {"columns": ["src"], "addresses": "text"},
-    "FlowBatch.to_pandas": {"columns": ["src"], "addresses": "text"},
-    "FlowBatch.to_polars": {"columns": ["src"], "addresses": "text"},
+    "FlowBatch.to_arrow": {"columns": ["src"], "addresses": "text", "names": "slimcap"},
+    "FlowBatch.to_pandas": {"columns": ["src"], "addresses": "text", "names": "slimcap"},
+    "FlowBatch.to_polars": {"columns": ["src"], "addresses": "text", "names": "slimcap"},
     "FlowTable": {
         "idle_timeout": 1,
         "active_timeout": 1,
