@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from slimcap.packet.batch import _Addresses
     from slimcap.sink.arrow import ArrowColumns
 
-    _ColumnNames = Literal["slimcap", "nfstream"]
 
 ADDRESSES: Final = ("src", "dst")
 OPTIONAL: Final = {f"{side}_{end}": (f"{side}_packets",) for side in ADDRESSES for end in ("first", "last")}
@@ -223,7 +222,7 @@ class FlowBatch:
         self,
         columns: Iterable[str] | None = None,
         addresses: _Addresses = "text",
-        names: _ColumnNames = "slimcap",
+        names: Literal["slimcap", "nfstream"] = "slimcap",
     ) -> ArrowColumns:
         from slimcap.sink import nfstream_names
         from slimcap.sink.arrow import ArrowColumns, text_addresses
@@ -244,7 +243,7 @@ class FlowBatch:
         columns: Iterable[str] | None = None,
         *,
         addresses: _Addresses = "text",
-        names: _ColumnNames = "slimcap",
+        names: Literal["slimcap", "nfstream"] = "slimcap",
     ) -> pyarrow.Table:
         """Convert the records to a pyarrow Table. Requires `slimcap[arrow]`.
 
@@ -283,7 +282,7 @@ class FlowBatch:
         columns: Iterable[str] | None = None,
         *,
         addresses: _Addresses = "text",
-        names: _ColumnNames = "slimcap",
+        names: Literal["slimcap", "nfstream"] = "slimcap",
     ) -> pandas.DataFrame:
         """Convert the records to a pandas DataFrame. Requires `slimcap[pandas]`.
 
@@ -319,7 +318,7 @@ class FlowBatch:
         columns: Iterable[str] | None = None,
         *,
         addresses: _Addresses = "text",
-        names: _ColumnNames = "slimcap",
+        names: Literal["slimcap", "nfstream"] = "slimcap",
     ) -> polars.DataFrame:
         """Convert the records to a polars DataFrame. Requires `slimcap[polars]`.
 

@@ -1,7 +1,7 @@
 """Flow records with the names and units of nfstream, a Python package, so that notebooks for it can be used.
 
-nfstream (www.nfstream.org, attributes of NFlow) calls the direction from `src` to `dst` src2dst, the length of
-a packet ps and an inter-arrival time piat. Its times are milliseconds.
+nfstream (www.nfstream.org, attributes of NFlow) calls the direction from `src` to `dst` src2dst, the length
+of a packet ps and an inter-arrival time piat. Its times are milliseconds.
 """
 
 from __future__ import annotations
