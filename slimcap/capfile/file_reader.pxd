@@ -13,7 +13,7 @@ from slimcap.packet.record cimport Record
 from slimcap.packet.rows cimport Rows
 
 cdef enum:
-    BLOCK_SIZE = 1 << 20
+    BLOCK_SIZE = 1 << 19
     BYTES_A_ROW = 32            # of a block: less than any packet with a link-layer header occupies
 
 cdef class FileReader:

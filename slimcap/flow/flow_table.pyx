@@ -590,6 +590,7 @@ cdef class FlowTable:
     cdef Counters _shown        # as of the last call that returned
     cdef uint32_t _active
     cdef readonly object dtype
+    cdef object _none           # the FlowBatch without records
     cdef cnp.ndarray _ended     # memory for the records of a call
     cdef bytes _tunnels         # which the table's `ports` show
     cdef bint _made, _busy
@@ -605,6 +606,7 @@ cdef class FlowTable:
             raise MemoryError(f"cannot reserve memory for {given['max_flows']:,} flows")
         self._made = True
         self.dtype = dtype_of(&table.features)
+        self._none = FlowBatch(np.empty(0, self.dtype))
         table.inner = given["inner"]
         self._tunnels = tunnel_table(given["tunnel_ports"])
         if self._tunnels is not None:
@@ -734,6 +736,8 @@ cdef class FlowTable:
         if count >= FEW_RECORDS:    # the memory after them was never touched, and needs no page
             self._ended = None
         self._busy = False
+        if count == 0:
+            return self._none
         return FlowBatch(ended[:count] if count >= FEW_RECORDS else ended[:count].copy())
 
     @property
