@@ -61,7 +61,7 @@ class FilesOptions(TypedDict, total=False):
         Option(
             1 << 19,
             "Number of bytes to read at a time, from 64 bytes to 1 GiB. A batch is not larger, except for a "
-            "single larger packet. Default: 512 KiB, which is fastest where it fits in the CPU's L2 cache.",
+            "single larger packet. The default is the fastest on most CPUs.",
             between(64, 1 << 30),
         ),
     ]
