@@ -57,6 +57,21 @@ def total_bytes(source: Any, count: int) -> int:
     return total
 
 
+def flow_records(source: Any, count: int) -> int:
+    table = slimcap.FlowTable()
+    total = packets = 0
+    for batch in source.batches():
+        total += sum_of_flows(table.update(batch))
+        packets += len(batch)
+        if packets >= count:
+            break
+    return total + sum_of_flows(table.flush())
+
+
+def sum_of_flows(flows: slimcap.FlowBatch) -> int:
+    return int(flows["src_bytes"].sum() + flows["dst_bytes"].sum())
+
+
 def iterate(source: Any, count: int) -> int:
     total = 0
     for packet in islice(source, count):
@@ -85,6 +100,7 @@ def zero_copy(source: Any, count: int) -> int:
 READERS: dict[str, tuple[str, dict[str, Any], Reader]] = {
     "RingSource batches": ("RingSource", RING, total_bytes),
     "RingSource batches, numpy's sum": ("RingSource", RING, batches),
+    "RingSource flow records": ("RingSource", RING, flow_records),
     "RingSource zero-copy": ("RingSource", RING, zero_copy),
     "RingSource for packet": ("RingSource", RING, iterate),
     "RingSource next_packet(buf)": ("RingSource", RING, in_place),
