@@ -280,7 +280,8 @@ cdef inline void put_features(
         const FeatureRules* rules, const uint8_t* state, const FlowRecord* record,
         uint8_t* out) noexcept nogil:
     """Write the columns of a record after those of `FlowRecord`; `out` is its start."""
-    memcpy(out + sizeof(FlowRecord), state, rules.copied)
+    if rules.copied:
+        memcpy(out + sizeof(FlowRecord), state, rules.copied)
     if rules.parts & FEATURE_LENGTHS:
         _summarize_lengths(
             <const LengthState*> (state + rules.lengths), record,
