@@ -125,12 +125,15 @@ def grouped(kind: str, entries: _Rows) -> _Rows:
     for column in columns:
         in_order = column[order]
         is_first[1:] |= in_order[1:] != in_order[:-1]
+    rows: _Rows = entries[order]  # whole rows at once: columns would be gathered from memory one by one
+    if is_first.all():
+        return rows
     starts = np.flatnonzero(is_first)
-    groups: _Rows = entries[order[starts]]
+    groups: _Rows = rows[starts]
     for name in COUNTS:
-        groups[name] = np.add.reduceat(entries[name][order], starts)
-    groups["first"] = np.minimum.reduceat(entries["first"][order], starts)
-    groups["last"] = np.maximum.reduceat(entries["last"][order], starts)
+        groups[name] = np.add.reduceat(rows[name], starts)
+    groups["first"] = np.minimum.reduceat(rows["first"], starts)
+    groups["last"] = np.maximum.reduceat(rows["last"], starts)
     return groups
 
 
