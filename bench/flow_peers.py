@@ -5,6 +5,7 @@ some have several threads, and argus sleeps. Programs of C write their records t
 has to hand them to Python. Each has to have seen all packets; its bytes become those of whole frames.
 """
 
+import contextlib
 import json
 import re
 import resource
@@ -120,6 +121,7 @@ def nfstream(*, statistics: bool) -> Peer:
             source=path,
             n_dissections=0,
             n_meters=1,
+            decode_tunnels=False,  # as slimcap.flows; else packets to the port of GTP-U are lost
             idle_timeout=IDLE,
             active_timeout=ACTIVE,
             statistical_analysis=statistics,
@@ -158,7 +160,8 @@ def versions() -> dict[str, str]:
 
 def run(name: str, path: str, packets: int) -> None:
     try:
-        found = PEERS[name]()(path)
+        with contextlib.redirect_stdout(sys.stderr):  # nfstream prints warnings, as that it has one CPU
+            found = PEERS[name]()(path)
     except (ModuleNotFoundError, common.Unavailable) as reason:
         common.skip(reason)
     if found.packets != packets:
