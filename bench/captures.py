@@ -23,6 +23,9 @@ PACKETS = {"a": 2_000_000, "b": 1_000_000}
 IMIX = np.repeat(np.array([64, 570, 1518], np.int64), [7, 4, 1])
 CHUNK = 1 << 16
 
+DNS, HTTPS = 53, 443
+"""Port of the other side. Packets in flows have HTTPS: nfpcapd makes a record of each packet with DNS."""
+
 HEAD = np.dtype([
     ("sec", "<u4"), ("usec", "<u4"), ("cap_len", "<u4"), ("len", "<u4"),
     ("dst", "u1", 6), ("src", "u1", 6), ("ethertype", ">u2"),
@@ -90,7 +93,7 @@ def capture(name: str, folder: Path, text: bool = False, scale: float = 1, flows
     size = "" if packets == PACKETS[name] else f"-{packets}"
     if flows:
         title += f", in {_count(flows)} flows"
-    path = folder / f"{name}{size}{'-text' if text else ''}{f'-{flows}-flows' if flows else ''}.pcap"
+    path = folder / f"{name}{size}{'-text' if text else ''}{f'-{flows}-flows-{HTTPS}' if flows else ''}.pcap"
     return Capture(name, title, path, lengths, text, flows)
 
 
@@ -174,7 +177,7 @@ def heads(lengths: NDArray[np.int64], first: int, flows: int = 0) -> NDArray[Any
     scattered = number * 2_654_435_761 % (1 << 32)  # Knuth's multiplicative hash
     flow = scattered % flows if flows else number
     rows["saddr"], rows["daddr"] = 0x0A000000 + flow % 50_021, 0x0A010000 + flow % 251
-    rows["sport"], rows["dport"] = 1024 + flow % 60_013, 53
+    rows["sport"], rows["dport"] = 1024 + flow % 60_013, HTTPS if flows else DNS
     if flows:
         back = np.flatnonzero(scattered >> 31)
         for one, other in (("saddr", "daddr"), ("sport", "dport")):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from itertools import islice, repeat
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -256,10 +256,10 @@ def run(readers: Mapping[str, Callable[[], Reader]], name: str, path: str, packe
     except (ModuleNotFoundError, Unavailable) as reason:
         skip(reason)
     before = peak_rss()
-    start = perf_counter()
+    start, cpu = perf_counter(), process_time()
     total = read(path, packets)
-    seconds = perf_counter() - start
-    result = {"packets": packets, "sum": total, "seconds": seconds}
+    seconds, cpu = perf_counter() - start, process_time() - cpu
+    result = {"packets": packets, "sum": total, "seconds": seconds, "cpu": cpu}
     print(json.dumps(result | {"rss_before": before, "rss_peak": peak_rss()}))
 
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include <sys/resource.h>
+
 struct report {
     uint64_t packets;
     uint64_t bytes; /* of the file, headers included */
@@ -28,10 +30,20 @@ static inline _Noreturn void die(const char *what)
     exit(1);
 }
 
+/* CPU seconds of this process so far, user and system. */
+static inline double cpu_seconds(void)
+{
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec)
+           + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-6;
+}
+
 static inline void print_report(const struct report *r)
 {
-    printf("{\"packets\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"sum\": %" PRIu64 ", \"seconds\": %.9f}\n",
-           r->packets, r->bytes, r->sum, r->seconds);
+    printf("{\"packets\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"sum\": %" PRIu64
+           ", \"seconds\": %.9f, \"cpu\": %.6f}\n",
+           r->packets, r->bytes, r->sum, r->seconds, cpu_seconds());
 }
 
 #endif

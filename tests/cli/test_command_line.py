@@ -12,8 +12,8 @@ import pytest
 
 import slimcap
 from slimcap.cli import main as main_module
-from slimcap.cli.commands import capture
 from slimcap.cli.main import main
+from slimcap.cli.packets.live_input import totals_text
 from slimcap.source.live.rtnetlink import LinkDrops
 from support.cli import JSON_KEYS, run_slimcap, sample_path
 
@@ -29,6 +29,7 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         ("read", JSON_KEYS),
         ("capture", ["INTERFACE", "--snaplen", "SIGTERM", "141"]),
         ("links", ["may_capture"]),
+        ("top", ["INTERFACE", "--interval", "packets/s", "Ctrl-Z"]),
         ("convert", ["IN OUT", "--split-seconds", "{index:05}", "Ctrl-C"]),
         ("merge", ["-w OUT", "--after TIME", "{index:05}"]),
     ],
@@ -69,6 +70,12 @@ def test_help_lists_options_within_80_columns(
         ["capture", "lo", "--snaplen", "262145"],
         ["capture", "lo", "--snaplen", "all"],
         ["links", "lo"],
+        ["top"],
+        ["top", "lo", "--batch", "0"],
+        ["top", "lo", "--batch", "1", "--interval", "0.01"],
+        ["top", "lo", "--batch", "1", "--rows", "0"],
+        ["top", "lo", "--batch", "1", "--sort", "port"],
+        ["top", "lo", "--batch", "1", "--by", "packets"],
         ["convert", "x"],
         ["convert", "x", "y", "z"],
         ["merge", "x"],
@@ -114,15 +121,18 @@ def test_links_lists_the_interfaces_of_this_host(capsys: pytest.CaptureFixture[s
     assert shown
 
 
-def test_capture_from_an_unknown_interface_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["capture", "no/interface"]) == 1
+@pytest.mark.parametrize(("command", "options"), [("capture", []), ("top", ["--batch", "1"])])
+def test_capture_from_an_unknown_interface_fails(
+    command: str, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "no/interface", *options]) == 1
     out, err = capsys.readouterr()
     assert (out, err.startswith("slimcap: no interface 'no/interface' ")) == ("", True)
 
 
 def test_totals_of_a_capture_are_singular_for_one_packet() -> None:
     source = SimpleNamespace(total_stats=slimcap.Stats(5, 1, 0), link_drops=LinkDrops(9, 2, 1))
-    assert capture._totals(source, 4) == (
+    assert totals_text(source, 4) == (
         "4 packets captured\n5 packets received by filter\n"
         "1 packet dropped by kernel\n3 packets dropped by interface\n"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
@@ -40,9 +40,16 @@ def asked_by_signal(source: LiveSource) -> Iterator[Request]:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN if previous == signal.SIG_DFL else previous)
 
 
+def _do_nothing() -> None:
+    """Default of `before_kill`."""
+
+
 @contextmanager
-def ended_by_signals(source: LiveSource) -> Iterator[None]:
-    """Stop the source at the first SIGINT, SIGTERM or SIGHUP; a second one kills the process at once."""
+def ended_by_signals(source: LiveSource, before_kill: Callable[[], None] = _do_nothing) -> Iterator[None]:
+    """Stop the source at the first SIGINT, SIGTERM or SIGHUP; a second one kills the process at once.
+
+    `before_kill` is called before that.
+    """
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup(1) ignores it
         numbers.append(signal.SIGHUP)
@@ -52,6 +59,7 @@ def ended_by_signals(source: LiveSource) -> Iterator[None]:
         nonlocal first
         now = time.monotonic()
         if now - first > ONE_PRESS:
+            before_kill()
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         first = min(first, now)

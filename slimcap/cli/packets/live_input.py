@@ -1,0 +1,106 @@
+"""Live input of commands: its options, opening it, reading it to the end, and the totals of a capture."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from slimcap.cli.arguments import add_count, add_filter, add_option, number
+from slimcap.errors import CaptureUnblocked
+from slimcap.filter.program import MAX_SNAPLEN
+from slimcap.option_set import options_of
+from slimcap.packet.batch import Batch
+from slimcap.source.live.live_options import RingOptions
+from slimcap.source.live.live_source import LiveSource
+from slimcap.source.live.open_live import open_live
+
+OPTIONS: Final = options_of(RingOptions)
+EXPOSED: Final[dict[str, dict[str, Any]]] = {
+    "promiscuous": {"help": "capture packets to other hosts, too"},
+    "direction": {"help": "capture packets received by this host, sent by it, or both (default)"},
+    "snaplen": {"help": "truncate packets to BYTES", "metavar": "BYTES", "type": number(int, 1, MAX_SNAPLEN)},
+}
+"""The options of the source that commands have under their own names, except `filter`."""
+
+
+def add_live_input(command: argparse.ArgumentParser) -> None:
+    """Add the interface, the expression, options of the source, --count and --duration."""
+    command.usage = "%(prog)s [options] INTERFACE [EXPRESSION ...]"
+    add = command.add_argument
+    add(
+        "words",
+        nargs="*",
+        metavar="INTERFACE EXPRESSION",
+        help="the interface, see `slimcap links`, unless -i gives it; then an EXPRESSION of tcpdump",
+    )
+    add("-i", dest="interface", metavar="INTERFACE", help="name of the interface")
+    add_filter(command)
+    add("--everything", action="store_true", help="capture packets other than IP, too, such as ARP")
+    for name, more in EXPOSED.items():
+        add_option(command, name, OPTIONS[name], **more)
+    add_count(command, "capture", "-c")
+    add("--duration", type=number(float, 0.001, 10**9), metavar="SECONDS", help="stop after SECONDS")
+
+
+def read_words(args: argparse.Namespace) -> None:
+    """Set `interface` and `filter` from the words of the command line, or end with its usage."""
+    if args.interface is None:
+        if not args.words:
+            args.error("the following arguments are required: INTERFACE")
+        args.interface = args.words.pop(0)
+    if args.words:
+        if args.filter is not None:
+            args.error("an expression is given with --filter and as words: give one of them")
+        args.filter = " ".join(args.words)
+
+
+def open_live_input(args: argparse.Namespace) -> LiveSource:
+    """Open the interface with the options of the command line, after `read_words`."""
+    return open_live(
+        args.interface,
+        **{name: value for name, value in vars(args).items() if name in OPTIONS},
+        auto_filter=not args.everything,
+        reinsert_vlan=True,  # pcap cannot store the tag anywhere else, and its bytes were on the wire
+    )
+
+
+def batches_until(
+    source: LiveSource, meanwhile: Callable[[float], float], count: int | None, duration: float | None
+) -> Iterator[Batch]:
+    """Yield batches until there are `count` packets, `duration` seconds pass, or the source is stopped.
+
+    `meanwhile` is called between two reads with the time of `time.monotonic`, and returns the time at which
+    to call it next.
+    """
+    left = sys.maxsize if count is None else min(count, sys.maxsize)
+    end = math.inf if duration is None else time.monotonic() + duration
+    while left:
+        now = time.monotonic()
+        due = meanwhile(now)
+        if now >= end:
+            end = math.inf
+            source.stop()
+        try:
+            batch = source.next_batch(left, max(0, min(end, due) - now))
+        except (TimeoutError, CaptureUnblocked):
+            continue
+        except EOFError:
+            return
+        left -= len(batch)
+        yield batch
+        del batch
+
+
+def totals_text(source: LiveSource, captured: int) -> str:
+    """Return the totals that tcpdump prints at the end, in its wording."""
+    received, dropped, _ = source.total_stats
+    # Counted as in libpcap (linux_if_drops): rx_dropped includes packets that no protocol accepts.
+    lost = source.link_drops.rx_missed_errors + source.link_drops.rx_fifo_errors
+    counts = [(captured, "captured"), (received, "received by filter"), (dropped, "dropped by kernel")]
+    if lost:
+        counts.append((lost, "dropped by interface"))
+    return "".join(f"{number} packet{'' if number == 1 else 's'} {what}\n" for number, what in counts)
