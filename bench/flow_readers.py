@@ -5,19 +5,21 @@ What is timed is that of readers.py. Each returns the sum of the lengths on the 
 
 import sys
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 from readers import Reader, run
 
 MAX_FLOWS = 1_000_000
+ALL_FEATURES: dict[str, Any] = {"features": ("lengths", "iat", "flags", "payload"), "splt": 10}
 
 
-def slimcap_flows() -> Reader:
+def slimcap_flows(**options: Any) -> Reader:
     slimcap = import_module("slimcap")
 
     def read(path: str, _packets: int) -> int:
         total = 0
-        for flows in slimcap.flows(path, max_flows=MAX_FLOWS):
+        for flows in slimcap.flows(path, max_flows=MAX_FLOWS, **options):
             total += int(flows["src_bytes"].sum() + flows["dst_bytes"].sum())
         return total
 
@@ -60,6 +62,7 @@ def numpy_groups() -> Reader:
 
 READERS = {
     "slimcap flows": slimcap_flows,
+    "slimcap flows, all features": lambda: slimcap_flows(**ALL_FEATURES),
     "slimcap rows": slimcap_rows,
     "numpy on header columns": numpy_groups,
 }
