@@ -5,8 +5,8 @@
 
 As in read_pcap.py: each in a process of its own on one CPU, once a round, from opening the file to its end.
 The C program, c/flows.c, has the same key, records, timeouts and size of the table. Packets go in both
-directions. "All features" are lengths, inter-arrival times, flags, payload and the SPLT of 10 packets. "slimcap
-rows" reads the file without a table. The sums of bytes over all records are checked.
+directions. "All features" are lengths, inter-arrival times, flags, payload and the SPLT of 10 packets.
+"slimcap rows" reads the file without a table. The sums of bytes over all records are checked.
 
 Other programs, flow_peers.py, are compared by CPU time, user and system: of a whole program, and of what uses
 Python from opening the file to its end.
