@@ -12,8 +12,8 @@ import pytest
 
 import slimcap
 from slimcap.cli import main as main_module
-from slimcap.cli.commands import capture
 from slimcap.cli.main import main
+from slimcap.cli.packets.live_input import live_totals
 from slimcap.source.live.rtnetlink import LinkDrops
 from support.cli import JSON_KEYS, run_slimcap, sample_path
 
@@ -122,7 +122,7 @@ def test_capture_from_an_unknown_interface_fails(capsys: pytest.CaptureFixture[s
 
 def test_totals_of_a_capture_are_singular_for_one_packet() -> None:
     source = SimpleNamespace(total_stats=slimcap.Stats(5, 1, 0), link_drops=LinkDrops(9, 2, 1))
-    assert capture._totals(source, 4) == (
+    assert live_totals(source, 4) == (
         "4 packets captured\n5 packets received by filter\n"
         "1 packet dropped by kernel\n3 packets dropped by interface\n"
     )

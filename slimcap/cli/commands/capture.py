@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import math
-import sys
-import time
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
-from slimcap.cli.arguments import add_count, add_filter, add_option, number
+from slimcap.cli.arguments import add_count, add_filter, number
+from slimcap.cli.packets.live_input import add_live_options, live_batches, live_options, live_totals
 from slimcap.cli.packets.packet_sink import CaptureFileSink
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
 from slimcap.cli.terminal.live_line import StatusLine, wanted
 from slimcap.cli.terminal.signals import Request, asked_by_signal, ended_by_signals
 from slimcap.cli.terminal.streams import complain, reason, say
-from slimcap.errors import CaptureUnblocked, SlimcapError
-from slimcap.filter.program import MAX_SNAPLEN
-from slimcap.option_set import options_of
-from slimcap.packet.batch import Batch
+from slimcap.errors import SlimcapError
 from slimcap.packet.enums import NO_IP
-from slimcap.source.live.live_options import RingOptions
 from slimcap.source.live.live_source import LiveSource
 from slimcap.source.live.open_live import open_live
 
@@ -52,14 +45,6 @@ tcpdump:
   dropped by interface  packets lost before the filter, if any
 """
 
-OPTIONS: Final = options_of(RingOptions)
-EXPOSED: Final[dict[str, dict[str, Any]]] = {
-    "promiscuous": {"help": "capture packets to other hosts, too"},
-    "direction": {"help": "capture packets received by this host, sent by it, or both (default)"},
-    "snaplen": {"help": "truncate packets to BYTES", "metavar": "BYTES", "type": number(int, 1, MAX_SNAPLEN)},
-}
-"""The options of the source that the command has under their own names, except `filter`."""
-
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `slimcap capture`."""
@@ -74,8 +59,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add("-i", dest="interface", metavar="INTERFACE", help="name of the interface")
     add_filter(command)
     add("--everything", action="store_true", help="capture packets other than IP, too, such as ARP")
-    for name, more in EXPOSED.items():
-        add_option(command, name, OPTIONS[name], **more)
+    add_live_options(command)
     add_count(command, "capture", "-c")
     add("--duration", type=number(float, 0.001, 10**9), metavar="SECONDS", help="stop after SECONDS")
     add = command.add_mutually_exclusive_group().add_argument
@@ -91,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         with (
             open_live(
                 args.interface,
-                **{name: value for name, value in vars(args).items() if name in OPTIONS},
+                **live_options(args),
                 auto_filter=not args.everything,
                 reinsert_vlan=True,  # pcap cannot store the tag anywhere else
             ) as source,
@@ -134,57 +118,24 @@ def _capture(source: LiveSource, args: argparse.Namespace, status: StatusLine, r
         if request.pending:
             request.pending = False
             status.erase()
-            say(_totals(source, captured))
+            say(live_totals(source, captured))
         return min(status.due, sink.due)
 
     try:
-        for batch in _batches(source, meanwhile, args.count, args.duration):
-            sink.add(batch, source)
-            status.add(batch)
-            captured += len(batch)
+        for batch in live_batches(source, meanwhile, args.count, args.duration):
+            if batch is not None:
+                sink.add(batch, source)
+                status.add(batch)
+                captured += len(batch)
             del batch  # it would keep its block from the kernel during the next read
     finally:
         try:
             sink.close()
         finally:
             status.erase()
-            say(_totals(source, captured))
+            say(live_totals(source, captured))
 
 
 def _is_ip_only(source: LiveSource, args: argparse.Namespace) -> bool:
     """Return True if packets other than IP are left out without having been asked for."""
     return args.filter is None and not args.everything and source.link.ip_offset != NO_IP
-
-
-def _batches(
-    source: LiveSource, meanwhile: Callable[[float], float], count: int | None, duration: float | None
-) -> Iterator[Batch]:
-    """Yield batches until there are `count` packets, `duration` seconds pass, or the source is stopped."""
-    left = sys.maxsize if count is None else min(count, sys.maxsize)
-    end = math.inf if duration is None else time.monotonic() + duration
-    while left:
-        now = time.monotonic()
-        due = meanwhile(now)
-        if now >= end:
-            end = math.inf
-            source.stop()
-        try:
-            batch = source.next_batch(left, max(0, min(end, due) - now))
-        except (TimeoutError, CaptureUnblocked):
-            continue
-        except EOFError:
-            return
-        left -= len(batch)
-        yield batch
-        del batch
-
-
-def _totals(source: LiveSource, captured: int) -> str:
-    """Return the totals that tcpdump prints at the end, in its wording."""
-    received, dropped, _ = source.total_stats
-    # Counted as in libpcap (linux_if_drops): rx_dropped includes packets that no protocol accepts.
-    lost = source.link_drops.rx_missed_errors + source.link_drops.rx_fifo_errors
-    counts = [(captured, "captured"), (received, "received by filter"), (dropped, "dropped by kernel")]
-    if lost:
-        counts.append((lost, "dropped by interface"))
-    return "".join(f"{number} packet{'' if number == 1 else 's'} {what}\n" for number, what in counts)

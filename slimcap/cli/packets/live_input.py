@@ -1,0 +1,80 @@
+"""A network interface as input of a command: options, reading until it is stopped, totals."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from slimcap.cli.arguments import add_option, number
+from slimcap.errors import CaptureUnblocked
+from slimcap.filter.program import MAX_SNAPLEN
+from slimcap.option_set import options_of
+from slimcap.packet.batch import Batch
+from slimcap.source.live.live_options import RingOptions
+from slimcap.source.live.live_source import LiveSource
+
+OPTIONS: Final = options_of(RingOptions)
+EXPOSED: Final[dict[str, dict[str, Any]]] = {
+    "promiscuous": {"help": "capture packets to other hosts, too"},
+    "direction": {"help": "capture packets received by this host, sent by it, or both (default)"},
+    "snaplen": {"help": "truncate packets to BYTES", "metavar": "BYTES", "type": number(int, 1, MAX_SNAPLEN)},
+}
+"""The options of the source that commands have under their own names, except `filter`."""
+
+
+def add_live_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of EXPOSED."""
+    group = command.add_argument_group("live capture")
+    for name, more in EXPOSED.items():
+        add_option(group, name, OPTIONS[name], **more)
+
+
+def live_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of a live source that a command was given."""
+    return {name: value for name, value in vars(args).items() if name in OPTIONS}
+
+
+def live_batches(
+    source: LiveSource,
+    meanwhile: Callable[[float], float],
+    count: int | None = None,
+    duration: float | None = None,
+) -> Iterator[Batch | None]:
+    """Yield batches until there are `count` packets, `duration` seconds pass, or the source is stopped.
+
+    Before each read, `meanwhile` is called with the time of `time.monotonic`; it returns the time at which it
+    has to be called again. If no packet comes until then, None is yielded.
+    """
+    left = sys.maxsize if count is None else min(count, sys.maxsize)
+    end = math.inf if duration is None else time.monotonic() + duration
+    while left:
+        now = time.monotonic()
+        due = meanwhile(now)
+        if now >= end:
+            end = math.inf
+            source.stop()
+        try:
+            batch = source.next_batch(left, max(0, min(end, due) - now))
+        except (TimeoutError, CaptureUnblocked):
+            yield None
+            continue
+        except EOFError:
+            return
+        left -= len(batch)
+        yield batch
+        del batch
+
+
+def live_totals(source: LiveSource, captured: int) -> str:
+    """Return the totals that tcpdump prints at the end, in its wording."""
+    received, dropped, _ = source.total_stats
+    # Counted as in libpcap (linux_if_drops): rx_dropped includes packets that no protocol accepts.
+    lost = source.link_drops.rx_missed_errors + source.link_drops.rx_fifo_errors
+    counts = [(captured, "captured"), (received, "received by filter"), (dropped, "dropped by kernel")]
+    if lost:
+        counts.append((lost, "dropped by interface"))
+    return "".join(f"{number} packet{'' if number == 1 else 's'} {what}\n" for number, what in counts)
