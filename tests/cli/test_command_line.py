@@ -29,6 +29,7 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         ("read", JSON_KEYS),
         ("capture", ["INTERFACE", "--snaplen", "SIGTERM", "141"]),
         ("links", ["may_capture"]),
+        ("flows", ["FILE", "--window DURATION", "--to FILE", "{time:%Y%m%d-%H%M%S}", "SIGTERM"]),
         ("convert", ["IN OUT", "--split-seconds", "{index:05}", "Ctrl-C"]),
         ("merge", ["-w OUT", "--after TIME", "{index:05}"]),
     ],

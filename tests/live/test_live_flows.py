@@ -144,6 +144,18 @@ def test_sigusr1_prints_the_counts(veth: Veth, capture: StartCapture) -> None:
     assert running.end()[0] == 0
 
 
+def test_records_before_an_error_of_the_source_are_written(
+    veth: Veth, capture: StartCapture, tmp_path: Path
+) -> None:
+    running = capture("--to", tmp_path / "out.parquet", command=FLOWS)
+    veth.send(numbered_frames(veth, 30))
+    veth.namespace.ip("link delete left")
+    code, _, err = running.end()
+    assert (code, err.startswith(totals(30) + "1 flow record\n")) == (1, True)
+    assert "right" in err.splitlines()[-1]
+    assert packets_in_files([tmp_path / "out.parquet"]) == 30
+
+
 def test_a_file_that_exists_ends_the_capture(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:
     path = tmp_path / "{time.min.year}.parquet"  # the same for each window
     running = capture("--window", "1", "--to", path, command=FLOWS)

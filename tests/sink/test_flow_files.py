@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -18,7 +19,7 @@ from slimcap.mock import MockRingSource
 from slimcap.sink import writer_thread
 from slimcap.sink.file_series import FileSeries
 from slimcap.sink.flow_file import FlowFile, FlowFiles
-from slimcap.sink.table_file import FORMATS
+from slimcap.sink.table_file import FORMATS, ArrowFile
 from support.flow_files import WINDOW, flows_at, packets_at, packets_in_files, rows_of
 from support.flow_traffic import START, batch_at, udp_packet
 from support.tables import read_table
@@ -266,18 +267,27 @@ def test_an_error_of_progress_leaves_no_file(name: str, tmp_path: Path) -> None:
     assert names_in(tmp_path) == []
 
 
-def test_a_full_disk_ends_the_stream_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The source has no end, and after some seconds no packets."""
+@pytest.mark.parametrize("name", ["out.parquet", NAME])
+def test_a_full_disk_ends_the_stream_at_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source has no end, and after its packets waits forever."""
+
+    def fail(file: ArrowFile) -> None:
+        raise OSError(errno.ENOSPC, "")
+
     monkeypatch.setattr("slimcap.sink.table_file.GROUP_SIZE", 0)
-    (tmp_path / "out.csv").symlink_to("/dev/full")
+    monkeypatch.setattr(ArrowFile, "_write_group", fail)
     with MockRingSource(auto_filter=False, block_timeout=0.01) as mock:
         for second in (0, 30):
             mock.add_packet(udp_packet(second))
         mock.finalize_block()
         start = time.monotonic()
-        with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
-            slimcap.write(slimcap.flows(mock), tmp_path / "out.csv")
+        with pytest.raises(OSError, match=r"No space left on device: .*\.parquet'"):
+            slimcap.write(slimcap.flows(mock, window=WINDOW), tmp_path / name)
         assert time.monotonic() - start < 10
+        assert not mock.closed
+    assert names_in(tmp_path) == []
 
 
 def test_windows_before_a_failure_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

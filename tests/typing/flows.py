@@ -55,6 +55,15 @@ def check_source(batch: Batch, path: str) -> None:
         assert_type(FlowBatch.concat(slimcap.flows(source)), FlowBatch)
 
 
+def check_files(batch: Batch, path: str) -> None:
+    with slimcap.flows([batch], window=300) as stream:
+        assert_type(stream.window, float | None)
+        assert_type(slimcap.write(stream, path + "/{time}.parquet", columns=["src"], addresses="binary"), int)
+    flows = FlowBatch.concat(slimcap.flows(batch))
+    for records in (flows, [flows], iter([flows])):
+        assert_type(slimcap.write(records, path + "/flows.parquet", progress=print), int)
+
+
 def check_export(batch: Batch) -> None:
     table = FlowTable()
     table.update(batch)

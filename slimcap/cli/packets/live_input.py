@@ -26,11 +26,10 @@ EXPOSED: Final[dict[str, dict[str, Any]]] = {
 """The options of the source that commands have under their own names, except `filter`."""
 
 
-def add_live_options(command: argparse.ArgumentParser) -> None:
-    """Add the options of EXPOSED."""
-    group = command.add_argument_group("live capture")
+def add_live_options(command: argparse._ActionsContainer) -> None:
+    """Add the options of EXPOSED to a command, or to a group of its options."""
     for name, more in EXPOSED.items():
-        add_option(group, name, OPTIONS[name], **more)
+        add_option(command, name, OPTIONS[name], **more)
 
 
 def live_options(args: argparse.Namespace) -> dict[str, Any]:
