@@ -22,7 +22,7 @@ from slimcap.cli.packets.select import Choice, add_choice
 from slimcap.cli.terminal.live_line import wanted
 from slimcap.cli.terminal.streams import complain, reason, writing
 
-SUMMARY: Final = "print the flow records of capture files or of an interface, or write them to tables"
+SUMMARY: Final = "print or write the flow records of capture files or of an interface"
 DETAILS: Final = f"""\
 columns of a line, in order of the ends of the records:
   time            of the first packet, UTC
@@ -43,22 +43,23 @@ Several files are merged in order of time; a folder stands for the files in it.
 Packets without an IP header belong to no flow.
 
 With --to, the columns are those of slimcap.FlowBatch; --columns selects some.
-FILE is replaced; after Ctrl-C it has the records so far. With --window, FILE may
-be a template: each window gets a file of its own, of which {{time}} is the start
-(UTC) and {{index}} the number, from 0, as in {{time:%Y%m%d-%H%M%S}}.parquet. A
+FILE is replaced; after Ctrl-C it has the records so far. With --window, FILE
+may be a template: each window gets a file of its own, of which {{time}} is the
+start (UTC) and {{index}} the number, from 0: {{time:%Y%m%d-%H%M%S}}.parquet. A
 record belongs to the window that its last packet is in, or if that file is
-complete already, to the current one. A file of a window that exists is an error;
-with {{index}} its number is skipped. --to requires pyarrow:
+complete already, to the current one. A file of a window that exists is an
+error; with {{index}} its number is skipped. --to requires pyarrow:
 pip install 'slimcap[parquet]'
 
 With --live, FILE is the name of a network interface, see `slimcap links`, and
 the flows are those of the packets from now on:
   slimcap flows --live eth0 --window 5m --to 'flows/{{time:%Y%m%d-%H%M}}.parquet'
-Records are printed as they end, and the file of a window is complete at most two
-seconds after its end. While the disk is slow, 256 MiB of records may wait. Ctrl-C
-or SIGTERM ends all flows, and the capture, with exit code 0; a second one kills
-the process. SIGUSR1 prints the counts so far. Standard error shows drops, packets
-and flows meanwhile as in `slimcap capture`, and at the end its counts.
+Records are printed as they end, and the file of a window is complete at most
+two seconds after its end. While the disk is slow, 256 MiB of records may wait;
+then the kernel drops packets. Ctrl-C or SIGTERM ends all flows, and the capture
+with exit code 0; a second one kills the process. SIGUSR1 prints the counts so
+far. Standard error shows drops, packets, flows and records meanwhile, and at
+the end counts, as in `slimcap capture`.
 
 A DURATION is in seconds, or has a unit: s, m, h or d.
 
@@ -67,16 +68,18 @@ A DURATION is in seconds, or has a unit: s, m, h or d.
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `slimcap flows`."""
-    add = command.add_argument
-    add("files", nargs="+", metavar="FILE", help="capture file; - is standard input")
+    help = "capture file; - is standard input; with --live, an interface"
+    command.add_argument("files", nargs="+", metavar="FILE", help=help)
     add_choice(command, "read")
     add_reading(command)
     add_flow_options(command)
-    add("--live", action="store_true", help="capture from a network interface, which FILE names")
-    add(
-        "--duration", type=duration(0.001, 10**9), metavar="DURATION", help="end a live capture after as long"
+    live = command.add_argument_group("live capture")
+    live.add_argument(
+        "--live", action="store_true", help="capture from a network interface, which FILE names"
     )
-    add_live_options(command)
+    limit = duration(0.001, 10**9)
+    live.add_argument("--duration", type=limit, metavar="DURATION", help="end the capture after as long")
+    add_live_options(live)
 
 
 def run(args: argparse.Namespace) -> int:
