@@ -18,9 +18,10 @@ import slimcap
 from slimcap import FlowBatch
 from slimcap.sink.flow_file import FlowFile
 from support.capture_command import StartCapture, numbered_frames, totals
-from support.cli import PATIENCE
+from support.cli import PATIENCE, environment
 from support.flow_files import packets_in_files
 from support.netns import Veth
+from support.screen import Screen
 from support.threads import Background, wait_until
 
 pytest.importorskip("pyarrow.parquet")
@@ -134,6 +135,21 @@ def test_conditions_select_live_packets(veth: Veth, capture: StartCapture) -> No
     running = capture(*args, "--snaplen", "96", "--promiscuous", "--direction", "in", command=FLOWS)
     veth.send(numbered_frames(veth, 3))
     assert running.end() == (0, b"", f"{totals(0, 3)}0 flow records\n")
+
+
+def test_status_line_shows_flows_and_records(
+    veth: Veth, capture: StartCapture, screen: Screen, tmp_path: Path
+) -> None:
+    pytest.importorskip("rich")
+    options = {"stderr": screen.theirs, "env": environment()}
+    running = capture("--to", tmp_path / "out.csv", "--idle-timeout", "1.5", command=FLOWS, **options)
+    screen.until(b"listening on right")
+    veth.send(numbered_frames(veth, 1234))
+    screen.until(rb"0 dropped, 1,234 packets, 1 flows, 0 records, \d")
+    screen.until(rb"0 dropped, 1,234 packets, 0 flows, 1 records, \d")
+    running.interrupt()
+    screen.until(rb"1 flow record\r\n")
+    assert running.process.wait(PATIENCE) == 0
 
 
 def test_sigusr1_prints_the_counts(veth: Veth, capture: StartCapture) -> None:
