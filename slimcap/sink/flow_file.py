@@ -128,11 +128,12 @@ class FlowFile(ArrowFile):
 class FlowFiles(Finished):
     """Files of flow records, one for each window that has records.
 
-    A record belongs to the window that its `last` is in. If a file of a later window was begun, it belongs
-    to that: so does the record of packets that arrived after their window had ended, and so do all records
-    after time was set back, until it has caught up. A file has the start of its window as {time}. It is
-    complete when a record of a later window comes, or when `end_window` is called. As a context manager the
-    files are closed on success; after an exception the last one is discarded.
+    A record belongs to the window that its `last` is in. If a later window has begun, it belongs to that: so
+    does the record of packets that arrived after their window had ended. A file has the start of its window
+    as {time}. It is complete when a record of a later window comes, or when `end_window` is called. After
+    time was set back, records belong to the current file as long as the files of their windows exist, and
+    then to these windows. As a context manager the files are closed on success; after an exception the last
+    one is discarded.
 
     Parameters
     ----------
@@ -187,22 +188,33 @@ class FlowFiles(Finished):
             self._file.add(batch[start:stop])
 
     def end_window(self, now: int) -> None:
-        """Complete the current file if its window is over.
+        """Complete the current file if its window is over, or time was set back to one without a file.
 
         Parameters
         ----------
         now : int
-            Nanoseconds since the Unix epoch. All records that ended by then were added.
+            Clock of the flow table, in nanoseconds since the Unix epoch. All records that ended by then
+            were added.
 
         Raises
         ------
         OSError
             The file cannot be completed; it is discarded.
         """
-        self._begin_window(now // self._window)
+        number = now // self._window
+        if number < self._number and not self._is_free(number):
+            return
+        self._begin_window(number)
+
+    def _is_free(self, number: int) -> bool:
+        try:
+            self._series.next_path(number * self._window)
+        except FileExistsError:
+            return False
+        return True
 
     def _begin_window(self, number: int) -> None:
-        if number > self._number:
+        if number != self._number:
             self.close()
             self._number = number
 

@@ -40,6 +40,11 @@ def windows_in(folder: Path) -> dict[str, list[int]]:
     return {name: read_table(folder / name)["flow_id"].to_pylist() for name in names_in(folder)}
 
 
+def ports_in(folder: Path) -> dict[str, list[int]]:
+    """Return the source ports of the records in each file of a folder."""
+    return {name: read_table(folder / name)["src_port"].to_pylist() for name in names_in(folder)}
+
+
 # ---- a single file
 
 
@@ -142,8 +147,7 @@ def test_batches_of_other_columns_are_refused(tmp_path: Path) -> None:
 def test_each_window_has_a_file_with_its_records(tmp_path: Path) -> None:
     stream = slimcap.flows(packets_at(0, 9.9, 10, 19, 35), window=WINDOW)
     assert slimcap.write(stream, tmp_path / NAME) == 5
-    files = {name: read_table(tmp_path / name) for name in names_in(tmp_path)}
-    assert {name: table["src_port"].to_pylist() for name, table in files.items()} == {
+    assert ports_in(tmp_path) == {
         "221320.parquet": [1024, 1025],
         "221330.parquet": [1026, 1027],
         "221350.parquet": [1028],
@@ -187,6 +191,28 @@ def test_a_live_window_is_complete_in_time_without_packets(tmp_path: Path, backg
         assert read_table(tmp_path / "0.arrow").num_rows == 1
         mock.stop()
         assert writing.result() == 1
+
+
+def test_time_that_was_set_back_returns_to_windows_without_a_file(tmp_path: Path) -> None:
+    stream = slimcap.flows(packets_at(0, 3, 1000, 21, 35), window=WINDOW, active_timeout=20)
+    slimcap.write(stream, tmp_path / NAME)
+    assert ports_in(tmp_path) == {
+        "221320.parquet": [1024, 1025],
+        "221340.parquet": [1027],
+        "221350.parquet": [1028],
+        "223000.parquet": [1026],
+    }
+
+
+def test_time_that_was_set_back_to_windows_with_files_stays_in_the_current_file(tmp_path: Path) -> None:
+    stream = slimcap.flows(packets_at(0, 12, 25, 3, 14, 40), window=WINDOW, active_timeout=8)
+    slimcap.write(stream, tmp_path / NAME)
+    assert ports_in(tmp_path) == {
+        "221320.parquet": [1024],
+        "221330.parquet": [1025],
+        "221340.parquet": [1026, 1027, 1028],
+        "221400.parquet": [1029],
+    }
 
 
 def test_a_complete_file_is_not_replaced(tmp_path: Path) -> None:
