@@ -96,10 +96,9 @@ def _write_table(stream: FlowStream, args: argparse.Namespace) -> None:
 
 def _largest(ended: Iterable[FlowBatch], count: int, by: str) -> Iterator[FlowBatch]:
     """Yield the largest records, in one batch; of equal ones those that ended first. Keeps no others."""
-    kept = FlowBatch.concat(())
+    kept: list[FlowBatch] = []
     for records in ended:
-        kept = FlowBatch.concat((kept, records))
-        sizes = kept[_RANKS[by][0]] + kept[_RANKS[by][1]]
-        kept = kept[np.argsort(-sizes.astype(np.int64), kind="stable")[:count]]
-    if len(kept):
-        yield kept
+        found = FlowBatch.concat((*kept, records))
+        sizes = found[_RANKS[by][0]] + found[_RANKS[by][1]]
+        kept = [found[np.argsort(-sizes.astype(np.int64), kind="stable")[:count]]]
+    yield from kept
