@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SECOND: Final = 1_000_000_000
 _EARLIEST: Final = -(1 << 63)
+_DISTINCT: Final = ("flow_id", "community_id")
 
 
 class FlowFile(ArrowFile):
@@ -80,13 +81,19 @@ class FlowFile(ArrowFile):
         addresses: _Addresses = "text",
     ) -> None:
         kind = format_of(path) if format is None else format
-        pyarrow_for(kind)
+        pa = pyarrow_for(kind)
         check_addresses(kind, addresses)
         self._dtype = model.records.dtype
         self._addresses = addresses
         schema = model[:0].to_arrow(columns, addresses=addresses).schema
         self._columns = schema.names
-        super().__init__(path, schema, format=kind, compression=compression, distinct=("flow_id",))
+        if kind == "csv":
+            others = [field.name for field in schema if not _is_text_or_number(pa, field.type)]
+            if others:
+                raise ValueError(
+                    f"CSV has no type for {', '.join(others)}: choose columns without, or Parquet"
+                )
+        super().__init__(path, schema, format=kind, compression=compression, distinct=_DISTINCT)
 
     def add(self, batch: FlowBatch) -> None:
         """Write flow records.
@@ -240,3 +247,8 @@ class FlowFiles(Finished):
         file, self._file = self._file, None
         if file is not None:
             file.discard()
+
+
+def _is_text_or_number(pa: Any, kind: Any) -> bool:
+    """Return False for types of lists and bytes."""
+    return not (pa.types.is_nested(kind) or "binary" in str(kind))

@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast
 
+import numpy as np
+
 from slimcap.errors import wrong_type
 from slimcap.flow.flow_batch import FlowBatch
 from slimcap.io.compression.encoders import compression_of
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from slimcap.packet.batch import _Addresses
     from slimcap.source.base import Source
 
-_EARLIEST: Final = -(1 << 63)
 _LIMITS: Final = ("max_bytes", "max_seconds", "max_packets")
 _NAMING: Final = ("max_files", "overwrite", "on_file")
 _CAPTURE_ENDINGS: Final = (".pcap", ".cap", ".dmp", ".pcapng", ".ntar")
@@ -288,10 +289,10 @@ def _write_flows(
     if kind not in FORMATS:
         raise ValueError(f"flow records are written to {', '.join(FORMATS)}, not to {kind}")
     path = _table_path(file, kind)
-    table = window = None
+    stream = window = None
     if isinstance(records, FlowStream):
-        table, window, batches = records.table, records.window, records.updates()
-        model = table.expire(_EARLIEST)  # no records, with the columns of this table
+        stream, window, batches = records, records.window, records.updates()
+        model = FlowBatch(np.empty(0, stream.dtype))
     else:
         model = next(records)
         batches = _joined([model], records)
@@ -303,7 +304,7 @@ def _write_flows(
         **_given(options),
     )
     output = _open_flows(path, window, naming, open_file)
-    return write_by_thread(batches, output, table=table, progress=progress)
+    return write_by_thread(batches, output, stream=stream, progress=progress)
 
 
 def _open_flows(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from slimcap.flow.flow_batch import FlowBatch
     from slimcap.flow.flow_table import FlowTable
     from slimcap.sink.flow_file import FlowFile, FlowFiles
+    from slimcap.sink.flow_stream import FlowStream
 
     _Item: TypeAlias = tuple[FlowBatch, int | None]  # and the clock of the table after it
 
@@ -31,7 +32,7 @@ def write_by_thread(
     batches: Iterable[FlowBatch],
     output: FlowFile | FlowFiles,
     *,
-    table: FlowTable | None = None,
+    stream: FlowStream | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> int:
     """Write flow records on a thread of its own, and close the output.
@@ -47,8 +48,9 @@ def write_by_thread(
         The records.
     output : FlowFile or FlowFiles
         Used by the thread only.
-    table : FlowTable, optional
-        Table of the batches, whose clock ends the windows of the output. Default: no windows end by time.
+    stream : FlowStream, optional
+        Stream of the batches. The clock of its table ends the windows of the output. Default: no windows end
+        by time.
     progress : callable, optional
         Called after each batch with the number of records so far. Default: no callback.
 
@@ -62,15 +64,15 @@ def write_by_thread(
     OSError
         A file cannot be written.
     """
-    thread = _WriterThread(output, table, progress)
+    thread = _WriterThread(output, None if stream is None else stream.table, progress)
     failure: BaseException | None = None
     try:
         try:
             thread.feed(batches)
         except BaseException as error:
             failure = error
-            if table is not None:  # an exception outside of the stream left them in the table
-                thread.feed_last(table.flush())
+            if stream is not None:  # an exception outside of the stream left them in the table
+                thread.feed(stream.flush())
     finally:
         thread.close(interrupted=isinstance(failure, KeyboardInterrupt))
     if failure is not None:
@@ -105,10 +107,6 @@ class _WriterThread:
         """Hand over batches until they end, or writing fails."""
         # A loop in C: Ctrl-C comes before a batch is taken, or after it is in the queue.
         deque(map(self._queue.put, self._paced(batches)), maxlen=0)
-
-    def feed_last(self, batch: FlowBatch) -> None:
-        """Hand over a batch without waiting for space."""
-        self._queue.put((batch, None))
 
     def _paced(self, batches: Iterable[FlowBatch]) -> Iterator[_Item]:
         for batch in batches:

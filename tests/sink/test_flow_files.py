@@ -78,6 +78,28 @@ def test_columns_and_addresses_are_chosen(format: str, tmp_path: Path, mixed: Ba
         assert read_table(path).to_pylist() == rows_of(flows, addresses="binary")
 
 
+@pytest.mark.parametrize("name", ["out.parquet", "out.arrow", NAME])
+def test_features_are_columns(name: str, tmp_path: Path, mixed: Batch) -> None:
+    options: Any = {"features": ["lengths", "iat", "community_id"], "splt": 3, "first_bytes": 4}
+    count = slimcap.write(slimcap.flows(mixed, window=100, **options), tmp_path / name)
+    flows = FlowBatch.concat(slimcap.flows(mixed, window=100, **options))
+    (file,) = tmp_path.iterdir()
+    assert count == len(flows) > 20
+    assert read_table(file).to_pylist() == rows_of(flows)
+    empty = slimcap.flows(packets_at(), **options)
+    slimcap.write(empty, tmp_path / "empty.arrow")
+    assert read_table(tmp_path / "empty.arrow").column_names == list(flows.records.dtype.names or ())
+
+
+def test_csv_refuses_columns_that_are_not_text(tmp_path: Path, mixed: Batch) -> None:
+    flows = slimcap.flows(mixed, splt=3, first_bytes=4)
+    refused = "splt_len, splt_iat, src_first_bytes, dst_first_bytes"
+    with pytest.raises(ValueError, match=f"CSV has no type for {refused}: choose columns without"):
+        slimcap.write(flows, tmp_path / "out.csv")
+    assert names_in(tmp_path) == []
+    assert slimcap.write(flows, tmp_path / "out.csv", columns=["src", "src_first_len"]) > 20
+
+
 def test_a_stream_without_records_gives_an_empty_table(tmp_path: Path) -> None:
     assert slimcap.write(slimcap.flows(packets_at()), tmp_path / "out.parquet") == 0
     table = read_table(tmp_path / "out.parquet")
