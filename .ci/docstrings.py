@@ -52,7 +52,8 @@ INTERNAL = {
     *("slimcap.sink.dataframes.library", "slimcap.sink.dataframes.to_arrow"),
     *("slimcap.sink.dataframes.to_pandas", "slimcap.sink.dataframes.to_polars"),
     *("slimcap.sink.open_writer.stem_and_endings", "slimcap.sink.open_writer.writer_class"),
-    "slimcap.sink.table_file.format_of",
+    *("slimcap.sink.table_file.format_of", "slimcap.sink.table_file.pyarrow_for"),
+    "slimcap.sink.table_file.check_addresses",
 }
 
 

@@ -12,6 +12,8 @@ from typing import Any, Final, get_args
 from slimcap.option_set import Option
 
 _SIZE: Final = re.compile(r"(\d{1,18})([kMGT]|[KMGT]i|)B?", re.ASCII)
+_DURATION: Final = re.compile(r"([\d.]+(?:e[+-]?\d+)?)([smhd]?)", re.ASCII)
+_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS_OF_1024: Final = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
@@ -19,7 +21,7 @@ _EPOCH_TIME: Final = re.compile(r"(\d{1,18})(?:\.(\d{1,9}))?", re.ASCII)
 _FRACTION: Final = re.compile(r"(?<=[T ]\d\d:\d\d:\d\d)\.(\d{1,9})(?!\d)", re.ASCII)
 
 
-def add_option(command: argparse.ArgumentParser, name: str, option: Option, **more: Any) -> None:
+def add_option(command: argparse._ActionsContainer, name: str, option: Option, **more: Any) -> None:
     """Add an option of a source as it is declared; `more` are other arguments of argparse."""
     if option.annotation is bool:
         more["action"] = "store_true"
@@ -51,6 +53,25 @@ def number(kind: type[int | float], minimum: float, maximum: float = math.inf) -
             value = math.nan
         if not minimum <= value <= maximum:
             raise argparse.ArgumentTypeError(f"{text!r} is not {name} {limits}")
+        return value
+
+    return parse
+
+
+def duration(minimum: float, maximum: float) -> Callable[[str], float]:
+    """Return a parser of durations, which are in seconds or have a unit; for argparse's `type`."""
+
+    def parse(text: str) -> float:
+        found = _DURATION.fullmatch(text)
+        try:
+            value = float(found[1]) * _SECONDS[found[2]] if found else math.nan
+        except ValueError:
+            value = math.nan
+        if not minimum <= value <= maximum:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a valid duration: use one such as 90, 0.5s, 5m, 1h or 7d, "
+                f"from {minimum:g} to {maximum:g} seconds"
+            )
         return value
 
     return parse

@@ -25,6 +25,8 @@ from slimcap.source.file.open_files import open_file, open_files
 FLUSHED_SIZE: Final = 8 << 20
 """Bytes of records at a time at the end."""
 
+_STEP: Final = 1_000_000_000  # nanoseconds without records, after which `updates` returns an empty batch
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -63,19 +65,19 @@ def flows(
     ...     print(len(flows), flows["src_bytes"].sum())
     >>> table = slimcap.FlowBatch.concat(slimcap.flows("trace-*.pcap"))
     """
-    table = FlowTable(**options)
+    table, window = FlowTable(**options), options.get("window")
     if isinstance(packets, Source):
-        return FlowStream(table, packets, None)
+        return FlowStream(table, packets, None, window=window)
     if isinstance(packets, Batch):
-        return FlowStream(table, None, iter((packets,)))
+        return FlowStream(table, None, iter((packets,)), window=window)
     if _are_files(packets):
         source: Source = (
             open_file(cast("File", packets)) if is_one_file(packets) else open_files(cast("Files", packets))
         )
-        return FlowStream(table, source, None, is_owner=True)
+        return FlowStream(table, source, None, is_owner=True, window=window)
     if not isinstance(packets, Iterable):
         raise wrong_type("packets", "a Source, a Batch, an iterable of Batch, or files", packets)
-    return FlowStream(table, None, iter(cast("Iterable[Batch]", packets)))
+    return FlowStream(table, None, iter(cast("Iterable[Batch]", packets)), window=window)
 
 
 def _are_files(packets: object) -> bool:
@@ -103,37 +105,43 @@ class FlowStream:
     source : Source or None
         An open source.
     batches : iterator of Batch or None
-        The packets, if there is no source.
+        The packets, if there is no source. An item may be None: the clock advances then.
     is_owner : bool, default False
         Close the source at the end.
+    window : float, optional
+        Length of the table's windows in seconds. Default: it has no windows.
 
     Attributes
     ----------
-    table
-        The parameter.
+    table, window
+        The parameters.
     """
 
     def __init__(
         self,
         table: FlowTable,
         source: Source | None,
-        batches: Iterator[Batch] | None,
+        batches: Iterator[Batch | None] | None,
         *,
         is_owner: bool = False,
+        window: float | None = None,
     ) -> None:
         self.table = table
+        self.window = window
         self._source = source
         self._is_owner = is_owner
         self._flushed_at_once = max(1, FLUSHED_SIZE // table.dtype.itemsize)
-        self._records = self._run(batches_and_pauses(source) if source is not None else batches or iter(()))
+        self._updates = self._run(batches_and_pauses(source) if source is not None else batches or iter(()))
+        self._records = filter(len, self._updates)
 
     def _run(self, batches: Iterator[Batch | None]) -> Iterator[FlowBatch]:
         ended: list[FlowBatch] = []
         failure: BaseException | None = None
-        last = time.monotonic_ns()
+        last = shown = time.monotonic_ns()
         while True:
             try:
                 # Ctrl-C may interrupt after each call, but a list that is extended has the records then.
+                ended.clear()
                 batch = next(batches)
                 now = time.monotonic_ns()
                 if batch is not None:
@@ -142,18 +150,20 @@ class FlowStream:
                     ended.extend(map(self.table.expire, (self.table.clock + now - last,)))
                 last = now
                 del batch  # return a ring's block before waiting for the next one
+                if now - shown < _STEP:
+                    ended[:] = filter(len, ended)
+                if ended:
+                    shown = now
             except StopIteration:
                 break
             except BaseException as error:
                 failure = error
                 break
-            yield from filter(len, ended)
-            ended.clear()
+            yield from ended
         if self._is_owner:
             self.close()
-        yield from filter(len, ended)
-        while len(self.table):
-            yield from filter(len, map(self.table.flush, (self._flushed_at_once,)))
+        yield from ended
+        yield from self.flush()
         if failure is not None:
             raise failure
 
@@ -167,6 +177,30 @@ class FlowStream:
     def dtype(self) -> np.dtype[np.void]:
         """The dtype of the records, that of the table."""
         return self.table.dtype
+
+    def updates(self) -> Iterator[FlowBatch]:
+        """Return an iterator over the records, and an empty FlowBatch after each second without records.
+
+        When it returns one, it has returned all records that ended by `table.clock`: so it is known when a
+        window is over. What it returns, the stream does not return again.
+
+        Returns
+        -------
+        iterator of FlowBatch
+            The same in each call.
+        """
+        return self._updates
+
+    def flush(self) -> Iterator[FlowBatch]:
+        """End all flows, some at a time, so that their records need little memory.
+
+        Returns
+        -------
+        iterator of FlowBatch
+            The records of the flows that are in the table.
+        """
+        while len(self.table):
+            yield from map(self.table.flush, (self._flushed_at_once,))
 
     def close(self) -> None:
         """Close the files that `flows` opened; a source that it was given stays open.

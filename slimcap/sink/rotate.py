@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import errno
 import os
-import string
 import threading
 import time as clock
-from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
@@ -24,7 +20,8 @@ from slimcap.option_set import accepts, changed, parse
 from slimcap.packet.batch import Batch
 from slimcap.packet.interface import BlockType, InterfaceInfo, OtherBlock
 from slimcap.packet.record import RECORD_DTYPE
-from slimcap.sink.open_writer import stem_and_endings, writer_class
+from slimcap.sink.file_series import FileSeries
+from slimcap.sink.open_writer import writer_class
 from slimcap.sink.rotation_options import RotatingOptions
 
 if TYPE_CHECKING:
@@ -82,15 +79,13 @@ class RotatingWriter(Finished):
             raise wrong_type("template", "a str or os.PathLike", template)
         found = parse(RotatingOptions, options)
         self._max_bytes, self._max_packets = found.pop("max_bytes"), found.pop("max_packets")
-        self._max_files, seconds = found.pop("max_files"), found.pop("max_seconds")
+        seconds = found.pop("max_seconds")
         self._interval = None if seconds is None else seconds * _SECOND
-        self._overwrite, self._on_file = found.pop("overwrite"), found.pop("on_file")
-        self._template = _with_index(os.fspath(template))
-        numbered = _named(self._template, 0, 0) != _named(self._template, 1, 0)
-        self._skip = found.pop("skip_existing") and numbered and not self._overwrite
-        self._class = writer_class(self._template, found.pop("format"))
+        naming = {name: found.pop(name) for name in ("overwrite", "skip_existing", "max_files", "on_file")}
+        self._series = FileSeries(os.fspath(template), **naming)
+        self._class = writer_class(self._series.example, found.pop("format"))
         # Check them before the first file is opened.
-        encoder_for(_named(self._template, 0, 0), found["compression"], found["level"])
+        encoder_for(self._series.example, found["compression"], found["level"])
         self._options = changed(RotatingOptions, found)  # of the writer
         # For every file: as given to add_interface, by link.
         self._interfaces: dict[Link, tuple[Link | InterfaceInfo, InterfaceOptions]] = {}
@@ -98,12 +93,9 @@ class RotatingWriter(Finished):
         self._path = ""
         self._until = 0  # end of the current file's interval in ns
         self._ended = 0  # end of the last interval that `end_interval` has ended
-        self._opened = 0
         self._packets = 0  # in all finished files
-        self._files: deque[str] = deque()
         self._context: list[OtherBlock] = []  # blocks that later files need, too
         self._context_size = 0
-        self._inputs: set[tuple[int, int]] = set()  # device and inode of files that must not be replaced
         self._closed = False
         self._owner = Owner()
         self._lock = threading.Lock()
@@ -117,14 +109,12 @@ class RotatingWriter(Finished):
             Paths, or "<stdin>"; those that do not exist are ignored. Opening one of these files raises
             ValueError.
         """
-        for path in paths:
-            with contextlib.suppress(OSError):
-                self._inputs.add(_identity("/dev/stdin" if path == "<stdin>" else path))
+        self._series.protect(paths)
 
     @property
     def files(self) -> tuple[str, ...]:
         """Paths of the complete files that were kept, the oldest first; a tuple of str."""
-        return tuple(self._files)
+        return self._series.files
 
     @property
     def path(self) -> str | None:
@@ -296,15 +286,7 @@ class RotatingWriter(Finished):
     def _begin_file(self, time: int) -> None:
         """Open the next file, whose first packet has this time."""
         time = max(time, self._ended)  # a late packet of an interval that was ended
-        path = _named(self._template, self._opened, time)
-        while self._skip and os.path.lexists(path):
-            self._opened += 1
-            path = _named(self._template, self._opened, time)
-        if path in self._files or (os.path.lexists(path) and not self._overwrite):
-            advice = "use {index} in the template" + ("" if self._overwrite else ", or overwrite=True")
-            raise FileExistsError(errno.EEXIST, f"{os.strerror(errno.EEXIST)}: {advice}", path)
-        if self._inputs and os.path.exists(path) and _identity(path) in self._inputs:
-            raise ValueError(f"{path} is being read: choose another template, so that it is not replaced")
+        path = self._series.next_path(time)
         writer = self._class(path, atomic=True, **self._options)
         try:
             for interface, options in self._interfaces.values():
@@ -317,7 +299,6 @@ class RotatingWriter(Finished):
             raise
         self._writer = writer
         self._path = path
-        self._opened += 1
         if self._interval is not None:
             self._until = min((time // self._interval + 1) * self._interval, _LATEST)
 
@@ -330,13 +311,7 @@ class RotatingWriter(Finished):
         self._writer = None
         self._packets += writer.packets_written
         writer.close()
-        self._files.append(self._path)
-        while self._max_files is not None and len(self._files) > self._max_files:
-            oldest = self._files.popleft()
-            with contextlib.suppress(FileNotFoundError):  # it may have been moved away
-                os.unlink(oldest)
-        if self._on_file is not None:
-            self._on_file(self._path)
+        self._series.complete(self._path)
 
     def end_interval(self, time: int | None = None) -> bool:
         """Complete the current file if its interval of `max_seconds` is over, although no packet came since.
@@ -439,37 +414,3 @@ class RotatingWriter(Finished):
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.discard()
-
-
-def _identity(path: str) -> tuple[int, int]:
-    """Return device and inode of a file."""
-    found = os.stat(path)
-    return found.st_dev, found.st_ino
-
-
-def _with_index(template: str) -> str:
-    """Return the template, with an index before its suffixes if it has no fields.
-
-    Raises
-    ------
-    ValueError
-        It has other fields than index and time, or is not a valid template.
-    """
-    try:
-        fields = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
-        names = {name.partition(".")[0].partition("[")[0] for name in fields}
-        if not names:
-            stem, format, compression = stem_and_endings(template)
-            template = f"{stem}-{{index:05}}{format}{compression}"
-        _named(template, 0, 0)
-    except (ValueError, LookupError, AttributeError) as error:
-        raise ValueError(
-            f"{template!r} is not a valid template: {error}; the fields are {{index}} and {{time}}"
-        ) from None
-    return template
-
-
-def _named(template: str, index: int, time: int) -> str:
-    """Return the path of a file for its number and the time of its first packet."""
-    moment = datetime.datetime.fromtimestamp(time // _SECOND, datetime.UTC)
-    return template.format(index=index, time=moment.replace(microsecond=time % _SECOND // 1000))

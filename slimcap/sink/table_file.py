@@ -1,4 +1,4 @@
-"""Write batches to Parquet, Arrow or CSV files, in constant memory."""
+"""Write Arrow tables, and batches, to Parquet, Arrow or CSV files, in constant memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,155 @@ Compression = Literal["zstd", "snappy", "gzip", "lz4", "none"]
 """Compression of a Parquet file."""
 
 
-class TableFile(Finished):
+class ArrowFile(Finished):
+    """A Parquet, Arrow or CSV file to write Arrow tables to: the base class of `TableFile` and `FlowFile`.
+
+    Writes are atomic: the file is written to a temporary file in the same folder and renamed by `close()`. As
+    a context manager it is closed on success, and discarded after an exception.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Path of the file. An existing file is replaced. Anything but a regular file, such as a FIFO, is
+        written to directly.
+    schema : pyarrow.Schema
+        Schema of the tables.
+    format : {"parquet", "arrow", "csv"}
+        Format of the file.
+    compression : {"zstd", "snappy", "gzip", "lz4", "none"}
+        Compression of a Parquet file; ignored for the other formats.
+    distinct : tuple of str
+        Columns of which hardly two values are equal. Parquet gets no dictionary and no statistics of them.
+
+    Raises
+    ------
+    OSError
+        The file cannot be created.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        schema: Any,
+        *,
+        format: TableFormat,
+        compression: Compression,
+        distinct: tuple[str, ...],
+    ) -> None:
+        self._pa = pyarrow_for(format)
+        self._tables: list[Any] = []  # not written yet, and
+        self._size = self._rows = 0  # their total bytes and rows
+        self._rows_added = 0
+        self._owner = Owner()
+        self._file = PartialFile(path)
+        self._path = self._file.path
+        self._sink: _Sink | None = None
+        self._writer: Any = None
+        with self._or_discard():
+            self._sink = _Sink(self._file.target, self._owner)
+            self._writer = _WRITERS[format](self._sink, schema, compression, distinct)
+
+    @property
+    def rows_written(self) -> int:
+        """Number of rows so far; some may still be in memory."""
+        return self._rows_added
+
+    def _check_open(self) -> None:
+        """Raise if the file is closed, or another process opened it."""
+        if self._writer is None:
+            raise ValueError(f"{self._path} is closed")
+        self._owner.check(self._path)
+
+    def add_table(self, table: Any) -> None:
+        """Write a table.
+
+        Parameters
+        ----------
+        table : pyarrow.Table
+            It has the file's schema. Small tables are collected and written as one row group.
+
+        Raises
+        ------
+        OSError
+            A write failed; the file is discarded.
+        ValueError
+            The file is closed.
+        RuntimeError
+            Another process opened the file.
+        """
+        self._check_open()
+        self._tables.append(table)
+        self._size += table.nbytes
+        self._rows += table.num_rows
+        self._rows_added += table.num_rows
+        if self._size >= GROUP_SIZE or self._rows >= GROUP_ROWS:
+            with self._or_discard():
+                self._write_group()
+
+    def _write_group(self) -> None:
+        if self._tables:
+            table = self._pa.concat_tables(self._tables)
+            self._tables.clear()
+            self._size = self._rows = 0
+            self._writer.write_table(table)
+
+    def close(self) -> None:
+        """Write the remaining rows, and rename the file to its path. A second call does nothing.
+
+        A forked process leaves the file to the one that opened it.
+
+        Raises
+        ------
+        OSError
+            A write failed; the file is discarded.
+        """
+        if self._writer is None:
+            return
+        if not self._owner.is_here():
+            self.discard()
+            return
+        with self._or_discard():
+            self._write_group()
+            writer, self._writer = self._writer, None
+            writer.close()
+            self._close_sink()
+            self._file.finish()
+
+    def _close_sink(self) -> None:
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.close()
+
+    @contextlib.contextmanager
+    def _or_discard(self) -> Iterator[None]:
+        """Discard the file if the block raises.
+
+        An OSError then names the file by its final path, not by the temporary one.
+        """
+        try:
+            yield
+        except OSError as error:
+            self.discard()
+            if error.errno is None:
+                raise
+            raise OSError(error.errno, os.strerror(error.errno), self._path) from error
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Remove the temporary file; an existing file stays as it is. After `close()` this does nothing."""
+        writer, self._writer = self._writer, None
+        self._tables.clear()
+        if writer is not None:
+            with contextlib.suppress(Exception):  # closing writes its last bytes: the disk may be full
+                writer.close()
+        with contextlib.suppress(OSError):
+            self._close_sink()
+        self._file.discard()
+
+
+class TableFile(ArrowFile):
     """A Parquet, Arrow or CSV file to write batches to.
 
     Writes are atomic: the file is written to a temporary file in the same folder and renamed by `close()`. As
@@ -97,9 +245,8 @@ class TableFile(Finished):
         tunnel_ports: Mapping[str, Iterable[int]] | None = None,
     ) -> None:
         kind = format_of(path) if format is None else format
-        self._pa = library("pyarrow", "arrow" if kind != "parquet" else "parquet")
-        if kind == "csv" and addresses == "binary":
-            raise ValueError("addresses='binary' is not for CSV, which is text: leave it out")
+        pa = pyarrow_for(kind)
+        check_addresses(kind, addresses)
         self._columns = [field.name for field in batch_layout(columns, payload).fields]
         payload_type = "hex" if kind == "csv" else "large_binary"
         self._options: dict[str, Any] = {
@@ -108,23 +255,13 @@ class TableFile(Finished):
             "inner": inner,
             "tunnel_ports": fixed_ports(tunnel_ports),
         }
-        self._tables: list[Any] = []  # not written yet, and
-        self._size = self._rows = 0  # their total bytes and rows
-        self._packets = 0
-        schema = self._pa.schema(ArrowStream((), self._columns, **self._options))
-        self._owner = Owner()
-        self._file = PartialFile(path)
-        self._path = self._file.path
-        self._sink: _Sink | None = None
-        self._writer: Any = None
-        with self._or_discard():
-            self._sink = _Sink(self._file.target, self._owner)
-            self._writer = _WRITERS[kind](self._sink, schema, compression)
+        schema = pa.schema(ArrowStream((), self._columns, **self._options))
+        super().__init__(path, schema, format=kind, compression=compression, distinct=("payload",))
 
     @property
     def packets_written(self) -> int:
         """Number of packets so far; some may still be in memory."""
-        return self._packets
+        return self.rows_written
 
     def add(self, batch: Batch) -> None:
         """Write a batch's packets.
@@ -143,89 +280,16 @@ class TableFile(Finished):
         RuntimeError
             Another process opened the file.
         """
-        if self._writer is None:
-            raise ValueError(f"{self._path} is closed")
-        self._owner.check(self._path)
+        self._check_open()
         sizes = np.cumsum(batch["cap_len"], dtype=np.int64)
         start = 0
         while start < len(batch):
             before = int(sizes[start - 1]) if start else 0
             stop = max(start + 1, int(np.searchsorted(sizes, before + PART_SIZE, "right")))
             stop = min(stop, start + PART_ROWS)
-            self._add(batch if stop - start == len(batch) else batch[start:stop])
+            part = batch if stop - start == len(batch) else batch[start:stop]
+            self.add_table(self._pa.table(ArrowStream(part, self._columns, **self._options)))
             start = stop
-
-    def _add(self, batch: Batch) -> None:
-        table = self._pa.table(ArrowStream(batch, self._columns, **self._options))
-        self._tables.append(table)
-        self._size += table.nbytes
-        self._rows += len(batch)
-        self._packets += len(batch)
-        if self._size >= GROUP_SIZE or self._rows >= GROUP_ROWS:
-            with self._or_discard():
-                self._write_group()
-
-    def _write_group(self) -> None:
-        if self._tables:
-            table = self._pa.concat_tables(self._tables)
-            self._tables.clear()
-            self._size = self._rows = 0
-            self._writer.write_table(table)
-
-    def close(self) -> None:
-        """Write the remaining packets, and rename the file to its path. A second call does nothing.
-
-        A forked process leaves the file to the one that opened it.
-
-        Raises
-        ------
-        OSError
-            A write failed; the file is discarded.
-        """
-        if self._writer is None:
-            return
-        if not self._owner.is_here():
-            self.discard()
-            return
-        with self._or_discard():
-            self._write_group()
-            writer, self._writer = self._writer, None
-            writer.close()
-            self._close_sink()
-            self._file.finish()
-
-    def _close_sink(self) -> None:
-        sink, self._sink = self._sink, None
-        if sink is not None:
-            sink.close()
-
-    @contextlib.contextmanager
-    def _or_discard(self) -> Iterator[None]:
-        """Discard the file if the block raises.
-
-        An OSError then names the file by its final path, not by the temporary one.
-        """
-        try:
-            yield
-        except OSError as error:
-            self.discard()
-            if error.errno is None:
-                raise
-            raise OSError(error.errno, os.strerror(error.errno), self._path) from error
-        except BaseException:
-            self.discard()
-            raise
-
-    def discard(self) -> None:
-        """Remove the temporary file; an existing file stays as it is. After `close()` this does nothing."""
-        writer, self._writer = self._writer, None
-        self._tables.clear()
-        if writer is not None:
-            with contextlib.suppress(Exception):  # closing writes its last bytes: the disk may be full
-                writer.close()
-        with contextlib.suppress(OSError):
-            self._close_sink()
-        self._file.discard()
 
 
 class _Sink(io.FileIO):
@@ -266,26 +330,47 @@ def format_of(path: str | os.PathLike[str]) -> TableFormat:
     raise ValueError(f"path must end in one of {accepted}, not {os.fspath(path)!r}")
 
 
-def _parquet_writer(sink: _Sink, schema: Any, compression: Compression) -> Any:
-    # Payloads hardly repeat, so a dictionary only grows; their minimum and maximum are useless.
-    numbers = [name for name in schema.names if name not in {"payload", "timestamp"}]
-    stamps = {"timestamp"} & set(schema.names)
+def pyarrow_for(format: TableFormat) -> Any:
+    """Import pyarrow, and the part of it that writes a format.
+
+    Raises
+    ------
+    ImportError
+        It is not installed; the message names the extra to install.
+    """
+    extra = "parquet" if format == "parquet" else "arrow"
+    pa = library("pyarrow", extra)
+    library(_MODULES[format], extra)
+    return pa
+
+
+def check_addresses(format: TableFormat, addresses: str) -> None:
+    """Raise ValueError if addresses of this type cannot be written to a format."""
+    if format == "csv" and addresses == "binary":
+        raise ValueError("addresses='binary' is not for CSV, which is text: leave it out")
+
+
+def _parquet_writer(sink: _Sink, schema: Any, compression: Compression, distinct: tuple[str, ...]) -> Any:
+    # Distinct values only make a dictionary grow, and their minimum and maximum are useless.
+    stamps = [field.name for field in schema if str(field.type).startswith("timestamp")]
+    others = [name for name in schema.names if name not in {*distinct, *stamps}]
     return library("pyarrow.parquet", "parquet").ParquetWriter(
         sink,
         schema,
         compression=compression,
-        use_dictionary=numbers or False,
+        use_dictionary=others or False,
         column_encoding=dict.fromkeys(stamps, "DELTA_BINARY_PACKED") or None,
-        write_statistics=[*stamps, *numbers] or False,
+        write_statistics=[*stamps, *others] or False,
     )
 
 
-def _arrow_writer(sink: _Sink, schema: Any, compression: Compression) -> Any:
+def _arrow_writer(sink: _Sink, schema: Any, compression: Compression, distinct: tuple[str, ...]) -> Any:
     return library("pyarrow.ipc", "arrow").new_file(sink, schema)
 
 
-def _csv_writer(sink: _Sink, schema: Any, compression: Compression) -> Any:
+def _csv_writer(sink: _Sink, schema: Any, compression: Compression, distinct: tuple[str, ...]) -> Any:
     return library("pyarrow.csv", "arrow").CSVWriter(sink, schema)
 
 
+_MODULES: Final = {"parquet": "pyarrow.parquet", "arrow": "pyarrow.ipc", "csv": "pyarrow.csv"}
 _WRITERS: Final = {"parquet": _parquet_writer, "arrow": _arrow_writer, "csv": _csv_writer}

@@ -1,21 +1,29 @@
-"""Write packets to a file of any format."""
+"""Write packets to a file of any format, and flow records to tables."""
 
 from __future__ import annotations
 
-import itertools
+import errno
+import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Unpack, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast
+
+import numpy as np
 
 from slimcap.errors import wrong_type
+from slimcap.flow.flow_batch import FlowBatch
 from slimcap.io.compression.encoders import compression_of
 from slimcap.option_set import accepts, changed, parse
 from slimcap.packet.batch import Batch
 from slimcap.sink.capture_file import CaptureFile
+from slimcap.sink.file_series import FileSeries
+from slimcap.sink.flow_file import FlowFile, FlowFiles
+from slimcap.sink.flow_stream import FlowStream
 from slimcap.sink.open_writer import Format, stem_and_endings
 from slimcap.sink.rotation_options import RotationOptions
 from slimcap.sink.table_file import FORMATS, TableFile, TableFormat
 from slimcap.sink.waiting import batches_and_pauses
+from slimcap.sink.writer_thread import write_by_thread
 from slimcap.source.live.live_source import LiveSource
 
 if TYPE_CHECKING:
@@ -24,7 +32,10 @@ if TYPE_CHECKING:
     from slimcap.source.base import Source
 
 _LIMITS: Final = ("max_bytes", "max_seconds", "max_packets")
+_NAMING: Final = ("max_files", "overwrite", "on_file")
 _CAPTURE_ENDINGS: Final = (".pcap", ".cap", ".dmp", ".pcapng", ".ntar")
+
+_Item = TypeVar("_Item")
 
 FileFormat = Format | TableFormat
 """Format of a file that `write` writes."""
@@ -32,7 +43,7 @@ FileFormat = Format | TableFormat
 
 @accepts(RotationOptions)
 def write(
-    packets: Source | Batch | Iterable[Batch],
+    packets: Source | Batch | Iterable[Batch] | FlowBatch | Iterable[FlowBatch],
     file: Target,
     *,
     format: FileFormat | None = None,
@@ -47,21 +58,31 @@ def write(
     progress: Callable[[int], object] | None = None,
     **options: Unpack[RotationOptions],
 ) -> int:
-    """Write packets to a file: pcap, pcapng, Parquet, Arrow or CSV.
+    """Write packets to a file: pcap, pcapng, Parquet, Arrow or CSV. Or write flow records to a table.
 
     pcapng files keep the interfaces, comments and packet counters that the source knows. Writes are atomic: a
     path is written to under a temporary name and renamed when the file is complete. If the source raises, as
     for a damaged capture file or Ctrl-C, the file is completed with all packets before, and the exception is
     raised then. If writing fails there is no file.
 
+    Flow records are written to Parquet, Arrow or CSV, by a thread of its own: while the disk is slow, packets
+    are read until 256 MiB of records wait to be written. If `file` has the field {time}, each window of the
+    flows gets a file of its own, with the records whose `last` is in the window; `FlowFiles` defines what
+    happens to late ones, and when time was set back. A file is complete within two seconds after the end of
+    its window. If writing fails, the exception is raised within a second, or with the next batch, and
+    complete files stay. Import pyarrow before opening a live source: that may take longer than its ring can
+    hold packets.
+
     Parameters
     ----------
-    packets : Source, Batch or iterable of Batch
-        A source is read to its end, and stays open.
+    packets : Source, Batch, iterable of Batch, FlowStream, FlowBatch or iterable of FlowBatch
+        A source is read to its end, and stays open. A FlowStream, from `flows`, is read to its end as well.
     file : str, bytes, os.PathLike or binary file object
         The file, which is replaced if it exists; with `max_bytes`, `max_seconds` or `max_packets` a template
         of the paths of several files, as for `RotatingWriter`. File objects and "-", standard output, are for
-        pcap and pcapng, and so are several files.
+        pcap and pcapng, and so are several files of packets. For flow records of windows,
+        ``flows(..., window=300)``, a template with {time}, the start of the window (UTC), {index}, or both:
+        ``"{time:%Y%m%d-%H%M%S}.parquet"``.
     format : {"pcap", "pcapng", "parquet", "arrow", "csv"}, optional
         Default: from the suffix of the path, before that of a compression; pcap for a file object and "-".
     compression : str or None, default "infer"
@@ -73,7 +94,7 @@ def write(
         Maximum number of bytes to write of a packet to pcap and pcapng. Default: all of them.
     columns : iterable of str, optional
         Names of the columns of a table, in order, as for `ArrowStream`. Default: those of RECORD_DTYPE except
-        `offset`, "interface_name" and "payload".
+        `offset`, "interface_name" and "payload"; of flow records all.
     payload : bool, optional
         Include the payload in the default columns of a table. Default: True, except in CSV.
     addresses : {"text", "binary"}, optional
@@ -83,14 +104,15 @@ def write(
     tunnel_ports : mapping of str to iterable of int, optional
         Ports of tunnels, as for `Batch.headers`. Default: the registered ones.
     progress : callable, optional
-        Called after each batch with the number of packets so far. Default: no callback.
+        Called after each batch with the number of packets, or of flow records, so far. Default: no callback.
     **options
-        Those of `RotationOptions`.
+        Those of `RotationOptions`. Flow records of windows have `max_files`, `overwrite` and `on_file`, which
+        the writing thread calls; other flow records have none.
 
     Returns
     -------
     int
-        Number of packets written.
+        Number of packets, or of flow records, written.
 
     Raises
     ------
@@ -107,28 +129,42 @@ def write(
     ...     count = slimcap.write(source, "https.pcapng.zst")
     >>> slimcap.write(batch, "packets.parquet", columns=["timestamp", "src", "dst", "total_len"])
     1000
+    >>> with slimcap.open_live("eth0") as source:
+    ...     slimcap.write(slimcap.flows(source, window=300), "flows/{time:%Y%m%d-%H%M}.parquet")
     """
     given = changed(RotationOptions, parse(RotationOptions, options))
     kind = _format_of(file) if format is None else format
-    table = {
-        "columns": columns,
-        "payload": payload,
-        "addresses": addresses,
-        "inner": inner,
-        "tunnel_ports": tunnel_ports,
-    }
+    chosen = {"columns": columns, "addresses": addresses}
+    table = {**chosen, "payload": payload, "inner": inner, "tunnel_ports": tunnel_ports}
     capture = {"level": level, "snaplen": snaplen, **given}
+    others, records = _told_apart(packets)
+    if records is not None:
+        naming = {name: value for name, value in given.items() if name in _NAMING}
+        try:
+            _refuse(
+                "flow records",
+                {name: value for name, value in (table | capture).items() if name not in chosen | naming},
+            )
+            return _write_flows(records, file, kind, compression, chosen, naming, progress)
+        finally:
+            if isinstance(records, FlowStream):
+                records.close()  # the files that `flows` opened
     _refuse(kind, table if kind not in FORMATS else capture)
-    source, batches = _read(packets)
+    source, batches = _read(others)
     output: TableFile | CaptureFile
     if kind in FORMATS:
-        output = _open_table(file, kind, compression, table)
+        output = TableFile(
+            _table_path(file, kind),
+            format=kind,
+            compression=_table_compression(kind, compression),
+            **{"payload": kind != "csv", **_given(table)},
+        )
     else:
         split = any(name in given for name in _LIMITS)
         if not split:
             _refuse("a single file", given)
         first = next(batches, None) if source is None else None
-        batches = batches if first is None else itertools.chain((first,), batches)
+        batches = batches if first is None else _joined([first], batches)
         output = CaptureFile(
             file,
             source,
@@ -197,21 +233,95 @@ def _refuse(what: str, options: dict[str, Any]) -> None:
             raise ValueError(f"{name} is not an option of {what}")
 
 
-def _open_table(file: Target, kind: str, compression: str | None, options: dict[str, Any]) -> TableFile:
-    """Open a table; options that are None have their defaults."""
+def _table_path(file: Target, kind: str) -> str:
     if not isinstance(file, (str, bytes, os.PathLike)):
         raise ValueError(f"{kind} is written to a path, not to {type(file).__name__}")
+    return os.fsdecode(file)
+
+
+def _table_compression(kind: str, compression: str | None) -> Any:
     if compression == "infer":
-        compression = "zstd"
-    elif kind != "parquet" and compression is not None:
+        return "zstd"
+    if kind != "parquet" and compression is not None:
         raise ValueError(f"{kind} files are not compressed: compression is None")
-    given = {name: value for name, value in options.items() if value is not None}
-    return TableFile(
-        os.fsdecode(file),
-        format=kind,  # type: ignore[arg-type]
-        compression=compression or "none",  # type: ignore[arg-type]
-        **{"payload": kind != "csv", **given},
+    return compression or "none"
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that are not None; the others have their defaults."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _joined(first: list[_Item], others: Iterator[_Item]) -> Iterator[_Item]:
+    """Yield the one item of a list, and then others. Refers to no item that it has yielded."""
+    yield first.pop()
+    yield from others
+
+
+def _told_apart(packets: Any) -> tuple[Any, FlowStream | Iterator[FlowBatch] | None]:
+    """Return packets and None, or None and flow records, for which the first item may have to be read."""
+    if isinstance(packets, FlowStream):
+        return None, packets
+    if isinstance(packets, FlowBatch):
+        return None, iter((packets,))
+    if isinstance(packets, Batch) or hasattr(packets, "batches") or not isinstance(packets, Iterable):
+        return packets, None
+    if isinstance(packets, Sequence):
+        is_flows = len(packets) > 0 and isinstance(packets[0], FlowBatch)
+        return (None, iter(packets)) if is_flows else (packets, None)
+    items = iter(packets)
+    for first in items:
+        joined = _joined([first], items)
+        return (None, joined) if isinstance(first, FlowBatch) else (joined, None)
+    return (), None
+
+
+def _write_flows(
+    records: FlowStream | Iterator[FlowBatch],
+    file: Target,
+    kind: str,
+    compression: str | None,
+    options: dict[str, Any],
+    naming: dict[str, Any],
+    progress: Callable[[int], object] | None,
+) -> int:
+    """Write flow records to a table, or to one for each window."""
+    if kind not in FORMATS:
+        raise ValueError(f"flow records are written to {', '.join(FORMATS)}, not to {kind}")
+    path = _table_path(file, kind)
+    stream = window = None
+    if isinstance(records, FlowStream):
+        stream, window, batches = records, records.window, records.updates()
+        model = FlowBatch(np.empty(0, stream.dtype))
+    else:
+        model = next(records)
+        batches = _joined([model], records)
+    open_file = functools.partial(
+        FlowFile,
+        model=model[:0],
+        format=kind,
+        compression=_table_compression(kind, compression),
+        **_given(options),
     )
+    output = _open_flows(path, window, naming, open_file)
+    return write_by_thread(batches, output, stream=stream, progress=progress)
+
+
+def _open_flows(
+    path: str, window: float | None, naming: dict[str, Any], open_file: Callable[[str], FlowFile]
+) -> FlowFile | FlowFiles:
+    """Open a file, or files of windows if the path has a brace; raise if none of these could be opened."""
+    if "{" not in path:
+        _refuse("a single file", naming)
+        return open_file(path)
+    series = FileSeries(path, **naming)
+    if window is None:
+        raise ValueError(f"{path!r} names a file for each window: give `flows` a window, in seconds")
+    folder = os.path.dirname(path)
+    if "{" not in folder and not os.path.isdir(folder or "."):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
+    open_file(os.devnull).discard()
+    return FlowFiles(series, window, open_file)
 
 
 def _read(packets: Source | Batch | Iterable[Batch]) -> tuple[Source | None, Iterator[Batch]]:

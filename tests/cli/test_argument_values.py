@@ -1,4 +1,4 @@
-"""Times and sizes as arguments of the command."""
+"""Times, durations and sizes as arguments of the command."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from slimcap.cli.arguments import size, time_ns
+from slimcap.cli.arguments import duration, size, time_ns
 from support.builders.pcap import START
 
 SECOND = 10**9
@@ -47,6 +47,34 @@ def test_time_in_seconds_or_iso_format(text: str, ns: int) -> None:
 def test_not_a_time(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not a valid time"):
         time_ns(text)
+
+
+# ---- durations
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("0.5", 0.5),
+        ("1e-3", 0.001),
+        ("2s", 2),
+        ("0.5m", 30),
+        ("5m", 300),
+        ("1h", 3600),
+        ("7d", 604800),
+    ],
+)
+def test_duration_with_unit(text: str, seconds: float) -> None:
+    assert duration(0.001, 10**6)(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "m", "5 m", "5M", "5min", "-5", "nan", "inf", "infs", "1.2.3", "0", "12d", "\u0661"]
+)
+def test_not_a_duration(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"is not a valid duration.* from 0\.001 to 1e"):
+        duration(0.001, 10**6)(text)
 
 
 # ---- sizes

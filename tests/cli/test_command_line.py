@@ -13,7 +13,7 @@ import pytest
 import slimcap
 from slimcap.cli import main as main_module
 from slimcap.cli.main import main
-from slimcap.cli.packets.live_input import totals_text
+from slimcap.cli.packets.live_input import live_totals
 from slimcap.source.live.rtnetlink import LinkDrops
 from support.cli import JSON_KEYS, run_slimcap, sample_path
 
@@ -30,6 +30,7 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         ("capture", ["INTERFACE", "--snaplen", "SIGTERM", "141"]),
         ("links", ["may_capture"]),
         ("top", ["INTERFACE", "--interval", "packets/s", "Ctrl-Z"]),
+        ("flows", ["FILE", "--window DURATION", "--to FILE", "{time:%Y%m%d-%H%M%S}", "SIGTERM"]),
         ("convert", ["IN OUT", "--split-seconds", "{index:05}", "Ctrl-C"]),
         ("merge", ["-w OUT", "--after TIME", "{index:05}"]),
     ],
@@ -132,7 +133,7 @@ def test_capture_from_an_unknown_interface_fails(
 
 def test_totals_of_a_capture_are_singular_for_one_packet() -> None:
     source = SimpleNamespace(total_stats=slimcap.Stats(5, 1, 0), link_drops=LinkDrops(9, 2, 1))
-    assert totals_text(source, 4) == (
+    assert live_totals(source, 4) == (
         "4 packets captured\n5 packets received by filter\n"
         "1 packet dropped by kernel\n3 packets dropped by interface\n"
     )

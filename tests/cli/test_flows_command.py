@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,9 @@ import pytest
 import slimcap
 from slimcap.cli.main import main
 from slimcap.flow import FlowEnd, FlowInitiator
-from support.cli import sample_path
+from support.cli import bad_path, sample_path
+from support.flow_files import packets_in_files
+from support.tables import read_table
 
 MIXED = sample_path("mixed.pcap")
 LINE = re.compile(
@@ -135,9 +139,111 @@ def test_count_and_times_select_packets(capsys: pytest.CaptureFixture[str]) -> N
     assert lines(capsys, MIXED, "--before", "2024-03-01 12:00:00") == []
 
 
+# ---- tables
+
+
+@pytest.mark.parametrize("format", ["parquet", "arrow", "csv"])
+def test_records_are_written_to_a_table(
+    format: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / f"out.{format}"
+    assert lines(capsys, MIXED, "--to", str(path)) == []
+    assert list(map(int, read_table(path)["flow_id"].to_pylist())) == table()["flow_id"].tolist()
+    lines(capsys, MIXED, "--to", str(path), "--columns", "dst, last", "--host", "192.0.2.10")
+    assert read_table(path).column_names == ["dst", "last"]
+    assert 0 < read_table(path).num_rows < len(table())
+
+
+def test_addresses_of_a_table_can_be_binary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "out.parquet"
+    lines(capsys, MIXED, "--to", str(path), "--addresses", "binary")
+    assert read_table(path)["src"].to_pylist() == [bytes(one) for one in table()["src"]]
+
+
+def test_each_window_has_a_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    template = str(tmp_path / "{time:%M%S}.parquet")
+    lines(capsys, MIXED, "--to", template, "--window", "2s")
+    assert sorted(os.listdir(tmp_path)) == ["0000.parquet", "0002.parquet", "0004.parquet"]
+    batch = slimcap.read(MIXED)
+    with_ip = batch[batch.headers(["ip_version"])["ip_version"] != 0]
+    assert packets_in_files(tmp_path.iterdir()) == len(with_ip)
+    assert main(["flows", MIXED, "--to", template, "--window", "2s"]) == 1
+    assert "use {index} in the template" in capsys.readouterr().err
+
+
+def test_a_damaged_file_gives_a_table_and_a_failure(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["flows", bad_path("cut_record.pcap"), "--to", str(tmp_path / "out.parquet")]) == 1
+    assert "cut_record.pcap" in capsys.readouterr().err
+    assert packets_in_files([tmp_path / "out.parquet"]) == 1
+
+
+def test_a_table_that_cannot_be_written_is_a_failure(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("nowhere/out.parquet", "nowhere/{time}.parquet"):
+        args = ["--on-error", "skip", "--window", "1"]
+        assert main(["flows", MIXED, "--to", str(tmp_path / name), *args]) == 1
+        assert "nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "error"),
+    [
+        (["--to", "out.pcap"], "--to: path must end in one of .parquet, .arrow, .csv"),
+        (["--to", "{time}.parquet"], "names a file for each window: give --window"),
+        (["--to", "out.parquet", "--columns", "sport"], "column 'sport'"),
+        (["--to", "out.parquet", "--json"], "--to cannot be combined with --json or --top"),
+        (["--to", MIXED], "would replace a file that is read"),
+        (["--columns", "src"], "--columns requires --to"),
+        (["--inner", "--to", "out.parquet"], "--inner requires a condition on headers"),
+        (["--duration", "1m"], "--duration requires --live"),
+        (["--promiscuous"], "--promiscuous requires --live"),
+        (["--snaplen", "99"], "--snaplen requires --live"),
+        (["--live", "--after", "2024-03-01"], "--after is for capture files"),
+        (["--live", "--concatenated"], "--concatenated is for capture files"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    error: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["flows", MIXED, *args]) == 2
+    assert error in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_missing_library_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert main(["flows", MIXED, "--to", "out.parquet"]) == 1
+    assert "pip install 'slimcap[parquet]'" in capsys.readouterr().err
+
+
+def test_an_interface_that_does_not_exist_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["flows", "--live", "nowhere0"]) == 1
+    assert "nowhere0" in capsys.readouterr().err
+    assert main(["flows", "--live", "nowhere0", "nowhere1"]) == 2
+    assert "--live captures from one interface, not from 2" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "args",
-    [["--window", "0"], ["--idle-timeout", "x"], ["--max-flows", "0"], ["--top", "0"], ["--by", "size"], []],
+    [
+        ["--window", "0"],
+        ["--window", "5x"],
+        ["--idle-timeout", "x"],
+        ["--max-flows", "0"],
+        ["--top", "0"],
+        ["--by", "size"],
+        [],
+    ],
 )
 def test_bad_arguments_are_refused(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
     assert main(["flows", *args, *([MIXED] if args else [])]) == 2

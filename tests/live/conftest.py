@@ -13,6 +13,7 @@ import pytest
 from slimcap import RingSource, SocketSource
 from support.capture_command import CaptureCommand, StartCapture
 from support.netns import Namespace, NewNamespace, Veth, lacking
+from support.screen import Screen
 from support.traffic import LiveSource, OpenSource
 
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_ADMIN": 21}
@@ -101,3 +102,11 @@ def capture(veth: Veth) -> Iterator[StartCapture]:
             return started
 
         yield start
+
+
+@pytest.fixture
+def screen() -> Iterator[Screen]:
+    """A terminal, for a program to write to."""
+    made = Screen()
+    yield made
+    made.close()

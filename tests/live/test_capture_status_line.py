@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import re
-import select
 import termios
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,38 +15,10 @@ from support.capture_command import (
 )
 from support.cli import PATIENCE, environment
 from support.netns import Veth
+from support.screen import Screen
 
 ERASED = b"\r\x1b[1A\x1b[2K"  # one line up, which is erased
 HIDE_CURSOR, SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
-
-
-class Screen:
-    """A terminal, for a program to write to."""
-
-    def __init__(self) -> None:
-        self._ours, self.theirs = os.openpty()
-        termios.tcsetwinsize(self.theirs, (24, 80))
-        self.text = b""
-
-    def until(self, pattern: bytes) -> re.Match[bytes]:
-        """Take in what is written until it has a pattern in it."""
-        end = time.monotonic() + PATIENCE
-        while not (found := re.search(pattern, self.text)):
-            assert time.monotonic() < end, self.text
-            if select.select([self._ours], [], [], 0.1)[0]:
-                self.text += os.read(self._ours, 1 << 16)
-        return found
-
-    def close(self) -> None:
-        os.close(self._ours)
-        os.close(self.theirs)
-
-
-@pytest.fixture
-def screen() -> Iterator[Screen]:
-    made = Screen()
-    yield made
-    made.close()
 
 
 def test_status_line_shows_rates(veth: Veth, capture: StartCapture, screen: Screen, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import slimcap
 from slimcap import Batch, FileFormatError, InterfaceInfo, Link, Source
+from slimcap.mock import MockRingSource
 from support.batches import batch_of
 from support.rotation import packets_of
 
@@ -75,6 +76,19 @@ def test_pcapng_keeps_interfaces_and_comments(
     assert packets_of(after) == packets_of(before)
     assert after.comments == before.comments != {}
     assert [described(info) for info in after.interfaces] == [described(info) for info in before.interfaces]
+
+
+@pytest.mark.parametrize("name", ["out.pcap", "out.parquet"])
+@pytest.mark.parametrize("way", ["batches", "a generator"])
+def test_no_block_of_a_ring_is_held(tmp_path: Path, data_path: Path, way: str, name: str) -> None:
+    """The packets need more blocks than the ring has."""
+    pytest.importorskip("pyarrow")
+    with (
+        MockRingSource(block_size=4096, num_blocks=2, timeout=5, auto_filter=False) as mock,
+        slimcap.open_file(data_path / "mixed.pcap") as file,
+    ):
+        replay = mock.pipe(file)
+        assert slimcap.write(WAYS[way](mock), tmp_path / name) == 195 == replay.wait()
 
 
 def described(info: InterfaceInfo) -> tuple[Any, ...]:

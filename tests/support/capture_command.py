@@ -1,4 +1,4 @@
-"""Running `slimcap capture` on a veth pair: frames to send, the command, and the files that it writes."""
+"""Running `slimcap` on a veth pair: frames to send, the command, and the files that it writes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 import signal
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -53,16 +53,23 @@ def all_kinds(veth: Veth) -> list[bytes]:
 
 
 class CaptureCommand:
-    """A running `slimcap capture`, which captures what is sent from now on."""
+    """A running `slimcap capture`, or another command, which captures what is sent from now on."""
 
-    def __init__(self, veth: Veth, *args: str | Path, link: str = "right", **options: Any) -> None:
+    def __init__(
+        self,
+        veth: Veth,
+        *args: str | Path,
+        link: str = "right",
+        command: Sequence[str] = ("capture",),
+        **options: Any,
+    ) -> None:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
         options = (
             {"bufsize": 0} | pipes | options
         )  # unbuffered: `communicate` reads what follows the first line
         start: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
         with veth.namespace.inside():
-            self.process = start([COMMAND, "capture", link, *args], **options)
+            self.process = start([COMMAND, *command, link, *args], **options)
         if self.process.stderr:
             self.first = self.process.stderr.readline().decode()
 

@@ -1,5 +1,6 @@
 """The types of flows. Read by mypy, and run by tests/package/test_typing.py."""
 
+import tempfile
 from typing import Any, assert_type
 
 import numpy as np
@@ -53,6 +54,17 @@ def check_source(batch: Batch, path: str) -> None:
             assert_type(flows, FlowBatch)
     with slimcap.open_file(path) as source:
         assert_type(FlowBatch.concat(slimcap.flows(source)), FlowBatch)
+
+
+def check_files(batch: Batch) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        stream = slimcap.flows([batch], window=300)
+        assert_type(stream.window, float | None)
+        path = folder + "/{time}.parquet"
+        assert_type(slimcap.write(stream, path, columns=["src"], addresses="binary"), int)
+        flows = FlowBatch.concat(slimcap.flows(batch))
+        assert_type(slimcap.write(flows, folder + "/flows.parquet", progress=print), int)
+        assert_type(slimcap.write(iter([flows]), folder + "/flows.csv", max_files=None), int)
 
 
 def check_export(batch: Batch) -> None:

@@ -7,10 +7,10 @@ from typing import Final
 
 from slimcap.cli.packets.live_input import (
     add_live_input,
-    batches_until,
+    live_batches,
+    live_totals,
     open_live_input,
     read_words,
-    totals_text,
 )
 from slimcap.cli.packets.packet_sink import CaptureFileSink
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
@@ -92,21 +92,22 @@ def _capture(source: LiveSource, args: argparse.Namespace, status: StatusLine, r
         if request.pending:
             request.pending = False
             status.erase()
-            say(totals_text(source, captured))
+            say(live_totals(source, captured))
         return min(status.due, sink.due)
 
     try:
-        for batch in batches_until(source, meanwhile, args.count, args.duration):
-            sink.add(batch, source)
-            status.add(batch)
-            captured += len(batch)
+        for batch in live_batches(source, meanwhile, args.count, args.duration):
+            if batch is not None:
+                sink.add(batch, source)
+                status.add(batch)
+                captured += len(batch)
             del batch  # it would keep its block from the kernel during the next read
     finally:
         try:
             sink.close()
         finally:
             status.erase()
-            say(totals_text(source, captured))
+            say(live_totals(source, captured))
 
 
 def _is_ip_only(source: LiveSource, args: argparse.Namespace) -> bool:

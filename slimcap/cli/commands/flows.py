@@ -1,15 +1,13 @@
-"""`slimcap flows`: print the flow records of capture files."""
+"""`slimcap flows`: print the flow records of capture files or of an interface, or write them to tables."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
 from typing import Final
 
-import numpy as np
-
-from slimcap.cli.arguments import number
+from slimcap.cli.arguments import duration
 from slimcap.cli.packets.conditions import FILTER_DETAILS
+from slimcap.cli.packets.flow_output import add_flow_options, check_flow_options, emit, stream_of
 from slimcap.cli.packets.inputs import (
     add_reading,
     expanded,
@@ -18,16 +16,13 @@ from slimcap.cli.packets.inputs import (
     open_merged,
     report_failures,
 )
+from slimcap.cli.packets.live_flows import capture_flows, check_live_options
+from slimcap.cli.packets.live_input import add_live_options
 from slimcap.cli.packets.select import Choice, add_choice
-from slimcap.cli.render.flow_lines import json_lines, text_lines
 from slimcap.cli.terminal.live_line import wanted
-from slimcap.cli.terminal.streams import reason, write
-from slimcap.flow.flow_batch import FlowBatch
-from slimcap.flow.flow_options import MAX_FLOWS, MAX_SECONDS, MIN_SECONDS, FlowOptions
-from slimcap.option_set import options_of
-from slimcap.sink.flow_stream import flows
+from slimcap.cli.terminal.streams import complain, reason, writing
 
-SUMMARY: Final = "print the flow records of capture files"
+SUMMARY: Final = "print or write the flow records of capture files or of an interface"
 DETAILS: Final = f"""\
 columns of a line, in order of the ends of the records:
   time            of the first packet, UTC
@@ -47,63 +42,66 @@ and so on. All records of a flow have the same flow_id.
 Several files are merged in order of time; a folder stands for the files in it.
 Packets without an IP header belong to no flow.
 
-{FILTER_DETAILS}"""
+With --to, the columns are those of slimcap.FlowBatch; --columns selects some.
+FILE is replaced; after Ctrl-C it has the records so far. With --window, FILE
+may be a template: each window gets a file of its own, of which {{time}} is the
+start (UTC) and {{index}} the number, from 0: {{time:%Y%m%d-%H%M%S}}.parquet. A
+record belongs to the window that its last packet is in, or if that file is
+complete already, to the current one. A file of a window that exists is an
+error; with {{index}} its number is skipped. --to requires pyarrow:
+pip install 'slimcap[parquet]'
 
-_RANKS: Final = {"bytes": ("src_bytes", "dst_bytes"), "packets": ("src_packets", "dst_packets")}
+With --live, FILE is the name of a network interface, see `slimcap links`, and
+the flows are those of the packets from now on:
+  slimcap flows --live eth0 --window 5m --to 'flows/{{time:%Y%m%d-%H%M}}.parquet'
+Records are printed as they end, and the file of a window is complete at most
+two seconds after its end. While the disk is slow, 256 MiB of records may wait;
+then the kernel drops packets. Ctrl-C or SIGTERM ends all flows, and the capture
+with exit code 0; a second one kills the process. SIGUSR1 prints the counts so
+far. Standard error shows drops, packets, flows and records meanwhile, and at
+the end counts, as in `slimcap capture`.
+
+A DURATION is in seconds, or has a unit: s, m, h or d.
+
+{FILTER_DETAILS}"""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `slimcap flows`."""
-    add = command.add_argument
-    add("files", nargs="+", metavar="FILE", help="capture file; - is standard input")
+    help = "capture file; - is standard input; with --live, an interface"
+    command.add_argument("files", nargs="+", metavar="FILE", help=help)
     add_choice(command, "read")
     add_reading(command)
-    add("--json", action="store_true", help="print a JSON object per line")
-    add("--top", type=number(int, 1), metavar="N", help="print only the N largest records, the largest first")
-    add("--by", choices=tuple(_RANKS), default="bytes", help="what makes a record large (default: bytes)")
-    declared = options_of(FlowOptions)
-    for name, metavar, help in (
-        ("idle_timeout", "SECONDS", "end a flow after as long without a packet"),
-        ("active_timeout", "SECONDS", "end a record after as long, and continue in another"),
-        ("window", "SECONDS", "end all records at multiples of as long since 1970 (UTC)"),
-        ("max_flows", "N", "maximum number of flows at a time"),
-    ):
-        default = declared[name].default
-        kind = number(int, 1, MAX_FLOWS) if name == "max_flows" else number(float, MIN_SECONDS, MAX_SECONDS)
-        shown = "" if default is None else f" (default: {f'{default:,}'.removesuffix('.0')})"
-        add(f"--{name.replace('_', '-')}", type=kind, default=default, metavar=metavar, help=help + shown)
+    add_flow_options(command)
+    live = command.add_argument_group("live capture")
+    live.add_argument(
+        "--live", action="store_true", help="capture from a network interface, which FILE names"
+    )
+    limit = duration(0.001, 10**9)
+    live.add_argument("--duration", type=limit, metavar="DURATION", help="end the capture after as long")
+    add_live_options(live)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the records; return 1 if one of the files was bad."""
+    """Write the records; return 1 if one of the files was bad, or capturing failed."""
+    check_live_options(args)
+    files = [] if args.live else list(expanded(args.files))
+    try:
+        check_flow_options(args, files)
+    except ImportError as error:
+        complain(str(error))
+        return 1
+    return capture_flows(args) if args.live else _read_flows(args, files)
+
+
+def _read_flows(args: argparse.Namespace, files: list[str]) -> int:
     failures: list[str] = []
     skipped: list[str] = []
     choice = Choice(args.after, args.before, args.count)
-    files = list(expanded(args.files))
     with noting("flows", failures), open_merged("flows", files, args) as source:
-        bar = wanted(lines=args.top is None)
+        bar = wanted(lines=not args.to and args.top is None)
         batches = choice.take(merged_batches(source, "flows", len(files), failures, bar=bar))
-        ended: Iterable[FlowBatch] = flows(
-            batches,
-            idle_timeout=args.idle_timeout,
-            active_timeout=args.active_timeout,
-            window=args.window,
-            max_flows=args.max_flows,
-        )
-        if args.top is not None:
-            ended = _largest(ended, args.top, args.by)
-        for records in ended:
-            write("\n".join([*(json_lines if args.json else text_lines)(records), ""]))
+        with writing():
+            emit(stream_of(batches, args), args)
         skipped += map(reason, source.errors)
     return report_failures(skipped, args.on_error) or report_failures(failures)
-
-
-def _largest(ended: Iterable[FlowBatch], count: int, by: str) -> Iterator[FlowBatch]:
-    """Yield the largest records, in one batch; of equal ones those that ended first. Keeps no others."""
-    kept = FlowBatch.concat(())
-    for records in ended:
-        kept = FlowBatch.concat((kept, records))
-        sizes = kept[_RANKS[by][0]] + kept[_RANKS[by][1]]
-        kept = kept[np.argsort(-sizes.astype(np.int64), kind="stable")[:count]]
-    if len(kept):
-        yield kept

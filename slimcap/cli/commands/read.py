@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import os
 import textwrap
 from contextlib import ExitStack
 from typing import Final
 
 from slimcap.cli.arguments import add_count
 from slimcap.cli.packets.conditions import FILTER_DETAILS, add_conditions, selection, tunnel_ports
-from slimcap.cli.packets.inputs import add_reading, batches_of, expanded, noting, open_input, report_failures
+from slimcap.cli.packets.inputs import (
+    add_reading,
+    batches_of,
+    expanded,
+    noting,
+    open_input,
+    replaces,
+    report_failures,
+)
 from slimcap.cli.packets.packet_sink import PacketSink, TableSink
 from slimcap.cli.packets.select import Choice, add_times
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
@@ -87,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) and not args.to:
             args.error(f"--{name} requires --to")
     args.files = list(expanded(args.files))
-    if args.to and any(_is_same(args.to, file) for file in args.files):
+    if args.to and replaces(args.to, args.files):
         args.error(f"--to {args.to} would replace a file that is read: choose another name")
     try:
         sink = _sink(args)
@@ -106,13 +113,6 @@ def run(args: argparse.Namespace) -> int:
             raise
         sink.close()
     return 1 if failures and args.on_error == "raise" else 0
-
-
-def _is_same(path: str, other: str) -> bool:
-    try:
-        return os.path.samefile(path, other)
-    except OSError:  # one of them does not exist
-        return False
 
 
 def _sink(args: argparse.Namespace) -> PacketSink:
@@ -135,7 +135,7 @@ def _read(args: argparse.Namespace, sink: PacketSink, failures: list[str]) -> No
     """Copy the packets of the files to a sink, up to the number wanted."""
     choice = Choice(args.after, args.before, args.count)
     bar = wanted(lines=not (args.summary or args.to))
-    options = {"concatenated": args.concatenated, **selection(args)}
+    options = {"concatenated": args.concatenated, **selection(args, inner_columns=bool(args.to))}
     for file in args.files:
         with noting(file, failures), open_input(file, **options) as source:
             try:

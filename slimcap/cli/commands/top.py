@@ -10,10 +10,10 @@ from typing import Final
 from slimcap.cli.arguments import number
 from slimcap.cli.packets.live_input import (
     add_live_input,
-    batches_until,
+    live_batches,
+    live_totals,
     open_live_input,
     read_words,
-    totals_text,
 )
 from slimcap.cli.packets.top_counter import Snapshot, TopCounter
 from slimcap.cli.packets.top_tables import FLOWS, HOSTS, PORTS, TopTables
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with open_live_input(args) as source:
             captured = (_show if args.batch is None else _print)(source, args)
-            say(totals_text(source, captured))
+            say(live_totals(source, captured))
     except (SlimcapError, OSError) as error:
         complain(reason(error))
         return 1
@@ -132,9 +132,10 @@ def _count(
         return due
 
     try:
-        for batch in batches_until(source, meanwhile, args.count, args.duration):
-            counter.add(batch)
-            captured += len(batch)
+        for batch in live_batches(source, meanwhile, args.count, args.duration):
+            if batch is not None:
+                counter.add(batch)
+                captured += len(batch)
             del batch  # it would keep its block from the kernel during the next read
         for snapshot in counter.end(time.time_ns()):
             show(snapshot)

@@ -76,10 +76,13 @@ def _tunnel(text: str) -> tuple[str, list[int]]:
     return name, numbers
 
 
-def selection(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of a source that select packets: `filter` and `where`."""
+def selection(args: argparse.Namespace, *, inner_columns: bool = False) -> dict[str, Any]:
+    """Return the options of a source that select packets: `filter` and `where`.
+
+    With `inner_columns`, --inner is accepted without a condition: header columns have it, too.
+    """
     given = {name: getattr(args, name) for name in _CONDITIONS if getattr(args, name) is not None}
-    if args.inner and not given and not getattr(args, "to", None):  # header columns of a table have it, too
+    if args.inner and not given and not inner_columns:
         args.error("--inner requires a condition on headers, such as --host")
     if args.tunnel_ports and not args.inner:
         args.error("--tunnel-ports requires --inner")

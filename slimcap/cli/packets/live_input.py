@@ -1,4 +1,4 @@
-"""Live input of commands: its options, opening it, reading it to the end, and the totals of a capture."""
+"""A network interface as input of a command: options, opening, reading until it is stopped, totals."""
 
 from __future__ import annotations
 
@@ -40,8 +40,7 @@ def add_live_input(command: argparse.ArgumentParser) -> None:
     add("-i", dest="interface", metavar="INTERFACE", help="name of the interface")
     add_filter(command)
     add("--everything", action="store_true", help="capture packets other than IP, too, such as ARP")
-    for name, more in EXPOSED.items():
-        add_option(command, name, OPTIONS[name], **more)
+    add_live_options(command)
     add_count(command, "capture", "-c")
     add("--duration", type=number(float, 0.001, 10**9), metavar="SECONDS", help="stop after SECONDS")
 
@@ -62,19 +61,33 @@ def open_live_input(args: argparse.Namespace) -> LiveSource:
     """Open the interface with the options of the command line, after `read_words`."""
     return open_live(
         args.interface,
-        **{name: value for name, value in vars(args).items() if name in OPTIONS},
+        **live_options(args),
         auto_filter=not args.everything,
         reinsert_vlan=True,  # pcap cannot store the tag anywhere else, and its bytes were on the wire
     )
 
 
-def batches_until(
-    source: LiveSource, meanwhile: Callable[[float], float], count: int | None, duration: float | None
-) -> Iterator[Batch]:
+def add_live_options(command: argparse._ActionsContainer) -> None:
+    """Add the options of EXPOSED to a command, or to a group of its options."""
+    for name, more in EXPOSED.items():
+        add_option(command, name, OPTIONS[name], **more)
+
+
+def live_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of a live source that a command was given."""
+    return {name: value for name, value in vars(args).items() if name in OPTIONS}
+
+
+def live_batches(
+    source: LiveSource,
+    meanwhile: Callable[[float], float],
+    count: int | None = None,
+    duration: float | None = None,
+) -> Iterator[Batch | None]:
     """Yield batches until there are `count` packets, `duration` seconds pass, or the source is stopped.
 
-    `meanwhile` is called between two reads with the time of `time.monotonic`, and returns the time at which
-    to call it next.
+    Before each read, `meanwhile` is called with the time of `time.monotonic`; it returns the time at which it
+    has to be called again. If no packet comes until then, None is yielded.
     """
     left = sys.maxsize if count is None else min(count, sys.maxsize)
     end = math.inf if duration is None else time.monotonic() + duration
@@ -87,6 +100,7 @@ def batches_until(
         try:
             batch = source.next_batch(left, max(0, min(end, due) - now))
         except (TimeoutError, CaptureUnblocked):
+            yield None
             continue
         except EOFError:
             return
@@ -95,7 +109,7 @@ def batches_until(
         del batch
 
 
-def totals_text(source: LiveSource, captured: int) -> str:
+def live_totals(source: LiveSource, captured: int) -> str:
     """Return the totals that tcpdump prints at the end, in its wording."""
     received, dropped, _ = source.total_stats
     # Counted as in libpcap (linux_if_drops): rx_dropped includes packets that no protocol accepts.

@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -109,10 +110,14 @@ class ProgressBar(LiveLine):
 
 
 class StatusLine(LiveLine):
-    """Line with the drops and packets of a capture so far, and the rates since the last refresh."""
+    """Line with the drops and packets of a capture so far, and the rates since the last refresh.
 
-    def __init__(self, *, shown: bool) -> None:
+    `more` returns counts to show before the rates.
+    """
+
+    def __init__(self, *, shown: bool, more: Callable[[], str] = str) -> None:
         super().__init__(shown=shown)
+        self._more = more
         if shown:
             self.prepare()  # during the capture, packets would be dropped meanwhile
         self._packets = self._new_packets = self._new_bytes = 0
@@ -131,7 +136,7 @@ class StatusLine(LiveLine):
         elapsed = now - self._since
         self._packets += self._new_packets
         self.draw(  # a narrow terminal cuts off the end
-            f"{source.total_stats.packets_dropped:,} dropped, {self._packets:,} packets, "
+            f"{source.total_stats.packets_dropped:,} dropped, {self._packets:,} packets, {self._more()}"
             f"{scaled(self._new_packets / elapsed, 'packets/s')}, "
             f"{scaled(self._new_bytes * 8 / elapsed, 'bit/s')}"
         )
