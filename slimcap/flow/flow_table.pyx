@@ -720,10 +720,16 @@ cdef class FlowTable:
             raise ValueError("this table was never made: use FlowTable()")
         if self._busy:
             raise RuntimeError("another thread is using this table: one at a time")
-        if self._ended is None or self._ended.shape[0] < needed:
-            self._ended = None
+        cdef cnp.ndarray ended = self._ended
+        # Bytes of records that were not returned, since Ctrl-C interrupted that: this call returns them.
+        cdef Py_ssize_t kept = self._table.ended_end - self._table.ended
+        needed += kept // <Py_ssize_t> self._table.features.record_size
+        if ended is None or ended.shape[0] < needed:
             self._ended = np.empty(max(needed + needed // 2, FEW_RECORDS), self.dtype)
-        self._table.ended = self._table.ended_end = <uint8_t*> cnp.PyArray_DATA(self._ended)
+            if kept:
+                memcpy(cnp.PyArray_DATA(self._ended), self._table.ended, kept)
+        self._table.ended = <uint8_t*> cnp.PyArray_DATA(self._ended)
+        self._table.ended_end = self._table.ended + kept
         self._busy = True
         return 0
 
@@ -733,12 +739,17 @@ cdef class FlowTable:
         cdef Py_ssize_t count = size // self._table.features.record_size
         cdef cnp.ndarray ended = self._ended
         self._shown, self._active = self._table.counters, self._table.store.count
-        if count >= FEW_RECORDS:    # the memory after them was never touched, and needs no page
-            self._ended = None
-        self._busy = False
-        if count == 0:
-            return self._none
-        return FlowBatch(ended[:count] if count >= FEW_RECORDS else ended[:count].copy())
+        try:
+            if count == 0:
+                return self._none
+            # Python code, which Ctrl-C may interrupt.
+            batch = FlowBatch(ended[:count] if count >= FEW_RECORDS else ended[:count].copy())
+            if count >= FEW_RECORDS:    # the memory after them was never touched, and needs no page
+                self._ended = None
+            self._table.ended_end = self._table.ended
+            return batch
+        finally:
+            self._busy = False
 
     @property
     def _secret(self):

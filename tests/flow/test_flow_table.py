@@ -235,3 +235,20 @@ def test_flows_of_interfaces_are_apart_if_they_are_in_the_key() -> None:
         table = FlowTable(key=key)
         table.update(batch)
         assert len(table) == count
+
+
+def test_records_of_an_interrupted_call_are_returned_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C during `update` is raised by the first Python code after it, which makes the FlowBatch."""
+    table, original = FlowTable(), FlowBatch.__init__
+    interrupts = iter([KeyboardInterrupt])
+
+    def interrupted(batch: FlowBatch, records: Any) -> None:
+        for error in interrupts:
+            raise error
+        original(batch, records)
+
+    monkeypatch.setattr(FlowBatch, "__init__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        table.update(batch_at(udp_packet(0), udp_packet(100)))
+    assert [FlowEnd(end) for end in table.flush()["end_reason"]] == [FlowEnd.IDLE, FlowEnd.FORCED]
+    assert len(table.flush()) == 0
