@@ -224,14 +224,13 @@ class FlowBatch:
         addresses: _Addresses = "text",
         names: Literal["slimcap", "nfstream"] = "slimcap",
     ) -> ArrowColumns:
-        from slimcap.sink import nfstream_names
         from slimcap.sink.arrow import ArrowColumns, text_addresses
 
         if names == "nfstream":
-            text = text_addresses(addresses, nfstream_names.ADDRESSES)
-            return ArrowColumns(
-                nfstream_names.nfstream_columns(np.asarray(self._records)), columns, text=text
-            )
+            from slimcap.sink.nfstream_names import NFSTREAM_ADDRESSES, nfstream_columns
+
+            text = text_addresses(addresses, NFSTREAM_ADDRESSES)
+            return ArrowColumns(nfstream_columns(np.asarray(self._records)), columns, text=text)
         if names != "slimcap":
             raise ValueError(f"names must be 'slimcap' or 'nfstream', not {names!r}")
         array = np.asarray(self._records)

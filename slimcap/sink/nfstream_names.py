@@ -15,7 +15,7 @@ from slimcap.flow.flow_enums import FlowEnd
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ADDRESSES: Final = ("src_ip", "dst_ip")
+NFSTREAM_ADDRESSES: Final = ("src_ip", "dst_ip")
 
 _DIRECTIONS: Final = {"bidirectional": "", "src2dst": "src_", "dst2src": "dst_"}
 _STATISTICS: Final = {"min": "min", "mean": "mean", "stddev": "std", "max": "max"}

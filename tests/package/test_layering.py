@@ -26,6 +26,7 @@ MAX_MODULES = 15  # in a folder; `wire` has one for each protocol
 DEFERRED = {
     ("flow/flow_batch.py", "slimcap.sink.arrow"),
     ("flow/flow_batch.py", "slimcap.sink.dataframes"),
+    ("flow/flow_batch.py", "slimcap.sink.nfstream_names"),
     ("packet/batch.pyx", "slimcap.filter.matcher"),
     ("packet/batch.pyx", "slimcap.sink.arrow"),
     ("packet/batch.pyx", "slimcap.sink.dataframes"),

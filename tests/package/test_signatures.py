@@ -119,7 +119,7 @@ LIVE = (
     "reinsert_vlan=False, direction='both', timeout=None, link_down='wait'"
 )
 FILES = (
-    "snaplen=None, filter=None, where=None, concatenated=False, block_size=1048576, timeout=None, "
+    "snaplen=None, filter=None, where=None, concatenated=False, block_size=524288, timeout=None, "
     "on_error='raise'"
 )
 WRITE = "snaplen=262144, compression='infer', level=None, fcs_len=None"
