@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, get_args
 
@@ -56,6 +56,19 @@ def number(kind: type[int | float], minimum: float, maximum: float = math.inf) -
         return value
 
     return parse
+
+
+def names_of(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """Return a function for argparse's `type`, which parses names that are separated by commas."""
+
+    def names(text: str) -> tuple[str, ...]:
+        found = tuple(name.strip() for name in text.split(",") if name.strip())
+        for name in found:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"must be {', '.join(known)}, not {name!r}")
+        return found
+
+    return names
 
 
 def duration(minimum: float, maximum: float) -> Callable[[str], float]:

@@ -197,7 +197,6 @@ def test_a_table_that_cannot_be_written_is_a_failure(
         (["--to", "out.parquet", "--json"], "--to cannot be combined with --json or --top"),
         (["--to", MIXED], "would replace a file that is read"),
         (["--columns", "src"], "--columns requires --to"),
-        (["--inner", "--to", "out.parquet"], "--inner requires a condition on headers"),
         (["--duration", "1m"], "--duration requires --live"),
         (["--promiscuous"], "--promiscuous requires --live"),
         (["--snaplen", "99"], "--snaplen requires --live"),
@@ -248,3 +247,75 @@ def test_an_interface_that_does_not_exist_is_a_failure(capsys: pytest.CaptureFix
 def test_bad_arguments_are_refused(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
     assert main(["flows", *args, *([MIXED] if args else [])]) == 2
     assert "usage: slimcap flows" in capsys.readouterr().err
+
+
+FEATURES = ("lengths", "iat", "flags", "payload", "community_id")
+
+
+def test_json_has_the_features(capsys: pytest.CaptureFixture[str]) -> None:
+    found = objects(
+        capsys, MIXED, "--features", "iat, flags,community_id", "--splt", "3", "--first-bytes", "4"
+    )
+    records = table(features=["iat", "flags", "community_id"], splt=3, first_bytes=4)
+    assert [one["splt_len"] for one in found] == records["splt_len"].tolist()
+    assert [one["dst_syn_packets"] for one in found] == records["dst_syn_packets"].tolist()
+    assert [one["iat_std"] for one in found] == records["iat_std"].tolist()
+    assert [one["community_id"] for one in found] == [
+        text.decode() for text in records["community_id"].tolist()
+    ]
+    assert [one["src_first_bytes"] for one in found] == [
+        bytes(row).hex() for row in records["src_first_bytes"]
+    ]
+    none = records["dst_packets"] == 0
+    assert 0 < none.sum() < len(none)
+    assert [one["dst_last_ns"] for one in found] == np.where(none, None, records["dst_last"]).tolist()
+    assert [one["dst_last"] is None for one in found] == none.tolist()
+    times = [f"{time}Z" for time in np.datetime_as_string(records["src_last"].view("M8[ns]")).tolist()]
+    assert [one["src_last"] for one in found if one["src_packets"]] == [
+        time for time, one in zip(times, found, strict=True) if one["src_packets"]
+    ]
+
+
+def test_tables_have_the_features(tmp_path: Path) -> None:
+    file = tmp_path / "flows.parquet"
+    assert main(["flows", MIXED, "--to", str(file), "--features", "all", "--splt", "2"]) == 0
+    assert read_table(file).column_names == list(table(features=FEATURES, splt=2).dtype.names)
+
+
+def test_flows_in_tunnels(capsys: pytest.CaptureFixture[str]) -> None:
+    file = sample_path("tunnels.pcap")
+    for options, more in (({}, []), ({"inner": True}, ["--inner"])):
+        expected = slimcap.FlowBatch.concat(slimcap.flows(file, **options))
+        found = [json.loads(line) for line in lines(capsys, "--json", file, *more)]
+        assert [one["protocol"] for one in found] == expected["protocol"].tolist()
+        assert [one["src"] for one in found] == slimcap.ip_to_str(expected["src"]).tolist()
+    assert len(found) > 1
+    other = ["--inner", "--tunnel-ports", "vxlan=9"]
+    assert lines(capsys, file, *other) != lines(capsys, file, "--inner")
+
+
+def test_flows_differ_in_the_parts_of_the_key(capsys: pytest.CaptureFixture[str]) -> None:
+    file = sample_path("interfaces.pcapng")
+    counts = [len(lines(capsys, file, *key)) for key in ([], ["--key", "vlan,interface"], ["--key", ""])]
+    expected = [
+        len(slimcap.FlowBatch.concat(slimcap.flows(file, key=key)))
+        for key in (None, ("vlan", "interface"), ())
+    ]
+    assert counts == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--features", "iat"], "--features requires --to or --json: lines do not show it"),
+        (["--first-bytes", "9"], "--first-bytes requires --to or --json: lines do not show it"),
+        (["--json", "--features", "length"], "argument --features: must be lengths, iat, flags, payload"),
+        (["--key", "tunnel"], "argument --key: must be vlan, interface, not 'tunnel'"),
+        (["--json", "--splt", "5000"], "argument --splt: '5000' is not an integer from 0 to 4096"),
+    ],
+)
+def test_features_that_are_not_possible(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["flows", MIXED, *arguments]) == 2
+    assert message in capsys.readouterr().err

@@ -37,10 +37,13 @@ columns of a line, in order of the ends of the records:
 
 With --json, each record is an object with the columns of slimcap.FlowBatch:
 first and last (ISO 8601), first_ns and last_ns (since 1970), flow_id, src, dst,
-and so on. All records of a flow have the same flow_id.
+and so on. All records of a flow have the same flow_id. --features, --splt and
+--first-bytes add columns, which lines of text do not show; a time that a
+direction does not have is null, and bytes are hexadecimal text.
 
 Several files are merged in order of time; a folder stands for the files in it.
-Packets without an IP header belong to no flow.
+Packets without an IP header belong to no flow. With --inner, which then
+requires no condition, flows are those in tunnels.
 
 With --to, the columns are those of slimcap.FlowBatch; --columns selects some.
 FILE is replaced; after Ctrl-C it has the records so far. With --window, FILE
@@ -98,7 +101,7 @@ def _read_flows(args: argparse.Namespace, files: list[str]) -> int:
     failures: list[str] = []
     skipped: list[str] = []
     choice = Choice(args.after, args.before, args.count)
-    with noting("flows", failures), open_merged("flows", files, args) as source:
+    with noting("flows", failures), open_merged("flows", files, args, inner_columns=True) as source:
         bar = wanted(lines=not args.to and args.top is None)
         batches = choice.take(merged_batches(source, "flows", len(files), failures, bar=bar))
         with writing():

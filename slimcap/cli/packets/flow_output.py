@@ -8,13 +8,23 @@ from typing import Any, Final
 
 import numpy as np
 
-from slimcap.cli.arguments import duration, number
+from slimcap.cli.arguments import duration, names_of, number
+from slimcap.cli.packets.conditions import tunnel_ports
 from slimcap.cli.packets.inputs import replaces
 from slimcap.cli.render.flow_lines import json_lines, text_lines
 from slimcap.cli.terminal.streams import write
 from slimcap.errors import SlimcapError
 from slimcap.flow.flow_batch import FlowBatch
-from slimcap.flow.flow_options import MAX_FLOWS, MAX_SECONDS, MIN_SECONDS, FlowOptions
+from slimcap.flow.flow_options import (
+    FEATURES,
+    KEY_PARTS,
+    MAX_FIRST_BYTES,
+    MAX_FLOWS,
+    MAX_SECONDS,
+    MAX_SPLT,
+    MIN_SECONDS,
+    FlowOptions,
+)
 from slimcap.flow.flow_table import FlowTable
 from slimcap.option_set import options_of
 from slimcap.packet.batch import Batch
@@ -23,7 +33,11 @@ from slimcap.sink.table_file import format_of, pyarrow_for
 from slimcap.sink.write import write as write_table
 
 _RANKS: Final = {"bytes": ("src_bytes", "dst_bytes"), "packets": ("src_packets", "dst_packets")}
-_TABLE_OPTIONS: Final = ("idle_timeout", "active_timeout", "window", "max_flows")
+_TABLE_OPTIONS: Final = (
+    *("idle_timeout", "active_timeout", "window", "max_flows", "key"),
+    *("features", "splt", "first_bytes", "inner"),
+)
+_ADDING_COLUMNS: Final = ("features", "splt", "first_bytes")
 
 
 def add_flow_options(command: argparse.ArgumentParser) -> None:
@@ -46,6 +60,16 @@ def add_flow_options(command: argparse.ArgumentParser) -> None:
         kind = number(int, 1, MAX_FLOWS) if name == "max_flows" else duration(MIN_SECONDS, MAX_SECONDS)
         shown = "" if default is None else f" (default: {f'{default:,}'.removesuffix('.0')})"
         add(f"--{name.replace('_', '-')}", type=kind, default=default, metavar=metavar, help=help + shown)
+    parts = ", ".join(KEY_PARTS)
+    help = f"what flows differ in besides addresses, ports and protocol: {parts} (default: vlan)"
+    add("--key", type=names_of(KEY_PARTS), metavar="NAMES", help=help)
+    help = f"add columns: {', '.join(FEATURES)}, separated by commas, or all"
+    add("--features", type=names_of((*FEATURES, "all")), default=(), metavar="NAMES", help=help)
+    for name, limit, help in (
+        ("splt", MAX_SPLT, "add lengths and times of the first N packets of each record"),
+        ("first_bytes", MAX_FIRST_BYTES, "add the first N bytes of data of each direction"),
+    ):
+        add(f"--{name.replace('_', '-')}", type=number(int, 0, limit), default=0, metavar="N", help=help)
 
 
 def check_flow_options(args: argparse.Namespace, files: Sequence[str]) -> None:
@@ -58,6 +82,10 @@ def check_flow_options(args: argparse.Namespace, files: Sequence[str]) -> None:
     for name in ("columns", "addresses"):
         if getattr(args, name) and not args.to:
             args.error(f"--{name} requires --to")
+    if not args.to and not args.json:
+        for name in _ADDING_COLUMNS:
+            if getattr(args, name):
+                args.error(f"--{name.replace('_', '-')} requires --to or --json: lines do not show it")
     if args.to and replaces(args.to, files):
         args.error(f"--to {args.to} would replace a file that is read: choose another name")
     if args.to:
@@ -70,6 +98,9 @@ def check_flow_options(args: argparse.Namespace, files: Sequence[str]) -> None:
 def stream_of(batches: Iterator[Batch | None], args: argparse.Namespace) -> FlowStream:
     """Return the flows of batches, with the options of the table that the command was given."""
     options: Any = {name: getattr(args, name) for name in _TABLE_OPTIONS}
+    options["tunnel_ports"] = tunnel_ports(args)
+    if "all" in args.features:
+        options["features"] = FEATURES
     return FlowStream(FlowTable(**options), None, batches, window=args.window)
 
 

@@ -100,16 +100,23 @@ def open_input(file: str, **options: Unpack[PcapOptions]) -> Iterator[PcapSource
 
 
 @contextmanager
-def open_merged(name: str, files: Sequence[str], args: argparse.Namespace) -> Iterator[MergedSource]:
+def open_merged(
+    name: str, files: Sequence[str], args: argparse.Namespace, *, inner_columns: bool = False
+) -> Iterator[MergedSource]:
     """Open capture files to read them merged in order of time, and warn at the end as `open_input` does.
 
     `name` stands for all files in a warning; `args` have the options of `add_conditions` and `add_reading`.
+    `inner_columns` is as for `selection`.
     """
     for file in files:
         check_input(file)
     # Warnings are ours: `report_failures` writes them.
     on_error: Literal["raise", "skip"] = "raise" if args.on_error == "raise" else "skip"
-    options = {"concatenated": args.concatenated, "on_error": on_error, **selection(args)}
+    options = {
+        "concatenated": args.concatenated,
+        "on_error": on_error,
+        **selection(args, inner_columns=inner_columns),
+    }
     with all_descriptors(), open_files(files, **options) as source, warning_of_link_types(source, name):
         yield source
 

@@ -80,7 +80,7 @@ class _LiveFlows:
 
     def _batches(self) -> Iterator[Batch | None]:
         """Yield the selected packets, and None while there are none."""
-        where = selection(self._args)["where"]
+        where = selection(self._args, inner_columns=True)["where"]
         choice = Choice(None, None, self._args.count)
         if not choice.left:
             return

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from slimcap.cli.render.report_text import json_objects
-from slimcap.flow.flow_batch import FlowBatch
+from slimcap.flow.flow_batch import OPTIONAL, FlowBatch
 from slimcap.flow.flow_enums import FlowEnd, FlowInitiator
 from slimcap.packet.address import ip_to_str
 
@@ -56,9 +56,25 @@ def json_lines(flows: FlowBatch) -> list[str]:
     for name in records.dtype.names or ():
         if name in _NAMES_OF:
             columns[name] = _members(name, records)
+        elif name in OPTIONAL:
+            present = (records[OPTIONAL[name][0]] != 0).tolist()
+            times = zip(present, _times(records[name], "T"), strict=True)
+            columns[name] = [f"{time}Z" if one else None for one, time in times]
+            numbers = zip(present, records[name].tolist(), strict=True)
+            columns[f"{name}_ns"] = [number if one else None for one, number in numbers]
         elif name not in columns:
-            columns[name] = records[name].tolist()
+            columns[name] = _values(records[name])
     return json_objects(columns)
+
+
+def _values(column: np.ndarray[Any, Any]) -> list[Any]:
+    """Return a column as JSON has it: bytes as hexadecimal text."""
+    if column.dtype.kind == "S":
+        return [text.decode("ascii", "replace") for text in column.tolist()]
+    if column.dtype == np.uint8 and column.ndim == 2:
+        return [row.tobytes().hex() for row in column]
+    values: list[Any] = column.tolist()
+    return values
 
 
 def _times(column: np.ndarray[Any, Any], separator: str) -> list[str]:
