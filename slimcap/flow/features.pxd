@@ -1,7 +1,7 @@
 """Features: what a table computes of the packets of a record besides its `FlowRecord`, if it is asked to.
 
-    state of a flow   | payload | flags | times | first packets | first bytes | lengths | gaps | sequence |
-    record   FlowRecord | the same ................................. | summaries | community_id |
+    state of a flow     | payload | flags | times | first packets, bytes | lengths | gaps | ... | tunnel |
+    record   FlowRecord | the same .................................... | summaries | tunnel | community_id |
 
 Only the parts that were asked for have a place. Sums are integers, so that they do not depend on the order of
 packets, and a mean and a standard deviation are exact up to the last rounding. Bytes of zeros are the state
@@ -15,7 +15,7 @@ cimport slimcap.wire.icmp as icmp
 cimport slimcap.wire.tcp as tcp
 cimport slimcap.wire.transport as transport
 from slimcap.abi.wide cimport add_square, add_sum, squared_differences
-from slimcap.flow.flow_key cimport FlowPacket
+from slimcap.flow.flow_key cimport FlowPacket, TunnelColumns
 from slimcap.flow.flow_record cimport FlowRecord
 from slimcap.packet.headers.community_id cimport put_community_id
 from slimcap.packet.headers.row cimport Header
@@ -27,6 +27,7 @@ cdef enum:
     FEATURE_FLAGS = 4
     FEATURE_PAYLOAD = 8
     FEATURE_COMMUNITY_ID = 16
+    FEATURE_TUNNEL = 32     # part of the key
     TCP_FLAGS = 9           # FIN, SYN, RST, PSH, ACK, URG, ECE, CWR, AE: bits 0 to 8
     BOTH = 2                # index after those of the two directions
     COMMUNITY_ID_SIZE = 30
@@ -83,9 +84,10 @@ cdef struct FeatureRules:
     uint32_t copied         # bytes that are columns
     uint32_t lengths, gaps
     uint32_t cleared        # bytes that the next record starts without
+    uint32_t tunnel
     uint32_t state_size
     # Offsets in a record.
-    uint32_t length_summaries, gap_summaries, community_id
+    uint32_t length_summaries, gap_summaries, tunnel_columns, community_id
     uint32_t record_size
 
 
@@ -112,10 +114,12 @@ cdef inline void place_features(FeatureRules* rules) noexcept nogil:
     rules.gaps = _place(&end, 3 * sizeof(GapState), parts & FEATURE_IAT != 0)
     rules.cleared = end
     _place(&end, sizeof(SequenceState), parts & FEATURE_PAYLOAD != 0)
+    rules.tunnel = _place(&end, sizeof(TunnelColumns), parts & FEATURE_TUNNEL != 0)
     rules.state_size = end
     end = sizeof(FlowRecord) + rules.copied
     rules.length_summaries = _place(&end, 3 * sizeof(LengthSummary), parts & FEATURE_LENGTHS != 0)
     rules.gap_summaries = _place(&end, 3 * sizeof(GapSummary), parts & FEATURE_IAT != 0)
+    rules.tunnel_columns = _place(&end, sizeof(TunnelColumns), parts & FEATURE_TUNNEL != 0)
     rules.community_id = _place(&end, COMMUNITY_ID_SIZE, parts & FEATURE_COMMUNITY_ID != 0)
     rules.record_size = end
 
@@ -289,6 +293,8 @@ cdef inline void put_features(
     if rules.parts & FEATURE_IAT:
         _summarize_gaps(
             <const GapState*> (state + rules.gaps), record, <GapSummary*> (out + rules.gap_summaries))
+    if rules.parts & FEATURE_TUNNEL:
+        memcpy(out + rules.tunnel_columns, state + rules.tunnel, sizeof(TunnelColumns))
     if rules.parts & FEATURE_COMMUNITY_ID:
         memset(out + rules.community_id, 0, rules.record_size - rules.community_id)
         _put_community_id(record, out + rules.community_id)

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from slimcap.sink.arrow import ArrowColumns
 
 
-ADDRESSES: Final = ("src", "dst")
-OPTIONAL: Final = {f"{side}_{end}": (f"{side}_packets",) for side in ADDRESSES for end in ("first", "last")}
+ADDRESSES: Final = ("src", "dst", "outer_src", "outer_dst")
+TIMES: Final = {f"{side}_{end}": (f"{side}_packets",) for side in ("src", "dst") for end in ("first", "last")}
 """Columns of times that a record may not have, each with the column that is 0 then."""
+
+OPTIONAL: Final = {**TIMES, "outer_src": ("outer_src", "outer_dst"), "outer_dst": ("outer_src", "outer_dst")}
+"""Columns that a record may not have, each with those that are all zero then."""
 
 
 @final
@@ -99,6 +102,9 @@ class FlowBatch:
     src_first_bytes     u1 (B) first_bytes=B    first B bytes of data that were captured, in order of
                                                 arrival; 0 after them
     src_first_len       u2     first_bytes=B    number of these bytes, at most B
+    outer_src           V16    key "tunnel"     address in the outermost IP header, on the side of `src`;
+                                                zeros without a tunnel. Also ``outer_dst``
+    tunnel_id           u4     key "tunnel"     network identifier of VXLAN, VXLAN-GPE or GENEVE, or GRE key
     community_id        S30    community_id     Community ID version 1
     =================== ====== ================ ============================================================
 

@@ -3,8 +3,9 @@ from libc.string cimport memset
 
 from slimcap.flow.features cimport (
     BOTH, COMMUNITY_ID_SIZE, FEATURE_COMMUNITY_ID, FEATURE_FLAGS, FEATURE_IAT, FEATURE_LENGTHS,
-    FEATURE_PAYLOAD, TCP_FLAGS, FeatureRules, FlagColumns, GapSummary, LengthSummary, PayloadColumns,
-    TimeColumns, place_features)
+    FEATURE_PAYLOAD, FEATURE_TUNNEL, TCP_FLAGS, FeatureRules, FlagColumns, GapSummary, LengthSummary,
+    PayloadColumns, TimeColumns, place_features)
+from slimcap.flow.flow_key cimport TunnelColumns
 from slimcap.flow.flow_record cimport (
     BY_FIRST_PACKET, BY_ICMP_TYPE, BY_PORT, BY_SYN, BY_SYN_ACK, END_ACTIVE, END_FORCED, END_IDLE,
     END_LACK_OF_RESOURCES, END_OF_FLOW, END_WINDOW, FlowRecord)
@@ -108,6 +109,16 @@ cdef dict _payload_fields(Py_ssize_t start):
     return fields
 
 
+cdef dict _tunnel_fields(Py_ssize_t start):
+    cdef TunnelColumns one
+    cdef const char* base = <const char*> &one
+    return {
+        "outer_src": ("V16", start + (<const char*> &one.outer[0] - base)),
+        "outer_dst": ("V16", start + (<const char*> &one.outer[1] - base)),
+        "tunnel_id": ("u4", start + (<const char*> &one.tunnel_id - base)),
+    }
+
+
 cdef dict _feature_fields(const FeatureRules* rules):
     cdef Py_ssize_t copied = sizeof(FlowRecord)
     fields = {}
@@ -127,6 +138,8 @@ cdef dict _feature_fields(const FeatureRules* rules):
             fields[f"{side}first_bytes"] = (
                 ("u1", (rules.first_bytes,)), copied + rules.first_data + index * rules.first_bytes)
             fields[f"{side}first_len"] = "u2", copied + rules.first_len + 2 * index
+    if rules.parts & FEATURE_TUNNEL:
+        fields |= _tunnel_fields(rules.tunnel_columns)
     if rules.parts & FEATURE_COMMUNITY_ID:
         fields["community_id"] = f"S{COMMUNITY_ID_SIZE}", rules.community_id
     return fields
@@ -141,11 +154,14 @@ cdef object _dtype(dict fields, Py_ssize_t size):
     })
 
 
-cdef int set_features(FeatureRules* rules, object features, object splt, object first_bytes) except -1:
+cdef int set_features(
+        FeatureRules* rules, object features, object splt, object first_bytes, bint has_tunnel) except -1:
     """Set the rules for the options of `FlowOptions`."""
     memset(rules, 0, sizeof(FeatureRules))
     for name in features or ():
         rules.parts |= <int> FEATURES[name]
+    if has_tunnel:
+        rules.parts |= FEATURE_TUNNEL
     rules.splt, rules.first_bytes = splt, first_bytes
     place_features(rules)
     return 0

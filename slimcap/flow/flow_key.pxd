@@ -9,6 +9,7 @@ from libc.string cimport memcpy
 cimport slimcap.wire.icmp as icmp
 cimport slimcap.wire.tcp as tcp
 cimport slimcap.wire.transport as transport
+from slimcap.abi.branch cimport rarely
 from slimcap.abi.wide cimport fold
 from slimcap.flow.flow_record cimport (
     BY_FIRST_PACKET, BY_ICMP_TYPE, BY_PORT, BY_SYN, BY_SYN_ACK, FlowRecord)
@@ -24,6 +25,8 @@ cdef struct FlowPacket:
     uint32_t l7_captured        # how much of it was captured
     uint32_t tcp_seq
     uint32_t hash
+    uint32_t tunnel_id
+    uint64_t outer[2][2]        # addresses of the outermost IP header, if the packet is in a tunnel
     uint32_t flow               # its number, probably: it may have ended, or be another one
     uint32_t interface
     uint32_t ip_bytes
@@ -35,15 +38,28 @@ cdef struct FlowPacket:
     uint8_t icmp_type
     uint8_t icmp_code
 
+cdef struct TunnelColumns:  # of a flow, if the tunnel is a part of the key; zeros without one
+    uint64_t outer[2][2]    # addresses on the side of `src` and of `dst`
+    uint32_t tunnel_id
+
 cdef struct KeyRules:
     uint64_t secret[SECRET_WORDS]
     uint32_t interface_mask     # all bits if flows of two interfaces differ, else none
     uint16_t vlan_mask          # the same for VLANs
+    bint has_tunnel             # flows in different tunnels differ
 
 
 cdef inline uint64_t hash_of_endpoint(
         const uint64_t* secret, const uint64_t* address, uint32_t port) noexcept nogil:
     return fold(fold(address[0] ^ secret[0], address[1] ^ secret[1]) ^ port, secret[2])
+
+
+cdef inline uint64_t hash_of_tunnel(const KeyRules* rules, const FlowPacket* packet) noexcept nogil:
+    """Return a hash of the tunnel that a packet is in, the same for both directions."""
+    cdef uint64_t sides = (
+        hash_of_endpoint(&rules.secret[0], packet.outer[0], packet.tunnel_id)
+        + hash_of_endpoint(&rules.secret[0], packet.outer[1], packet.tunnel_id))
+    return fold(sides, rules.secret[3])
 
 
 cdef inline uint32_t hash_of_key(const KeyRules* rules, const FlowPacket* packet) noexcept nogil:
@@ -54,15 +70,21 @@ cdef inline uint32_t hash_of_key(const KeyRules* rules, const FlowPacket* packet
     cdef uint64_t rest = (
         packet.protocol | <uint64_t> (packet.vlan_id & rules.vlan_mask) << 8
         | <uint64_t> (packet.interface & rules.interface_mask) << 32)
+    if rarely(rules.has_tunnel):
+        sides += hash_of_tunnel(rules, packet)
     return <uint32_t> (fold(sides ^ rest, rules.secret[3]) >> 32)
 
 
-cdef inline uint32_t hash_of_flow(const KeyRules* rules, const FlowRecord* flow) noexcept nogil:
-    """Return the hash of a flow's key."""
+cdef inline uint32_t hash_of_flow(
+        const KeyRules* rules, const FlowRecord* flow, const TunnelColumns* tunnel) noexcept nogil:
+    """Return the hash of a flow's key; `tunnel` is read if that is a part of it."""
     cdef FlowPacket packet
     memcpy(packet.address, flow.address, sizeof(packet.address))
     memcpy(packet.port, flow.port, sizeof(packet.port))
     packet.protocol, packet.vlan_id, packet.interface = flow.protocol, flow.vlan_id, flow.interface
+    if rules.has_tunnel:
+        memcpy(packet.outer, tunnel.outer, sizeof(packet.outer))
+        packet.tunnel_id = tunnel.tunnel_id
     return hash_of_key(rules, &packet)
 
 
@@ -87,6 +109,16 @@ cdef inline bint has_key(
         | <uint64_t> (flow.protocol ^ packet.protocol | flow.ip_version ^ packet.ip_version)
         | <uint64_t> ((flow.vlan_id ^ packet.vlan_id) & rules.vlan_mask)
         | <uint64_t> ((flow.interface ^ packet.interface) & rules.interface_mask)) == 0
+
+
+cdef inline bint is_in_tunnel(
+        const TunnelColumns* tunnel, const FlowPacket* packet, uint32_t reverse) noexcept nogil:
+    """Return True if a packet is in the tunnel of a flow; `reverse` is that of `has_key`."""
+    return (
+        tunnel.outer[0][0] ^ packet.outer[reverse][0] | tunnel.outer[0][1] ^ packet.outer[reverse][1]
+        | tunnel.outer[1][0] ^ packet.outer[1 - reverse][0]
+        | tunnel.outer[1][1] ^ packet.outer[1 - reverse][1]
+        | <uint64_t> (tunnel.tunnel_id ^ packet.tunnel_id)) == 0
 
 
 cdef inline uint8_t find_initiator(const FlowPacket* packet, uint32_t* reverse) noexcept nogil:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from slimcap.errors import number, wrong_type
 from slimcap.option_set import Option, between
 
-KEY_PARTS = ("vlan", "interface")
+KEY_PARTS = ("vlan", "interface", "tunnel")
 FEATURES = ("lengths", "iat", "flags", "payload", "community_id")
 MAX_SPLT = MAX_FIRST_BYTES = 4096
 MIN_SECONDS, MAX_SECONDS = 1e-9, 1e9
@@ -65,13 +65,15 @@ class FlowOptions(TypedDict, total=False):
         ),
     ]
     key: Annotated[
-        "Iterable[Literal['vlan', 'interface']] | None",
+        "Iterable[Literal['vlan', 'interface', 'tunnel']] | None",
         Option(
             None,
             "Parts of the key of a flow, in addition to addresses, ports and protocol: packets that differ "
-            "in these belong to different flows. Default: the VLAN.",
+            "in these belong to different flows. The tunnel is the outermost one: the addresses of its IP "
+            "header, and its network identifier (VXLAN, GENEVE) or GRE key. It requires `inner`. "
+            "Default: the VLAN.",
             partial(_names_of, KEY_PARTS),
-            'iterable of {"vlan", "interface"}',
+            'iterable of {"vlan", "interface", "tunnel"}',
         ),
     ]
     features: Annotated[

@@ -17,7 +17,7 @@ from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_
 
 from slimcap.abi.branch cimport rarely
 from slimcap.abi.c_library cimport MADV_HUGEPAGE, aligned_alloc, madvise
-from slimcap.flow.flow_key cimport FlowPacket, KeyRules, has_key
+from slimcap.flow.flow_key cimport FlowPacket, KeyRules, TunnelColumns, has_key, is_in_tunnel
 from slimcap.flow.flow_record cimport FlowRecord
 
 cdef enum:
@@ -52,6 +52,7 @@ cdef struct FlowStore:
     uint32_t moved
     uint32_t max_homes
     uint32_t state_size
+    uint32_t tunnel         # offset of a flow's tunnel in its state
     uint32_t max_flows
     uint32_t count
     uint32_t fresh          # number of the first node that was never used
@@ -96,14 +97,15 @@ cdef inline void free_slots(Slot* slots, uint32_t homes) noexcept nogil:
         munmap(slots, size_of_slots(homes))
 
 
-cdef inline bint open_store(FlowStore* store, uint32_t max_flows, uint32_t state_size) noexcept nogil:
+cdef inline bint open_store(
+        FlowStore* store, uint32_t max_flows, uint32_t state_size, uint32_t tunnel) noexcept nogil:
     """Allocate the memory for `max_flows` flows; return False if there is not enough.
 
-    `state_size` is that of a flow's features.
+    `state_size` is that of a flow's features, `tunnel` the offset of its tunnel there.
     """
     cdef size_t nodes = <size_t> max_flows + FIRST_FLOW
     memset(store, 0, sizeof(FlowStore))
-    store.max_flows, store.state_size = max_flows, state_size
+    store.max_flows, store.state_size, store.tunnel = max_flows, state_size, tunnel
     store.homes = FIRST_SLOTS
     store.max_homes = max(<uint32_t> (<uint64_t> max_flows * 8 // 5 + 1), <uint32_t> FIRST_SLOTS)
     store.records = <FlowRecord*> new_array(nodes, sizeof(FlowRecord))
@@ -154,6 +156,19 @@ cdef inline Slot* first_slot(const FlowStore* store, uint32_t hash) noexcept nog
     return store.slots + home_of(store.homes, hash)
 
 
+cdef inline const TunnelColumns* tunnel_of_flow(const FlowStore* store, uint32_t flow) noexcept nogil:
+    """Return the tunnel of a flow, if that is a part of the key."""
+    return <const TunnelColumns*> (state_of(store, flow) + store.tunnel)
+
+
+cdef inline bint is_flow_of(
+        const FlowStore* store, uint32_t flow, const FlowPacket* packet, const KeyRules* rules,
+        uint32_t* reverse) noexcept nogil:
+    """Return True if a packet belongs to a flow; set `reverse` to 1 if the flow's `dst` sent it."""
+    return has_key(&store.records[flow], packet, rules, reverse) and (
+        not rarely(rules.has_tunnel) or is_in_tunnel(tunnel_of_flow(store, flow), packet, reverse[0]))
+
+
 cdef inline uint32_t find_flow(
         const FlowStore* store, const FlowPacket* packet, const KeyRules* rules,
         uint32_t* reverse) noexcept nogil:
@@ -161,7 +176,7 @@ cdef inline uint32_t find_flow(
     cdef const Slot* slot = first_slot(store, packet.hash)
     cdef const Slot* end = slot + MAX_PROBES
     while slot.flow != NO_FLOW and slot < end:
-        if slot.hash == packet.hash and has_key(&store.records[slot.flow], packet, rules, reverse):
+        if slot.hash == packet.hash and is_flow_of(store, slot.flow, packet, rules, reverse):
             return slot.flow
         slot += 1
     return NO_FLOW

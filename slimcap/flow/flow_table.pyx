@@ -18,22 +18,21 @@ cimport slimcap.wire.vlan as vlan
 from slimcap.abi.branch cimport prefetch, rarely
 from slimcap.abi.bytes cimport load64
 from slimcap.abi.clock cimport NANOSECONDS
-from slimcap.abi.wide cimport fold
+from slimcap.abi.wide cimport fold, prime
 from slimcap.flow.features cimport FeatureRules, add_features, clear_features, put_features
 from slimcap.flow.flow_columns cimport dtype_of, set_features
 from slimcap.flow.flow_key cimport (
-    SECRET_WORDS, FlowPacket, KeyRules, find_initiator, has_key, hash_of_flow,
-    hash_of_key)
+    SECRET_WORDS, FlowPacket, KeyRules, TunnelColumns, find_initiator, has_key, hash_of_flow, hash_of_key)
 from slimcap.flow.flow_record cimport (
     END_ACTIVE, END_FORCED, END_IDLE, END_LACK_OF_RESOURCES, END_OF_FLOW, END_WINDOW, FlowRecord)
 from slimcap.flow.flow_store cimport (
     CLOSED_FLOWS, LINE, MAX_PROBES, MOVED_AT_ONCE, NO_FLOW, OPEN_FLOWS, FlowStore, Node, Slot, append_node,
-    close_store, find_flow, first_slot, free_slot, free_slots, give_node, home_of, open_store, remove_slot,
-    start_growing, state_of, take_node, unlink_node, unseen_longest)
+    close_store, find_flow, first_slot, free_slot, free_slots, give_node, home_of, is_flow_of, open_store,
+    remove_slot, start_growing, state_of, take_node, tunnel_of_flow, unlink_node, unseen_longest)
 from slimcap.flow.fragments cimport Fragments, add_first_fragment, fill_later_fragment
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.headers.columns cimport tunnel_table
-from slimcap.packet.headers.dissect cimport fill_header
+from slimcap.packet.headers.dissect cimport IPPacket, fill_addresses, fill_header, parse_ip
 from slimcap.packet.headers.flow_hash cimport Flow, flow_hash, order, set_flow
 from slimcap.packet.headers.plain cimport fill_plain
 from slimcap.packet.headers.row cimport PART_NETWORK, PART_TRANSPORT, Header, HeaderRow
@@ -41,7 +40,7 @@ from slimcap.packet.lease cimport Hold
 from slimcap.packet.record cimport Record, in_bounds, ip_start
 from slimcap.packet.view cimport View
 from slimcap.wire.walk_link cimport LINKTYPE_USER0
-from slimcap.wire.walk_tunnel cimport TunnelPorts
+from slimcap.wire.walk_tunnel cimport TunnelPorts, tunnel_id
 
 import os
 import time
@@ -149,6 +148,8 @@ cdef inline void _set_packet(
         packet.tcp_seq = header.tcp_seq
         packet.l7, packet.l7_len = payload + header.l7_offset, header.l7_len
         packet.l7_captured = min(header.l7_len, row.cap_len - header.l7_offset)
+        packet.tunnel_id = 0
+        memset(packet.outer, 0, sizeof(packet.outer))
 
 
 cdef inline bint _parse_plain(
@@ -162,6 +163,18 @@ cdef inline bint _parse_plain(
         return False
     _set_packet(packet, &header, row, data + row.offset, header.ip_len, table.features.state_size != 0)
     return True
+
+
+cdef void _set_tunnel(
+        const Table* table, const uint8_t* p, uint32_t n, uint32_t length, FlowPacket* packet) noexcept nogil:
+    """Fill in the tunnel that a packet is in, from its outermost IP header at `p`."""
+    cdef IPPacket outer = parse_ip(p, n, length)
+    cdef Header header
+    fill_addresses(&header, &outer)
+    memcpy(packet.outer[0], header.src, sizeof(header.src))
+    memcpy(packet.outer[1], header.dst, sizeof(header.dst))
+    packet.tunnel_id = tunnel_id(
+        outer.upper.protocol, outer.p + outer.upper.offset, outer.n - outer.upper.offset, &table.ports)
 
 
 cdef void _parse_other(
@@ -183,6 +196,8 @@ cdef void _parse_other(
     if header.ip_len and header.ip_len <= length:
         length = header.ip_len
     _set_packet(packet, header, row, payload, length, table.features.state_size != 0)
+    if table.rules.has_tunnel and header.tunnels:
+        _set_tunnel(table, payload + offset, n, max(row.total_len, row.cap_len) - offset, packet)
     if rarely(header.frag_offset):
         fill_later_fragment(&table.fragments, &table.rules, packet, header.ip_id)
     elif rarely(header.more_fragments):
@@ -230,7 +245,8 @@ cdef inline void _drop(Table* table, uint32_t flow, uint8_t reason) noexcept nog
 
 
 cdef void _end(Table* table, uint32_t flow, uint8_t reason) noexcept nogil:
-    remove_slot(&table.store, flow, hash_of_flow(&table.rules, &table.store.records[flow]))
+    cdef const TunnelColumns* tunnel = tunnel_of_flow(&table.store, flow)
+    remove_slot(&table.store, flow, hash_of_flow(&table.rules, &table.store.records[flow], tunnel))
     _drop(table, flow, reason)
 
 
@@ -338,6 +354,7 @@ cdef uint32_t _start(Table* table, const FlowPacket* packet, int64_t timestamp) 
     cdef FlowStore* store = &table.store
     cdef uint32_t flow, reverse = 0
     cdef FlowRecord* record
+    cdef TunnelColumns* tunnel
     cdef Slot* slot
     if store.count == store.max_flows:
         _make_free(table)
@@ -365,7 +382,12 @@ cdef uint32_t _start(Table* table, const FlowPacket* packet, int64_t timestamp) 
     record.protocol, record.ip_version = packet.protocol, packet.ip_version
     record.vlan_id, record.interface = packet.vlan_id, packet.interface
     record.icmp_type, record.icmp_code = packet.icmp_type, packet.icmp_code
-    record.flow_id = _flow_id(table, record, timestamp)
+    tunnel = <TunnelColumns*> tunnel_of_flow(store, flow)
+    if table.rules.has_tunnel:
+        memcpy(tunnel.outer[reverse], packet.outer[0], sizeof(packet.outer[0]))
+        memcpy(tunnel.outer[1 - reverse], packet.outer[1], sizeof(packet.outer[1]))
+        tunnel.tunnel_id = packet.tunnel_id
+    record.flow_id = _flow_id(table, record, tunnel, timestamp)
     store.nodes[flow].seen = table.clock
     append_node(store.nodes, flow, OPEN_FLOWS)
     table.due = min(table.due, _after(table.clock, table.idle_timeout))
@@ -406,13 +428,25 @@ cdef void _make_free(Table* table) noexcept nogil:
         _end(table, nodes[OPEN_FLOWS].next, END_LACK_OF_RESOURCES)
 
 
-cdef uint64_t _flow_id(const Table* table, const FlowRecord* record, int64_t timestamp) noexcept nogil:
+cdef uint64_t _tunnel_number(const TunnelColumns* tunnel) noexcept nogil:
+    """Return a hash of a tunnel: the same in each run, and for both directions."""
+    cdef uint64_t sides = (
+        fold(tunnel.outer[0][0] ^ prime[0], tunnel.outer[0][1] ^ prime[1])
+        + fold(tunnel.outer[1][0] ^ prime[0], tunnel.outer[1][1] ^ prime[1]))
+    return fold(sides ^ prime[2], tunnel.tunnel_id ^ prime[3])
+
+
+cdef uint64_t _flow_id(
+        const Table* table, const FlowRecord* record, const TunnelColumns* tunnel,
+        int64_t timestamp) noexcept nogil:
     """Return a hash of the flow's key and of the time of its first packet: the same in each run."""
     cdef Header header
     cdef Flow flow
     cdef uint64_t rest = (
         <uint64_t> (record.interface & table.rules.interface_mask) << 16
         | record.vlan_id & table.rules.vlan_mask)
+    if table.rules.has_tunnel:
+        rest += _tunnel_number(tunnel)
     memcpy(header.src, record.address[0], sizeof(header.src))
     memcpy(header.dst, record.address[1], sizeof(header.dst))
     header.src_port, header.dst_port, header.protocol = record.port[0], record.port[1], record.protocol
@@ -435,7 +469,7 @@ cdef inline void _add(Table* table, const FlowPacket* packet, const Record* row)
     table.counters.packets += 1
     table.counters.bytes += row.total_len
     flow = packet.flow
-    if rarely(not has_key(&store.records[flow], packet, &table.rules, &reverse)):
+    if rarely(not is_flow_of(store, flow, packet, &table.rules, &reverse)):
         flow = find_flow(store, packet, &table.rules, &reverse)
     if rarely(packet.tcp_flags & tcp.SYN and flow != NO_FLOW and store.records[flow].end_reason != 0):
         _end(table, flow, END_OF_FLOW)      # the ports are used again
@@ -532,9 +566,10 @@ cdef class FlowTable:
     """Table of the flows that packets belong to. It returns a record of each flow that ended.
 
     A flow has the packets of both directions between two endpoints: the same addresses, ports and protocol,
-    and the same VLAN, as `Batch.headers` shows them. Only TCP, UDP, UDP-Lite, SCTP and DCCP have ports. Its
-    `src` is the initiator: `FlowInitiator` lists how it is found. Packets without a complete IP header belong
-    to no flow, and are counted in `stats`: so each packet is counted once.
+    and the same VLAN, as `Batch.headers` shows them. With the key "tunnel", the addresses of the outermost IP
+    header and the identifier of the tunnel are the same, too. Only TCP, UDP, UDP-Lite, SCTP and DCCP have
+    ports. Its `src` is the initiator: `FlowInitiator` lists how it is found. Packets without a complete IP
+    header belong to no flow, and are counted in `stats`: so each packet is counted once.
 
     A record ends for one of the reasons of `FlowEnd`:
 
@@ -601,8 +636,12 @@ cdef class FlowTable:
         cdef int index
         if self._made:
             raise TypeError("a FlowTable is made once")
-        set_features(&table.features, given["features"], given["splt"], given["first_bytes"])
-        if not open_store(&table.store, given["max_flows"], table.features.state_size):
+        key = DEFAULT_KEY if given["key"] is None else given["key"]
+        if "tunnel" in key and not given["inner"]:
+            raise ValueError("key has 'tunnel', which requires inner=True")
+        set_features(&table.features, given["features"], given["splt"], given["first_bytes"], "tunnel" in key)
+        if not open_store(
+                &table.store, given["max_flows"], table.features.state_size, table.features.tunnel):
             raise MemoryError(f"cannot reserve memory for {given['max_flows']:,} flows")
         self._made = True
         self.dtype = dtype_of(&table.features)
@@ -613,7 +652,7 @@ cdef class FlowTable:
             table.ports.tunnels = <const uint8_t*> self._tunnels
         for index in range(SECRET_WORDS):
             table.rules.secret[index] = int.from_bytes(os.urandom(8)) | 1    # 0 would be a weak factor
-        key = DEFAULT_KEY if given["key"] is None else given["key"]
+        table.rules.has_tunnel = "tunnel" in key
         table.rules.vlan_mask = vlan.VID_MASK if "vlan" in key else 0
         table.rules.interface_mask = 0xffffffff if "interface" in key else 0
         table.idle_timeout = _nanoseconds(given["idle_timeout"])

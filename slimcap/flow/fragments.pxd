@@ -7,7 +7,7 @@ search through all of them is fast enough.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from slimcap.abi.wide cimport fold
-from slimcap.flow.flow_key cimport FlowPacket, KeyRules
+from slimcap.flow.flow_key cimport FlowPacket, KeyRules, hash_of_tunnel
 
 cdef enum:
     MAX_FRAGMENTED = 512
@@ -29,6 +29,8 @@ cdef inline uint64_t hash_of_datagram(
         ip_id | <uint64_t> (packet.vlan_id & rules.vlan_mask) << 32
         | <uint64_t> (packet.protocol if packet.ip_version == 4 else 0) << 48)
     cdef uint64_t hash = fold(packet.address[0][0] ^ secret[0], packet.address[0][1] ^ secret[1])
+    if rules.has_tunnel:
+        rest += hash_of_tunnel(rules, packet)
     hash = fold(hash ^ packet.address[1][0] ^ secret[2], packet.address[1][1] ^ secret[3])
     return fold(
         fold(hash ^ rest, secret[2]) ^ (packet.interface & rules.interface_mask), secret[3])

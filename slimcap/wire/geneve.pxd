@@ -5,11 +5,12 @@
 """
 from libc.stdint cimport uint8_t, uint32_t
 
-from slimcap.abi.bytes cimport be16
+from slimcap.abi.bytes cimport be16, be32
 
 cdef enum:
     PORT = 6081
     MIN_LEN = 8
+    NETWORK = 4
     VERSION_SHIFT = 6
     LENGTH_MASK = 0x3f
     ETHERTYPE = 2
@@ -27,3 +28,8 @@ cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
 cdef inline uint32_t ethertype(const uint8_t* p) noexcept nogil:
     """Return the EtherType of the data after the header."""
     return be16(p + ETHERTYPE)
+
+
+cdef inline uint32_t network(const uint8_t* p) noexcept nogil:
+    """Return the network identifier of a complete header."""
+    return be32(p + NETWORK) >> 8

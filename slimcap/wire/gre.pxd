@@ -4,7 +4,7 @@
 """
 from libc.stdint cimport uint8_t, uint32_t
 
-from slimcap.abi.bytes cimport be16
+from slimcap.abi.bytes cimport be16, be32
 
 cdef enum:
     GRE = 47
@@ -33,6 +33,14 @@ cdef inline uint32_t check(const uint8_t* p, Py_ssize_t n) noexcept nogil:
 cdef inline uint32_t ethertype(const uint8_t* p) noexcept nogil:
     """Return the EtherType of the data after the header."""
     return be16(p + ETHERTYPE)
+
+
+cdef inline uint32_t key(const uint8_t* p) noexcept nogil:
+    """Return the key of a complete header; 0 if it has none."""
+    cdef uint32_t flags = be16(p)
+    if not flags & HAS_KEY:
+        return 0
+    return be32(p + MIN_LEN + (4 if flags & HAS_CHECKSUM else 0))
 
 
 cdef inline bint has_sequence(const uint8_t* p) noexcept nogil:

@@ -183,3 +183,20 @@ cdef inline uint32_t inner_ip(
     elif protocol == MPLS_IN_IP:
         walk_ethertype(p, n, 0, mpls.ETHERTYPE_UNICAST, &info)
     return info.ip_offset
+
+
+cdef inline uint32_t tunnel_id(
+        uint32_t protocol, const uint8_t* p, uint32_t n, const TunnelPorts* ports) noexcept nogil:
+    """Return the network identifier or GRE key of a tunnel, the same in both directions; 0 without one."""
+    cdef uint32_t tunnel
+    if protocol == gre.GRE:
+        return gre.key(p) if gre.check(p, n) else 0
+    if protocol != transport.UDP or not udp.check(p, n):
+        return 0
+    tunnel = tunnel_of(p, n, ports)
+    p, n = p + udp.LEN, n - udp.LEN
+    if tunnel == TUNNEL_VXLAN and vxlan.check(p, n):
+        return vxlan.network(p)
+    if tunnel == TUNNEL_VXLAN_GPE and vxlan_gpe.check(p, n):
+        return vxlan_gpe.network(p)
+    return geneve.network(p) if tunnel == TUNNEL_GENEVE and geneve.check(p, n) else 0

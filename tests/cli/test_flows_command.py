@@ -310,7 +310,8 @@ def test_flows_differ_in_the_parts_of_the_key(capsys: pytest.CaptureFixture[str]
         (["--features", "iat"], "--features requires --to or --json: lines do not show it"),
         (["--first-bytes", "9"], "--first-bytes requires --to or --json: lines do not show it"),
         (["--json", "--features", "length"], "argument --features: must be lengths, iat, flags, payload"),
-        (["--key", "tunnel"], "argument --key: must be vlan, interface, not 'tunnel'"),
+        (["--key", "tos"], "argument --key: must be vlan, interface, tunnel, not 'tos'"),
+        (["--key", "tunnel"], "--key tunnel requires --inner"),
         (["--json", "--splt", "5000"], "argument --splt: '5000' is not an integer from 0 to 4096"),
     ],
 )

@@ -32,15 +32,19 @@ def test_documented_columns_are_those_of_the_dtype() -> None:
         name: FLOW_DTYPE[name] for name in FLOW_DTYPE.names or ()
     }
     assert f"FLOW_DTYPE, {FLOW_DTYPE.itemsize} bytes" in doc
-    dtype = FlowTable(features=FEATURES, splt=7, first_bytes=9).dtype
-    rows = re.findall(r"^(\w+) +(u[1248]|i[48]|f8|S30) (?:\((.)\) )? *(\w+)(?:=.)? ", of_features, re.M)
+    dtype = FlowTable(features=FEATURES, splt=7, first_bytes=9, inner=True, key=["tunnel"]).dtype
+    pattern = r'^(\w+) +(u[1248]|i[48]|f8|S30|V16) (?:\((.)\) )? *(\w+)(?:=.| "tunnel")? '
+    rows = re.findall(pattern, of_features, re.M)
     documented = {name for name, *_ in rows} | {f"src_{flag}_packets" for flag in TCP_FLAG_NAMES}
     for name, kind, length, option in rows:
         assert dtype[name].base == np.dtype(kind)
         assert dtype[name].shape == {"": (), "N": (7,), "B": (9,)}[length]
         options = {option: 1} if option in ("splt", "first_bytes") else {"features": [option]}
+        if option == "key":
+            options = {"key": ["tunnel"], "inner": True}
         assert name in (FlowTable(**options).dtype.names or ())
-    names = {name.replace("dst_", "src_") for name in dtype.names or () if name not in FLOW_DTYPE.names}
+    added = set(dtype.names or ()) - set(FLOW_DTYPE.names or ())
+    names = {re.sub("^dst_", "src_", name).replace("outer_dst", "outer_src") for name in added}
     without_direction = {name for name in names if name.startswith(("len_", "iat_"))}
     assert names - without_direction == documented
     assert {f"src_{name}" for name in without_direction} <= documented

@@ -43,7 +43,7 @@ def test_a_table_that_was_never_made_raises() -> None:
         ({"active_timeout": float("nan")}, "active_timeout must be"),
         ({"window": -1}, "window must be"),
         ({"max_flows": 0}, "max_flows must be 1 to 1073741824, not 0"),
-        ({"key": ["vlan", "tos"]}, "key may have vlan, interface, not 'tos'"),
+        ({"key": ["vlan", "tos"]}, "key may have vlan, interface, tunnel, not 'tos'"),
         ({"timeout": 1}, "did you mean"),
     ],
 )

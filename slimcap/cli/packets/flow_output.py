@@ -86,6 +86,8 @@ def check_flow_options(args: argparse.Namespace, files: Sequence[str]) -> None:
         for name in _ADDING_COLUMNS:
             if getattr(args, name):
                 args.error(f"--{name.replace('_', '-')} requires --to or --json: lines do not show it")
+    if "tunnel" in (args.key or ()) and not args.inner:
+        args.error("--key tunnel requires --inner")
     if args.to and replaces(args.to, files):
         args.error(f"--to {args.to} would replace a file that is read: choose another name")
     if args.to:

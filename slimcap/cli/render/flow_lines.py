@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from slimcap.cli.render.report_text import json_objects
-from slimcap.flow.flow_batch import OPTIONAL, FlowBatch
+from slimcap.flow.flow_batch import ADDRESSES, TIMES, FlowBatch
 from slimcap.flow.flow_enums import FlowEnd, FlowInitiator
 from slimcap.packet.address import ip_to_str
 
@@ -56,12 +56,16 @@ def json_lines(flows: FlowBatch) -> list[str]:
     for name in records.dtype.names or ():
         if name in _NAMES_OF:
             columns[name] = _members(name, records)
-        elif name in OPTIONAL:
-            present = (records[OPTIONAL[name][0]] != 0).tolist()
+        elif name in TIMES:
+            present = (records[TIMES[name][0]] != 0).tolist()
             times = zip(present, _times(records[name], "T"), strict=True)
             columns[name] = [f"{time}Z" if one else None for one, time in times]
             numbers = zip(present, records[name].tolist(), strict=True)
             columns[f"{name}_ns"] = [number if one else None for one, number in numbers]
+        elif name in ADDRESSES and name not in columns:
+            ends = np.asarray(records[["outer_src", "outer_dst"]]).tolist()
+            texts = zip(ends, ip_to_str(records[name]).tolist(), strict=True)
+            columns[name] = [text if any(map(any, pair)) else None for pair, text in texts]
         elif name not in columns:
             columns[name] = _values(records[name])
     return json_objects(columns)
