@@ -10,15 +10,16 @@ Packets
 Flows
     `flows` gives the flow records of sources and files; `FlowTable` those of batches, as FlowBatches.
 Outputs
-    `open_writer` writes capture files; `Batch.to_arrow`, `to_pandas` and `to_polars` convert batches.
+    `write` writes packets and flow records to files of any format; `open_writer` writes capture files packet
+    by packet; `Batch.to_arrow`, `to_pandas` and `to_polars` convert batches, and so do those of FlowBatch.
 
 Modules
     slimcap.filter
         Build, check and run filters (BPF programs).
     slimcap.flow
         `FlowEnd` and `FlowInitiator`: values of the columns of flow records.
-    slimcap.sink.arrow, slimcap.sink.parquet, slimcap.sink.rotate
-        `ArrowStream`, `ArrowColumns`; Parquet files; `RotatingWriter`.
+    slimcap.sink.arrow, slimcap.sink.table_file, slimcap.sink.flow_file, slimcap.sink.rotate
+        `ArrowStream`, `ArrowColumns`; files of tables, of packets and of flows; `RotatingWriter`.
     slimcap.mock
         Sources without an interface, and packets for tests.
 """

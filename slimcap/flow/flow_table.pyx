@@ -153,7 +153,7 @@ cdef inline void _set_packet(
 
 
 cdef inline bint _parse_plain(
-        const Table* table, const Record* row, const uint8_t* data, size_t size,
+        const Table* table, const Record* row, const uint8_t* data, size_t size, bint has_features,
         FlowPacket* packet) noexcept nogil:
     """Fill in what the table needs of a plain packet; return False if it is not plain."""
     cdef Header header      # only inlined functions have its address, so that its fields are in registers
@@ -161,7 +161,7 @@ cdef inline bint _parse_plain(
         return False
     if not fill_plain(&header, data + row.offset, row, LINKTYPE_USER0, PARTS, table.inner, &table.ports):
         return False
-    _set_packet(packet, &header, row, data + row.offset, header.ip_len, table.features.state_size != 0)
+    _set_packet(packet, &header, row, data + row.offset, header.ip_len, has_features)
     return True
 
 
@@ -533,6 +533,7 @@ cdef void _update(
     cdef FlowPacket packets[CHUNK]
     cdef uint8_t indexes[CHUNK]     # of the packets that are not plain
     cdef Py_ssize_t first = 0, index, n, last, others
+    cdef bint has_features = table.features.state_size != 0
     cdef const Record* ahead
     if count and not table.running:
         _start_clock(table, rows[0].timestamp)
@@ -543,7 +544,7 @@ cdef void _update(
             # An invalid address does no harm: a prefetch does not fault.
             ahead = &rows[min(index + AHEAD, last)]
             prefetch(<const void*> (<size_t> data + ahead.offset + ahead.ip_offset))
-            if not _parse_plain(table, &rows[index], data, size, &packets[index]):
+            if not _parse_plain(table, &rows[index], data, size, has_features, &packets[index]):
                 indexes[others] = <uint8_t> index
                 others += 1
         for index in range(others):
