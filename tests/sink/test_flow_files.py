@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -381,26 +383,46 @@ def test_the_reader_waits_only_when_the_queue_is_full(
     assert read_table(tmp_path / "out.parquet").num_rows == 10_000
 
 
+@contextlib.contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt in the main thread, also if a runner of tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def press_ctrl_c(count: int) -> None:
+    """Interrupt the main thread, which waits, or will soon."""
+    for _ in range(count):
+        time.sleep(0.1)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    time.sleep(0.2)
+
+
+def test_ctrl_c_while_the_last_records_are_written_completes_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(file: FlowFile, batch: FlowBatch) -> None:
+        press_ctrl_c(1)
+        add(file, batch)
+
+    add = FlowFile.add
+    monkeypatch.setattr(FlowFile, "add", slow)
+    with interrupted_by_signals(), pytest.raises(KeyboardInterrupt):
+        slimcap.write(flows_at(1, 2), tmp_path / "out.parquet")
+    assert names_in(tmp_path) == ["out.parquet"]
+    assert read_table(tmp_path / "out.parquet").num_rows == 2
+
+
 def test_a_second_ctrl_c_gives_the_file_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    may_write = threading.Event()
-    joins = iter([KeyboardInterrupt, None])
+    def slow(file: FlowFile, batch: FlowBatch) -> None:
+        press_ctrl_c(2)
+        add(file, batch)
 
-    def stalled(file: FlowFile, batch: FlowBatch) -> None:
-        assert may_write.wait(20)
-
-    def join(thread: threading.Thread, timeout: float | None = None) -> None:
-        if error := next(joins, None):
-            raise error
-        may_write.set()
-        original(thread, 20)
-
-    def interrupted() -> Iterator[FlowBatch]:
-        yield flows_at(1)
-        raise KeyboardInterrupt
-
-    original = threading.Thread.join
-    monkeypatch.setattr(FlowFile, "add", stalled)
-    monkeypatch.setattr(threading.Thread, "join", join)
-    with pytest.raises(KeyboardInterrupt):
-        slimcap.write(interrupted(), tmp_path / "out.parquet")
+    add = FlowFile.add
+    monkeypatch.setattr(FlowFile, "add", slow)
+    with interrupted_by_signals(), pytest.raises(KeyboardInterrupt):
+        slimcap.write(flows_at(1), tmp_path / "out.parquet")
     assert names_in(tmp_path) == []
