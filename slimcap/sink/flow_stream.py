@@ -197,10 +197,13 @@ class FlowStream:
         Returns
         -------
         iterator of FlowBatch
-            The records of the flows that are in the table.
+            The records of the flows that are in the table, at least one batch: it may be empty.
         """
-        while len(self.table):
+        # Once in any case: an interrupted call left its records in the table, though it has no more flows.
+        is_empty = False
+        while not is_empty:
             yield from map(self.table.flush, (self._flushed_at_once,))
+            is_empty = len(self.table) == 0
 
     def close(self) -> None:
         """Close the files that `flows` opened; a source that it was given stays open.

@@ -296,6 +296,22 @@ def test_ctrl_c_outside_of_the_stream_completes_the_files(tmp_path: Path) -> Non
     assert packets_in_files(tmp_path.iterdir()) == 3
 
 
+def test_ctrl_c_at_the_last_flush_loses_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table has no flows then, but the records of the interrupted call."""
+    interrupts, original = iter([KeyboardInterrupt]), FlowBatch.__init__
+
+    def interrupted(batch: FlowBatch, records: Any) -> None:
+        if len(records):
+            for error in interrupts:
+                raise error
+        original(batch, records)
+
+    monkeypatch.setattr(FlowBatch, "__init__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        slimcap.write(slimcap.flows(packets_at(0, 1, 2)), tmp_path / "out.parquet")
+    assert packets_in_files(tmp_path.iterdir()) == 3
+
+
 def test_files_that_flows_opened_are_closed(tmp_path: Path, data_path: Path) -> None:
     """An open source would warn, which is an error here."""
     (tmp_path / "folder.parquet").mkdir()
