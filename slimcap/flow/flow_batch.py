@@ -271,10 +271,9 @@ class FlowBatch:
         ValueError
             A column does not exist, or `addresses` or `names` is not valid.
         """
-        from slimcap.sink.dataframes import library
+        from slimcap.sink.dataframes import table_of
 
-        table: pyarrow.Table = library("pyarrow", "arrow").table(self._arrow(columns, addresses, names))
-        return table
+        return table_of(self._arrow(columns, addresses, names))
 
     def to_pandas(
         self,

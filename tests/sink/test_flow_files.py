@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from slimcap.sink import writer_thread
 from slimcap.sink.file_series import FileSeries
 from slimcap.sink.flow_file import FlowFile, FlowFiles
 from slimcap.sink.table_file import FORMATS, ArrowFile
+from support.cli import PATIENCE
 from support.flow_files import WINDOW, flows_at, packets_at, packets_in_files, rows_of
 from support.flow_traffic import START, batch_at, udp_packet
 from support.tables import read_table
@@ -318,6 +321,19 @@ def test_files_that_flows_opened_are_closed(tmp_path: Path, data_path: Path) -> 
     with pytest.raises(OSError, match="directory"):
         slimcap.write(slimcap.flows(data_path / "mixed.pcap"), tmp_path / "folder.parquet")
     slimcap.write(slimcap.flows(data_path / "mixed.pcap"), tmp_path / "out.parquet")
+
+
+def test_writing_does_not_import_pandas(tmp_path: Path, data_path: Path) -> None:
+    """It takes so long that a live capture would lose packets."""
+    code = (
+        "import sys, slimcap\n"
+        "path, out = sys.argv[1:]\n"
+        "slimcap.write(slimcap.flows(path), out)\n"
+        "slimcap.write(slimcap.read(path), out)\n"
+        "assert 'pyarrow' in sys.modules and 'pandas' not in sys.modules"
+    )
+    files = [str(data_path / "mixed.pcap"), str(tmp_path / "out.parquet")]
+    subprocess.run([sys.executable, "-P", "-c", code, *files], check=True, timeout=PATIENCE)
 
 
 # ---- errors of writing
