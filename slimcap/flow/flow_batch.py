@@ -193,6 +193,8 @@ class FlowBatch:
                 similar = suggestion(key, self._names)
                 raise ValueError(f"unknown column {key!r}{similar}: a flow has {', '.join(self._names)}")
             return self._records[key]
+        if isinstance(key, (list, tuple)) and any(isinstance(one, str) for one in key):
+            raise TypeError("a FlowBatch has one column at a time: `flows.records[names]` has several")
         found = np.asarray(self._records)[key]
         return found if isinstance(found, np.void) else FlowBatch(found)
 
