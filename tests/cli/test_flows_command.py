@@ -248,3 +248,15 @@ def test_an_interface_that_does_not_exist_is_a_failure(capsys: pytest.CaptureFix
 def test_bad_arguments_are_refused(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
     assert main(["flows", *args, *([MIXED] if args else [])]) == 2
     assert "usage: slimcap flows" in capsys.readouterr().err
+
+
+def test_a_file_that_exists_is_explained_by_options_of_the_command(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    args = ["flows", MIXED, "--window", "1d", "--to", str(tmp_path / "{time:%Y}.csv")]
+    assert main(args) == 0
+    assert main(args) == 1
+    error = capsys.readouterr().err
+    assert error == (
+        f"slimcap: {tmp_path}/2024.csv: File exists: use {{index}} in the template, or remove the file\n"
+    )
