@@ -256,6 +256,12 @@ def test_a_complete_file_is_not_replaced(tmp_path: Path) -> None:
     assert read_table(tmp_path / "221330.parquet").num_rows == 1
 
 
+def test_a_name_that_two_windows_have_requires_an_index(tmp_path: Path) -> None:
+    """`overwrite=True` would not help: it does not replace the files of the same call."""
+    with pytest.raises(FileExistsError, match=r"use \{index\} in the template:"):
+        slimcap.write(slimcap.flows(packets_at(0, 12), window=WINDOW), tmp_path / "{time:%H}.parquet")
+
+
 def test_old_files_are_removed(tmp_path: Path) -> None:
     told: list[str] = []
     stream = slimcap.flows(packets_at(0, 12, 22, 32), window=WINDOW)
