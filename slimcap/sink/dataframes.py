@@ -34,6 +34,21 @@ def table_of(stream: Any) -> pyarrow.Table:
     """Return an Arrow stream (PyCapsule protocol) as a table. Requires pyarrow.
 
     `pyarrow.table` imports pandas first, which takes longer than a ring can hold packets.
+
+    Parameters
+    ----------
+    stream : object
+        It has the method `__arrow_c_stream__`.
+
+    Returns
+    -------
+    pyarrow.Table
+        All batches of the stream.
+
+    Raises
+    ------
+    ImportError
+        pyarrow is not installed.
     """
     table: pyarrow.Table = library("pyarrow", "arrow").RecordBatchReader.from_stream(stream).read_all()
     return table
