@@ -130,6 +130,7 @@ def test_compression_is_that_of_the_file(compression: str | None, tmp_path: Path
         ("out.parquet", {"columns": ["sport"]}, "column 'sport'"),
         ("out.csv", {"addresses": "binary"}, "addresses='binary' is not for CSV"),
         ("out.csv", {"compression": "zstd"}, "csv files are not compressed"),
+        ("out.parquet", {"compression": "gz"}, "compression of parquet must be zstd, .* or None, not 'gz'"),
         (NAME, {}, "names a file for each window: give `flows` a window"),
         ("{host}.parquet", {}, r"is not a valid template: .*; the fields are \{index\} and \{time\}"),
     ],
