@@ -114,7 +114,7 @@ class FlowBatch:
     Raises
     ------
     ValueError
-        `records` does not have one dimension.
+        `records` does not have one dimension, or has other columns.
 
     Examples
     --------
@@ -129,6 +129,7 @@ class FlowBatch:
     def __init__(self, records: ArrayLike) -> None:
         array = np.asarray(records)
         if not _has_columns(array.dtype):
+            _refuse_other_columns(array.dtype)
             array = np.asarray(records, FLOW_DTYPE)
         if array.ndim != 1:
             raise ValueError(f"records have one dimension, not {array.ndim}")
@@ -364,3 +365,11 @@ def _has_columns(dtype: np.dtype[Any]) -> bool:
     """Return True for FLOW_DTYPE, and for a dtype that has its columns and others after them."""
     have, needed = dtype.fields, FLOW_DTYPE.fields
     return have is not None and needed is not None and have.items() >= needed.items()
+
+
+def _refuse_other_columns(dtype: np.dtype[Any]) -> None:
+    """Raise ValueError for a structured dtype without some of the columns, which numpy would not convert."""
+    names = dtype.names
+    missing = [name for name in FLOW_DTYPE.names or () if names is not None and name not in names]
+    if missing:
+        raise ValueError(f"records must have the columns of FLOW_DTYPE: {', '.join(missing)} are missing")

@@ -145,3 +145,9 @@ def test_several_columns_at_a_time_are_those_of_the_records(names: Any) -> None:
     with pytest.raises(TypeError, match=r"one column at a time: `flows.records\[names\]` has several"):
         flows[names]
     assert flows.records[["src", "dst"]].shape == (3,)
+
+
+def test_records_without_some_columns_are_refused() -> None:
+    records = np.zeros(3, FLOW_DTYPE)
+    with pytest.raises(ValueError, match=r"columns of FLOW_DTYPE: first, last, .* are missing"):
+        FlowBatch(records[["src", "dst"]])
