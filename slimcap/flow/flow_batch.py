@@ -68,8 +68,8 @@ class FlowBatch:
     ip_version    u1   4 or 6
     icmp_type     u1   type of the flow's first ICMP message
     icmp_code     u1   code of the flow's first ICMP message
-    initiator     u1   a `FlowInitiator`
-    end_reason    u1   a `FlowEnd`
+    initiator     u1   a `slimcap.flow.FlowInitiator`
+    end_reason    u1   a `slimcap.flow.FlowEnd`
     part          u4   number of records of the flow before this one; 0: it is the first
     ============= ==== ========================================================================
 
@@ -95,8 +95,8 @@ class FlowBatch:
     src_payload_bytes   u8     payload          bytes of data, the sum of `l7_len` of `Batch.headers`
     src_retransmissions u8     payload          number of TCP packets whose data ends at or before the
                                                 highest sequence number so far: sent again, or late
-    splt_len            i4 (N) splt=N           lengths of the first N packets, negative of those that
-                                                `dst` sent; 0 after the last one
+    splt_len            i4 (N) splt=N           lengths of the first N packets, at most 2**31 - 1, negative
+                                                of those that `dst` sent; 0 after the last one
     splt_iat            i8 (N) splt=N           their inter-arrival times in nanoseconds, in both
                                                 directions; 0 for the first one
     src_first_bytes     u1 (B) first_bytes=B    first B bytes of data that were captured, in order of
@@ -120,7 +120,7 @@ class FlowBatch:
     Raises
     ------
     ValueError
-        `records` does not have one dimension.
+        `records` does not have one dimension, or has other columns.
 
     Examples
     --------
@@ -135,6 +135,7 @@ class FlowBatch:
     def __init__(self, records: ArrayLike) -> None:
         array = np.asarray(records)
         if not _has_columns(array.dtype):
+            _refuse_other_columns(array.dtype)
             array = np.asarray(records, FLOW_DTYPE)
         if array.ndim != 1:
             raise ValueError(f"records have one dimension, not {array.ndim}")
@@ -199,6 +200,8 @@ class FlowBatch:
                 similar = suggestion(key, self._names)
                 raise ValueError(f"unknown column {key!r}{similar}: a flow has {', '.join(self._names)}")
             return self._records[key]
+        if isinstance(key, (list, tuple)) and any(isinstance(one, str) for one in key):
+            raise TypeError("a FlowBatch has one column at a time: `flows.records[names]` has several")
         found = np.asarray(self._records)[key]
         return found if isinstance(found, np.void) else FlowBatch(found)
 
@@ -277,10 +280,9 @@ class FlowBatch:
         ValueError
             A column does not exist, or `addresses` or `names` is not valid.
         """
-        from slimcap.sink.dataframes import library
+        from slimcap.sink.dataframes import table_of
 
-        table: pyarrow.Table = library("pyarrow", "arrow").table(self._arrow(columns, addresses, names))
-        return table
+        return table_of(self._arrow(columns, addresses, names))
 
     def to_pandas(
         self,
@@ -369,3 +371,11 @@ def _has_columns(dtype: np.dtype[Any]) -> bool:
     """Return True for FLOW_DTYPE, and for a dtype that has its columns and others after them."""
     have, needed = dtype.fields, FLOW_DTYPE.fields
     return have is not None and needed is not None and have.items() >= needed.items()
+
+
+def _refuse_other_columns(dtype: np.dtype[Any]) -> None:
+    """Raise ValueError for a structured dtype without some of the columns, which numpy would not convert."""
+    names = dtype.names
+    missing = [name for name in FLOW_DTYPE.names or () if names is not None and name not in names]
+    if missing:
+        raise ValueError(f"records must have the columns of FLOW_DTYPE: {', '.join(missing)} are missing")

@@ -684,7 +684,7 @@ cdef class FlowTable:
         ValueError
             The batch was released.
         MemoryError
-            There is not enough memory for the records. No packet was counted.
+            There is not enough memory for a record of each packet and flow. No packet was counted.
         """
         cdef View view = batch._open()
         cdef Hold _rows_hold = batch._rows_hold
@@ -765,7 +765,12 @@ cdef class FlowTable:
         cdef Py_ssize_t kept = self._table.ended_end - self._table.ended
         needed += kept // <Py_ssize_t> self._table.features.record_size
         if ended is None or ended.shape[0] < needed:
-            self._ended = np.empty(max(needed + needed // 2, FEW_RECORDS), self.dtype)
+            try:
+                self._ended = np.empty(max(needed + needed // 2, FEW_RECORDS), self.dtype)
+            except MemoryError:
+                raise MemoryError(
+                    f"cannot reserve memory for {needed:,} records of {self.dtype.itemsize:,} bytes: "
+                    "pass fewer packets at a time, or set a lower max_flows") from None
             if kept:
                 memcpy(cnp.PyArray_DATA(self._ended), self._table.ended, kept)
         self._table.ended = <uint8_t*> cnp.PyArray_DATA(self._ended)

@@ -30,6 +30,30 @@ def library(name: str, extra: str) -> Any:
         raise ImportError(f"{name!r} is not installed: pip install 'slimcap[{extra}]' ({error})") from error
 
 
+def table_of(stream: Any) -> pyarrow.Table:
+    """Return an Arrow stream (PyCapsule protocol) as a table. Requires pyarrow.
+
+    `pyarrow.table` imports pandas first, which takes longer than a ring can hold packets.
+
+    Parameters
+    ----------
+    stream : object
+        It has the method `__arrow_c_stream__`.
+
+    Returns
+    -------
+    pyarrow.Table
+        All batches of the stream.
+
+    Raises
+    ------
+    ImportError
+        pyarrow is not installed.
+    """
+    table: pyarrow.Table = library("pyarrow", "arrow").RecordBatchReader.from_stream(stream).read_all()
+    return table
+
+
 def to_arrow(
     batch: Batch,
     columns: Iterable[str] | None,
@@ -38,10 +62,9 @@ def to_arrow(
     header_options: dict[str, Any],
 ) -> pyarrow.Table:
     """Implement `Batch.to_arrow`; `header_options` are those of `Batch.headers`."""
-    pa = library("pyarrow", "arrow")
     if payload is True:  # pyarrow cannot filter or sort a binary_view
         payload = "large_binary"
-    return pa.table(ArrowStream(batch, columns, payload=payload, addresses=addresses, **header_options))
+    return table_of(ArrowStream(batch, columns, payload=payload, addresses=addresses, **header_options))
 
 
 def to_pandas(

@@ -109,8 +109,9 @@ class FileSeries:
         while self._skip and os.path.lexists(path):
             self._number += 1
             path = self._named(self._number, time)
-        if path in self._files or (os.path.lexists(path) and not self._overwrite):
-            advice = "use {index} in the template" + ("" if self._overwrite else ", or overwrite=True")
+        is_ours = path in self._files
+        if is_ours or (os.path.lexists(path) and not self._overwrite):
+            advice = "use {index} in the template" + ("" if is_ours else ", or overwrite=True")
             raise FileExistsError(errno.EEXIST, f"{os.strerror(errno.EEXIST)}: {advice}", path)
         if self._inputs and os.path.exists(path) and _identity(path) in self._inputs:
             raise ValueError(f"{path} is being read: choose another template, so that it is not replaced")

@@ -23,7 +23,7 @@ from slimcap.source.file.file_list import is_one_file, is_path
 from slimcap.source.file.open_files import open_file, open_files
 
 FLUSHED_SIZE: Final = 8 << 20
-"""Bytes of records at a time at the end."""
+"""Bytes of records at a time: of those at the end, and of those that a part of a large batch may end."""
 
 _STEP: Final = 1_000_000_000  # nanoseconds without records, after which `updates` returns an empty batch
 
@@ -130,7 +130,7 @@ class FlowStream:
         self.window = window
         self._source = source
         self._is_owner = is_owner
-        self._flushed_at_once = max(1, FLUSHED_SIZE // table.dtype.itemsize)
+        self._at_once = max(1, FLUSHED_SIZE // table.dtype.itemsize)  # records
         self._updates = self._run(batches_and_pauses(source) if source is not None else batches or iter(()))
         self._records = filter(len, self._updates)
 
@@ -145,7 +145,7 @@ class FlowStream:
                 batch = next(batches)
                 now = time.monotonic_ns()
                 if batch is not None:
-                    ended.extend(map(self.table.update, (batch,)))
+                    ended.extend(map(self.table.update, _parts_of(batch, self._at_once)))
                 elif self.table.clock is not None:
                     ended.extend(map(self.table.expire, (self.table.clock + now - last,)))
                 last = now
@@ -197,10 +197,13 @@ class FlowStream:
         Returns
         -------
         iterator of FlowBatch
-            The records of the flows that are in the table.
+            The records of the flows that are in the table, at least one batch: it may be empty.
         """
-        while len(self.table):
-            yield from map(self.table.flush, (self._flushed_at_once,))
+        # Once in any case: an interrupted call left its records in the table, though it has no more flows.
+        is_empty = False
+        while not is_empty:
+            yield from map(self.table.flush, (self._at_once,))
+            is_empty = len(self.table) == 0
 
     def close(self) -> None:
         """Close the files that `flows` opened; a source that it was given stays open.
@@ -233,6 +236,15 @@ class FlowStream:
 
     def __repr__(self) -> str:
         return f"<FlowStream: {self.table!r}>"
+
+
+def _parts_of(batch: Batch, max_packets: int) -> Iterator[Batch]:
+    """Yield a batch in parts: a table reserves memory for a record of each packet."""
+    if not isinstance(batch, Batch) or len(batch) <= max_packets:
+        yield batch  # of another type: `update` raises
+        return
+    for start in range(0, len(batch), max_packets):
+        yield batch[start : start + max_packets]
 
 
 class _Rows:

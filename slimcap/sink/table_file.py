@@ -15,7 +15,7 @@ from slimcap.io.atomic_file import Finished, PartialFile
 from slimcap.io.owner import Owner
 from slimcap.packet.headers.tunnel_ports import fixed_ports
 from slimcap.sink.arrow import ArrowStream, batch_layout
-from slimcap.sink.dataframes import library
+from slimcap.sink.dataframes import library, table_of
 
 if TYPE_CHECKING:
     from slimcap.packet.batch import Batch, _Addresses
@@ -288,7 +288,7 @@ class TableFile(ArrowFile):
             stop = max(start + 1, int(np.searchsorted(sizes, before + PART_SIZE, "right")))
             stop = min(stop, start + PART_ROWS)
             part = batch if stop - start == len(batch) else batch[start:stop]
-            self.add_table(self._pa.table(ArrowStream(part, self._columns, **self._options)))
+            self.add_table(table_of(ArrowStream(part, self._columns, **self._options)))
             start = stop
 
 

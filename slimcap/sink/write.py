@@ -6,7 +6,7 @@ import errno
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast, get_args
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from slimcap.sink.flow_file import FlowFile, FlowFiles
 from slimcap.sink.flow_stream import FlowStream
 from slimcap.sink.open_writer import Format, stem_and_endings
 from slimcap.sink.rotation_options import RotationOptions
-from slimcap.sink.table_file import FORMATS, TableFile, TableFormat
+from slimcap.sink.table_file import FORMATS, Compression, TableFile, TableFormat
 from slimcap.sink.waiting import batches_and_pauses
 from slimcap.sink.writer_thread import write_by_thread
 from slimcap.source.live.live_source import LiveSource
@@ -244,6 +244,9 @@ def _table_compression(kind: str, compression: str | None) -> Any:
         return "zstd"
     if kind != "parquet" and compression is not None:
         raise ValueError(f"{kind} files are not compressed: compression is None")
+    accepted = get_args(Compression)
+    if compression is not None and compression not in accepted:
+        raise ValueError(f"compression of {kind} must be {', '.join(accepted)} or None, not {compression!r}")
     return compression or "none"
 
 

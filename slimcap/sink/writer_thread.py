@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from slimcap.io.owner import Owner
+
 if TYPE_CHECKING:
     from slimcap.flow.flow_batch import FlowBatch
     from slimcap.flow.flow_table import FlowTable
@@ -98,6 +100,8 @@ class _WriterThread:
         self._changed = threading.Event()  # `_written` or `_failure`
         self._failure: BaseException | None = None
         self._discarded = False
+        self._ended = threading.Event()  # the output is closed or discarded
+        self._owner = Owner()
         self._thread = threading.Thread(target=self._run, name="slimcap writer", daemon=True)
         self._thread.start()
 
@@ -137,13 +141,15 @@ class _WriterThread:
         """Wait until all is written, and raise what failed. A second interrupt ends the wait."""
         self._queue.put(None)
         interrupt: BaseException | None = None
-        while self._thread.is_alive():
+        # Before Python 3.13, a thread whose `join` was interrupted seems to have ended. A fork has no thread.
+        while self._owner.is_here() and not self._ended.is_set():
             try:
+                self._ended.wait()
                 self._thread.join()
             except KeyboardInterrupt as error:
                 if interrupted:
                     self._discarded = True
-                    self._thread.join(_PATIENCE)
+                    self._ended.wait(_PATIENCE)
                     raise
                 interrupted, interrupt = True, error
         failure, self._failure = self._failure, None
@@ -167,6 +173,7 @@ class _WriterThread:
             with contextlib.suppress(OSError):
                 self._output.discard()  # after `close` this does nothing
             self._changed.set()
+            self._ended.set()
 
     def _write(self, batch: FlowBatch, clock: int | None) -> None:
         if len(batch):

@@ -320,3 +320,25 @@ def test_features_that_are_not_possible(
 ) -> None:
     assert main(["flows", MIXED, *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_file_that_exists_is_explained_by_options_of_the_command(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    args = ["flows", MIXED, "--window", "1d", "--to", str(tmp_path / "{time:%Y}.csv")]
+    assert main(args) == 0
+    assert main(args) == 1
+    error = capsys.readouterr().err
+    assert error == (
+        f"slimcap: {tmp_path}/2024.csv: File exists: use {{index}} in the template, or remove the file\n"
+    )
+
+
+def test_an_interface_without_live_is_pointed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["flows", "lo"]) == 2
+    assert "lo is a network interface: capture from it with --live" in capsys.readouterr().err
+    shutil.copy(MIXED, "lo")
+    assert main(["flows", "lo"]) == 0

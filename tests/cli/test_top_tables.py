@@ -214,6 +214,7 @@ def test_many_records_are_grouped_before_the_interval_ends(
     for port in range(1, 101):
         counter.add(packets_at(0.3, port=port))
         assert counter._pending_count < 8
+    wait_until(lambda: counter._work is None or counter._work.done())  # an interval ends only after that
     snapshot = advance(counter, 1.1)
     assert counts(snapshot) == (0.8, 100, 100)
     assert snapshot is not None

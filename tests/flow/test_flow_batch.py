@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,3 +141,17 @@ def test_data_frames_have_the_same_rows(flows: FlowBatch) -> None:
     assert frame["src_bytes"].tolist() == other["src_bytes"].to_list() == flows["src_bytes"].tolist()
     assert frame["src"].tolist() == other["src"].to_list()
     assert str(frame["first"].dt.tz) == "UTC"
+
+
+@pytest.mark.parametrize("names", [["src", "dst"], ("src", "dst")])
+def test_several_columns_at_a_time_are_those_of_the_records(names: Any) -> None:
+    flows = FlowBatch(np.zeros(3, FLOW_DTYPE))
+    with pytest.raises(TypeError, match=r"one column at a time: `flows.records\[names\]` has several"):
+        flows[names]
+    assert flows.records[["src", "dst"]].shape == (3,)
+
+
+def test_records_without_some_columns_are_refused() -> None:
+    records = np.zeros(3, FLOW_DTYPE)
+    with pytest.raises(ValueError, match=r"columns of FLOW_DTYPE: first, last, .* are missing"):
+        FlowBatch(records[["src", "dst"]])

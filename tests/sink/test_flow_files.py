@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +24,7 @@ from slimcap.sink import writer_thread
 from slimcap.sink.file_series import FileSeries
 from slimcap.sink.flow_file import FlowFile, FlowFiles
 from slimcap.sink.table_file import FORMATS, ArrowFile
+from support.cli import PATIENCE
 from support.flow_files import WINDOW, flows_at, packets_at, packets_in_files, rows_of
 from support.flow_traffic import START, batch_at, udp_packet
 from support.tables import read_table
@@ -125,6 +130,7 @@ def test_compression_is_that_of_the_file(compression: str | None, tmp_path: Path
         ("out.parquet", {"columns": ["sport"]}, "column 'sport'"),
         ("out.csv", {"addresses": "binary"}, "addresses='binary' is not for CSV"),
         ("out.csv", {"compression": "zstd"}, "csv files are not compressed"),
+        ("out.parquet", {"compression": "gz"}, "compression of parquet must be zstd, .* or None, not 'gz'"),
         (NAME, {}, "names a file for each window: give `flows` a window"),
         ("{host}.parquet", {}, r"is not a valid template: .*; the fields are \{index\} and \{time\}"),
     ],
@@ -251,6 +257,12 @@ def test_a_complete_file_is_not_replaced(tmp_path: Path) -> None:
     assert read_table(tmp_path / "221330.parquet").num_rows == 1
 
 
+def test_a_name_that_two_windows_have_requires_an_index(tmp_path: Path) -> None:
+    """`overwrite=True` would not help: it does not replace the files of the same call."""
+    with pytest.raises(FileExistsError, match=r"use \{index\} in the template:"):
+        slimcap.write(slimcap.flows(packets_at(0, 12), window=WINDOW), tmp_path / "{time:%H}.parquet")
+
+
 def test_old_files_are_removed(tmp_path: Path) -> None:
     told: list[str] = []
     stream = slimcap.flows(packets_at(0, 12, 22, 32), window=WINDOW)
@@ -294,12 +306,41 @@ def test_ctrl_c_outside_of_the_stream_completes_the_files(tmp_path: Path) -> Non
     assert packets_in_files(tmp_path.iterdir()) == 3
 
 
+def test_ctrl_c_at_the_last_flush_loses_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table has no flows then, but the records of the interrupted call."""
+    interrupts, original = iter([KeyboardInterrupt]), FlowBatch.__init__
+
+    def interrupted(batch: FlowBatch, records: Any) -> None:
+        if len(records):
+            for error in interrupts:
+                raise error
+        original(batch, records)
+
+    monkeypatch.setattr(FlowBatch, "__init__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        slimcap.write(slimcap.flows(packets_at(0, 1, 2)), tmp_path / "out.parquet")
+    assert packets_in_files(tmp_path.iterdir()) == 3
+
+
 def test_files_that_flows_opened_are_closed(tmp_path: Path, data_path: Path) -> None:
     """An open source would warn, which is an error here."""
     (tmp_path / "folder.parquet").mkdir()
     with pytest.raises(OSError, match="directory"):
         slimcap.write(slimcap.flows(data_path / "mixed.pcap"), tmp_path / "folder.parquet")
     slimcap.write(slimcap.flows(data_path / "mixed.pcap"), tmp_path / "out.parquet")
+
+
+def test_writing_does_not_import_pandas(tmp_path: Path, data_path: Path) -> None:
+    """It takes so long that a live capture would lose packets."""
+    code = (
+        "import sys, slimcap\n"
+        "path, out = sys.argv[1:]\n"
+        "slimcap.write(slimcap.flows(path), out)\n"
+        "slimcap.write(slimcap.read(path), out)\n"
+        "assert 'pyarrow' in sys.modules and 'pandas' not in sys.modules"
+    )
+    files = [str(data_path / "mixed.pcap"), str(tmp_path / "out.parquet")]
+    subprocess.run([sys.executable, "-P", "-c", code, *files], check=True, timeout=PATIENCE)
 
 
 # ---- errors of writing
@@ -381,26 +422,46 @@ def test_the_reader_waits_only_when_the_queue_is_full(
     assert read_table(tmp_path / "out.parquet").num_rows == 10_000
 
 
+@contextlib.contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt in the main thread, also if a runner of tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def press_ctrl_c(count: int) -> None:
+    """Interrupt the main thread, which waits, or will soon."""
+    for _ in range(count):
+        time.sleep(0.1)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    time.sleep(0.2)
+
+
+def test_ctrl_c_while_the_last_records_are_written_completes_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(file: FlowFile, batch: FlowBatch) -> None:
+        press_ctrl_c(1)
+        add(file, batch)
+
+    add = FlowFile.add
+    monkeypatch.setattr(FlowFile, "add", slow)
+    with interrupted_by_signals(), pytest.raises(KeyboardInterrupt):
+        slimcap.write(flows_at(1, 2), tmp_path / "out.parquet")
+    assert names_in(tmp_path) == ["out.parquet"]
+    assert read_table(tmp_path / "out.parquet").num_rows == 2
+
+
 def test_a_second_ctrl_c_gives_the_file_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    may_write = threading.Event()
-    joins = iter([KeyboardInterrupt, None])
+    def slow(file: FlowFile, batch: FlowBatch) -> None:
+        press_ctrl_c(2)
+        add(file, batch)
 
-    def stalled(file: FlowFile, batch: FlowBatch) -> None:
-        assert may_write.wait(20)
-
-    def join(thread: threading.Thread, timeout: float | None = None) -> None:
-        if error := next(joins, None):
-            raise error
-        may_write.set()
-        original(thread, 20)
-
-    def interrupted() -> Iterator[FlowBatch]:
-        yield flows_at(1)
-        raise KeyboardInterrupt
-
-    original = threading.Thread.join
-    monkeypatch.setattr(FlowFile, "add", stalled)
-    monkeypatch.setattr(threading.Thread, "join", join)
-    with pytest.raises(KeyboardInterrupt):
-        slimcap.write(interrupted(), tmp_path / "out.parquet")
+    add = FlowFile.add
+    monkeypatch.setattr(FlowFile, "add", slow)
+    with interrupted_by_signals(), pytest.raises(KeyboardInterrupt):
+        slimcap.write(flows_at(1), tmp_path / "out.parquet")
     assert names_in(tmp_path) == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -17,6 +19,7 @@ from slimcap import Batch, CaptureUnblocked, FlowBatch, FlowTable, TruncatedFile
 from slimcap.flow import FlowEnd
 from slimcap.mock import MockRingSource
 from slimcap.sink.flow_stream import FlowStream
+from support.cli import PATIENCE
 from support.flow_traffic import batch_at, udp_packet
 from support.threads import Background
 
@@ -153,3 +156,30 @@ def test_a_stream_is_an_arrow_stream(mixed: Path) -> None:
 def test_other_arguments_are_refused(packets: Any) -> None:
     with pytest.raises(TypeError, match="packets must be a Source, a Batch"):
         slimcap.flows(packets)
+
+
+def test_a_large_batch_needs_little_memory() -> None:
+    """A table reserves memory for a record of each packet: here 2 GiB, of which one is used."""
+    code = """if True:
+        import resource, numpy as np, slimcap
+        from slimcap.mock import build_packet
+        options = {"max_flows": 100, "splt": 4096, "first_bytes": 4096}
+        payload = bytes(build_packet("192.0.2.1", "192.0.2.2", 1024, 53, 17, b"x").payload)
+        records = np.zeros(40_000, slimcap.RECORD_DTYPE)
+        records["cap_len"] = records["total_len"] = len(payload)
+        records["ip_offset"] = 14
+        batch = slimcap.Batch(records, payload)
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        table = slimcap.FlowTable(**options)
+        try:
+            table.update(batch)
+        except MemoryError as error:
+            assert "40,000 records of 57,480 bytes: pass fewer packets at a time" in str(error)
+        else:
+            raise AssertionError("the limit was too high")
+        table.update(batch[:10])
+        assert table.stats.packets == 10
+        (flow,) = slimcap.FlowBatch.concat(slimcap.flows(batch, **options))
+        assert flow["src_packets"] == 40_000
+    """
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=PATIENCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Final
 
 from slimcap.cli.arguments import duration
@@ -20,7 +21,7 @@ from slimcap.cli.packets.live_flows import capture_flows, check_live_options
 from slimcap.cli.packets.live_input import add_live_options
 from slimcap.cli.packets.select import Choice, add_choice
 from slimcap.cli.terminal.live_line import wanted
-from slimcap.cli.terminal.streams import complain, reason, writing
+from slimcap.cli.terminal.streams import complain, printable, reason, writing
 
 SUMMARY: Final = "print or write the flow records of capture files or of an interface"
 DETAILS: Final = f"""\
@@ -37,9 +38,10 @@ columns of a line, in order of the ends of the records:
 
 With --json, each record is an object with the columns of slimcap.FlowBatch:
 first and last (ISO 8601), first_ns and last_ns (since 1970), flow_id, src, dst,
-and so on. All records of a flow have the same flow_id. --features, --splt and
---first-bytes add columns, which lines of text do not show; a time that a
-direction does not have is null, and bytes are hexadecimal text.
+and so on. All records of a flow have the same flow_id, which is hexadecimal.
+--features, --splt and --first-bytes add columns, which lines of text do not
+show; a time that a direction does not have is null, and bytes are hexadecimal
+text.
 
 Several files are merged in order of time; a folder stands for the files in it.
 Packets without an IP header belong to no flow. With --inner, which then
@@ -88,6 +90,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the records; return 1 if one of the files was bad, or capturing failed."""
     check_live_options(args)
+    for file in args.files:
+        if not args.live and not os.path.exists(file) and os.path.exists(f"/sys/class/net/{file}"):
+            args.error(f"{printable(file)} is a network interface: capture from it with --live")
     files = [] if args.live else list(expanded(args.files))
     try:
         check_flow_options(args, files)

@@ -122,6 +122,9 @@ def _write_table(stream: FlowStream, args: argparse.Namespace) -> None:
         write_table(stream, args.to, columns=names, addresses=args.addresses)
     except SlimcapError:  # of the source
         raise
+    except FileExistsError as error:
+        text = (error.strerror or "").replace(", or overwrite=True", ", or remove the file")
+        raise FileExistsError(error.errno, text, error.filename) from None
     except ValueError as error:
         text = str(error).replace("give `flows` a window, in seconds", "give --window")
         args.error(f"--to {args.to}: {text}")
