@@ -63,14 +63,6 @@ static inline void bind_to(int fd, const char *interface)
     check(bind(fd, (struct sockaddr *)&address, sizeof address), interface);
 }
 
-static inline double cpu_seconds(void)
-{
-    struct rusage used;
-    getrusage(RUSAGE_SELF, &used);
-    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
-           (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-6;
-}
-
 static inline void ready(struct live *live)
 {
     puts("ready");
