@@ -5,9 +5,5 @@ cdef extern from "arpa/inet.h" nogil:
     const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
     int inet_pton(int family, const char* text, void* address)
 
-cdef extern from "sys/mman.h" nogil:
-    enum: MADV_HUGEPAGE
-    int madvise(void* address, size_t length, int advice)
-
 cdef extern from "stdlib.h" nogil:
     void* aligned_alloc(size_t alignment, size_t size)

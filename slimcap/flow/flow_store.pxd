@@ -5,10 +5,10 @@
     states   | features |               of each flow, if there are any
     nodes    | seen | prev | next |     of each flow: its time, and its neighbours in a list
 
-Memory for all flows is reserved at once; the kernel provides a page, a huge one if it can, when a flow first
-uses it. Slots are doubled when more than five of eight are used, a few with each new flow, so that no packet
-waits for all of them: the homes of flows are in order of their hashes, so that the slots before `moved` are
-empty and their flows are in the new slots.
+Memory for all flows is reserved at once; the kernel provides a page when a flow first uses it. Slots are
+doubled when more than five of eight are used, a few with each new flow, so that no packet waits for all of
+them: the homes of flows are in order of their hashes, so that the flows of the slots before `moved` are in
+the new slots.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
@@ -16,7 +16,7 @@ from libc.string cimport memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 
 from slimcap.abi.branch cimport rarely
-from slimcap.abi.c_library cimport MADV_HUGEPAGE, aligned_alloc, madvise
+from slimcap.abi.c_library cimport aligned_alloc
 from slimcap.flow.flow_key cimport FlowPacket, KeyRules, TunnelColumns, has_key, is_in_tunnel
 from slimcap.flow.flow_record cimport FlowRecord
 
@@ -25,7 +25,6 @@ cdef enum:
     FIRST_SLOTS = 1024
     MOVED_AT_ONCE = 32      # slots, or more to the next one that is free
     LINE = 64               # bytes of a cache line
-    HUGE_PAGE = 1 << 21
     # Numbers of nodes. The first two are the heads of the lists; next to them are the flows unseen longest.
     NO_FLOW = 0             # also a slot without a flow
     OPEN_FLOWS = 0
@@ -59,22 +58,12 @@ cdef struct FlowStore:
     uint32_t free           # first of the list of free nodes; NO_FLOW if there is none
 
 
-cdef inline void advise_huge_pages(void* memory, size_t size) noexcept nogil:
-    """Ask the kernel for huge pages, if it is several: each access would otherwise miss the TLB."""
-    cdef size_t start = (<size_t> memory + HUGE_PAGE - 1) & ~<size_t> (HUGE_PAGE - 1)
-    cdef size_t end = (<size_t> memory + size) & ~<size_t> (HUGE_PAGE - 1)
-    if end > start:
-        madvise(<void*> start, end - start, MADV_HUGEPAGE)
-
-
 cdef inline void* new_array(size_t count, size_t item_size) noexcept nogil:
-    """Allocate an array, on huge pages if it is large: a flow's items are at random places."""
-    cdef size_t alignment = HUGE_PAGE if count * item_size >= 2 * HUGE_PAGE else LINE
-    cdef size_t size = (count * item_size + alignment - 1) & ~(alignment - 1)
-    cdef void* array = aligned_alloc(alignment, size)
-    if array is not NULL:
-        advise_huge_pages(array, size)
-    return array
+    """Allocate an array that starts at a cache line.
+
+    It does not ask for huge pages: a fault may then wait until the kernel has moved others, for milliseconds.
+    """
+    return aligned_alloc(2 * LINE, (count * item_size + 2 * LINE - 1) & ~<size_t> (2 * LINE - 1))
 
 
 cdef inline size_t size_of_slots(uint32_t homes) noexcept nogil:
@@ -88,7 +77,6 @@ cdef inline Slot* new_slots(uint32_t homes) noexcept nogil:
     cdef void* slots = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     if slots == MAP_FAILED:
         return NULL
-    advise_huge_pages(slots, size)
     return <Slot*> slots
 
 

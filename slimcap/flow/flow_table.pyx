@@ -60,6 +60,7 @@ cdef enum:
     CHUNK = 64                  # packets, whose keys stay in the L1 cache
     AHEAD = 8                   # how many packets ahead headers are prefetched
     PARTS = PART_NETWORK | PART_TRANSPORT
+    ENDED_AT_ONCE = 16          # flows, whose slots are prefetched
     FEW_RECORDS = 4096          # that are copied, so that their memory is used again
     REASONS = 8
     # State of a flow, kept in its `end_reason`.
@@ -250,28 +251,43 @@ cdef void _end(Table* table, uint32_t flow, uint8_t reason) noexcept nogil:
     _drop(table, flow, reason)
 
 
+cdef uint32_t _end_first(
+        Table* table, uint32_t head, uint32_t limit, int64_t timeout, int64_t now,
+        uint8_t reason) noexcept nogil:
+    """End the first flows of a list, those without a packet for `timeout` at `now`; return how many.
+
+    At most `limit` of them end; a negative timeout is no condition. Their slots are prefetched.
+    """
+    cdef const FlowStore* store = &table.store
+    cdef uint32_t flows[ENDED_AT_ONCE]
+    cdef uint32_t hashes[ENDED_AT_ONCE]
+    cdef uint32_t flow, n, index, ended = 0
+    while True:
+        flow, n = store.nodes[head].next, 0
+        while n < ENDED_AT_ONCE and ended + n < limit and flow != head and (
+                timeout < 0 or _is_past(store.nodes[flow].seen, timeout, now)):
+            flows[n] = flow
+            hashes[n] = hash_of_flow(&table.rules, &store.records[flow], tunnel_of_flow(store, flow))
+            prefetch(first_slot(store, hashes[n]))
+            flow, n = store.nodes[flow].next, n + 1
+        for index in range(n):
+            remove_slot(&table.store, flows[index], hashes[index])
+            _drop(table, flows[index], reason)
+        ended += n
+        if n < ENDED_AT_ONCE:
+            return ended
+
+
 cdef void _end_unseen(Table* table, int64_t now) noexcept nogil:
     """End the flows that had no packet for too long at a time."""
-    cdef const Node* nodes = table.store.nodes
-    cdef uint32_t flow = nodes[CLOSED_FLOWS].next
-    while flow != CLOSED_FLOWS and _is_past(nodes[flow].seen, table.linger, now):
-        _end(table, flow, END_OF_FLOW)
-        flow = nodes[CLOSED_FLOWS].next
-    flow = nodes[OPEN_FLOWS].next
-    while flow != OPEN_FLOWS and _is_past(nodes[flow].seen, table.idle_timeout, now):
-        _end(table, flow, END_IDLE)
-        flow = nodes[OPEN_FLOWS].next
+    _end_first(table, CLOSED_FLOWS, UINT32_MAX, table.linger, now, END_OF_FLOW)
+    _end_first(table, OPEN_FLOWS, UINT32_MAX, table.idle_timeout, now, END_IDLE)
 
 
 cdef void _end_all(Table* table, uint32_t count) noexcept nogil:
     """End `count` flows, of those there are."""
-    cdef const Node* nodes = table.store.nodes
-    cdef uint32_t _index
-    for _index in range(count):
-        if nodes[CLOSED_FLOWS].next != CLOSED_FLOWS:
-            _end(table, nodes[CLOSED_FLOWS].next, END_OF_FLOW)
-        else:
-            _end(table, nodes[OPEN_FLOWS].next, END_FORCED)
+    count -= _end_first(table, CLOSED_FLOWS, count, -1, 0, END_OF_FLOW)
+    _end_first(table, OPEN_FLOWS, count, -1, 0, END_FORCED)
 
 
 cdef void _cut_list(Table* table, uint32_t head) noexcept nogil:
