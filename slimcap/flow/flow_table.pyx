@@ -256,7 +256,7 @@ cdef uint32_t _end_first(
         uint8_t reason) noexcept nogil:
     """End the first flows of a list, those without a packet for `timeout` at `now`; return how many.
 
-    At most `limit` of them end; a negative timeout is no condition. Their slots are prefetched.
+    At most `limit` of them end. With a negative timeout, all may. Their slots are prefetched.
     """
     cdef const FlowStore* store = &table.store
     cdef uint32_t flows[ENDED_AT_ONCE]
