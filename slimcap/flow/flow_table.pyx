@@ -171,6 +171,7 @@ cdef void _set_tunnel(
     """Fill in the tunnel that a packet is in, from its outermost IP header at `p`."""
     cdef IPPacket outer = parse_ip(p, n, length)
     cdef Header header
+    memset(&header, 0, sizeof(header))
     fill_addresses(&header, &outer)
     memcpy(packet.outer[0], header.src, sizeof(header.src))
     memcpy(packet.outer[1], header.dst, sizeof(header.dst))
