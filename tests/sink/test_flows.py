@@ -158,6 +158,7 @@ def test_other_arguments_are_refused(packets: Any) -> None:
         slimcap.flows(packets)
 
 
+@pytest.mark.slow  # and with a limit of memory, which a sanitizer does not work with
 def test_a_large_batch_needs_little_memory() -> None:
     """A table reserves memory for a record of each packet: here 2 GiB, of which one is used."""
     code = """if True:
