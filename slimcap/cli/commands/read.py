@@ -15,11 +15,11 @@ from slimcap.cli.packets.inputs import (
     expanded,
     noting,
     open_input,
-    replaces,
     report_failures,
 )
 from slimcap.cli.packets.packet_sink import PacketSink, TableSink
 from slimcap.cli.packets.select import Choice, add_times
+from slimcap.cli.packets.table_options import add_table_options, check_table_options, column_names
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
 from slimcap.cli.render.summary import Summary
 from slimcap.cli.terminal.live_line import wanted
@@ -81,21 +81,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_reading(command)
     add("--summary", action="store_true", help="print totals, sizes and protocols instead")
     add("--json", action="store_true", help="print a JSON object per line")
-    add("--to", metavar="FILE", help="write a table to FILE: .parquet, .arrow or .csv")
-    add("--columns", metavar="NAMES", help="columns of the table, separated by commas")
-    add("--addresses", choices=("text", "binary"), help="addresses in the table (default: text)")
+    add_table_options(command)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read the files one after the other; return 1 if one was bad, or a required package is missing."""
     if args.to and (args.summary or args.json):
         args.error("--to cannot be combined with --summary or --json")
-    for name in ("columns", "addresses"):
-        if getattr(args, name) and not args.to:
-            args.error(f"--{name} requires --to")
     args.files = list(expanded(args.files))
-    if args.to and replaces(args.to, args.files):
-        args.error(f"--to {args.to} would replace a file that is read: choose another name")
+    check_table_options(args, args.files)
     try:
         sink = _sink(args)
     except ValueError as error:
@@ -119,10 +113,9 @@ def _sink(args: argparse.Namespace) -> PacketSink:
     if args.summary:
         return Summary(as_json=args.json)
     if args.to:
-        names = None if args.columns is None else [name.strip() for name in args.columns.split(",")]
         return TableSink(
             args.to,
-            names,
+            column_names(args),
             files=len(args.files),
             inner=args.inner,
             tunnel_ports=tunnel_ports(args),

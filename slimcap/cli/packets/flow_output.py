@@ -10,7 +10,7 @@ import numpy as np
 
 from slimcap.cli.arguments import duration, names_of, number
 from slimcap.cli.packets.conditions import tunnel_ports
-from slimcap.cli.packets.inputs import replaces
+from slimcap.cli.packets.table_options import add_table_options, check_table_options, column_names
 from slimcap.cli.render.flow_lines import json_lines, text_lines
 from slimcap.cli.terminal.streams import write
 from slimcap.errors import SlimcapError
@@ -46,9 +46,7 @@ def add_flow_options(command: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print a JSON object per line")
     add("--top", type=number(int, 1), metavar="N", help="print only the N largest records, the largest first")
     add("--by", choices=tuple(_RANKS), default="bytes", help="what makes a record large (default: bytes)")
-    add("--to", metavar="FILE", help="write a table to FILE: .parquet, .arrow or .csv")
-    add("--columns", metavar="NAMES", help="columns of the table, separated by commas")
-    add("--addresses", choices=("text", "binary"), help="addresses in the table (default: text)")
+    add_table_options(command)
     declared = options_of(FlowOptions)
     for name, metavar, help in (
         ("idle_timeout", "DURATION", "end a flow after as long without a packet"),
@@ -79,17 +77,13 @@ def check_flow_options(args: argparse.Namespace, files: Sequence[str]) -> None:
     """
     if args.to and (args.json or args.top is not None):
         args.error("--to cannot be combined with --json or --top")
-    for name in ("columns", "addresses"):
-        if getattr(args, name) and not args.to:
-            args.error(f"--{name} requires --to")
+    check_table_options(args, files)
     if not args.to and not args.json:
         for name in _ADDING_COLUMNS:
             if getattr(args, name):
                 args.error(f"--{name.replace('_', '-')} requires --to or --json: lines do not show it")
     if "tunnel" in (args.key or ()) and not args.inner:
         args.error("--key tunnel requires --inner")
-    if args.to and replaces(args.to, files):
-        args.error(f"--to {args.to} would replace a file that is read: choose another name")
     if args.to:
         try:
             pyarrow_for(format_of(args.to))
@@ -117,9 +111,8 @@ def emit(stream: FlowStream, args: argparse.Namespace) -> None:
 
 
 def _write_table(stream: FlowStream, args: argparse.Namespace) -> None:
-    names = None if args.columns is None else [name.strip() for name in args.columns.split(",")]
     try:
-        write_table(stream, args.to, columns=names, addresses=args.addresses)
+        write_table(stream, args.to, columns=column_names(args), addresses=args.addresses)
     except SlimcapError:  # of the source
         raise
     except FileExistsError as error:

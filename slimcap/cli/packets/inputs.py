@@ -7,7 +7,7 @@ import errno
 import os
 import resource
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Literal, Unpack
 
@@ -67,15 +67,6 @@ def expanded(files: Sequence[str]) -> Iterator[str]:
                 yield from list_files(file)
             except FileNotFoundError:
                 yield file  # opening it will raise
-
-
-def replaces(path: str, files: Iterable[str]) -> bool:
-    """Return True if writing to a path would replace one of the files."""
-    for file in files:
-        with suppress(OSError):  # one of them does not exist
-            if os.path.samefile(path, file):
-                return True
-    return False
 
 
 @contextmanager
