@@ -10,6 +10,8 @@ from slimcap.flow.flow_record cimport (
     BY_FIRST_PACKET, BY_ICMP_TYPE, BY_PORT, BY_SYN, BY_SYN_ACK, END_ACTIVE, END_FORCED, END_IDLE,
     END_LACK_OF_RESOURCES, END_OF_FLOW, END_WINDOW, FlowRecord)
 
+import functools
+
 import numpy as np
 
 from slimcap.flow.flow_enums import FlowEnd, FlowInitiator
@@ -57,17 +59,24 @@ cdef dict _record_fields():
     }
 
 
+cdef dict _summary_fields(str name, Py_ssize_t start, Py_ssize_t size, dict of_one):
+    """Return the columns of three summaries, for src, dst and both, from those of one."""
+    return {
+        f"{side}{name}_{statistic}": (kind, start + index * size + offset)
+        for index, side in enumerate((*SIDES, ""))
+        for statistic, (kind, offset) in of_one.items()
+    }
+
+
 cdef dict _length_fields(Py_ssize_t start):
     cdef LengthSummary one
     cdef const char* base = <const char*> &one
-    fields = {}
-    for index, side in enumerate((*SIDES, "")):
-        offset = start + index * sizeof(one)
-        fields[f"{side}len_min"] = "u4", offset + (<const char*> &one.min - base)
-        fields[f"{side}len_mean"] = "f8", offset + (<const char*> &one.mean - base)
-        fields[f"{side}len_max"] = "u4", offset + (<const char*> &one.max - base)
-        fields[f"{side}len_std"] = "f8", offset + (<const char*> &one.std - base)
-    return fields
+    return _summary_fields("len", start, sizeof(one), {
+        "min": ("u4", <const char*> &one.min - base),
+        "mean": ("f8", <const char*> &one.mean - base),
+        "max": ("u4", <const char*> &one.max - base),
+        "std": ("f8", <const char*> &one.std - base),
+    })
 
 
 cdef dict _iat_fields(Py_ssize_t times, Py_ssize_t start):
@@ -78,13 +87,12 @@ cdef dict _iat_fields(Py_ssize_t times, Py_ssize_t start):
     for index, side in enumerate(SIDES):
         fields[f"{side}first"] = "i8", times + (<const char*> &both.first[index] - <const char*> &both)
         fields[f"{side}last"] = "i8", times + (<const char*> &both.last[index] - <const char*> &both)
-    for index, side in enumerate((*SIDES, "")):
-        offset = start + index * sizeof(one)
-        fields[f"{side}iat_min"] = "i8", offset + (<const char*> &one.min - base)
-        fields[f"{side}iat_mean"] = "f8", offset + (<const char*> &one.mean - base)
-        fields[f"{side}iat_max"] = "i8", offset + (<const char*> &one.max - base)
-        fields[f"{side}iat_std"] = "f8", offset + (<const char*> &one.std - base)
-    return fields
+    return fields | _summary_fields("iat", start, sizeof(one), {
+        "min": ("i8", <const char*> &one.min - base),
+        "mean": ("f8", <const char*> &one.mean - base),
+        "max": ("i8", <const char*> &one.max - base),
+        "std": ("f8", <const char*> &one.std - base),
+    })
 
 
 cdef dict _flag_fields(Py_ssize_t start):
@@ -173,6 +181,7 @@ cdef object dtype_of(const FeatureRules* rules):
     return _dtype(_record_fields() | fields, rules.record_size) if fields else FLOW_DTYPE
 
 
+@functools.cache
 def with_times(dtype):
     """Return a dtype of records with its times as datetime64[ns]."""
     fields = {}

@@ -623,6 +623,8 @@ cdef class FlowTable:
     ----------
     dtype : numpy.dtype
         That of the records: FLOW_DTYPE, and the columns of `features`, `splt` and `first_bytes`.
+    window : float or None
+        The parameter.
 
     Raises
     ------
@@ -642,7 +644,7 @@ cdef class FlowTable:
     cdef Table _table
     cdef Counters _shown        # as of the last call that returned
     cdef uint32_t _active
-    cdef readonly object dtype
+    cdef readonly object dtype, window
     cdef object _none           # the FlowBatch without records
     cdef cnp.ndarray _ended     # memory for the records of a call
     cdef bytes _tunnels         # which the table's `ports` show
@@ -675,7 +677,8 @@ cdef class FlowTable:
         table.rules.interface_mask = 0xffffffff if "interface" in key else 0
         table.idle_timeout = _nanoseconds(given["idle_timeout"])
         table.active_timeout = _nanoseconds(given["active_timeout"])
-        table.window = 0 if given["window"] is None else _nanoseconds(given["window"])
+        self.window = given["window"]
+        table.window = 0 if self.window is None else _nanoseconds(self.window)
         table.linger = min(LINGER, table.idle_timeout)
 
     def __dealloc__(self):

@@ -65,19 +65,19 @@ def flows(
     ...     print(len(flows), flows["src_bytes"].sum())
     >>> table = slimcap.FlowBatch.concat(slimcap.flows("trace-*.pcap"))
     """
-    table, window = FlowTable(**options), options.get("window")
+    table = FlowTable(**options)
     if isinstance(packets, Source):
-        return FlowStream(table, packets, None, window=window)
+        return FlowStream(table, packets, None)
     if isinstance(packets, Batch):
-        return FlowStream(table, None, iter((packets,)), window=window)
+        return FlowStream(table, None, iter((packets,)))
     if _are_files(packets):
         source: Source = (
             open_file(cast("File", packets)) if is_one_file(packets) else open_files(cast("Files", packets))
         )
-        return FlowStream(table, source, None, is_owner=True, window=window)
+        return FlowStream(table, source, None, is_owner=True)
     if not isinstance(packets, Iterable):
         raise wrong_type("packets", "a Source, a Batch, an iterable of Batch, or files", packets)
-    return FlowStream(table, None, iter(cast("Iterable[Batch]", packets)), window=window)
+    return FlowStream(table, None, iter(cast("Iterable[Batch]", packets)))
 
 
 def _are_files(packets: object) -> bool:
@@ -108,13 +108,11 @@ class FlowStream:
         The packets, if there is no source. An item may be None: the clock advances then.
     is_owner : bool, default False
         Close the source at the end.
-    window : float, optional
-        Length of the table's windows in seconds. Default: it has no windows.
 
     Attributes
     ----------
-    table, window
-        The parameters.
+    table
+        The parameter.
     """
 
     def __init__(
@@ -124,10 +122,8 @@ class FlowStream:
         batches: Iterator[Batch | None] | None,
         *,
         is_owner: bool = False,
-        window: float | None = None,
     ) -> None:
         self.table = table
-        self.window = window
         self._source = source
         self._is_owner = is_owner
         self._at_once = max(1, FLUSHED_SIZE // table.dtype.itemsize)  # records
@@ -177,6 +173,11 @@ class FlowStream:
     def dtype(self) -> np.dtype[np.void]:
         """The dtype of the records, that of the table."""
         return self.table.dtype
+
+    @property
+    def window(self) -> float | None:
+        """Length of the windows in seconds, that of the table; None without windows."""
+        return self.table.window
 
     def updates(self) -> Iterator[FlowBatch]:
         """Return an iterator over the records, and an empty FlowBatch after each second without records.

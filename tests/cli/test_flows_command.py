@@ -294,6 +294,17 @@ def test_flows_in_tunnels(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines(capsys, file, *other) != lines(capsys, file, "--inner")
 
 
+def test_json_has_the_addresses_of_tunnels(capsys: pytest.CaptureFixture[str]) -> None:
+    file = sample_path("tunnels.pcap")
+    found = [json.loads(line) for line in lines(capsys, "--json", file, "--inner", "--key", "tunnel")]
+    flows = slimcap.FlowBatch.concat(slimcap.flows(file, inner=True, key=["tunnel"]))
+    for name in ("outer_src", "outer_dst"):
+        texts = slimcap.ip_to_str(flows[name]).tolist()
+        assert [one[name] for one in found] == [None if text == "::" else text for text in texts]
+        assert len({one[name] for one in found}) > 2
+    assert [one["tunnel_id"] for one in found] == flows["tunnel_id"].tolist()
+
+
 def test_flows_differ_in_the_parts_of_the_key(capsys: pytest.CaptureFixture[str]) -> None:
     file = sample_path("interfaces.pcapng")
     counts = [len(lines(capsys, file, *key)) for key in ([], ["--key", "vlan,interface"], ["--key", ""])]

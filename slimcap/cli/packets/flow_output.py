@@ -97,7 +97,7 @@ def stream_of(batches: Iterator[Batch | None], args: argparse.Namespace) -> Flow
     options["tunnel_ports"] = tunnel_ports(args)
     if "all" in args.features:
         options["features"] = FEATURES
-    return FlowStream(FlowTable(**options), None, batches, window=args.window)
+    return FlowStream(FlowTable(**options), None, batches)
 
 
 def emit(stream: FlowStream, args: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ def add_table_options(command: argparse.ArgumentParser) -> None:
 
 
 def check_table_options(args: argparse.Namespace, files: Iterable[str]) -> None:
-    """End the command if an option requires --to, or the table would replace one of the files that are read."""
+    """End the command if an option requires --to, or the table would replace a file that is read."""
     for name in ("columns", "addresses"):
         if getattr(args, name) and not args.to:
             args.error(f"--{name} requires --to")

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from slimcap.cli.render.report_text import json_objects
-from slimcap.flow.flow_batch import ADDRESSES, TIMES, FlowBatch
+from slimcap.flow.flow_batch import OPTIONAL, TIMES, FlowBatch
 from slimcap.flow.flow_enums import FlowEnd, FlowInitiator
 from slimcap.packet.address import ip_to_str
 
@@ -57,18 +57,27 @@ def json_lines(flows: FlowBatch) -> list[str]:
         if name in _NAMES_OF:
             columns[name] = _members(name, records)
         elif name in TIMES:
-            present = (records[TIMES[name][0]] != 0).tolist()
-            times = zip(present, _times(records[name], "T"), strict=True)
-            columns[name] = [f"{time}Z" if one else None for one, time in times]
-            numbers = zip(present, records[name].tolist(), strict=True)
-            columns[f"{name}_ns"] = [number if one else None for one, number in numbers]
-        elif name in ADDRESSES and name not in columns:
-            ends = np.asarray(records[["outer_src", "outer_dst"]]).tolist()
-            texts = zip(ends, ip_to_str(records[name]).tolist(), strict=True)
-            columns[name] = [text if any(map(any, pair)) else None for pair, text in texts]
+            present = _present(name, records)
+            columns[name] = _or_none(present, [f"{time}Z" for time in _times(records[name], "T")])
+            columns[f"{name}_ns"] = _or_none(present, records[name].tolist())
+        elif name in OPTIONAL:
+            columns[name] = _or_none(_present(name, records), ip_to_str(records[name]).tolist())
         elif name not in columns:
             columns[name] = _values(records[name])
     return json_objects(columns)
+
+
+def _present(name: str, records: np.ndarray[Any, Any]) -> list[bool]:
+    """Return for each record whether it has an optional column."""
+    witnesses = [np.asarray(records[witness]) for witness in OPTIONAL[name]]
+    zeros = [np.zeros(1, witness.dtype)[0] for witness in witnesses]
+    found = np.any([one != zero for one, zero in zip(witnesses, zeros, strict=True)], axis=0)
+    present: list[bool] = found.tolist()
+    return present
+
+
+def _or_none(present: list[bool], values: list[Any]) -> list[Any]:
+    return [value if one else None for one, value in zip(present, values, strict=True)]
 
 
 def _values(column: np.ndarray[Any, Any]) -> list[Any]:
