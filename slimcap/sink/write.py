@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast, get_args
 
 import numpy as np
@@ -137,7 +137,7 @@ def write(
     chosen = {"columns": columns, "addresses": addresses}
     table = {**chosen, "payload": payload, "inner": inner, "tunnel_ports": tunnel_ports}
     capture = {"level": level, "snaplen": snaplen, **given}
-    others, records = _told_apart(packets)
+    source, batches, records = _read(packets)
     if records is not None:
         naming = {name: value for name, value in given.items() if name in _NAMING}
         try:
@@ -150,7 +150,6 @@ def write(
             if isinstance(records, FlowStream):
                 records.close()  # the files that `flows` opened
     _refuse(kind, table if kind not in FORMATS else capture)
-    source, batches = _read(others)
     output: TableFile | CaptureFile
     if kind in FORMATS:
         output = TableFile(
@@ -261,22 +260,25 @@ def _joined(first: list[_Item], others: Iterator[_Item]) -> Iterator[_Item]:
     yield from others
 
 
-def _told_apart(packets: Any) -> tuple[Any, FlowStream | Iterator[FlowBatch] | None]:
-    """Return packets and None, or None and flow records, for which the first item may have to be read."""
+def _read(packets: Any) -> tuple[Source | None, Iterator[Batch], FlowStream | Iterator[FlowBatch] | None]:
+    """Return the source, None if it is not one; the batches; and flow records instead of these, or None.
+
+    The first item of an iterable tells which of the two it has.
+    """
     if isinstance(packets, FlowStream):
-        return None, packets
-    if isinstance(packets, FlowBatch):
-        return None, iter((packets,))
-    if isinstance(packets, Batch) or hasattr(packets, "batches") or not isinstance(packets, Iterable):
-        return packets, None
-    if isinstance(packets, Sequence):
-        is_flows = len(packets) > 0 and isinstance(packets[0], FlowBatch)
-        return (None, iter(packets)) if is_flows else (packets, None)
+        return None, iter(()), packets
+    if hasattr(packets, "batches"):
+        source = cast("Source", packets)
+        return source, source.batches(), None
+    if isinstance(packets, (Batch, FlowBatch)):
+        packets = (packets,)
+    if not isinstance(packets, Iterable):
+        raise wrong_type("packets", "a Source, a Batch or an iterable of Batch", packets)
     items = iter(packets)
     for first in items:
         joined = _joined([first], items)
-        return (None, joined) if isinstance(first, FlowBatch) else (joined, None)
-    return (), None
+        return (None, iter(()), joined) if isinstance(first, FlowBatch) else (None, joined, None)
+    return None, iter(()), None
 
 
 def _write_flows(
@@ -325,15 +327,3 @@ def _open_flows(
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
     open_file(os.devnull).discard()
     return FlowFiles(series, window, open_file)
-
-
-def _read(packets: Source | Batch | Iterable[Batch]) -> tuple[Source | None, Iterator[Batch]]:
-    """Return the source, None if it is not one, and the batches."""
-    if isinstance(packets, Batch):
-        return None, iter((packets,))
-    if hasattr(packets, "batches"):
-        source = cast("Source", packets)
-        return source, source.batches()
-    if not isinstance(packets, Iterable):
-        raise wrong_type("packets", "a Source, a Batch or an iterable of Batch", packets)
-    return None, iter(packets)
