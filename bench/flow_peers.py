@@ -1,4 +1,4 @@
-"""One other program over one file, in a process of its own: `flow_peers.py NAME FILE PACKETS` prints JSON.
+"""Run another program over one file: `flow_peers.py NAME FILE PACKETS` prints JSON.
 
 The timeouts are those of slimcap's flow table. What counts is CPU time, of a program with all that it starts:
 some have several threads, and argus sleeps. Programs of C write their records to a file or a socket; nfstream

@@ -230,7 +230,7 @@ class FlowFiles(Finished):
         return self._open_file(self._path)
 
     def close(self) -> None:
-        """Complete the current file. Records of the same window may follow: they get a file of their own.
+        """Complete the current file. Records of the same window may follow: they are written to another file.
 
         Raises
         ------

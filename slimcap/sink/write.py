@@ -65,13 +65,13 @@ def write(
     for a damaged capture file or Ctrl-C, the file is completed with all packets before, and the exception is
     raised then. If writing fails there is no file.
 
-    Flow records are written to Parquet, Arrow or CSV, by a thread of its own: while the disk is slow, packets
-    are read until 256 MiB of records wait to be written. If `file` has the field {time}, each window of the
-    flows gets a file of its own, with the records whose `last` is in the window; `FlowFiles` defines what
-    happens to late ones, and when time was set back. A file is complete within two seconds after the end of
-    its window. If writing fails, the exception is raised within a second, or with the next batch, and
-    complete files stay. Import pyarrow before opening a live source: that may take longer than its ring can
-    hold packets.
+    Flow records are written to Parquet, Arrow or CSV, by a separate thread: while the disk is slow,
+    packets are read until 256 MiB of records wait to be written. If `file` has the field {time}, there is
+    one file for each window of the flows, with the records whose `last` is in the window; `FlowFiles`
+    defines what happens to late ones, and when time was set back. A file is complete within two seconds
+    after the end of its window. If writing fails, the exception is raised within a second, or with the
+    next batch, and complete files stay. Import pyarrow before opening a live source: that may take longer
+    than its ring can hold packets.
 
     Parameters
     ----------

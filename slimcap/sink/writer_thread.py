@@ -1,4 +1,4 @@
-"""Write flow records on a thread of its own, so that a slow disk does not stall the reader of packets.
+"""Write flow records on a separate thread, so that a slow disk does not stall the reader of packets.
 
 reader   read, count ──► queue of FlowBatches ──► thread   convert, compress, write, rename
          waits while the queue holds QUEUE_SIZE bytes
@@ -37,7 +37,7 @@ def write_by_thread(
     stream: FlowStream | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> int:
-    """Write flow records on a thread of its own, and close the output.
+    """Write flow records on a separate thread, and close the output.
 
     Up to QUEUE_SIZE bytes of records wait to be written. Then no further batches are read until there is
     space. If reading raises, also by Ctrl-C, the output is closed with all records before and those of the

@@ -138,8 +138,8 @@ def test_without_a_terminal_batch_is_required(veth: Veth, run: Run) -> None:
 # ---- on a terminal
 
 
-# A shell of a kind: it runs the program in a process group of its own, says when that stopped or ended, and
-# continues after a line. When the first process of a session ends, the kernel resets the terminal's modes.
+# What a shell does: it runs the program in another process group, says when that stopped or ended, and
+# continues it after a line. When the first process of a session ends, the kernel resets the terminal's modes.
 SHELL = """
 import os, signal, subprocess, sys
 

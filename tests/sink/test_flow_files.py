@@ -440,15 +440,21 @@ def press_ctrl_c(count: int) -> None:
     time.sleep(0.2)
 
 
-def test_ctrl_c_while_the_last_records_are_written_completes_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def press_ctrl_c_at_each_write(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Interrupt the main thread `count` times before each batch that the writing thread adds to a file."""
+
     def slow(file: FlowFile, batch: FlowBatch) -> None:
-        press_ctrl_c(1)
+        press_ctrl_c(count)
         add(file, batch)
 
     add = FlowFile.add
     monkeypatch.setattr(FlowFile, "add", slow)
+
+
+def test_ctrl_c_while_the_last_records_are_written_completes_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    press_ctrl_c_at_each_write(monkeypatch, 1)
     with interrupted_by_signals(), pytest.raises(KeyboardInterrupt):
         slimcap.write(flows_at(1, 2), tmp_path / "out.parquet")
     assert names_in(tmp_path) == ["out.parquet"]
@@ -456,12 +462,7 @@ def test_ctrl_c_while_the_last_records_are_written_completes_the_file(
 
 
 def test_a_second_ctrl_c_gives_the_file_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(file: FlowFile, batch: FlowBatch) -> None:
-        press_ctrl_c(2)
-        add(file, batch)
-
-    add = FlowFile.add
-    monkeypatch.setattr(FlowFile, "add", slow)
+    press_ctrl_c_at_each_write(monkeypatch, 2)
     with interrupted_by_signals(), pytest.raises(KeyboardInterrupt):
         slimcap.write(flows_at(1), tmp_path / "out.parquet")
     assert names_in(tmp_path) == []

@@ -49,8 +49,8 @@ requires no condition, flows are those in tunnels.
 
 With --to, the columns are those of slimcap.FlowBatch; --columns selects some.
 FILE is replaced; after Ctrl-C it has the records so far. With --window, FILE
-may be a template: each window gets a file of its own, of which {{time}} is the
-start (UTC) and {{index}} the number, from 0: {{time:%Y%m%d-%H%M%S}}.parquet. A
+may be a template, {{time:%Y%m%d-%H%M%S}}.parquet: there is one file for each
+window. {{time}} is the start of the window (UTC), {{index}} its number, from 0. A
 record belongs to the window that its last packet is in, or if that file is
 complete already, to the current one. A file of a window that exists is an
 error; with {{index}} its number is skipped. --to requires pyarrow:

@@ -16,7 +16,7 @@ from slimcap.packet.batch import Batch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-IDLE_TIMEOUT: Final = 60.0  # seconds; afterwards a packet starts another flow, with totals of its own
+IDLE_TIMEOUT: Final = 60.0  # seconds; afterwards a packet starts another flow, whose totals start at 0
 
 _NANOSECONDS: Final = 10**9
 _DELAY: Final = _NANOSECONDS // 20  # how late packets may come: the kernel keeps a block for 10 ms

@@ -111,9 +111,8 @@ class FullScreen:
         self._entered = False
         self._unwritten = self._next = b""
         with suppress(OSError, termios.error):
-            if (
-                os.tcgetpgrp(self._input) == os.getpgrp()
-            ):  # else it is the shell's, which has set its own modes
+            # Else the terminal is the shell's, which has set its own modes.
+            if os.tcgetpgrp(self._input) == os.getpgrp():
                 termios.tcsetattr(self._input, termios.TCSANOW, self._modes)
                 for action in (termios.TCOOFF, termios.TCOON):  # the latter alone does not undo a Ctrl-S
                     termios.tcflow(self._input, action)
