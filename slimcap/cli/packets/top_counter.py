@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -14,6 +13,8 @@ from slimcap.flow.flow_table import FlowTable
 from slimcap.packet.batch import Batch
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from numpy.typing import NDArray
 
 IDLE_TIMEOUT: Final = 60.0  # seconds; afterwards a packet starts another flow, whose totals start at 0
@@ -55,6 +56,8 @@ class TopCounter:
     """
 
     def __init__(self, seconds: float, now: int, max_entries: int = MAX_ENTRIES) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # 3 ms, which all other commands would wait for
+
         # A clock that is set back by more than the active timeout ends all flows, and is followed.
         self._flows = FlowTable(window=seconds, active_timeout=seconds + 1, idle_timeout=IDLE_TIMEOUT)
         self._length = round(seconds * _NANOSECONDS)
