@@ -49,16 +49,16 @@ cdef struct TimeColumns:
 # Columns that are computed at the end of a record: for src, dst and both.
 
 cdef struct LengthSummary:
-    double mean
-    double std
     uint32_t min
     uint32_t max
-
-cdef struct GapSummary:
     double mean
     double std
+
+cdef struct GapSummary:
     int64_t min
     int64_t max
+    double mean
+    double std
 
 cdef struct LengthState:
     uint64_t squares[2]     # sum of the squares, 128 bits
@@ -80,7 +80,7 @@ cdef struct FeatureRules:
     uint32_t splt           # maximum number of first packets
     uint32_t first_bytes    # maximum number of first bytes
     # Offsets in a flow's state. What is at 0 is the payload, if that is a part.
-    uint32_t flags, times, splt_iat, splt_len, first_data, first_len
+    uint32_t flags, times, splt_len, splt_iat, first_len, first_data
     uint32_t copied         # bytes that are columns
     uint32_t lengths, gaps
     uint32_t cleared        # bytes that the next record starts without
@@ -105,8 +105,8 @@ cdef inline void place_features(FeatureRules* rules) noexcept nogil:
     _place(&end, sizeof(PayloadColumns), parts & FEATURE_PAYLOAD != 0)
     rules.flags = _place(&end, sizeof(FlagColumns), parts & FEATURE_FLAGS != 0)
     rules.times = _place(&end, sizeof(TimeColumns), parts & FEATURE_IAT != 0)
-    rules.splt_iat = _place(&end, <uint64_t> rules.splt * sizeof(int64_t), rules.splt != 0)
     rules.splt_len = _place(&end, <uint64_t> rules.splt * sizeof(int32_t), rules.splt != 0)
+    rules.splt_iat = _place(&end, <uint64_t> rules.splt * sizeof(int64_t), rules.splt != 0)
     rules.first_len = _place(&end, 2 * sizeof(uint16_t), rules.first_bytes != 0)
     rules.first_data = _place(&end, <uint64_t> 2 * rules.first_bytes, rules.first_bytes != 0)
     rules.copied = end

@@ -12,9 +12,8 @@ from slimcap.flow.flow_record cimport (
 
 import functools
 
-import numpy as np
-
 from slimcap.flow.flow_enums import FlowEnd, FlowInitiator
+from slimcap.packet.record import struct_dtype
 
 SIDES = ("src_", "dst_")
 TCP_FLAG_NAMES = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ae")
@@ -73,8 +72,8 @@ cdef dict _length_fields(Py_ssize_t start):
     cdef const char* base = <const char*> &one
     return _summary_fields("len", start, sizeof(one), {
         "min": ("u4", <const char*> &one.min - base),
-        "mean": ("f8", <const char*> &one.mean - base),
         "max": ("u4", <const char*> &one.max - base),
+        "mean": ("f8", <const char*> &one.mean - base),
         "std": ("f8", <const char*> &one.std - base),
     })
 
@@ -89,8 +88,8 @@ cdef dict _iat_fields(Py_ssize_t times, Py_ssize_t start):
         fields[f"{side}last"] = "i8", times + (<const char*> &both.last[index] - <const char*> &both)
     return fields | _summary_fields("iat", start, sizeof(one), {
         "min": ("i8", <const char*> &one.min - base),
-        "mean": ("f8", <const char*> &one.mean - base),
         "max": ("i8", <const char*> &one.max - base),
+        "mean": ("f8", <const char*> &one.mean - base),
         "std": ("f8", <const char*> &one.std - base),
     })
 
@@ -153,15 +152,6 @@ cdef dict _feature_fields(const FeatureRules* rules):
     return fields
 
 
-cdef object _dtype(dict fields, Py_ssize_t size):
-    return np.dtype({
-        "names": list(fields),
-        "formats": [kind for kind, _ in fields.values()],
-        "offsets": [offset for _, offset in fields.values()],
-        "itemsize": size,
-    })
-
-
 cdef int set_features(
         FeatureRules* rules, object features, object splt, object first_bytes, bint has_tunnel) except -1:
     """Set the rules for the options of `FlowOptions`."""
@@ -178,7 +168,7 @@ cdef int set_features(
 cdef object dtype_of(const FeatureRules* rules):
     """Return the dtype of the records: FLOW_DTYPE, and the columns of the features."""
     fields = _feature_fields(rules)
-    return _dtype(_record_fields() | fields, rules.record_size) if fields else FLOW_DTYPE
+    return struct_dtype(_record_fields() | fields, rules.record_size) if fields else FLOW_DTYPE
 
 
 @functools.cache
@@ -188,10 +178,10 @@ def with_times(dtype):
     for name in dtype.names:
         kind, offset = dtype.fields[name][:2]
         fields[name] = "M8[ns]" if name in NANOSECOND_COLUMNS else kind, offset
-    return _dtype(fields, dtype.itemsize)
+    return struct_dtype(fields, dtype.itemsize)
 
 
-FLOW_DTYPE = _dtype(_record_fields(), sizeof(FlowRecord))
+FLOW_DTYPE = struct_dtype(_record_fields(), sizeof(FlowRecord))
 
 if not (FLOW_DTYPE.itemsize == sizeof(FlowRecord) == 128
         and len(TCP_FLAG_NAMES) == TCP_FLAGS and len(SIDES) == BOTH

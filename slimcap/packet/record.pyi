@@ -1,4 +1,5 @@
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 
@@ -8,4 +9,5 @@ RECORD_DTYPE: Final[np.dtype[np.void]]
 `help(slimcap.Batch)` lists the columns.
 """
 
+def struct_dtype(fields: Mapping[str, tuple[Any, int]], size: int) -> np.dtype[np.void]: ...
 def copy_of(dtype: np.dtype[np.void]) -> np.dtype[np.void]: ...

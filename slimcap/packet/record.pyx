@@ -4,11 +4,25 @@ import numpy as np
 from slimcap.packet.enums import NO_IP, RecordFlag
 
 
-cdef dict _layout():
-    """Return the names, formats and offsets of the fields; the offsets are the C compiler's."""
+def struct_dtype(fields, size):
+    """Return the dtype of a C struct of this size, from (type, offset) of each field by name.
+
+    The fields are in order of their offsets, or numpy could not save an array of it.
+    """
+    names = sorted(fields, key=lambda name: fields[name][1])
+    return np.dtype({
+        "names": names,
+        "formats": [fields[name][0] for name in names],
+        "offsets": [fields[name][1] for name in names],
+        "itemsize": size,
+    })
+
+
+cdef dict _fields():
+    """Return the fields of `Record`; the offsets are the C compiler's."""
     cdef Record row
     cdef const char* base = <const char*> &row
-    fields = {
+    return {
         "timestamp": ("i8", <const char*> &row.timestamp - base),
         "offset": ("u8", <const char*> &row.offset - base),
         "total_len": ("u4", <const char*> &row.total_len - base),
@@ -20,15 +34,9 @@ cdef dict _layout():
         "pkt_type": ("u1", <const char*> &row.pkt_type - base),
         "flags": ("u4", <const char*> &row.flags - base),
     }
-    return {
-        "names": list(fields),
-        "formats": [kind for kind, _ in fields.values()],
-        "offsets": [offset for _, offset in fields.values()],
-        "itemsize": sizeof(Record),
-    }
 
 
-RECORD_DTYPE = np.dtype(_layout())
+RECORD_DTYPE = struct_dtype(_fields(), sizeof(Record))
 
 if not (RECORD_DTYPE.itemsize == sizeof(Record) == 40 and NO_IP == NO_IP_OFFSET
         and [int(flag) for flag in RecordFlag]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,16 @@ def test_a_pickled_batch_is_equal(flows: FlowBatch) -> None:
     copy = pickle.loads(pickle.dumps(flows[flows["protocol"] == 17]))
     assert isinstance(copy, FlowBatch)
     assert copy.records.tolist() == flows[flows["protocol"] == 17].records.tolist()
+
+
+def test_records_with_all_columns_can_be_saved(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"features": FEATURES, "splt": 3, "first_bytes": 5, "inner": True}
+    flows = FlowBatch.concat(slimcap.flows(random_traffic(1, 200), **options, key=["tunnel"]))
+    np.save(tmp_path / "flows.npy", flows.records)
+    saved = FlowBatch(np.load(tmp_path / "flows.npy"))
+    assert saved.records.dtype == flows.records.dtype
+    for name in flows.records.dtype.names or ():
+        assert np.array_equal(np.asarray(saved[name]), np.asarray(flows[name]))
 
 
 def test_repr_sums_packets_and_bytes() -> None:

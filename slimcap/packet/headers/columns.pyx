@@ -51,7 +51,7 @@ from slimcap.errors import suggestion, wrong_type
 from slimcap.packet.enums import HeaderStatus, LinkType
 from slimcap.packet.headers import tunnel_ports as tunnel_tables
 from slimcap.packet.headers.header_array import HeaderArray
-from slimcap.packet.record import RECORD_DTYPE
+from slimcap.packet.record import RECORD_DTYPE, struct_dtype
 
 cnp.import_array()
 
@@ -163,16 +163,8 @@ cdef list _FLOW_COLUMNS = [
     "status", "src", "dst", "src_port", "dst_port", "protocol", "flow_hash", "flow_hash_symmetric",
     "community_id"]
 HEADER_COLUMNS = tuple(_COLUMNS)
-cdef list _DEFAULT = [name for name in _COLUMNS if name not in _KEYS]
-
-# In order of their offsets, or numpy could not save it.
-_DEFAULT.sort(key=lambda name: _COLUMNS[name][1])
-HEADER_DTYPE = np.dtype({
-    "names": _DEFAULT,
-    "formats": [_COLUMNS[name][0] for name in _DEFAULT],
-    "offsets": [_COLUMNS[name][1] for name in _DEFAULT],
-    "itemsize": sizeof(Header),
-})
+HEADER_DTYPE = struct_dtype(
+    {name: _COLUMNS[name][:2] for name in _COLUMNS if name not in _KEYS}, sizeof(Header))
 
 if not (HEADER_DTYPE.itemsize == sizeof(Header) == 104 and len(_COLUMNS) <= MAX_COLUMNS
         and tunnel_tables.PORTS == PORTS
