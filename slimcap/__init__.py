@@ -8,7 +8,8 @@ Packets
     source`). The columns of a `Batch` are those of RECORD_DTYPE: `help(slimcap.Batch)`. `Batch.headers`
     parses the packets' headers into the columns of HEADER_DTYPE: `help(slimcap.Batch.headers)`.
 Flows
-    `flows` gives the flow records of sources and files; `FlowTable` those of batches, as FlowBatches.
+    `flows` gives the flow records of sources and files, `flows_by_file` those of each file apart; `FlowTable`
+    those of batches, as FlowBatches.
 Outputs
     `write` writes packets and flow records to files of any format; `open_writer` writes capture files packet
     by packet; `Batch.to_arrow`, `to_pandas` and `to_polars` convert batches, and so do those of FlowBatch.
@@ -63,7 +64,7 @@ from slimcap.packet.link import Link
 from slimcap.packet.packet import Packet, PacketView
 from slimcap.packet.record import RECORD_DTYPE
 from slimcap.packet.view import IPLayer, View
-from slimcap.sink.flow_stream import flows
+from slimcap.sink.flow_stream import flows, flows_by_file
 from slimcap.sink.open_writer import open_writer
 from slimcap.sink.write import write
 from slimcap.source.base import Source, Stats
@@ -116,6 +117,7 @@ __all__ = [
     "View",
     "concat",
     "flows",
+    "flows_by_file",
     "in_network",
     "ip_from_str",
     "ip_to_str",

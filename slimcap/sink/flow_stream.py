@@ -1,25 +1,30 @@
-"""`flows`: the flow records of a whole source."""
+"""`flows`: the flow records of a whole source; `flows_by_file`: those of each of several files."""
 
 from __future__ import annotations
 
+import os
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, Unpack, cast, final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, cast, final
 
 import numpy as np
 
-from slimcap.errors import wrong_type
+from slimcap.errors import in_range, wrong_type
 from slimcap.flow.flow_batch import ADDRESSES, OPTIONAL, FlowBatch
 from slimcap.flow.flow_columns import with_times
 from slimcap.flow.flow_options import FlowOptions
 from slimcap.flow.flow_table import FlowTable
-from slimcap.option_set import accepts
+from slimcap.option_set import accepts, parse
 from slimcap.packet.batch import Batch
 from slimcap.sink.arrow import array_stream_capsule, schema_capsule
 from slimcap.sink.arrow_columns import Layout
 from slimcap.sink.waiting import batches_and_pauses
 from slimcap.source.base import Source
-from slimcap.source.file.file_list import is_one_file, is_path
+from slimcap.source.file.file_errors import FileErrors
+from slimcap.source.file.file_list import is_one_file, is_path, list_some_files
+from slimcap.source.file.file_options import FilesOptions
 from slimcap.source.file.open_files import open_file, open_files
 
 FLUSHED_SIZE: Final = 8 << 20
@@ -30,7 +35,11 @@ _STEP: Final = 1_000_000_000  # nanoseconds without records, after which `update
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from slimcap.filter import Filter
     from slimcap.source.file.open_files import File, Files
+    from slimcap.source.file.pcap_source import PcapSource
+
+_MAX_WORKERS: Final = 1024
 
 
 @accepts(FlowOptions)
@@ -78,6 +87,125 @@ def flows(
     if not isinstance(packets, Iterable):
         raise wrong_type("packets", "a Source, a Batch, an iterable of Batch, or files", packets)
     return FlowStream(table, None, iter(cast("Iterable[Batch]", packets)))
+
+
+@accepts(FlowOptions)
+def flows_by_file(
+    files: Files,
+    *,
+    workers: int | None = None,
+    filter: Filter | None = None,
+    on_error: Literal["raise", "skip", "warn"] = "raise",
+    **options: Unpack[FlowOptions],
+) -> Iterator[tuple[str, FlowBatch]]:
+    """Return the flow records of each file on its own, for several files at a time.
+
+    Each file has a table of its own: no flow continues from one file to the next. That suits captures that
+    have nothing to do with each other, such as those of a data set with a label for each file. For captures
+    of one network use `flows`, which merges them in order of time.
+
+    Parameters
+    ----------
+    files : str, os.PathLike or sequence of paths
+        As for `open_files`.
+    workers : int, optional
+        Number of threads, each of which reads one file at a time, 1 to 1024. Up to `workers` + 1 files are
+        open, or have their records in memory. Default: the number of CPUs that the process may use.
+    filter : str or sequence of (code, jt, jf, k), optional
+        A tcpdump expression or a classic BPF program. Default: all packets.
+    on_error : {"raise", "skip", "warn"}, default "raise"
+        What to do about a file that is damaged or cannot be opened, after the records of the packets before
+        the damage were returned: "raise" the error; "skip" the rest of the file; or skip it and "warn" with a
+        RuntimeWarning.
+    **options
+        Those of `FlowOptions`.
+
+    Returns
+    -------
+    iterator of (str, FlowBatch)
+        Path and all records of each file, in order of `files`. It closes all files if it is closed.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    FileFormatError, OSError
+        From the iterator: a file cannot be opened, or is damaged. Its records come first.
+    TypeError, ValueError
+        An argument is not valid.
+
+    Examples
+    --------
+    >>> for path, flows in slimcap.flows_by_file("captures/", features=["lengths", "iat"]):
+    ...     print(path, len(flows))
+    """
+    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    in_range("workers", workers, 1, _MAX_WORKERS)
+    given = cast(FlowOptions, parse(FlowOptions, options))
+    errors = FileErrors(parse(FilesOptions, {"on_error": on_error})["on_error"])
+    paths = []
+    for path in list_some_files(files):
+        if not is_path(path):
+            raise wrong_type("each of files", "a path", path)
+        paths.append(os.fsdecode(path))
+    return _in_threads(_FileFlows(filter, given), paths, workers, errors)
+
+
+def _in_threads(
+    files: _FileFlows, paths: list[str], workers: int, errors: FileErrors
+) -> Iterator[tuple[str, FlowBatch]]:
+    from concurrent.futures import ThreadPoolExecutor  # not for each import of slimcap: it takes long
+
+    waiting = iter(paths)
+    pool = ThreadPoolExecutor(workers, "slimcap-flows")
+    try:
+        started = deque((path, pool.submit(files.read, path)) for path in islice(waiting, workers))
+        while started:
+            path, reading = started.popleft()
+            flows, error = reading.result()
+            started.extend((path, pool.submit(files.read, path)) for path in islice(waiting, 1))
+            if flows is not None:
+                yield path, flows
+            if error is not None and not errors.skip(error):
+                raise error
+    finally:
+        files.stop()
+        pool.shutdown(cancel_futures=True)
+
+
+class _FileFlows:
+    """Reads the flow records of files, in several threads."""
+
+    def __init__(self, filter: Filter | None, options: FlowOptions) -> None:
+        self._filter = filter
+        self._options = options
+        self._open: set[PcapSource] = set()
+        self._stopped = False
+
+    def read(self, path: str) -> tuple[FlowBatch | None, Exception | None]:
+        """Return the records of a file and the error that ended it; None if it cannot be opened."""
+        table = FlowTable(**self._options)
+        ended = [FlowBatch(np.empty(0, table.dtype))]
+        failure = None
+        try:
+            source = open_file(path, filter=self._filter)
+        except Exception as error:
+            return None, error
+        self._open.add(source)
+        if self._stopped:
+            source.close()
+        try:
+            ended.extend(FlowStream(table, source, None, is_owner=True))
+        except Exception as error:
+            failure = error
+        self._open.discard(source)
+        return FlowBatch.concat(ended), failure
+
+    def stop(self) -> None:
+        """Close all files, so that the threads end."""
+        self._stopped = True
+        for source in list(self._open):
+            source.close()
 
 
 def _are_files(packets: object) -> bool:
