@@ -72,6 +72,7 @@ from slimcap.source.file.open_files import open_file, open_files, read
 from slimcap.source.file.pcap_source import PcapSource
 from slimcap.source.file.plan import ReadTask, plan
 from slimcap.source.live.interfaces import links
+from slimcap.source.live.interfaces_source import InterfacesSource, LinkChange
 from slimcap.source.live.open_live import open_live
 from slimcap.source.live.ring_source import RingSource
 from slimcap.source.live.socket_source import SocketSource
@@ -93,7 +94,9 @@ __all__ = [
     "HeaderStatus",
     "IPLayer",
     "InterfaceInfo",
+    "InterfacesSource",
     "Link",
+    "LinkChange",
     "LinkDown",
     "LinkError",
     "LinkGone",

@@ -23,5 +23,6 @@ cdef class Event:
 
 cdef int64_t monotonic_ns() noexcept nogil
 cdef int64_t deadline_after(object timeout) except? -2
+cdef int64_t sooner(int64_t deadline, int64_t time) noexcept
 cdef int raise_errno(str call, object subject) except -1
 cdef int duplicate(int fd, object subject) except -1

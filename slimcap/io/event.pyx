@@ -70,6 +70,10 @@ cdef int64_t deadline_after(object timeout) except? -2:
     return monotonic_ns() + <int64_t> (seconds * NANOSECONDS) if seconds < (1 << 33) else NEVER
 
 
+cdef int64_t sooner(int64_t deadline, int64_t time) noexcept:
+    return time if deadline == NEVER else min(deadline, time)
+
+
 @cython.final
 @cython.no_gc
 cdef class Event:

@@ -4,6 +4,7 @@ from slimcap.packet.record cimport Record
 
 cdef class BlockWalker:
     cdef readonly uint32_t linktype
+    cdef uint32_t interface             # written to each row
     cdef readonly uint64_t position     # of the next packet's header in the block; 0 once there is none
     cdef readonly uint32_t status       # of the block: TP_STATUS_ bits
     cdef readonly uint32_t remaining    # packets from `position` on, according to the block

@@ -118,6 +118,7 @@ cdef class BlockWalker:
         cdef Py_ssize_t max_count = min(capacity, <Py_ssize_t> self.remaining)
         cdef Py_ssize_t count = 0
         cdef uint32_t linktype = self.linktype
+        cdef uint32_t interface = self.interface
         cdef uint64_t step, total_bytes = 0
         cdef const tpacket3_hdr* header
         if max_count and not _may_start(self.position, size):
@@ -128,7 +129,7 @@ cdef class BlockWalker:
             if not _fits(header, remaining):
                 self.bad = True
                 break
-            total_bytes += _packet(header, base + (p - block), linktype, &rows[count])
+            total_bytes += _packet(header, base + (p - block), linktype, interface, &rows[count])
             count += 1
             step = header.tp_next_offset
             # No packet follows, or at an invalid offset; a step of 0 would lead to the same packet again.
@@ -210,7 +211,8 @@ cdef inline bint _fits(const tpacket3_hdr* header, uint64_t size) noexcept nogil
 
 
 cdef inline uint32_t _packet(
-        const tpacket3_hdr* header, uint64_t offset, uint32_t linktype, Record* row) noexcept nogil:
+        const tpacket3_hdr* header, uint64_t offset, uint32_t linktype, uint32_t interface,
+        Record* row) noexcept nogil:
     """Write the row of one packet, which must be inside its block; return its total_len."""
     # Read the whole header before writing the row: the compiler cannot know that they do not overlap.
     cdef const uint8_t* p = <const uint8_t*> header
@@ -226,9 +228,10 @@ cdef inline uint32_t _packet(
     row.cap_len = snaplen
     set_pkt_type(row, pkt_type)
     row.flags = FLAG_TRUNCATED if snaplen < total_len else 0
+    row.interface = interface
     if linktype == LINKTYPE_ETHERNET and is_plain_ip(p + mac, snaplen):
         row.ip_offset = ETHERNET_LEN
-        row.interface = row.vlan_tci = row.vlan_tpid = 0
+        row.vlan_tci = row.vlan_tpid = 0
     else:
         _link(linktype, p + mac, snaplen, row)
     add_status(row, status, header.hv1.tp_vlan_tci, header.hv1.tp_vlan_tpid)
@@ -240,7 +243,6 @@ cdef void _link(uint32_t linktype, const uint8_t* p, uint32_t n, Record* row) no
     cdef LinkInfo info
     walk_link(linktype, p, n, &info)
     row.ip_offset = info.ip_offset
-    row.interface = 0
     row.vlan_tci = info.vlan_tci
     row.vlan_tpid = info.vlan_tpid
     row.flags |= info.flags

@@ -1,13 +1,17 @@
-"""List the network interfaces of this host."""
+"""List the network interfaces of this host, and choose some by name or pattern."""
 
 from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable
+from typing import Final
 
 from slimcap.errors import wrong_type
 from slimcap.packet.link import Link, link_of
 from slimcap.source.live import rtnetlink
+
+ANY: Final = "any"
+"""The name that stands for all interfaces."""
 
 
 def links(names: str | Iterable[str] | None = None) -> tuple[Link, ...]:
@@ -41,18 +45,75 @@ def links(names: str | Iterable[str] | None = None) -> tuple[Link, ...]:
     found = rtnetlink.interfaces()
     if wanted is None:
         return tuple(map(link_of, found))
-    patterns = [name for name in wanted if any(letter in name for letter in "*?[")]
+    patterns = [name for name in wanted if is_pattern(name)]
     named = {Link(name).index for name in wanted if name not in patterns}
     return tuple(
         link_of(interface)
         for interface in found
-        if interface.ifindex in named
-        or any(
-            fnmatch.fnmatchcase(name, pattern)
-            for name in (interface.name, *interface.other_names)
-            for pattern in patterns
-        )
+        if interface.ifindex in named or _matches(interface, patterns)
     )
+
+
+class InterfaceChoice:
+    """Some of the interfaces of a host, those that exist now and those to come.
+
+    Parameters
+    ----------
+    names : str, Link or iterable of them
+        Names and patterns, as for `links`; "any" stands for all. One that starts with "!" excludes.
+
+    Raises
+    ------
+    TypeError
+        An item is neither a str nor a Link.
+    ValueError
+        There is no name, or only excluded ones.
+    """
+
+    def __init__(self, names: str | Link | Iterable[str | Link]) -> None:
+        given = [names] if isinstance(names, (str, Link)) else names
+        if not isinstance(given, Iterable):
+            raise wrong_type("interfaces", "a str, a Link or an iterable of them", names)
+        self.links = []
+        self.names, self._patterns, self._excluded = [], [], []
+        for one in given:
+            if isinstance(one, Link):
+                self.links.append(one)
+            elif not isinstance(one, str):
+                raise wrong_type("each of interfaces", "a str or a Link", one)
+            elif one.startswith("!"):
+                self._excluded.append(one[1:])
+            elif one == ANY or is_pattern(one):
+                self._patterns.append("*" if one == ANY else one)
+            else:
+                self.names.append(one)
+        self.names += [link.name for link in self.links]
+        if not self.names and not self._patterns:
+            raise ValueError('no interface is named: give names, patterns as "eth*", or "any"')
+
+    def has(self, interface: rtnetlink.Interface) -> bool:
+        """Return True for an interface that is chosen. One that is named is, even if it is excluded."""
+        if any(name in self.names for name in (interface.name, *interface.other_names)):
+            return True
+        return _matches(interface, self._patterns) and not _matches(interface, self._excluded)
+
+
+def is_pattern(name: str) -> bool:
+    """Return True for a pattern of names, False for a name."""
+    return any(letter in name for letter in "*?[")
+
+
+def are_several(interfaces: object) -> bool:
+    """Return True if interfaces are given that may be several, or may come and go."""
+    if isinstance(interfaces, str):
+        return interfaces == ANY or is_pattern(interfaces) or interfaces.startswith("!")
+    return isinstance(interfaces, Iterable)
+
+
+def _matches(interface: rtnetlink.Interface, patterns: list[str]) -> bool:
+    """Return True if a name of an interface is, or matches, one of the patterns."""
+    names = (interface.name, *interface.other_names)
+    return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
 def _names(names: str | Iterable[str]) -> list[str]:

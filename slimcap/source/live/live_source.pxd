@@ -14,6 +14,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef bint _gone             # the link no longer exists
     cdef bint _draining         # stop() was called, or the link is gone: no more packets arrive
     cdef int64_t _drained       # while draining: the last packet is available by then, monotonic ns
+    cdef bint _is_empty         # drained: no more packets can come
     cdef tuple _interfaces      # an InterfaceInfo of the link
     cdef Lock _counting         # for the next three
     cdef Counters _counters     # sums of the kernel's counters, which reset when read
@@ -28,6 +29,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef int64_t _delay(self) noexcept
 
     cdef int _open(self, link, dict options) except -1
+    cdef Rows _poll(self)
     cdef int _begin_draining(self) except -1
     cdef bint _is_drained(self) except -1
     cdef int _wait(self, int64_t deadline) except -1

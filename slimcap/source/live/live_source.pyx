@@ -11,7 +11,7 @@ from slimcap.abi.atomic cimport clear_bits, load_bits, load_i64, store_i64
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport POLLERR, POLLHUP
 from slimcap.abi.lock cimport acquire, init_lock, release
-from slimcap.io.event cimport NEVER, SIGNAL_END, deadline_after, monotonic_ns
+from slimcap.io.event cimport SIGNAL_END, deadline_after, monotonic_ns, sooner
 from slimcap.packet.rows cimport Rows
 from slimcap.source.live.packet_socket cimport LINK_GONE, LINK_UP, PacketSocket
 
@@ -108,27 +108,35 @@ cdef class LiveSource(ZeroCopySource):
 
     cdef Rows _fill(self, int64_t deadline):
         cdef Rows rows
-        cdef Counters totals
         if self._socket is None:
             return None
         while True:
             if load_bits(self._signal) & SIGNAL_END:
                 clear_bits(self._signal, SIGNAL_END)
                 self._begin_draining()
-            expired = self._draining and monotonic_ns() >= self._drained
-            rows = self._next_rows()
+            rows = self._poll()
             if rows is not None:
-                rows.interfaces = self._interfaces
-                if monotonic_ns() - load_i64(&self._counted_at) > COUNT_INTERVAL:
-                    self._count(&totals)
                 return rows
-            if self._draining and (expired or self._is_drained()):
+            if self._is_empty:
                 if self._gone:
                     raise LinkGone(
                         errno.ENODEV, "the interface was removed: open a new source once it exists again",
                         self._socket.link.name)
                 return None
             self._wait(deadline)
+
+    cdef Rows _poll(self):
+        """Return the next rows without waiting; None if there are none now. `_is_empty` is set at the end."""
+        cdef Counters totals
+        cdef bint expired = self._draining and monotonic_ns() >= self._drained
+        cdef Rows rows = self._next_rows()
+        if rows is not None:
+            rows.interfaces = self._interfaces
+            if monotonic_ns() - load_i64(&self._counted_at) > COUNT_INTERVAL:
+                self._count(&totals)
+            return rows
+        self._is_empty = self._draining and (expired or self._is_drained())
+        return None
 
     cdef int _begin_draining(self) except -1:
         self._socket.attach(pack(DROP))
@@ -151,9 +159,9 @@ cdef class LiveSource(ZeroCopySource):
             self._check_link()
             if self._gone:
                 return 0
-            end = _sooner(end, monotonic_ns() + LINK_CHECK_INTERVAL)
+            end = sooner(end, monotonic_ns() + LINK_CHECK_INTERVAL)
         if self._draining:
-            end = _sooner(end, self._drained)
+            end = sooner(end, self._drained)
         try:
             events = self._socket.wait(self._event, end)
         except TimeoutError:
@@ -281,7 +289,3 @@ cdef class LiveSource(ZeroCopySource):
         if self.link is None:
             return f"<{name}: never opened>"
         return f"<{name} {self.link.name!r}: {self.link.type_name}{', closed' if self.closed else ''}>"
-
-
-cdef int64_t _sooner(int64_t deadline, int64_t time) noexcept:
-    return time if deadline == NEVER else min(deadline, time)

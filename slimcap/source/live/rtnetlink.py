@@ -31,6 +31,7 @@ _NLM_F_REQUEST: Final = 1
 _NLM_F_DUMP_INTR: Final = 0x10
 _NLM_F_DUMP: Final = 0x300
 _RTM_GETLINK: Final = 18
+_RTMGRP_LINK: Final = 1
 _RTM_GETADDR: Final = 22
 _IFLA_IFNAME: Final = 3
 _IFLA_LINKINFO: Final = 18
@@ -257,6 +258,46 @@ def interfaces() -> list[Interface]:
     return sorted(_parse_interface(message, here) for message in _dump(_RTM_GETLINK, bytes(16)))
 
 
+class LinkMonitor:
+    """Tells when interfaces of a network namespace change, by rtnetlink(7).
+
+    It is that of the thread that makes it, even if another one reads.
+
+    Raises
+    ------
+    OSError
+        The sockets cannot be opened.
+    """
+
+    def __init__(self) -> None:
+        self._changes = _open()
+        self._requests = _open()
+        self._changes.setblocking(False)
+        self._changes.bind((0, _RTMGRP_LINK))
+        self.namespace = _namespace_of(self._requests)
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable after a change."""
+        return self._changes.fileno()
+
+    def interfaces(self) -> list[Interface]:
+        """Return all interfaces, in the order of their indices; a change after this call is reported."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                try:
+                    self._changes.recv(1 << 16)
+                except OSError as error:
+                    if error.errno != errno.ENOBUFS:  # some messages were lost, which nobody needs
+                        raise
+        messages = _dump(_RTM_GETLINK, bytes(16), self._requests)
+        return sorted(_parse_interface(message, self.namespace) for message in messages)
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._changes.close()
+        self._requests.close()
+
+
 def addresses(index: int) -> tuple[IPv4Interface | IPv6Interface, ...]:
     """Return the IP addresses of an interface."""
     return tuple(all_addresses().get(index, ()))
@@ -356,13 +397,13 @@ def _request(request: int, body: bytes, netlink: socket.socket | None = None) ->
         return _exchange(netlink, request, _NLM_F_REQUEST, body)[0]
 
 
-def _dump(request: int, body: bytes) -> list[bytes]:
-    """Return the kernel's answer to a request for all objects."""
-    for _ in range(10):
-        with _open() as netlink:
-            answers, consistent = _exchange(netlink, request, _NLM_F_REQUEST | _NLM_F_DUMP, body)
-        if consistent:
-            break
+def _dump(request: int, body: bytes, netlink: socket.socket | None = None) -> list[bytes]:
+    """Return the kernel's answer to a request for all objects, on an open socket if one is given."""
+    with contextlib.nullcontext(netlink) if netlink is not None else _open() as opened:
+        for _ in range(10):
+            answers, consistent = _exchange(opened, request, _NLM_F_REQUEST | _NLM_F_DUMP, body)
+            if consistent:
+                break
     return answers
 
 

@@ -1,0 +1,238 @@
+"""`InterfacesSource`: several interfaces as one source, a ring for each; they may come and go.
+
+    rtnetlink: something changed ──► list the interfaces ──► open, rename, or read to the end and close rings
+"""
+from libc.stdint cimport int64_t
+
+from slimcap.io.event cimport deadline_after
+from slimcap.packet.record cimport MAX_INTERFACES
+from slimcap.packet.rows cimport Rows
+from slimcap.source.base cimport Counters, stats_of
+from slimcap.source.live.packet_socket cimport LINK_GONE
+from slimcap.source.live.ring_source cimport RingSource
+
+import errno
+import warnings
+from collections import deque
+from operator import add
+from typing import NamedTuple
+
+from slimcap.errors import LinkError, LinkNotFound, wrong_type
+from slimcap.option_set import parse
+from slimcap.packet.link import link_of
+from slimcap.source.base import Stats
+from slimcap.source.live.interfaces import InterfaceChoice
+from slimcap.source.live.live_options import RingOptions
+from slimcap.source.live.rtnetlink import LinkMonitor, check as check_link
+
+
+class LinkChange(NamedTuple):
+    """A change of the interfaces that an `InterfacesSource` captures from.
+
+    Attributes
+    ----------
+    kind : {"added", "removed", "renamed", "up", "down", "failed"}
+        What happened. "added": packets are captured from now on. "failed": it cannot be captured from.
+        "removed": it does not exist, or its name no longer matches; all its packets were returned.
+    link : Link
+        The interface, with its new name.
+    error : Exception or None
+        Why it failed.
+    """
+
+    kind: str
+    link: object
+    error: object = None
+
+
+cdef class InterfacesSource(RingGroup):
+    """Capture packets from several network interfaces. `open_live` opens it for more than one.
+
+    Each interface has a ring of its own, with the options given, and its own link type: nothing is lost of the
+    link layer. A batch has packets of one interface, whose number is in column `interface`: an index into
+    `links` and `interfaces`, those of the batch and those of the source. Packets of different interfaces are
+    not put in order of time.
+
+    Interfaces that appear later and match are captured from, within milliseconds. Those that are removed are
+    read to their end. While an interface is down, the source waits for it. A name keeps its number: an
+    interface that is removed and created again has the same one.
+
+    Parameters
+    ----------
+    interfaces : str, Link or iterable of them
+        Names, which must exist; patterns such as ``"eth*"``, which need not match any interface yet; "any", all
+        interfaces; and names or patterns to exclude, such as ``"!docker*"``.
+    on_change : callable, optional
+        Called with a `LinkChange` when an interface appears, is removed or renamed, goes down or up, or cannot
+        be captured from. It is called by the thread that reads, during the read. What it raises is raised by
+        the read, and no packet is lost. Default: a RuntimeWarning if one cannot be captured from, else none.
+    **options
+        Those of `RingOptions`, for each ring. `link_down` must be "wait".
+
+    Raises
+    ------
+    LinkNotFound, LinkGone, FilterError, PermissionError, ValueError, OSError
+        As for `RingSource`, for any of the interfaces.
+
+    Examples
+    --------
+    >>> with slimcap.open_live(["eth*", "!eth9"]) as source:
+    ...     for batch in source.batches():
+    ...         print(batch.links[batch["interface"][0]].name, len(batch))
+    """
+
+    def __init__(self, interfaces, *, on_change=None, **options: Unpack[RingOptions]):
+        given = parse(RingOptions, options)
+        if given["link_down"] == "raise":
+            raise ValueError('link_down must be "wait" for several interfaces: they may come and go')
+        if on_change is not None and not callable(on_change):
+            raise wrong_type("on_change", "callable", on_change)
+        deadline_after(given["timeout"])
+        self._begin_opening()
+        self._initialised = True
+        try:
+            self._choice, self._on_change, self._options = InterfaceChoice(interfaces), on_change, options
+            self._found, self._by_index, self._numbers, self._infos = {}, {}, {}, []
+            self._past_stats, self._changes = {}, deque()
+            self._timeout = given["timeout"]
+            for link in self._choice.links:
+                check_link(link.name, link.index, link.arphrd, link.namespace)
+            self._open_epoll()
+            self._monitor = LinkMonitor()
+            self._monitor_fd = self._monitor.fileno()
+            self._register(self._monitor_fd, False)
+            self._update(True)
+        except BaseException:
+            self._shut_down()
+            raise
+        finally:
+            self._leave()
+
+    # Interfaces.
+
+    cdef int _on_monitor(self) except -1:
+        self._update(False)
+        return self._tell()
+
+    cdef int _update(self, bint is_first) except -1:
+        """Compare the interfaces that there are with those that were chosen before."""
+        cdef Member member
+        cdef dict former = self._found
+        listed = self._monitor.interfaces()
+        self._found = {one.ifindex: one for one in listed if self._choice.has(one)}
+        if is_first:
+            names = {name for one in listed for name in (one.name, *one.other_names)}
+            for name in self._choice.names:
+                if name not in names:
+                    raise LinkNotFound(errno.ENODEV, f"no interface {name!r}: `ip link` lists all interfaces", name)
+        for index, member in list(self._by_index.items()):
+            # After a removal another interface may have the index, and the socket is not bound to it.
+            if index not in self._found or member.ring._socket.link_state() == LINK_GONE:
+                del self._by_index[index]
+                former = {one: former[one] for one in former if one != index}
+                self._drain(member)
+        for index, interface in self._found.items():
+            self._look_at(interface, former.get(index), is_first)
+        return 0
+
+    cdef int _look_at(self, interface, former, bint is_first) except -1:
+        """Open the ring of an interface, or note how it has changed."""
+        cdef Member member = self._by_index.get(interface.ifindex)
+        if member is None:
+            if interface != former and not self._draining:   # else it has failed before
+                self._open_ring(interface, is_first)
+            return 0
+        if interface.name != former.name:
+            self._number(member, link_of(interface))
+            self._changes.append(LinkChange("renamed", link_of(interface)))
+        if interface.is_up != former.is_up:
+            self._changes.append(LinkChange("up" if interface.is_up else "down", link_of(interface)))
+        return 0
+
+    cdef int _open_ring(self, interface, bint is_first) except -1:
+        cdef RingSource ring
+        cdef Member member
+        link = link_of(interface)
+        try:
+            ring = RingSource(link, **self._options)
+        except LinkError:   # it is gone by now: the monitor tells
+            return 0
+        except Exception as error:
+            if is_first:
+                raise
+            self._changes.append(LinkChange("failed", link, error))
+            return 0
+        try:
+            member = self._add(ring)
+            self._number(member, link)
+        except BaseException:
+            ring.close()
+            raise
+        self._by_index[link.index] = member
+        if not is_first:
+            self._changes.append(LinkChange("added", link))
+        return 0
+
+    cdef int _number(self, Member member, link) except -1:
+        """Give a ring the number of its interface: that which its name had before, or the next one."""
+        number = self._numbers.get(link.name, len(self._infos))
+        if number == MAX_INTERFACES:
+            used = {open_.ring._walker.interface for open_ in self._members.values()}
+            number = next(free for free in range(MAX_INTERFACES) if free not in used)
+            del self._numbers[self._infos[number].link.name]
+        info = (<tuple> member.ring._interfaces)[0]._replace(link=link)
+        if number == len(self._infos):
+            self._infos.append(info)
+        self._infos[number], self._numbers[link.name] = info, number
+        member.ring._walker.interface = number
+        self._interfaces = tuple(self._infos)
+        self._links = tuple([one.link for one in self._infos])
+        return 0
+
+    cdef int _on_removed(self, Member member) except -1:
+        cdef Counters totals
+        member.ring._count(&totals)
+        link = self._links[member.ring._walker.interface]
+        past = self._past_stats.get(link.name, Stats(0, 0, 0))
+        self._past_stats[link.name] = Stats(*map(add, past, stats_of(&totals)))
+        if not self._draining:
+            self._changes.append(LinkChange("removed", link))
+        return self._tell()
+
+    cdef Rows _fill(self, int64_t deadline):
+        self._tell()    # what an exception of `on_change` has left
+        return RingGroup._fill(self, deadline)
+
+    cdef int _tell(self) except -1:
+        """Report the changes."""
+        while self._changes:
+            change = self._changes.popleft()
+            if self._on_change is not None:
+                self._on_change(change)
+            elif change.error is not None:
+                warnings.warn(
+                    f"cannot capture from {change.link.name!r}, which has appeared: {change.error}",
+                    RuntimeWarning, stacklevel=2)
+        return 0
+
+    cdef void _tear_down(self) noexcept:
+        RingGroup._tear_down(self)
+        if self._monitor is not None:
+            self._monitor.close()
+
+    @property
+    def stats_by_interface(self):
+        """Counters since the source was opened, a dict: name of the interface → Stats. They are never reset.
+        """
+        cdef Member member
+        cdef Counters found
+        cdef dict totals = dict(self._past_stats)
+        for member in list(self._by_index.values()):
+            member.ring._count(&found)
+            name = self._links[member.ring._walker.interface].name
+            totals[name] = Stats(*map(add, totals.get(name, (0, 0, 0)), stats_of(&found)))
+        return totals
+
+    def __repr__(self):
+        names = ", ".join(sorted(self._links[m.ring._walker.interface].name for m in self._by_index.values()))
+        return f"<InterfacesSource: {names or 'no interface'}{', closed' if self.closed else ''}>"

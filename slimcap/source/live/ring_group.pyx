@@ -1,0 +1,276 @@
+"""`RingGroup`: base class of sources with several rings, and one wait for all of them.
+
+    ring ─┐ a block is handed over                    ┌─► _poll() ──► rows ──► the end of the queue
+    ring ─┼────────────────────────► epoll ──► queue ─┤
+    ring ─┘                                           └─► _poll() ──► none: out, until the next block
+"""
+cimport cython
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memset
+
+from slimcap.abi.atomic cimport clear_bits, load_bits
+from slimcap.abi.linux cimport (
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLET, EPOLLIN, POLLERR, POLLHUP, POLLIN, c_close, epoll_create1,
+    epoll_ctl, epoll_event, epoll_wait)
+from slimcap.io.event cimport SIGNAL_END, monotonic_ns, raise_errno, sooner
+from slimcap.packet.rows cimport Rows
+from slimcap.source.live.packet_socket cimport PacketSocket
+
+from collections import deque
+
+from slimcap.errors import RingExhausted
+from slimcap.filter.program import MAX_SNAPLEN
+from slimcap.source.live.rtnetlink import LinkDrops
+
+cdef enum:
+    EVENTS = 64                             # of one epoll_wait
+    LINK_CHECK_INTERVAL = 100_000_000       # ns between two checks whether a link that is down still exists
+
+
+@cython.final
+cdef class Member:
+    """One of the rings of a group."""
+
+
+cdef class RingGroup(ZeroCopySource):
+    """Base class of sources with several rings."""
+
+    def __cinit__(self, *args, **kwargs):
+        self._epoll = self._monitor_fd = -1
+        self._members, self._ready, self._watched = {}, deque(), []
+        self._past_drops, self._interfaces = LinkDrops(0, 0, 0), ()
+
+    # Implemented by subclasses.
+
+    cdef int _on_monitor(self) except -1:
+        """Handle what the monitor's descriptor reports."""
+        raise NotImplementedError
+
+    cdef int _on_removed(self, Member member) except -1:
+        """Handle that a ring was read to its end, since its interface is gone."""
+        raise NotImplementedError
+
+    # Members.
+
+    cdef int _open_epoll(self) except -1:
+        self._epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self._epoll < 0:
+            raise_errno("epoll_create1", None)
+        return 0
+
+    cdef int _register(self, int fd, bint once) except -1:
+        """Wait for a descriptor, too. `once`: report each event once, as PacketSocket does for a ring."""
+        cdef epoll_event interest
+        memset(&interest, 0, sizeof(interest))
+        interest.events = EPOLLIN | (<uint32_t> EPOLLET if once else 0)
+        interest.data.fd = fd
+        if epoll_ctl(self._epoll, EPOLL_CTL_ADD, fd, &interest) < 0:
+            raise_errno("epoll_ctl", None)
+        return 0
+
+    cdef Member _add(self, RingSource ring):
+        cdef Member member = Member.__new__(Member)
+        member.ring, member.fd = ring, (<PacketSocket> ring._socket).fd
+        self._register(member.fd, True)
+        self._members[member.fd] = member
+        self._queue(member)
+        if self._draining:
+            self._drain(member)
+        return member
+
+    cdef int _drain(self, Member member) except -1:
+        """Let a ring receive no more, and read it to its end."""
+        member.ring._begin_draining()
+        if member not in self._watched:
+            self._watched.append(member)
+        self._queue(member)
+        return 0
+
+    cdef int _remove(self, Member member) except -1:
+        """Close a ring that is read to its end, and keep its counters."""
+        cdef Counters totals
+        cdef dict members = self._members.copy()
+        member.ring._shut_down()
+        drops = tuple([past + now for past, now in zip(self._past_drops, member.ring.link_drops)])
+        drops = LinkDrops(*drops)
+        del members[member.fd]
+        if member in self._watched:
+            self._watched.remove(member)
+        member.ring._count(&totals)
+        # C only from here: another thread that counts sees the ring, or its counters among the past ones.
+        self._past.received += totals.received
+        self._past.dropped += totals.dropped
+        self._past.freezes += totals.freezes
+        self._past_drops = drops
+        self._members = members
+        return self._on_removed(member)
+
+    # Reading.
+
+    cdef Rows _fill(self, int64_t deadline):
+        cdef Rows rows
+        while True:
+            if load_bits(self._signal) & SIGNAL_END:
+                clear_bits(self._signal, SIGNAL_END)
+                self._draining = True
+                for member in list(self._members.values()):
+                    self._drain(member)
+            rows = self._next_rows()
+            if rows is not None or self._draining and not self._members:
+                return rows
+            self._wait(deadline)
+
+    cdef Rows _next_rows(self):
+        """Return the next rows of the next ring that has some; None if none has."""
+        cdef Member member
+        cdef Rows rows = None
+        cdef list exhausted = []
+        cdef object failure = None
+        try:
+            while rows is None and self._ready:
+                member = self._ready.popleft()
+                member.is_queued = False
+                try:
+                    rows = member.ring._poll()
+                except RingExhausted as error:
+                    failure = error
+                    exhausted.append(member)
+                if rows is not None:
+                    member.ring._earlier += rows.count
+                    rows.links, rows.interfaces = self._links, self._interfaces
+                    self._queue(member)
+                elif member.ring._is_empty:
+                    self._remove(member)
+        finally:
+            for member in exhausted:
+                self._queue(member)
+        if rows is None and failure is not None:
+            raise failure
+        return rows
+
+    cdef int _queue(self, Member member) except -1:
+        if not member.is_queued:
+            member.is_queued = True
+            self._ready.append(member)
+        return 0
+
+    cdef int _wait(self, int64_t deadline) except -1:
+        """Wait for a block of any ring, or until a watched ring must be looked at."""
+        cdef Member member
+        cdef int64_t end = self._look_after(deadline)
+        if self._ready:
+            return 0
+        try:
+            self._event.wait(self._epoll, POLLIN, end)
+        except TimeoutError:
+            if end == deadline:
+                raise
+        for member in self._watched:
+            if member.ring._draining:
+                self._queue(member)
+        return self._collect()
+
+    cdef int64_t _look_after(self, int64_t end) except? -2:
+        """Check the interfaces that were down; return the time by which the watched rings need a look."""
+        cdef Member member
+        for member in list(self._watched):
+            if member.ring._check_needed and not member.ring._gone:
+                member.ring._check_link()
+                if member.ring._gone:
+                    self._queue(member)
+                elif member.ring._check_needed:
+                    end = sooner(end, monotonic_ns() + LINK_CHECK_INTERVAL)
+                else:
+                    self._watched.remove(member)
+            if member.ring._draining:
+                end = sooner(end, member.ring._drained)
+        return end
+
+    cdef int _collect(self) except -1:
+        """Queue the rings that have got a block."""
+        cdef epoll_event events[EVENTS]
+        cdef Member member
+        cdef bint is_monitored = False
+        cdef int count = EVENTS, index
+        while count == EVENTS:
+            count = epoll_wait(self._epoll, events, EVENTS, 0)
+            for index in range(count):
+                member = self._members.get(events[index].data.fd)
+                is_monitored |= events[index].data.fd == self._monitor_fd
+                if member is not None:
+                    if events[index].events & (POLLERR | POLLHUP):
+                        self._on_error(member)
+                    self._queue(member)
+            if is_monitored:    # reported as long as it is not read
+                break
+        return self._on_monitor() if is_monitored else 0
+
+    cdef int _on_error(self, Member member) except -1:
+        member.ring._on_error(member.ring._socket.take_error())
+        # With a monitor, that tells of interfaces that are removed.
+        if member.ring._check_needed and self._monitor_fd < 0 and member not in self._watched:
+            self._watched.append(member)
+        return 0
+
+    # Stopping and closing.
+
+    def stop(self):
+        """Stop capturing, and end the source once all packets captured before were returned.
+
+        Loops then end, and reads raise EOFError, about one block timeout later. May be called from any
+        thread. Unlike this, `close()` ends at once and discards what was not read.
+        """
+        with cython.critical_section(self._event):  # not the source, which a reader may have locked
+            self._event.raise_signal(SIGNAL_END)
+
+    cdef void _tear_down(self) noexcept:
+        cdef Member member
+        for member in self._members.values():
+            member.ring._shut_down()
+        if self._epoll >= 0:
+            c_close(self._epoll)
+            self._epoll = -1
+
+    cdef bint _is_left_open(self) noexcept:
+        cdef Member member
+        for member in self._members.values():
+            if member.ring._is_left_open():
+                return True
+        return False
+
+    # Counters and properties.
+
+    cdef int _totals(self, Counters* totals) except -1:
+        cdef Member member
+        cdef Counters found
+        cdef dict members = self._members
+        totals[0] = self._past
+        for member in members.values():
+            member.ring._count(&found)
+            totals.received += found.received
+            totals.dropped += found.dropped
+            totals.freezes += found.freezes
+        return 0
+
+    cdef Py_ssize_t _snaplen(self) except -1:
+        cdef Member member
+        cdef Py_ssize_t longest = 0
+        for member in self._members.values():
+            longest = max(longest, member.ring._max_len)
+        return longest or <Py_ssize_t> MAX_SNAPLEN
+
+    @property
+    def interfaces(self):
+        """Descriptions of the interfaces, a tuple of InterfaceInfo: one for each of `links`."""
+        return self._interfaces
+
+    @property
+    def link_drops(self):
+        """Packets that the interfaces lost while they were captured from, a LinkDrops: their sums.
+
+        They never reached the sockets, and are not included in `stats()`.
+        """
+        cdef Member member
+        cdef dict members = self._members
+        found = [self._past_drops, *[member.ring.link_drops for member in members.values()]]
+        return LinkDrops(*map(sum, zip(*found)))
