@@ -22,7 +22,7 @@ class CaptureUnblocked(SlimcapError):
 
 
 class RingExhausted(SlimcapError):
-    """All blocks of the ring are held by views that are still alive."""
+    """The next block of the ring is held by views that are still alive, and no other block comes back."""
 
 
 class LinkError(SlimcapError, OSError):

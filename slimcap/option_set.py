@@ -27,6 +27,10 @@ _Owner = TypeVar("_Owner", bound=Callable[..., object])
 _ENTRY: Final = re.compile(r"^( *)\*\*options\n(?:\1 +.*\n)*", re.MULTILINE)
 """The numpydoc entry that stands for all options of a set."""
 
+_SIZE: Final = re.compile(r"(\d{1,18})([kMGT]|[KMGT]i|)B?", re.ASCII)
+_UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_UNITS_OF_1024: Final = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -87,6 +91,12 @@ def _check_of(kind: Any) -> Callable[[str, Any], Any] | None:
 def between(low: int, high: int) -> Callable[[str, Any], int]:
     """Return a check for integers from `low` to `high`."""
     return functools.partial(in_range, low=low, high=high)
+
+
+def parse_size(text: str) -> int:
+    """Return the number of bytes of a text with or without a unit; 0 if it is not valid."""
+    found = _SIZE.fullmatch(text)
+    return int(found[1]) * (_UNITS | _UNITS_OF_1024)[found[2]] if found else 0
 
 
 def _check_type(kind: type, name: str, value: Any) -> Any:

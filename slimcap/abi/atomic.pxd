@@ -11,6 +11,7 @@ cdef extern from * nogil:
     #define slimcap_add(p, more) ((void) __atomic_fetch_add(p, more, __ATOMIC_ACQ_REL))
     #define slimcap_set_bits(p, bits) ((void) __atomic_fetch_or(p, bits, __ATOMIC_ACQ_REL))
     #define slimcap_clear_bits(p, bits) ((void) __atomic_fetch_and(p, ~(bits), __ATOMIC_ACQ_REL))
+    #define slimcap_take_bits(p) __atomic_exchange_n(p, 0, __ATOMIC_ACQ_REL)
     """
     uint32_t load_u32 "slimcap_load"(const uint32_t* p) noexcept
     void store_u32 "slimcap_store"(uint32_t* p, uint32_t value) noexcept
@@ -21,3 +22,4 @@ cdef extern from * nogil:
     int load_bits "slimcap_load"(const int* p) noexcept
     void set_bits "slimcap_set_bits"(int* p, int bits) noexcept
     void clear_bits "slimcap_clear_bits"(int* p, int bits) noexcept
+    int take_bits "slimcap_take_bits"(int* p) noexcept  # clears all bits, and returns those that were set

@@ -7,15 +7,12 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args, get_origin
 
-from slimcap.option_set import Option
+from slimcap.option_set import Option, parse_size
 
-_SIZE: Final = re.compile(r"(\d{1,18})([kMGT]|[KMGT]i|)B?", re.ASCII)
 _DURATION: Final = re.compile(r"([\d.]+(?:e[+-]?\d+)?)([smhd]?)", re.ASCII)
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_UNITS_OF_1024: Final = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _EPOCH_TIME: Final = re.compile(r"(\d{1,18})(?:\.(\d{1,9}))?", re.ASCII)
 _FRACTION: Final = re.compile(r"(?<=[T ]\d\d:\d\d:\d\d)\.(\d{1,9})(?!\d)", re.ASCII)
@@ -26,7 +23,8 @@ def add_option(command: argparse._ActionsContainer, name: str, option: Option, *
     if option.annotation is bool:
         more["action"] = "store_true"
     else:
-        more |= {"default": option.default, "choices": get_args(option.annotation) or None}
+        is_choice = get_origin(option.annotation) is Literal
+        more |= {"default": option.default, "choices": get_args(option.annotation) if is_choice else None}
     command.add_argument(f"--{name.replace('_', '-')}", **more)
 
 
@@ -92,11 +90,22 @@ def duration(minimum: float, maximum: float) -> Callable[[str], float]:
 
 def size(text: str) -> int:
     """Parse a number of bytes, with or without a unit; for argparse's `type`."""
-    found = _SIZE.fullmatch(text)
-    value = int(found[1]) * (_UNITS | _UNITS_OF_1024)[found[2]] if found else 0
+    value = parse_size(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a valid size: use one such as 500k, 100M or 1GiB")
     return value
+
+
+def mebibytes(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Return a parser of sizes between two numbers of MiB; for argparse's `type`."""
+
+    def parse(text: str) -> int:
+        value = size(text)
+        if not minimum << 20 <= value <= maximum << 20:
+            raise argparse.ArgumentTypeError(f"{text!r} is not from {minimum}MiB to {maximum}MiB")
+        return value
+
+    return parse
 
 
 def time_ns(text: str) -> int:

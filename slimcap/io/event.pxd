@@ -9,6 +9,7 @@ cdef enum Signal:
     SIGNAL_UNBLOCK = 1
     SIGNAL_STOP = 2
     SIGNAL_END = 4      # the source is to return what was captured so far, then end
+    SIGNAL_RETURNED = 8     # memory that the reader waits for was returned
 
 cdef class Event:
     cdef Owner owner

@@ -138,7 +138,7 @@ cdef class Event:
         return 0
 
     cdef int wait(self, int fd, short events, int64_t deadline) except -1:
-        """Wait until `fd` has one of the poll events; return its revents, or 0 after SIGNAL_END.
+        """Wait until `fd` has one of the poll events and return its revents; 0 after SIGNAL_END or _RETURNED.
 
         Raises TimeoutError, the exceptions of `check`, or what a signal handler raises.
         """
@@ -167,7 +167,7 @@ cdef class Event:
             self.check()
             if ready > 0 and fds[0].revents:
                 return fds[0].revents
-            if load_bits(&self.signal) & SIGNAL_END:
+            if load_bits(&self.signal) & (SIGNAL_END | SIGNAL_RETURNED):
                 return 0
             if deadline != NEVER and monotonic_ns() >= deadline:
                 raise TimeoutError("no packet arrived within the timeout")

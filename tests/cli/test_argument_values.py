@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from slimcap.cli.arguments import duration, size, time_ns
+from slimcap.cli.arguments import duration, mebibytes, size, time_ns
 from support.builders.pcap import START
 
 SECOND = 10**9
@@ -100,3 +100,13 @@ def test_size_with_unit(text: str, number: int) -> None:
 def test_not_a_size(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not a valid size"):
         size(text)
+
+
+def test_size_within_limits() -> None:
+    parse = mebibytes(1, 2)
+    assert (parse("1MiB"), parse("1500k"), parse("2097152")) == (1 << 20, 1_500_000, 1 << 21)
+    for text in ("1MB", "3MiB", "2TiB", "1048575"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not from 1MiB to 2MiB"):
+            parse(text)
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a valid size"):
+        parse("much")

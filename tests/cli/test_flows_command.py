@@ -200,6 +200,8 @@ def test_a_table_that_cannot_be_written_is_a_failure(
         (["--duration", "1m"], "--duration requires --live"),
         (["--promiscuous"], "--promiscuous requires --live"),
         (["--snaplen", "99"], "--snaplen requires --live"),
+        (["--buffer", "2MiB"], "--buffer requires --live"),
+        (["--latency", "0.1"], "--latency requires --live"),
         (["--live", "--after", "2024-03-01"], "--after is for capture files"),
         (["--live", "--concatenated"], "--concatenated is for capture files"),
     ],

@@ -129,7 +129,7 @@ def test_block_timeout_delivers_a_single_packet(veth: Veth, opened: OpenRing, bl
 
 
 def test_ring_exhausted_while_all_blocks_are_held(veth: Veth, opened: OpenRing) -> None:
-    source = opened(block_size=PAGE, num_blocks=4, block_timeout=0.001)
+    source = opened(block_size=PAGE, num_blocks=4, block_timeout=0.001, ring_exhausted="raise")
     frames = frames_of(100, 500)
     held: list[Batch] = []
     sent = 0
@@ -162,7 +162,7 @@ def test_ring_exhausted_while_all_blocks_are_held(veth: Veth, opened: OpenRing) 
 
 
 def test_ring_exhausted_by_one_view(veth: Veth, opened: OpenRing) -> None:
-    source = opened(**SMALL)
+    source = opened(**SMALL, ring_exhausted="raise")
     veth.send(frames_of(1))
     view, _, _ = source.next_payload_zero_copy(timeout=10)
     veth.send(frames_of(1))
@@ -176,7 +176,7 @@ def test_ring_exhausted_by_one_view(veth: Veth, opened: OpenRing) -> None:
 
 
 def test_blocks_released_out_of_order(veth: Veth, opened: OpenRing) -> None:
-    source = opened(**SMALL | {"num_blocks": 3})
+    source = opened(**SMALL | {"num_blocks": 3, "ring_exhausted": "raise"})
     held: list[Batch | None] = []
     for i in range(3):
         veth.send([ethernet(udp(i))])
@@ -213,7 +213,7 @@ def test_block_is_released_with_the_last_view(veth: Veth, opened: OpenRing) -> N
 
 
 def test_block_in_several_batches_is_released_with_the_last(veth: Veth, opened: OpenRing) -> None:
-    source = opened(block_size=PAGE, num_blocks=2, block_timeout=0.05)
+    source = opened(block_size=PAGE, num_blocks=2, block_timeout=0.05, ring_exhausted="raise")
     veth.send(frames_of(9))
     first = source.next_batch(2, timeout=10)
     second = source.next_batch(2, timeout=10)
@@ -285,6 +285,8 @@ def test_drops_are_counted_and_flagged(veth: Veth, opened: OpenRing) -> None:
         ({"block_timeout": 0}, ValueError, "block_timeout"),
         ({"block_timeout": -1}, ValueError, "block_timeout"),
         ({"block_timeout": float("nan")}, ValueError, "block_timeout"),
+        ({"buffer": "1MiB", "block_size": PAGE}, ValueError, "buffer and block_size"),
+        ({"ring_exhausted": "x"}, ValueError, "ring_exhausted"),
         ({"timeout": -1}, ValueError, "timeout"),
         ({"snaplen": 0}, FilterError, "snaplen"),
         ({"snaplen": -5}, FilterError, "snaplen"),

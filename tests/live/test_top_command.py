@@ -314,9 +314,9 @@ def test_an_error_restores_the_terminal_before_it_is_shown(veth: Veth, terminal:
 
 
 def test_a_stopped_terminal_does_not_stop_the_capture(veth: Veth, terminal: Terminal) -> None:
-    terminal.start("--interval", "0.1", "--snaplen", "2000")
+    terminal.start("--interval", "0.1", "--snaplen", "2000", "--buffer", "8MiB")
     terminal.press(b"\x13")  # Ctrl-S
-    for _ in range(20):  # more blocks than the ring has
+    for _ in range(20):  # more blocks than the ring has, which are 16
         send(veth, 0, 50)
         time.sleep(0.05)
     terminal.press(b"q")

@@ -135,7 +135,7 @@ def test_parameters_come_from_stubs_and_sources(docstrings: ModuleType) -> None:
     assert docstrings.parameters_of("slimcap.packet.packet", "PacketView") is None
     live, ring = signature(slimcap.open_live), signature(slimcap.RingSource)
     assert live == ring
-    assert live["num_blocks"] == "16"
+    assert live["ring_exhausted"] == "'wait'"
     assert signature(slimcap.ReadTask.open) == {"**options": ""}
 
 

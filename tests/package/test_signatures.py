@@ -126,7 +126,8 @@ WRITE = "snaplen=262144, compression='infer', level=None, fcs_len=None"
 SECTION = "comment=None, hardware=None, os=None, application=None, section=None"
 ROTATION = "max_bytes=None, max_seconds=None, max_packets=None, max_files=None, overwrite=False, on_file=None"
 OPTIONS: dict[Callable[..., Any], str] = {
-    slimcap.RingSource: f"{LIVE}, block_size=1048576, num_blocks=16, block_timeout=0.01, smaller_ring=False",
+    slimcap.RingSource: f"{LIVE}, buffer=None, latency=None, block_size=None, num_blocks=None, "
+    "block_timeout=None, ring_exhausted='wait', smaller_ring=False",
     slimcap.SocketSource: f"{LIVE}, buffer_size=4194304, batch_size=64",
     slimcap.PcapSource: f"{FILES}, follow=False, name=None",
     slimcap.PcapWriter: f"{WRITE}, atomic=False",

@@ -146,7 +146,9 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
         "hatype": 1,
     }
     | {"vlan_tci": 7, "vlan_tpid": 0x8100, "network": 14},
-    "MockRingSource": MOCK | {"block_size": 1 << 20, "num_blocks": 4, "block_timeout": 0.01},
+    "MockRingSource": MOCK
+    | {"buffer": "1MiB", "latency": 0.01, "ring_exhausted": "wait"}
+    | dict.fromkeys(("block_size", "num_blocks", "block_timeout")),
     "MockSocketSource": MOCK | {"buffer_size": 1 << 20, "batch_size": 64},
     "Packet": {"payload": bytes(60)},
     "Packet.from_go_bytes": {"data": bytes(60)},

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from slimcap.cli.arguments import add_count, add_filter, add_option, number
+from slimcap.cli.arguments import add_count, add_filter, add_option, mebibytes, number
 from slimcap.errors import CaptureUnblocked
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.option_set import options_of
@@ -17,12 +17,23 @@ from slimcap.packet.batch import Batch
 from slimcap.source.live.live_options import RingOptions
 from slimcap.source.live.live_source import LiveSource
 from slimcap.source.live.open_live import open_live
+from slimcap.source.live.ring_source import RingSource
 
 OPTIONS: Final = options_of(RingOptions)
 EXPOSED: Final[dict[str, dict[str, Any]]] = {
     "promiscuous": {"help": "capture packets to other hosts, too"},
     "direction": {"help": "capture packets received by this host, sent by it, or both (default)"},
     "snaplen": {"help": "truncate packets to BYTES", "metavar": "BYTES", "type": number(int, 1, MAX_SNAPLEN)},
+    "buffer": {
+        "help": "memory for packets until they are read (default: 64MiB)",
+        "metavar": "SIZE",
+        "type": mebibytes(1, 1 << 20),
+    },
+    "latency": {
+        "help": "maximum delay of a packet (default: 0.02)",
+        "metavar": "SECONDS",
+        "type": number(float, 0.001, 3600),
+    },
 }
 """The options of the source that commands have under their own names, except `filter`."""
 
@@ -57,7 +68,7 @@ def read_words(args: argparse.Namespace) -> None:
         args.filter = " ".join(args.words)
 
 
-def open_live_input(args: argparse.Namespace) -> LiveSource:
+def open_live_input(args: argparse.Namespace) -> RingSource:
     """Open the interface with the options of the command line, after `read_words`."""
     return open_live(
         args.interface,

@@ -11,6 +11,7 @@ from slimcap.cli.packets.top_tables import MAX_ENTRIES, TopTable, TopTables
 from slimcap.flow.flow_batch import FlowBatch
 from slimcap.flow.flow_table import FlowTable
 from slimcap.packet.batch import Batch
+from slimcap.source.live.live_options import LATENCY
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 IDLE_TIMEOUT: Final = 60.0  # seconds; afterwards a packet starts another flow, whose totals start at 0
 
 _NANOSECONDS: Final = 10**9
-_DELAY: Final = _NANOSECONDS // 20  # how late packets may come: the kernel keeps a block for 10 ms
+_SPARE: Final = _NANOSECONDS // 33  # how late packets may come, besides the latency of the source
 _CHUNK: Final = 1 << 18  # records to group at a time
 _MAX_PENDING: Final = 1 << 21  # records that wait for the thread, of 128 bytes or more each
 
@@ -53,15 +54,20 @@ class TopCounter:
         The time.
     max_entries : int, default MAX_ENTRIES
         Maximum number of entries in a table.
+    latency : float, default 0.02
+        Maximum delay of a packet in seconds: that of the source.
     """
 
-    def __init__(self, seconds: float, now: int, max_entries: int = MAX_ENTRIES) -> None:
+    def __init__(
+        self, seconds: float, now: int, max_entries: int = MAX_ENTRIES, latency: float = LATENCY
+    ) -> None:
         from concurrent.futures import ThreadPoolExecutor  # 3 ms, which all other commands would wait for
 
         # A clock that is set back by more than the active timeout ends all flows, and is followed.
         self._flows = FlowTable(window=seconds, active_timeout=seconds + 1, idle_timeout=IDLE_TIMEOUT)
         self._length = round(seconds * _NANOSECONDS)
         self._start = now
+        self._delay = round(latency * _NANOSECONDS) + _SPARE
         self._pending: list[FlowBatch] = []
         self._pending_count = 0
         self._tables = TopTables(max_entries)
@@ -80,7 +86,7 @@ class TopCounter:
 
     def advance(self, now: int) -> None:
         """End the interval if it is over. Grouping it may take a while: see `finished`."""
-        now -= _DELAY
+        now -= self._delay
         border = now - now % self._length
         if border < self._start - self._length:  # the clock was set back
             self._start = border - self._length

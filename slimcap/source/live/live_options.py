@@ -1,16 +1,26 @@
 """Options of live sources."""
 
 import os
-from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypedDict
 
-from slimcap.errors import integer, number
+from slimcap.errors import integer, number, wrong_type
 from slimcap.filter.presets import Direction
 from slimcap.filter.program import MAX_SNAPLEN
-from slimcap.option_set import Option, between
+from slimcap.option_set import Option, between, parse_size
 
 if TYPE_CHECKING:
     from slimcap.filter import Filter, Strategy
 
+BUFFER: Final = 64 << 20
+"""Default size of a ring in bytes: 1 s of 100,000 packets a second, of 350 bytes on average."""
+BLOCK_SIZE: Final = 1 << 19
+"""Default size of a block in bytes: the smallest power of two that holds a packet of MAX_SNAPLEN bytes, with
+130 bytes of headers. The kernel allocates powers of two, and cuts packets that do not fit (tpacket_rcv)."""
+LATENCY: Final = 0.02
+"""Default of `latency` in seconds: 128 blocks last for 2.5 s if each is used up by the block timer."""
+
+_MAX_RING = 1 << 40
 _MAX_BLOCKS = 1 << 28  # of a page each, in a ring of 1 TiB
 _MAX_MESSAGES = 1024  # UIO_MAXIOV, net/socket.c
 _MAX_BUFFER = (1 << 30) - 1  # the kernel doubles it, and that must fit in an int
@@ -28,6 +38,24 @@ def _block_timeout(name: str, value: float) -> float:
     if not 0 < number(name, value) <= 3600:
         raise ValueError(f"{name} must be more than 0 and at most 3600 seconds, not {value}")
     return value
+
+
+def _buffer(name: str, value: int | str) -> int:
+    """Return the bytes of a ring's buffer."""
+    if isinstance(value, str):
+        size = parse_size(value)
+        if not size:
+            raise ValueError(f'{name} must be bytes, or a size such as "32MiB" or "100MB", not {value!r}')
+    else:
+        try:
+            size = integer(name, value)
+        except TypeError:
+            raise wrong_type(name, "an integer or a str", value) from None
+    if not 2 * BLOCK_SIZE <= size <= _MAX_RING:
+        raise ValueError(
+            f"{name} must be 1 MiB to 1 TiB, not {value!r}: for a smaller ring use block_size and num_blocks"
+        )
+    return size
 
 
 class LiveOptions(TypedDict, total=False):
@@ -79,37 +107,107 @@ class LiveOptions(TypedDict, total=False):
 class RingOptions(LiveOptions, total=False):
     """Options of `RingSource`."""
 
+    buffer: Annotated[
+        "int | str | None",
+        Option(
+            None,
+            'Memory of the ring: bytes, or a text with a unit such as "32MiB" or "100MB"; at least 1 MiB, '
+            "rounded down to a multiple of 512 KiB. The reader may pause for longer with more. Default: "
+            "64 MiB. Not together with `block_size` or `num_blocks`.",
+            _buffer,
+            kind="int or str",
+        ),
+    ]
+    latency: Annotated[
+        float | None,
+        Option(
+            None,
+            "Maximum delay of a packet in seconds; a single packet is delayed by half as much on average. "
+            "Each period of `latency` uses up a block, however few packets are in it: with less, the reader "
+            "may pause for a shorter time. More than 0, up to 3600; rounded to milliseconds. Default: 0.02. "
+            "Not together with `block_timeout`.",
+            _block_timeout,
+        ),
+    ]
     block_size: Annotated[
-        int,
-        Option(1 << 20, "Size of a block in bytes: a multiple of the page size, below 2 GiB.", _block_size),
+        int | None,
+        Option(
+            None,
+            "Size of a block in bytes: a multiple of the page size, below 2 GiB; the kernel allocates the "
+            "next power of two. Packets are truncated to `block_size` - 130 bytes. Default: 512 KiB, which "
+            "holds a packet of the maximum snaplen.",
+            _block_size,
+        ),
     ]
     num_blocks: Annotated[
-        int,
+        int | None,
         Option(
-            16,
-            "Number of blocks. Every `block_timeout` uses up a block, however few packets it holds: more "
-            "blocks allow the reader to be late for longer, larger blocks do not. With a single block, "
-            "packets are copied. The ring is at most 1 TiB.",
+            None,
+            "Number of blocks. More blocks allow the reader to pause for longer at low rates; larger blocks "
+            "do not. With a single block, packets are copied. The ring is at most 1 TiB. Default: as many as "
+            "64 MiB hold, at least 2.",
             between(1, _MAX_BLOCKS),
         ),
     ]
     block_timeout: Annotated[
-        float,
+        float | None,
         Option(
-            0.01,
-            "Time in seconds after which the kernel hands over a block that is not full: the maximum delay "
-            "of a packet. More than 0, up to 3600; rounded to milliseconds.",
+            None,
+            "Time in seconds after which the kernel hands over a block that is not full. Default: `latency`.",
             _block_timeout,
+        ),
+    ]
+    ring_exhausted: Annotated[
+        Literal["wait", "raise"],
+        Option(
+            "wait",
+            "What a read does while views hold the next block: wait for it as for packets, and raise "
+            "RingExhausted after 2 seconds without any block coming back; or raise RingExhausted at once.",
         ),
     ]
     smaller_ring: Annotated[
         bool,
         Option(
             False,
-            "If there is not enough memory for the ring, halve `num_blocks` until there is, instead of "
-            "raising OSError (ENOMEM).",
+            "If there is not enough memory for the ring, halve the number of blocks until there is, instead "
+            "of raising OSError (ENOMEM).",
         ),
     ]
+
+
+class RingShape(NamedTuple):
+    """Blocks of a ring.
+
+    Attributes
+    ----------
+    block_size : int
+        Size of a block in bytes.
+    num_blocks : int
+        Number of blocks.
+    timeout_ms : int
+        Time in milliseconds after which the kernel hands over a block that is not full.
+    """
+
+    block_size: int
+    num_blocks: int
+    timeout_ms: int
+
+
+def ring_shape(options: Mapping[str, Any]) -> RingShape:
+    """Return the blocks for the options of a ring; raise ValueError if two of them exclude each other."""
+    for one, others in (("buffer", ("block_size", "num_blocks")), ("latency", ("block_timeout",))):
+        for other in others:
+            if options[one] is not None and options[other] is not None:
+                raise ValueError(f"{one} and {other} were both given: {one} sets {other}, so give only one")
+    block_size = options["block_size"] or BLOCK_SIZE
+    num_blocks = options["num_blocks"] or max(2, (options["buffer"] or BUFFER) // block_size)
+    if num_blocks * block_size > _MAX_RING:
+        raise ValueError(
+            f"num_blocks must be at most {_MAX_RING // block_size} blocks of {block_size} bytes, 1 TiB, "
+            f"not {num_blocks}"
+        )
+    seconds = options["latency"] or options["block_timeout"] or LATENCY
+    return RingShape(block_size, num_blocks, max(1, round(seconds * 1000)))
 
 
 class SocketOptions(LiveOptions, total=False):

@@ -8,7 +8,15 @@ cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport uint32_t, uint64_t
 
-from slimcap.abi.atomic cimport add_size, load_i64, load_u32, store_i64, store_u32
+from slimcap.abi.atomic cimport (
+    add_size,
+    load_i64,
+    load_u32,
+    set_bits,
+    store_i64,
+    store_u32,
+    take_bits,
+)
 from slimcap.abi.linux cimport (
     MAP_FAILED,
     MAP_SHARED,
@@ -22,7 +30,7 @@ from slimcap.abi.linux cimport (
     c_write,
     tpacket_block_desc,
 )
-from slimcap.io.event cimport monotonic_ns, raise_errno
+from slimcap.io.event cimport SIGNAL_RETURNED, monotonic_ns, raise_errno
 from slimcap.io.owner cimport Owner
 
 
@@ -64,6 +72,18 @@ cdef class Ring(Home):
         """Return True if the block has not come back yet."""
         return load_i64(&self._lent[index]) != 0
 
+    cdef bint await_block(self, Py_ssize_t index) noexcept nogil:
+        """Have the next block that is returned wake the reader; return False if this one is back already.
+
+        Either the block was returned before, and is seen as such, or `give` sees that it is awaited.
+        """
+        set_bits(&self._awaited, 1)
+        return self.is_lent(index)
+
+    cdef void end_await(self) noexcept nogil:
+        """Undo `await_block`."""
+        take_bits(&self._awaited)
+
     cdef Py_ssize_t count_ready(self, Py_ssize_t index, Py_ssize_t max_count) noexcept nogil:
         """Return how many adjacent blocks from `index` on are ready, at most `max_count`."""
         cdef Py_ssize_t count = 0
@@ -95,8 +115,11 @@ cdef class Ring(Home):
                 store_u32(self._status(index), TP_STATUS_KERNEL)
             store_i64(&self._lent[index], 0)  # last: until then the reader takes it for lent
         add_size(&self.lent, -count)
+        store_i64(&self.returned_at, monotonic_ns())
         if not forked and not self._repeats and self.wakeup_fd >= 0:
             c_write(self.wakeup_fd, &one, sizeof(one))
+        if take_bits(&self._awaited) and self.reader is not None:
+            self.reader.raise_signal(SIGNAL_RETURNED)
 
     cdef void discard_ready(self) noexcept nogil:
         """Return all ready blocks to the kernel, unread."""

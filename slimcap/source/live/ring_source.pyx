@@ -2,8 +2,10 @@
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
+from slimcap.abi.atomic cimport clear_bits, load_bits, load_i64
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport TP_STATUS_LOSING
+from slimcap.io.event cimport NEVER, SIGNAL_RETURNED, monotonic_ns
 from slimcap.packet.lease cimport Block
 from slimcap.packet.record cimport FLAG_LOSING, Record
 from slimcap.packet.rows cimport Rows, new_rows
@@ -15,12 +17,13 @@ import errno
 from slimcap.errors import RingExhausted, SlimcapError
 from slimcap.option_set import parse
 from slimcap.source.live.host.free_memory import require_memory
-from slimcap.source.live.live_options import RingOptions
+from slimcap.source.live.live_options import RingOptions, ring_shape
 
 cdef enum:
     MIN_PACKET_SIZE = 72        # minimum in a block: header, address, one byte, padding (BlockWalker)
     TARGET_BATCH_SIZE = 1 << 18     # target for small blocks: a batch costs as much as some hundred packets
     RING_FRACTION = 8           # at most 1/8 of the ring, so that the kernel can fill the rest meanwhile
+    HELD_LIMIT = 2 * NANOSECONDS    # how long a read waits if no block comes back
 
 
 cdef class RingSource(LiveSource):
@@ -28,11 +31,18 @@ cdef class RingSource(LiveSource):
 
     By default only IP packets are captured; ARP and all others require `auto_filter=False` or a `filter`.
 
+    While the program does something else, packets wait in the ring; once it is full, they are dropped and
+    counted. It is full after `buffer` bytes of packets, with 90 bytes of headers each, and also after
+    `buffer` / 512 KiB periods of `latency`, as each period uses up at least one block. So the default ring
+    lasts for a pause of 2.5 s at low rates, and of 1 s at 100,000 packets per second of 350 bytes.
+
     A batch is one block of the ring or, if blocks are small, all that are ready, up to 256 KiB and an eighth
     of the ring. Its blocks return to the kernel when the last view of the batch dies. The kernel uses blocks
-    strictly in order, so a single view that is kept for long stops the ring when its block's turn comes: the
-    next read then raises RingExhausted. Keep copies (`batch.copy()`), not views. A ring of one block is an
-    exception: its packets are copied, because the kernel has no other block to fill meanwhile.
+    strictly in order, so a single view that is kept for long stops the ring when its block's turn comes. The
+    next read then waits for that block. If no block comes back within 2 seconds, it raises RingExhausted,
+    since a thread that waits for its own views would wait forever. Keep copies (`batch.copy()`), not views. A
+    ring of one block is an exception: its packets are copied, because the kernel has no other block to fill
+    meanwhile.
 
     Parameters
     ----------
@@ -51,36 +61,35 @@ cdef class RingSource(LiveSource):
     PermissionError
         Capturing requires CAP_NET_RAW; the message tells how to grant it.
     RingExhausted
-        From calls that read: views still use the next block.
+        From calls that read: views hold the next block, and no block came back for 2 seconds; with
+        `ring_exhausted="raise"`, at once.
     ValueError
-        An option is out of range.
+        An option is out of range, or two options exclude each other.
     OSError
         Any other error of the kernel.
 
     Examples
     --------
-    >>> with slimcap.RingSource("eth0", num_blocks=64) as source:
+    >>> with slimcap.RingSource("eth0", buffer="256MiB") as source:
     ...     for batch in source.batches():
     ...         print(len(batch))
     """
 
     def __init__(self, link, **options: Unpack[RingOptions]):
         options = parse(RingOptions, options)
-        block_size, num_blocks = options["block_size"], options["num_blocks"]
-        if num_blocks * block_size > 1 << 40:
-            raise ValueError(
-                f"num_blocks must be at most {(1 << 40) // block_size} blocks of {block_size} bytes, 1 TiB, "
-                f"not {num_blocks}")
+        shape = ring_shape(options)
         self._begin_opening()
         try:
-            self._block_timeout = <int64_t> (options["block_timeout"] * 1e9)
-            self._ring_options = <tuple> (block_size, num_blocks, bool(options["smaller_ring"]))
+            self._shape, self._block_timeout = shape, shape.timeout_ms * <int64_t> 1_000_000
+            self._smaller = options["smaller_ring"]
+            self._raise_exhausted = options["ring_exhausted"] == "raise"
             self._open(link, options)
         finally:
             self._leave()
 
     cdef int _set_up(self) except -1:
         self._ring = self._open_ring()
+        self._ring.reader = self._event
         self._copies = Pool(self._ring.block_size) if self._ring.num_blocks == 1 else None
         self._walker = BlockWalker(self.link.type)
         self._blocks_per_batch = max(
@@ -91,20 +100,19 @@ cdef class RingSource(LiveSource):
 
     cdef Ring _open_ring(self):
         """Open the ring, with fewer blocks if allowed and necessary."""
-        block_size, num_blocks, smaller = self._ring_options
-        milliseconds = max(1, (self._block_timeout + 500_000) // 1_000_000)
+        block_size, num_blocks, timeout_ms = self._shape
         while True:
             try:
                 require_memory(block_size * num_blocks, charged=not isinstance(self._socket, PacketSocket))
-                return self._socket.open_ring(block_size, num_blocks, milliseconds)
+                return self._socket.open_ring(block_size, num_blocks, timeout_ms)
             except OSError as error:
                 if error.errno != errno.ENOMEM:
                     raise
-                if not smaller or num_blocks == 1:
+                if not self._smaller or num_blocks == 1:
                     raise OSError(
                         errno.ENOMEM,
                         f"not enough memory for a ring of {num_blocks} blocks of {block_size} bytes: "
-                        f"{error.strerror}. Reduce num_blocks or block_size, or set smaller_ring=True",
+                        f"{error.strerror}. Give a smaller buffer or fewer blocks, or set smaller_ring=True",
                         self.link.name) from error
             num_blocks = (num_blocks + 1) // 2
 
@@ -118,21 +126,70 @@ cdef class RingSource(LiveSource):
         """Number of blocks of the ring; 0 once the source is closed."""
         return 0 if self._ring is None else self._ring.num_blocks
 
+    @property
+    def latency(self):
+        """Maximum delay of a packet in seconds, while the reader waits for it."""
+        return self._block_timeout / 1e9
+
     cdef Rows _next_rows(self):
         cdef Rows rows
         cdef Py_ssize_t ready
         if self._walker.bad:
             raise SlimcapError("the ring contains a malformed block: close this source and open a new one")
-        while ready := self._ring.count_ready(self._index, self._blocks_per_batch):
+        while not self._is_held():
+            ready = self._ring.count_ready(self._index, self._blocks_per_batch)
+            if ready == 0:
+                return None
             rows = self._read_blocks(ready)
             if rows is not None:
                 return rows
-        if self._ring.is_lent(self._index) and not self._draining:
-            raise RingExhausted(
-                f"{self._ring.lent} of {self._ring.num_blocks} blocks are held by views, the next one for "
-                f"{self._ring.held_for(self._index):.3f} s: delete the views of its packets, "
-                "or keep batch.copy() instead")
+        if self._raise_exhausted and not self._draining:
+            raise RingExhausted(self._held_text())
         return None
+
+    cdef bint _is_held(self) noexcept:
+        """Return True if views hold the next block; `_held_since` is then the time when that was first seen.
+        """
+        if load_bits(self._signal) & SIGNAL_RETURNED:
+            clear_bits(self._signal, SIGNAL_RETURNED)
+        if not self._ring.is_lent(self._index):
+            self._held_since = 0
+        elif self._held_since == 0:
+            self._held_since = monotonic_ns()
+        return self._held_since != 0
+
+    cdef str _held_text(self):
+        return (
+            f"{self._ring.lent} of {self._ring.num_blocks} blocks are held by views, the next one for "
+            f"{self._ring.held_for(self._index):.3f} s: delete the views of its packets, "
+            "or keep batch.copy() instead")
+
+    cdef int _wait(self, int64_t deadline) except -1:
+        if self._held_since and not self._draining:
+            return self._wait_for_block(deadline)
+        return LiveSource._wait(self, deadline)
+
+    cdef int _wait_for_block(self, int64_t deadline) except -1:
+        """Wait until a block comes back, as the next one is held by views.
+
+        Another thread may release them. If none does, no packets will ever come: raise RingExhausted.
+        """
+        cdef int64_t limit = self._held_limit()
+        try:
+            if self._ring.await_block(self._index):
+                self._event.wait(-1, 0, limit if deadline == NEVER else min(limit, deadline))
+        except TimeoutError:
+            if self._held_limit() <= monotonic_ns():
+                raise RingExhausted(self._held_text()) from None
+            if deadline != NEVER and deadline <= monotonic_ns():
+                raise TimeoutError(f"no packet arrived within the timeout: {self._held_text()}") from None
+        finally:
+            self._ring.end_await()
+        return 0
+
+    cdef int64_t _held_limit(self) noexcept:
+        """Return when waiting for a block ends unless one comes back, monotonic ns."""
+        return max(self._held_since, load_i64(&self._ring.returned_at)) + HELD_LIMIT
 
     cdef Rows _read_blocks(self, Py_ssize_t ready):
         """Return the rows of the next `ready` blocks; None if these have no packets."""

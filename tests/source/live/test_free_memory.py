@@ -83,9 +83,9 @@ def test_ring_that_is_too_large_is_not_allocated(monkeypatch: pytest.MonkeyPatch
             raise OSError(errno.ENOMEM, f"{size:,} bytes, and 10 MiB are available (a test)")
 
     monkeypatch.setattr(ring_source, "require_memory", limited)
-    message = "a ring of 16 blocks of 1048576 bytes: 16,777,216 bytes, and 10 MiB .*smaller_ring=True"
+    message = "a ring of 128 blocks of 524288 bytes: 67,108,864 bytes, and 10 MiB .*smaller_ring=True"
     with pytest.raises(OSError, match=message) as caught:
         MockRingSource()
     assert caught.value.errno == errno.ENOMEM
     with MockRingSource(smaller_ring=True) as mock:
-        assert mock.num_blocks == 8
+        assert mock.num_blocks == 16

@@ -89,7 +89,7 @@ def test_a_large_block_is_a_batch_by_itself() -> None:
 
 
 def test_blocks_of_a_batch_are_released_together() -> None:
-    with mock(16) as source:
+    with mock(16, ring_exhausted="raise") as source:
         added = fill(source, 16)
         assert not source.can_add_packets
         batch = source.next_batch()

@@ -127,7 +127,7 @@ def test_run_without_drain_after_a_read_raises_value_error(ring):
 
 def test_run_without_drain_does_not_repeat_blocks_held_by_views(ring):
     """A block is not read again before it was released."""
-    mock = ring()
+    mock = ring(ring_exhausted="raise")
     for i in range(2):
         mock.add_packet(packet(ethernet(udp(i))))
         mock.finalize_block()
@@ -158,7 +158,7 @@ def test_force_block_release_empties_the_ring(ring):
 
 
 def test_force_block_release_leaves_blocks_held_by_views(ring):
-    mock = ring(block_size=PAGE, num_blocks=3)
+    mock = ring(block_size=PAGE, num_blocks=3, ring_exhausted="raise")
     for i in range(2):
         mock.add_packet(packet(ethernet(udp(i))))
         mock.finalize_block()
@@ -194,7 +194,7 @@ def test_force_block_release_of_a_closed_mock_does_nothing(ring):
 
 
 def test_blocks_held_by_views_stop_the_ring(ring, background):
-    mock = ring(**TWO_PAGES)
+    mock = ring(**TWO_PAGES, ring_exhausted="raise")
     mock.run()
     held = []
     for i in range(2):
