@@ -30,7 +30,7 @@ class LinkError(SlimcapError, OSError):
 
 
 class LinkNotFound(LinkError):
-    """No interface with this name or index exists."""
+    """No interface, or no network namespace, with this name or number exists."""
 
 
 class LinkDown(LinkError):

@@ -16,6 +16,7 @@ from typing import Final
 
 from slimcap.errors import FilterError, in_range, wrong_type
 from slimcap.filter.alternatives import match_any, split_alternatives
+from slimcap.filter.helper_thread import run_in_thread
 from slimcap.filter.program import MAX_SNAPLEN, Program, check_snaplen, zero_scratch
 from slimcap.packet.enums import LinkType
 
@@ -37,7 +38,6 @@ _VLAN: Final = re.compile(r"\bvlan\b")
 REJECTS_ALL: Final = "expression rejects all packets"
 # Reasons that do not depend on the link type. A lookup may succeed the next time.
 _SAME_EVERYWHERE: Final = ("syntax error", "unknown host", "unknown network", "out of memory")
-_SIGNAL_INTERVAL: Final = 0.05  # seconds
 _SHOWN: Final = 200  # characters of an expression in an error message
 
 
@@ -201,33 +201,10 @@ def shown(expression: str) -> str:
 
 
 def _interruptible(call: Callable[[], Program]) -> Program:
-    """Return the result of a call that may block in C.
-
-    Python handles signals only in the main thread, between instructions. So the main thread lets a new
-    thread make the call, which continues if a signal handler raises.
-    """
+    """Return the result of a call that may block in C, in the main thread so that Ctrl-C interrupts it."""
     if threading.current_thread() is not threading.main_thread():
         return call()
-    done = threading.Event()
-    results: list[Program] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(call())
-        except BaseException as error:  # raised by the caller
-            errors.append(error)
-        done.set()
-
-    threading.Thread(target=run, name="slimcap-compile", daemon=True).start()
-    while not done.wait(_SIGNAL_INTERVAL):  # a signal that another thread received does not end the wait
-        pass
-    if errors:
-        try:
-            raise errors[0]
-        finally:
-            errors.clear()  # with its traceback it would be a reference cycle
-    return results[0]
+    return run_in_thread(call, "slimcap-compile")
 
 
 @functools.cache

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import errno
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING, Final, TypeVar, overload
 
 from slimcap.errors import LinkNotFound, in_range, wrong_type
 from slimcap.packet.enums import LINK_TYPE_NAMES, NO_IP, LinkType
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from slimcap.source.live import rtnetlink
+    from slimcap.source.live.host.net_namespace import NetNamespace
 
 # ARPHRD_ numbers (linux/if_arp.h), the kernel's link types. Packets of tunnels start with the IP header. On a
 # packet socket so do those of PPP, because the kernel removes its header first (ppp_receive_nonmp_frame).
@@ -48,6 +52,8 @@ _IP_OFFSETS: Final[dict[int, int]] = {
 }
 
 
+_Result = TypeVar("_Result")
+
 _MAX_INDEX: Final = 0xFFFFFFFF
 _MAX_TYPE: Final = 0xFFFFFFFF
 _MAX_ARPHRD: Final = 0xFFFF
@@ -57,13 +63,14 @@ _MAX_ARPHRD: Final = 0xFFFF
 class Link:
     """A network interface of this host, or one described in a capture file.
 
-    ``Link("eth0")`` looks up an interface of this host, in the network namespace of the calling thread.
-    ``Link(name, index, type)`` describes an interface of a capture file, without a lookup.
+    ``Link("eth0")`` looks up an interface of this host, in the network namespace of the calling thread, and
+    ``Link("eth0", netns="blue")`` in another one. ``Link(name, index, type)`` describes an interface of a
+    capture file, without a lookup.
 
     `is_up`, `is_vlan` and `addresses` query the kernel by the interface's index each time they are read. They
     raise `LinkNotFound` if the interface no longer exists, is one of a capture file, or was looked up in
-    another network namespace. Live sources accept a Link only while its name, index, link type and network
-    namespace are those of the same interface.
+    another network namespace without `netns`. Live sources accept a Link only while its name, index, link
+    type and network namespace are those of the same interface.
 
     Parameters
     ----------
@@ -77,6 +84,10 @@ class Link:
         See the attributes.
     named : bool, default True
         See the attributes.
+    netns : str, path-like or int, optional
+        Network namespace to look the interface up in: a name, as listed by ``ip netns``; a path, such as
+        ``"/proc/1234/ns/net"``; or the identifier of a process. Only for a lookup by name. Default: that of
+        the calling thread.
 
     Attributes
     ----------
@@ -96,13 +107,20 @@ class Link:
         the file.
     namespace : int
         A number for the network namespace of the lookup; 0 if it is not known. It is not compared.
+    netns : str, int or None
+        The network namespace as given: the properties and live sources look for the interface there. If it
+        has become another namespace since, they raise LinkNotFound.
 
     Raises
     ------
     LinkNotFound
-        This network namespace has no interface with that name.
+        The network namespace has no interface with that name, or does not exist.
+    LinkError
+        `netns` is not a network namespace.
+    PermissionError
+        Entering the network namespace requires CAP_SYS_ADMIN.
     TypeError
-        Only one of `index` and `type` is given.
+        Only one of `index` and `type` is given, or `netns` without a lookup.
 
     Examples
     --------
@@ -117,9 +135,10 @@ class Link:
     description: str = field(repr=False)
     named: bool = field(repr=False)
     namespace: int = field(init=False, repr=False, compare=False)
+    netns: str | int | None = field(init=False, repr=False)
 
     @overload
-    def __init__(self, name: str) -> None: ...
+    def __init__(self, name: str, *, netns: NetNamespace | None = None) -> None: ...
     @overload
     def __init__(
         self,
@@ -138,25 +157,31 @@ class Link:
         arphrd: int | None = None,
         description: str = "",
         named: bool = True,
+        *,
+        netns: NetNamespace | None = None,
     ) -> None:
         if (index is None) != (type is None):
             raise TypeError("Link() requires a name, or a name, an index and a type")
         if not isinstance(name, str):
             raise wrong_type("name", "a str", name)
-        namespace = 0
+        namespace, entered = 0, None
         if index is None or type is None:
             from slimcap.source.live import rtnetlink
+            from slimcap.source.live.host.net_namespace import check_net_namespace, inside
 
-            found = rtnetlink.find(name)
+            entered = check_net_namespace("netns", netns)
+            found = inside(entered, lambda: rtnetlink.find(name))
             name, index, arphrd, namespace = found.name, found.ifindex, found.arphrd, found.namespace
             type = link_type_of(found.arphrd)
+        elif netns is not None:
+            raise TypeError("netns is for a lookup by name: Link(name, netns=…)")
         if not isinstance(description, str):
             raise wrong_type("description", "a str", description)
         if arphrd is not None:
             arphrd = in_range("arphrd", arphrd, 0, _MAX_ARPHRD)
         index = in_range("index", index, 0, _MAX_INDEX)
         type = LinkType.of(in_range("type", type, 0, _MAX_TYPE))
-        values = (name, index, type, arphrd, description, named, namespace)
+        values = (name, index, type, arphrd, description, named, namespace, entered)
         for attribute, value in zip(Link.__slots__, values, strict=True):
             object.__setattr__(self, attribute, value)
 
@@ -187,12 +212,11 @@ class Link:
         """IP addresses of the interface with their prefix lengths, in the order of `ip address`."""
         from slimcap.source.live import rtnetlink
 
-        self._query()
-        return rtnetlink.addresses(self.index)
+        return self._there(lambda: rtnetlink.addresses(self._found().ifindex))
 
     @staticmethod
     def addresses_of(links: Iterable[Link]) -> dict[Link, tuple[IPv4Interface | IPv6Interface, ...]]:
-        """Return the IP addresses of several interfaces of this network namespace, asked for once.
+        """Return the IP addresses of several interfaces, asked for once in each network namespace.
 
         Parameters
         ----------
@@ -215,23 +239,32 @@ class Link:
         >>> len(slimcap.Link.addresses_of(slimcap.links("lo")))
         1
         """
-        from slimcap.source.live import rtnetlink
-
         if not isinstance(links, Iterable):
             raise wrong_type("links", "an iterable of Link", links)
         wanted = list(links)
         for link in wanted:
             if not isinstance(link, Link):
                 raise wrong_type("each of links", "a Link", link)
-        for link in wanted:
-            if link.arphrd is not None:
-                rtnetlink.check_namespace(link.name, link.index, link.namespace)
-        found = rtnetlink.all_addresses()
         # The links of a capture file have numbers of their own.
-        return {link: () if link.arphrd is None else tuple(found.get(link.index, ())) for link in wanted}
+        found: dict[Link, tuple[IPv4Interface | IPv6Interface, ...]] = dict.fromkeys(wanted, ())
+        on_host = [link for link in wanted if link.arphrd is not None]
+        for netns in dict.fromkeys(link.netns for link in on_host):
+            here = [link for link in on_host if link.netns == netns]
+            found |= here[0]._there(functools.partial(_addresses_of, here))
+        return found
+
+    def _there(self, call: Callable[[], _Result]) -> _Result:
+        """Make a call in the network namespace that was given for the lookup."""
+        from slimcap.source.live.host.net_namespace import inside
+
+        return inside(self.netns, call)
 
     def _query(self) -> rtnetlink.Interface:
         """Query the kernel for the interface's current state."""
+        return self._there(self._found)
+
+    def _found(self) -> rtnetlink.Interface:
+        """Do the same as `_query` in the namespace that the calling thread is in."""
         if self.arphrd is None:
             raise LinkNotFound(
                 errno.ENODEV,
@@ -243,10 +276,21 @@ class Link:
         return rtnetlink.by_index(self.index, self.name)
 
 
-def link_of(interface: rtnetlink.Interface) -> Link:
-    """Return the Link for an interface of this host."""
+def _addresses_of(links: Iterable[Link]) -> dict[Link, tuple[IPv4Interface | IPv6Interface, ...]]:
+    """Return the IP addresses of interfaces of the calling thread's network namespace."""
+    from slimcap.source.live import rtnetlink
+
+    for link in links:
+        rtnetlink.check_namespace(link.name, link.index, link.namespace)
+    found = rtnetlink.all_addresses()
+    return {link: tuple(found.get(link.index, ())) for link in links}
+
+
+def link_of(interface: rtnetlink.Interface, netns: str | int | None = None) -> Link:
+    """Return the Link for an interface of this host, found in the network namespace `netns`."""
     link = Link(interface.name, interface.ifindex, link_type_of(interface.arphrd), interface.arphrd)
     object.__setattr__(link, "namespace", interface.namespace)
+    object.__setattr__(link, "netns", netns)
     return link
 
 

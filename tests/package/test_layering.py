@@ -31,6 +31,7 @@ DEFERRED = {
     ("packet/batch.pyx", "slimcap.sink.arrow"),
     ("packet/batch.pyx", "slimcap.sink.dataframes"),
     ("packet/link.py", "slimcap.source.live"),
+    ("packet/link.py", "slimcap.source.live.host.net_namespace"),
     ("source/base.pyx", "slimcap.sink.arrow"),
 }
 

@@ -11,6 +11,7 @@ from slimcap.cli.render.report_text import json_text
 from slimcap.cli.terminal.streams import complain, printable, reason, rich_table, write
 from slimcap.errors import LinkNotFound
 from slimcap.packet.link import Link
+from slimcap.source.live.host.net_namespace import inside
 from slimcap.source.live.interfaces import links
 from slimcap.source.live.packet_socket import PacketSocket
 
@@ -28,15 +29,17 @@ is a VLAN of another interface), link_type, addresses and may_capture.
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `slimcap links`."""
     command.add_argument("--json", action="store_true", help="print a JSON object per line")
+    help = "list those of network namespace NETNS: a name as `ip netns` lists it, or a path"
+    command.add_argument("--netns", metavar="NETNS", help=help)
 
 
 def run(args: argparse.Namespace) -> int:
     """List the interfaces; return 1 if they could not be listed."""
     try:
-        found = links()
-        refusal = _refusal(found)
+        found = links(netns=args.netns)
+        refusal = inside(args.netns, lambda: _refusal(found))
         rows = list(_rows(found, may_capture=refusal is None))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         complain(reason(error))
         return 1
     write("".join(map(json_text, rows)) if args.json else _table(rows))

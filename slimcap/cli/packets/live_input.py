@@ -23,6 +23,10 @@ OPTIONS: Final = options_of(RingOptions)
 EXPOSED: Final[dict[str, dict[str, Any]]] = {
     "promiscuous": {"help": "capture packets to other hosts, too"},
     "direction": {"help": "capture packets received by this host, sent by it, or both (default)"},
+    "netns": {
+        "help": "capture in network namespace NETNS: a name as `ip netns` lists it, or a path",
+        "metavar": "NETNS",
+    },
     "snaplen": {"help": "truncate packets to BYTES", "metavar": "BYTES", "type": number(int, 1, MAX_SNAPLEN)},
     "buffer": {
         "help": "memory for packets until they are read (default: 64MiB)",

@@ -9,18 +9,21 @@ from typing import Final
 from slimcap.errors import wrong_type
 from slimcap.packet.link import Link, link_of
 from slimcap.source.live import rtnetlink
+from slimcap.source.live.host.net_namespace import NetNamespace, check_net_namespace, inside
 
 ANY: Final = "any"
 """The name that stands for all interfaces."""
 
 
-def links(names: str | Iterable[str] | None = None) -> tuple[Link, ...]:
-    """Return interfaces of the calling thread's network namespace, in the order of their indices.
+def links(names: str | Iterable[str] | None = None, *, netns: NetNamespace | None = None) -> tuple[Link, ...]:
+    """Return interfaces of a network namespace, in the order of their indices.
 
     Parameters
     ----------
     names : str or iterable of str, optional
         Names or alternative names, or patterns of them as ``"eth*"``, ``"veth?[0-9]"``. Default: all.
+    netns : str, path-like or int, optional
+        The network namespace, as for `Link`. Default: that of the calling thread.
 
     Returns
     -------
@@ -30,9 +33,11 @@ def links(names: str | Iterable[str] | None = None) -> tuple[Link, ...]:
     Raises
     ------
     LinkNotFound
-        There is no interface with one of the names. A pattern may match none.
+        There is no interface with one of the names, or no such namespace. A pattern may match none.
     LinkError
-        The kernel did not list the interfaces.
+        The kernel did not list the interfaces, or `netns` is not a network namespace.
+    PermissionError
+        Entering the network namespace requires CAP_SYS_ADMIN.
 
     Examples
     --------
@@ -42,16 +47,18 @@ def links(names: str | Iterable[str] | None = None) -> tuple[Link, ...]:
     ['lo']
     """
     wanted = None if names is None else _names(names)
+    there = check_net_namespace("netns", netns)
+    return tuple(link_of(interface, there) for interface in inside(there, lambda: _selected(wanted)))
+
+
+def _selected(names: list[str] | None) -> list[rtnetlink.Interface]:
+    """Return the interfaces of the calling thread's network namespace with these names or patterns."""
     found = rtnetlink.interfaces()
-    if wanted is None:
-        return tuple(map(link_of, found))
-    patterns = [name for name in wanted if is_pattern(name)]
-    named = {Link(name).index for name in wanted if name not in patterns}
-    return tuple(
-        link_of(interface)
-        for interface in found
-        if interface.ifindex in named or _matches(interface, patterns)
-    )
+    if names is None:
+        return found
+    patterns = [name for name in names if is_pattern(name)]
+    named = {rtnetlink.find(name).ifindex for name in names if name not in patterns}
+    return [one for one in found if one.ifindex in named or _matches(one, patterns)]
 
 
 class InterfaceChoice:

@@ -8,6 +8,7 @@ from slimcap.errors import integer, number, wrong_type
 from slimcap.filter.presets import Direction
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.option_set import Option, between, parse_size
+from slimcap.source.live.host.net_namespace import NetNamespace, check_net_namespace
 
 if TYPE_CHECKING:
     from slimcap.filter import Filter, Strategy
@@ -101,6 +102,18 @@ class LiveOptions(TypedDict, total=False):
     link_down: Annotated[
         Literal["wait", "raise"],
         Option("wait", "What a read does while the interface is down: wait for it, or raise LinkDown."),
+    ]
+    netns: Annotated[
+        NetNamespace | None,
+        Option(
+            None,
+            "Network namespace of the interface: a name, as listed by `ip netns`, a path such as "
+            '"/proc/1234/ns/net", or the identifier of a process. Sockets are opened there, and host names '
+            "in a `filter` resolved. Requires CAP_SYS_ADMIN. Default: that of the Link, or of "
+            "the calling thread.",
+            check_net_namespace,
+            "str, path-like or int",
+        ),
     ]
 
 

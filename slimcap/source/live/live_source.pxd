@@ -22,7 +22,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef object _drops          # counter of packets that the interface lost
 
     # Implemented by subclasses.
-    cdef object _look_up(self, link)
+    cdef object _look_up(self, link, netns)
     cdef CaptureSocket _new_socket(self, link)
     cdef int _set_up(self) except -1
     cdef Rows _next_rows(self)

@@ -16,6 +16,7 @@ from slimcap.packet.rows cimport Rows
 from slimcap.source.live.packet_socket cimport LINK_GONE, LINK_UP, PacketSocket
 
 import errno
+import functools
 import os
 
 from slimcap.errors import LinkDown, LinkGone, wrong_type
@@ -23,6 +24,7 @@ from slimcap.filter import DROP, pack, resolve
 from slimcap.packet.enums import LinkType
 from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.link import Link
+from slimcap.source.live.host.net_namespace import inside
 from slimcap.source.live.rtnetlink import LinkDrops, check as check_link
 
 cdef enum:
@@ -47,16 +49,18 @@ cdef class LiveSource(ZeroCopySource):
 
     # Implemented by subclasses.
 
-    cdef object _look_up(self, link):
-        """Return the Link for the `link` argument."""
+    cdef object _look_up(self, link, netns):
+        """Return the Link for the arguments `link` and `netns`."""
         if not isinstance(link, Link):
-            return Link(link)
-        check_link(link.name, link.index, link.arphrd, link.namespace)
-        return link
+            return Link(link, netns=netns)
+        check = functools.partial(check_link, link.name, link.index, link.arphrd, link.namespace)
+        inside(link.netns if netns is None else netns, check)
+        # Its properties have to find the interface again.
+        return link if netns is None or netns == link.netns else Link(link.name, netns=netns)
 
     cdef CaptureSocket _new_socket(self, link):
         """Return the socket to read from."""
-        return PacketSocket(link)
+        return inside(link.netns, functools.partial(PacketSocket, link))
 
     cdef int _set_up(self) except -1:
         """Prepare the socket. `_max_len` and `_links` are known; the socket is bound afterwards."""
@@ -76,7 +80,7 @@ cdef class LiveSource(ZeroCopySource):
         """Open the socket with the options that all live sources have, and start capturing."""
         if not isinstance(link, (str, Link)):
             raise wrong_type("link", "a str or a Link", link)
-        link = self._look_up(link)
+        link = self._look_up(link, options["netns"])
         deadline_after(options["timeout"])
         self._timeout = options["timeout"]
         self._raise_down = options["link_down"] == "raise"

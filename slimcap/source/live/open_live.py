@@ -46,9 +46,10 @@ def open_live(
     Parameters
     ----------
     interfaces : str, Link or iterable of them
-        The interface: its name, as listed by `ip link`, or a Link. For several: a pattern such as ``"eth*"``,
-        "any" for all, or an iterable of names, patterns, Links, and names or patterns to exclude, such as
-        ``["any", "!docker*"]``. Those that appear later and match are captured from, too.
+        The interface: its name, as listed by `ip link`, or a Link. A Link with `netns` is opened in that
+        network namespace. For several: a pattern such as ``"eth*"``, "any" for all, or an iterable of names,
+        patterns, Links, and names or patterns to exclude, such as ``["any", "!docker*"]``. Those that appear
+        later and match are captured from, too.
     on_change : callable, optional
         For several interfaces: called with a `LinkChange` when one appears, is removed or renamed, goes down
         or up, or cannot be captured from, as for `InterfacesSource`.

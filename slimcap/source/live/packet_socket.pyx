@@ -68,9 +68,11 @@ from slimcap.io.event cimport raise_errno
 from slimcap.io.owner cimport Owner
 
 import errno as errors
+import functools
 
 from slimcap.filter.compile import build_program
 from slimcap.source.live.host.kernel_stamps import wait_until_on
+from slimcap.source.live.host.net_namespace import inside
 from slimcap.source.live.host.privileges import explain_refusal
 from slimcap.source.live.rtnetlink import DropCounter
 
@@ -165,7 +167,11 @@ cdef class CaptureSocket:
 
 @cython.final
 cdef class PacketSocket(CaptureSocket):
-    """Packet socket for one interface."""
+    """Packet socket for one interface, opened in the network namespace of the calling thread.
+
+    After that, its methods work from any thread. Those that need another socket or libpcap enter the
+    namespace of the link.
+    """
 
     def __cinit__(self, link):
         self.link = link
@@ -184,10 +190,13 @@ cdef class PacketSocket(CaptureSocket):
         return 0
 
     cdef object compile(self, dict options):
-        return build_program(self.link.type, interface=self.link.name, **options)
+        # libpcap may open the interface, and asks for its netmask.
+        return inside(
+            self.link.netns,
+            functools.partial(build_program, self.link.type, interface=self.link.name, **options))
 
     cdef object count_drops(self):
-        return DropCounter(self.link.index)
+        return inside(self.link.netns, functools.partial(DropCounter, self.link.index))
 
     cdef int set_promiscuous(self) except -1:
         cdef packet_mreq request = self._promiscuity()

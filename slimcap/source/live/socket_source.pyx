@@ -29,19 +29,23 @@ cdef class SocketSource(LiveSource):
     Parameters
     ----------
     link : str or Link
-        The interface.
+        The interface. A Link with `netns` is opened in that network namespace.
     **options
         Those of `SocketOptions`.
 
     Raises
     ------
     LinkNotFound, LinkGone
-        The interface does not exist, or was removed; or the Link is that of another network namespace, was
-        replaced by another interface since, or describes an interface of a capture file.
+        The interface or the network namespace does not exist, or was removed; or the Link is that of another
+        network namespace, was replaced by another interface since, or describes an interface of a capture
+        file.
+    LinkError
+        `netns` is not a network namespace.
     FilterError
         The filter cannot be compiled, or is not a program that the kernel accepts.
     PermissionError
-        Capturing requires CAP_NET_RAW; the message tells how to grant it.
+        Capturing requires CAP_NET_RAW, and entering a network namespace CAP_SYS_ADMIN; the message tells how
+        to grant it.
     ValueError
         An option is out of range.
     OSError

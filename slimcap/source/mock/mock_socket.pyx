@@ -685,7 +685,7 @@ cdef class RingMock(RingSource):
         The socket that the producer writes to.
     """
 
-    cdef object _look_up(self, link):
+    cdef object _look_up(self, link, netns):
         return _mock_link(link)
 
     cdef CaptureSocket _new_socket(self, link):
@@ -748,7 +748,7 @@ cdef class SocketMock(SocketSource):
         The socket that the producer writes to.
     """
 
-    cdef object _look_up(self, link):
+    cdef object _look_up(self, link, netns):
         return _mock_link(link)
 
     cdef CaptureSocket _new_socket(self, link):

@@ -246,7 +246,7 @@ class MockRingSource(RingMock, _Mock):
     when_full : {"wait", "drop"}, default "wait"
         What happens to a packet when all blocks are full: the producer waits, or it is dropped and counted.
     **options
-        Those of `RingOptions`.
+        Those of `RingOptions`. `netns` is checked, but not entered.
 
     Raises
     ------
@@ -312,7 +312,7 @@ class MockSocketSource(SocketMock, _Mock):
     when_full : {"wait", "drop"}, default "wait"
         What happens to a packet when the buffer is full: the producer waits, or it is dropped and counted.
     **options
-        Those of `SocketOptions`.
+        Those of `SocketOptions`. `netns` is checked, but not entered.
 
     Raises
     ------
