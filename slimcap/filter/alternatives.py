@@ -1,5 +1,6 @@
-"""Split long lists of alternatives: the time that libpcap takes for one grows with its square, and more.
+"""Combine programs: one of several has to match, or both of two.
 
+The time that libpcap takes for a long list of alternatives grows with its square, and more. So
 `host A or host B or host C or …` becomes several expressions, compiled each on its own. In the program that
 is made of theirs, a packet that does not match the first one goes to the second, and so on.
 """
@@ -10,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from slimcap.filter.program import JA, JMP, RET, K, Program
+from slimcap.filter.program import IMM, JA, JMP, LD, LDX, RET, K, Program
 
 _MAX_TERMS: Final = 50  # of a part; 500 hosts take 20 s as one expression, 0.2 s in ten parts
 _OR: Final = re.compile(r"\s+or\s+|\s*\|\|\s*")
@@ -87,3 +88,26 @@ def match_any(programs: Sequence[Program]) -> Program:
         for index, instruction in enumerate(program)
     ]
     return (*jumping, *last)
+
+
+def match_both(first: Program, second: Program) -> Program:
+    """Make a program that drops what one program drops, and runs another one for the rest.
+
+    Parameters
+    ----------
+    first : Program
+        It only decides which packets the second one sees. Each return is `RET | K`.
+    second : Program
+        The program that determines how many bytes to capture.
+
+    Returns
+    -------
+    Program
+        All instructions, with a jump to the second program in place of each with which the first one accepts.
+        Before the second one the registers are set to 0, as at the start of a program.
+    """
+    jumping = [
+        (JMP | JA, 0, 0, len(first) - index - 1) if code == RET | K and k else (code, jt, jf, k)
+        for index, (code, jt, jf, k) in enumerate(first)
+    ]
+    return (*jumping, (LD | IMM, 0, 0, 0), (LDX | IMM, 0, 0, 0), *second)

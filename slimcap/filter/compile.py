@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimcap.errors import FilterError
+from slimcap.filter.alternatives import match_both
 from slimcap.filter.libpcap import compile_expression, shown
 from slimcap.filter.presets import Direction, ip_only, with_direction, without_vlans
 from slimcap.filter.program import (
@@ -27,6 +28,7 @@ def build_program(
     link_type: int,
     filter: Filter | None,
     *,
+    extra_filter: Filter | None = None,
     snaplen: int,
     auto_filter: bool,
     ignore_vlans: bool,
@@ -42,6 +44,9 @@ def build_program(
     filter : str or sequence of (code, jt, jf, k), or None
         The packets to capture, as a tcpdump expression or a classic BPF program.
         None: IP packets if `auto_filter`, else all.
+    extra_filter : str or sequence of (code, jt, jf, k), optional
+        A second filter, which packets have to match, too. It only accepts or drops: `filter` determines how
+        many bytes to capture. Default: none.
     snaplen : int
         Maximum number of bytes to capture of a packet, 1 to 262144. The program returns at most this number.
     auto_filter : bool
@@ -70,19 +75,27 @@ def build_program(
     ...     1, None, snaplen=64, auto_filter=False, ignore_vlans=False, interface=None)
     ((6, 0, 0, 64),)
     """
-    program = accept(snaplen)
     link_type = LinkType.of(link_type)
+    if filter is not None:
+        program = _compiled("filter", filter, link_type, snaplen, interface)
+    else:
+        program = (ip_only(link_type, snaplen=snaplen) if auto_filter else None) or accept(snaplen)
+    if extra_filter is not None:
+        extra = _compiled("extra_filter", extra_filter, link_type, snaplen, interface)
+        program = match_both(extra, program)
+    if ignore_vlans:
+        program = without_vlans(program, link_type)
+    return check(with_direction(program, direction))
+
+
+def _compiled(name: str, filter: Filter, link_type: int, snaplen: int, interface: str | None) -> Program:
+    """Return the program of one filter, which returns constants only."""
     if isinstance(filter, str):
         program = compile_expression(filter, link_type, snaplen=snaplen, live_interface=interface)
         _check_for_kernel(filter, program)
-    elif filter is not None:
-        check_filter_type(filter)
-        program = with_snaplen(check(filter), snaplen)
-    elif auto_filter:
-        program = ip_only(link_type, snaplen=snaplen) or program
-    if ignore_vlans:
-        program = without_vlans(program, link_type)
-    return with_direction(program, direction)
+        return program
+    check_filter_type(filter, name)
+    return with_snaplen(check(filter), snaplen)
 
 
 def _check_for_kernel(expression: str, program: Program) -> None:

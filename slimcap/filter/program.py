@@ -184,11 +184,11 @@ def instructions_of(program: _Instructions) -> _Instructions:
     return program
 
 
-def check_filter_type(filter: object) -> None:
+def check_filter_type(filter: object, name: str = "filter") -> None:
     """Raise TypeError for a filter that is neither an expression nor a sequence of instructions."""
     if isinstance(filter, bytes) or not isinstance(filter, Iterable):
         accepted = "an expression (str) or a sequence of instructions (code, jt, jf, k)"
-        raise wrong_type("filter", accepted, filter)
+        raise wrong_type(name, accepted, filter)
 
 
 def _instruction(index: int, fields: Sequence[int]) -> Instruction:

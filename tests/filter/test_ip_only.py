@@ -186,3 +186,41 @@ def test_build_program_combines_filter_snaplen_and_vlans() -> None:
     for bad in ([], RETURN_A, [(RET, 0, 0)]):
         with pytest.raises(FilterError):
             build(ETHERNET, bad)
+
+
+# ---- two filters
+
+
+@pytest.mark.parametrize("name", ethernet_frames())
+def test_extra_filter_and_filter_have_both_to_match(name: str) -> None:
+    frame = ethernet_frames()[name]
+    options: Any = {"auto_filter": True, "ignore_vlans": True, "direction": "in", "interface": None}
+    shorter = [(0x28, 0, 0, 12), (0x15, 0, 1, 0x0800), (6, 0, 0, 9), (6, 0, 0, 100)]
+    long_enough = [(0x80, 0, 0, 0), (0x35, 0, 1, 62), (6, 0, 0, 1), (6, 0, 0, 0)]
+    for filter in (None, shorter, "ip"):
+        plain = build_program(ETHERNET, filter, snaplen=77, **options)
+        both = build_program(ETHERNET, filter, extra_filter=long_enough, snaplen=77, **options)
+        kernel_accepts(both)
+        for cut in range(len(frame) + 1):
+            wanted = interpret(plain, frame[:cut]) if cut >= 62 else 0
+            assert interpret(both, frame[:cut]) == wanted
+
+
+def test_second_program_starts_with_registers_of_zero() -> None:
+    sets_both = [(0, 0, 0, 7), (1, 0, 0, 9), (6, 0, 0, 1)]
+    reads_both = [(0x0C, 0, 0, 0), (0x15, 0, 1, 0), (6, 0, 0, 5), (6, 0, 0, 0)]  # A + X is 0
+    options: Any = {"auto_filter": True, "ignore_vlans": False, "interface": None}
+    program = build_program(ETHERNET, reads_both, extra_filter=sets_both, snaplen=77, **options)
+    assert interpret(program, bytes(60)) == 5
+
+
+def test_programs_that_are_too_long_together_are_refused() -> None:
+    half = [(0, 0, 0, 0)] * 2100 + [(6, 0, 0, 1)]
+    options: Any = {"auto_filter": True, "ignore_vlans": False, "interface": None, "snaplen": 60}
+    assert len(build_program(ETHERNET, half, **options)) == 2101
+    with pytest.raises(FilterError, match="1 to 4096 instructions, not 4204"):
+        build_program(ETHERNET, half, extra_filter=half, **options)
+    with pytest.raises(FilterError, match="use RET"):
+        build_program(ETHERNET, None, extra_filter=RETURN_A, **options)
+    with pytest.raises(TypeError, match="filter must be an expression"):
+        build_program(ETHERNET, None, extra_filter=7, **options)

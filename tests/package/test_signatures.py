@@ -115,8 +115,8 @@ def test_factories_accept_the_options_of_their_class(factory: Callable[..., Any]
 
 # Names and defaults are public: a change of an option is a change here.
 LIVE = (
-    "snaplen=262144, promiscuous=False, filter=None, auto_filter=True, ignore_vlans=False, "
-    "reinsert_vlan=False, direction='both', timeout=None, link_down='wait', netns=None"
+    "snaplen=262144, promiscuous=False, filter=None, extra_filter=None, auto_filter=True, "
+    "ignore_vlans=False, reinsert_vlan=False, direction='both', timeout=None, link_down='wait', netns=None"
 )
 FILES = (
     "snaplen=None, filter=None, where=None, concatenated=False, block_size=524288, timeout=None, "

@@ -43,6 +43,8 @@ LIVE = {
     "link": "mock",
     "snaplen": 96,
     "filter": None,
+    "extra_filter": None,
+    "netns": None,
     "direction": "both",
     "timeout": None,
     "link_down": "wait",
@@ -133,7 +135,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "FlowTable.expire": {"now": 0},
     "FlowTable.flush": {"limit": 1},
     "FlowTable.update": {"batch": BATCH},
-    "Link": {"name": "eth0", "index": 0, "type": 1, "arphrd": None, "description": ""},
+    "Link": {"name": "eth0", "index": 0, "type": 1, "arphrd": None, "description": "", "netns": None},
     "Link.addresses_of": {"links": ()},
     "LinkType.of": {"number": 1},
     "Machine": {"program": DROP},
@@ -146,6 +148,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
         "hatype": 1,
     }
     | {"vlan_tci": 7, "vlan_tpid": 0x8100, "network": 14},
+    "LiveSource.set_filter": {"filter": "ip"},
     "MockRingSource": MOCK
     | {"buffer": "1MiB", "latency": 0.01, "ring_exhausted": "wait"}
     | dict.fromkeys(("block_size", "num_blocks", "block_timeout")),
@@ -190,7 +193,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     | {"timestamp": 0, "vlan": 1, "tcp_flags": 2, "src_mac": "02:00:00:00:00:01"}
     | {"dst_mac": "02:00:00:00:00:02"},
     "build_program": {"link_type": 1, "filter": "ip", "snaplen": 64, "direction": "both", "interface": None}
-    | {"auto_filter": True, "ignore_vlans": False},
+    | {"auto_filter": True, "ignore_vlans": False, "extra_filter": None},
     "check": {"program": DROP},
     "compile_expression": {"expression": "ip", "link_type": 1, "snaplen": 64, "live_interface": None},
     "concat": {"batches": ()},
@@ -201,7 +204,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     | {"flow": ("::1", 1, "::2", 2, 6), "community_id": "1:LQU9qZlK+B5F3KDmev6m5PMibrg=", "tunnel_ports": {}},
     "ip_only": {"link_type": 1, "snaplen": 64},
     "ip_to_str": {"column": np.zeros(1, "V16")},
-    "links": {"names": None},
+    "links": {"names": None, "netns": None},
     "minimal_ipv4_header": {"link_type": 1},
     "minimal_ipv4_transport": {"link_type": 1},
     "minimal_ipv6_header": {"link_type": 1},
@@ -274,6 +277,7 @@ def bound(name: str) -> Callable[..., Any]:
         "FlowTable": slimcap.FlowTable,
         "Link": lambda: slimcap.Link,
         "LinkType": lambda: slimcap.LinkType,
+        "LiveSource": MockRingSource,
         "Machine": lambda: Machine(DROP),
         "Packet": lambda: slimcap.Packet,
         "PcapNgWriter": lambda: slimcap.PcapNgWriter(io.BytesIO()),

@@ -81,6 +81,15 @@ class LiveOptions(TypedDict, total=False):
             kind="str or sequence of (code, jt, jf, k)",
         ),
     ]
+    extra_filter: Annotated[
+        "Filter | None",
+        Option(
+            None,
+            "A second filter, which packets have to match in addition to `filter` or the automatic one. It "
+            "only accepts or drops; how many bytes are captured depends on the other one. Default: none.",
+            kind="str or sequence of (code, jt, jf, k)",
+        ),
+    ]
     auto_filter: Annotated[
         bool, Option(True, "If there is no `filter`, capture only IP packets, not ARP; False: all.")
     ]

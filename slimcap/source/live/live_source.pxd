@@ -15,7 +15,9 @@ cdef class LiveSource(ZeroCopySource):
     cdef bint _draining         # stop() was called, or the link is gone: no more packets arrive
     cdef int64_t _drained       # while draining: the last packet is available by then, monotonic ns
     cdef bint _is_empty         # drained: no more packets can come
-    cdef tuple _interfaces      # an InterfaceInfo of the link
+    cdef dict _filters          # the options of `build_program`
+    cdef object _attaching      # an RLock: another filter is attached, or the last one
+    cdef tuple _interfaces      # an InterfaceInfo of the link; locked by _event
     cdef Lock _counting         # for the next three
     cdef Counters _counters     # sums of the kernel's counters, which reset when read
     cdef int64_t _counted_at    # when they were read last, monotonic ns; atomic
@@ -30,6 +32,7 @@ cdef class LiveSource(ZeroCopySource):
 
     cdef int _open(self, link, dict options) except -1
     cdef Rows _poll(self)
+    cdef int _check_capturing(self) except -1
     cdef int _begin_draining(self) except -1
     cdef bint _is_drained(self) except -1
     cdef int _wait(self, int64_t deadline) except -1

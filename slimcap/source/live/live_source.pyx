@@ -18,9 +18,10 @@ from slimcap.source.live.packet_socket cimport LINK_GONE, LINK_UP, PacketSocket
 import errno
 import functools
 import os
+import threading
 
-from slimcap.errors import LinkDown, LinkGone, wrong_type
-from slimcap.filter import DROP, pack, resolve
+from slimcap.errors import CaptureStopped, LinkDown, LinkGone, wrong_type
+from slimcap.filter import resolve
 from slimcap.packet.enums import LinkType
 from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.link import Link
@@ -46,6 +47,7 @@ cdef class LiveSource(ZeroCopySource):
 
     def __cinit__(self, *args, **kwargs):
         init_lock(&self._counting)
+        self._attaching = threading.RLock()
 
     # Implemented by subclasses.
 
@@ -87,15 +89,13 @@ cdef class LiveSource(ZeroCopySource):
         self.reinsert_vlan = options["reinsert_vlan"] and link.type == LinkType.ETHERNET
         self._max_len = resolve(options["snaplen"], link.type)
         self._links = (link,)
-        expression = options["filter"] if isinstance(options["filter"], str) else ""
-        self._interfaces = (InterfaceInfo(link, self._max_len, NANOSECONDS, filter=expression),)
+        names = ("filter", "extra_filter", "auto_filter", "ignore_vlans", "direction")
+        self._filters = {"snaplen": self._max_len, **{name: options[name] for name in names}}
+        self._interfaces = (InterfaceInfo(link, self._max_len, NANOSECONDS, filter=_text_of(self._filters)),)
         self._initialised = True
         try:
             self._socket = self._new_socket(link)  # first, so that missing privileges are reported first
-            program = self._socket.compile({
-                "filter": options["filter"], "snaplen": self._max_len, "auto_filter": options["auto_filter"],
-                "ignore_vlans": options["ignore_vlans"], "direction": options["direction"]})
-            self._socket.attach(pack(program))
+            self._socket.attach(self._socket.compile(self._filters))
             if options["direction"] == "in":
                 self._socket.ignore_outgoing()
             self._set_up()
@@ -135,7 +135,8 @@ cdef class LiveSource(ZeroCopySource):
         cdef bint expired = self._draining and monotonic_ns() >= self._drained
         cdef Rows rows = self._next_rows()
         if rows is not None:
-            rows.interfaces = self._interfaces
+            with cython.critical_section(self._event):
+                rows.interfaces = self._interfaces
             if monotonic_ns() - load_i64(&self._counted_at) > COUNT_INTERVAL:
                 self._count(&totals)
             return rows
@@ -143,8 +144,9 @@ cdef class LiveSource(ZeroCopySource):
         return None
 
     cdef int _begin_draining(self) except -1:
-        self._socket.attach(pack(DROP))
-        self._draining = True
+        with self._attaching:
+            self._socket.drop_all()
+            self._draining = True
         self._drained = monotonic_ns() + self._delay()
         return 0
 
@@ -201,6 +203,58 @@ cdef class LiveSource(ZeroCopySource):
                 errno.ENETDOWN, f"the interface is down: bring it up with `ip link set {name} up`", name)
         return 0
 
+    # Changing the filter.
+
+    def set_filter(self, filter):
+        """Replace the filter while packets come. The kernel applies either the old one or the new one.
+
+        No packet that matches both filters is lost or duplicated. Packets that matched the old one and are
+        still in the ring or buffer are returned. All other options stay, such as `extra_filter`, `snaplen`
+        and `direction`. The filter in `interfaces` is that of batches that are read from now on; a pcapng
+        file has that of its first batch.
+
+        May be called from any thread. The old filter is in effect while an expression is compiled, which
+        Ctrl-C interrupts. If several threads set filters at once, one of these is in effect.
+
+        Parameters
+        ----------
+        filter : str or sequence of (code, jt, jf, k), or None
+            As the option `filter`: None is the automatic one if the source has `auto_filter`, else all
+            packets.
+
+        Raises
+        ------
+        FilterError
+            The filter is not valid. The old one stays.
+        CaptureStopped
+            The source is closed, was stopped, or its interface was removed.
+        RuntimeError
+            Another process opened the source.
+
+        Examples
+        --------
+        >>> source = slimcap.open_live("eth0", filter="udp port 53")
+        >>> source.set_filter("udp port 53 or tcp port 53")
+        """
+        self._check_capturing()
+        filters = {**self._filters, "filter": filter}
+        program = self._socket.compile(filters)
+        with self._attaching:
+            self._check_capturing()
+            self._socket.attach(program)
+            with cython.critical_section(self._event):  # not the source, which a reader may have locked
+                self._interfaces = (self._interfaces[0]._replace(filter=_text_of(filters)),)
+
+    cdef int _check_capturing(self) except -1:
+        """Raise an exception if no packets are captured any more."""
+        self._owner.check("this source")
+        self._check_open()
+        if self._draining or load_bits(self._signal) & SIGNAL_END:
+            raise CaptureStopped("the source was stopped, or its interface removed: it captures no more")
+        if self._socket is None:
+            raise RuntimeError("the source was never opened")
+        return 0
+
     # Stopping and closing.
 
     def stop(self):
@@ -222,7 +276,10 @@ cdef class LiveSource(ZeroCopySource):
                     self._add_counters(read)
                     self._socket.end_statistics()
                     release(&self._counting)
-            self._socket.detach()
+                with self._attaching:  # in a forked process it may be locked forever
+                    self._socket.detach()
+            else:
+                self._socket.detach()
         if self._drops is not None:
             self._drops.close()
 
@@ -272,7 +329,8 @@ cdef class LiveSource(ZeroCopySource):
     @property
     def interfaces(self):
         """Description of the interface, a tuple of one InterfaceInfo: its link, snaplen and filter."""
-        return () if self._interfaces is None else self._interfaces
+        with cython.critical_section(self._event):
+            return () if self._interfaces is None else self._interfaces
 
     @property
     def link_drops(self):
@@ -293,3 +351,11 @@ cdef class LiveSource(ZeroCopySource):
         if self.link is None:
             return f"<{name}: never opened>"
         return f"<{name} {self.link.name!r}: {self.link.type_name}{', closed' if self.closed else ''}>"
+
+
+cdef str _text_of(dict filters):
+    """Return the expression that describes the filters; "" if there is none, or a program has no text."""
+    given = [one for one in (filters["filter"], filters["extra_filter"]) if one is not None]
+    if not all(isinstance(one, str) for one in given):
+        return ""
+    return given[0] if len(given) == 1 else " and ".join(f"({one})" for one in given)

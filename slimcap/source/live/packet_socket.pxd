@@ -17,7 +17,8 @@ cdef class CaptureSocket:
     cdef uint64_t counter_range     # its counters wrap to 0 there; 0: they do not
     cdef object compile(self, dict options)
     cdef object count_drops(self)
-    cdef int attach(self, bytes program) except -1
+    cdef int attach(self, object program) except -1
+    cdef int drop_all(self) except -1
     cdef int ignore_outgoing(self) except -1
     cdef Ring open_ring(self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms)
     cdef int set_messages(self, Py_ssize_t buffer_size) except -1
@@ -39,6 +40,7 @@ cdef class PacketSocket(CaptureSocket):
     cdef bint _promiscuous
     cdef bint _uncounted        # the socket gets closed
     cdef packet_mreq _promiscuity(self) noexcept
+    cdef object _inside(self, call)
     cdef int _open_epoll(self) except -1
     cdef int _option(self, int level, int option, const void* value, unsigned int size, str name) except -1
     cdef int _set_ring(

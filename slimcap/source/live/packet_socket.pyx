@@ -4,7 +4,7 @@ With protocol 0 a packet socket receives nothing (packet(7)). So no packet can g
 or from another interface; `bind` then sets interface and protocol at once.
 """
 cimport cython
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
 from slimcap.abi.bytes cimport network16
@@ -71,14 +71,18 @@ import errno as errors
 import functools
 
 from slimcap.filter.compile import build_program
+from slimcap.filter.program import DROP, pack
 from slimcap.source.live.host.kernel_stamps import wait_until_on
 from slimcap.source.live.host.net_namespace import inside
 from slimcap.source.live.host.privileges import explain_refusal
-from slimcap.source.live.rtnetlink import DropCounter
+from slimcap.source.live.rtnetlink import DropCounter, namespace
 
 cdef enum:
     FRAME_SIZE = 2048           # V3 packs packets without frames; it only has to divide the block size
     MIN_FRAME_SIZE = 128
+    # Not in the headers of all supported systems.
+    SO_NETNS_COOKIE = 71        # asm-generic/socket.h
+    SIOCGSKNS = 0x894c          # linux/sockios.h: a descriptor of the socket's network namespace
 
 
 cdef int _fail(str call, str interface) except -1:
@@ -92,7 +96,8 @@ cdef int _fail(str call, str interface) except -1:
 cdef class CaptureSocket:
     """Base class of what live sources read from: the kernel's socket, or a mock.
 
-    The methods are called in the order in which they are defined, and none after `detach`.
+    The methods are called in the order in which they are defined, and none after `detach`. `compile` and
+    `attach` are called again to change the filter, by any thread; the caller locks for `attach`.
     """
 
     def __cinit__(self, *args, **kwargs):
@@ -100,11 +105,15 @@ cdef class CaptureSocket:
         self.counter_range = 1 << 32  # struct tpacket_stats has unsigned int
 
     cdef object compile(self, dict options):
-        """Return the program for these options of `build_program`."""
+        """Return what `attach` accepts for these options of `build_program`. May be called at any time."""
         raise NotImplementedError
 
-    cdef int attach(self, bytes program) except -1:
-        """Attach a classic BPF program, an array of struct sock_filter, in place of the previous one."""
+    cdef int attach(self, object program) except -1:
+        """Attach a program in place of the previous one. No packet gets in without a filter meanwhile."""
+        raise NotImplementedError
+
+    cdef int drop_all(self) except -1:
+        """Attach a filter that drops all packets."""
         raise NotImplementedError
 
     cdef int ignore_outgoing(self) except -1:
@@ -170,7 +179,7 @@ cdef class PacketSocket(CaptureSocket):
     """Packet socket for one interface, opened in the network namespace of the calling thread.
 
     After that, its methods work from any thread. Those that need another socket or libpcap enter the
-    namespace of the link.
+    namespace of this one.
     """
 
     def __cinit__(self, link):
@@ -191,12 +200,28 @@ cdef class PacketSocket(CaptureSocket):
 
     cdef object compile(self, dict options):
         # libpcap may open the interface, and asks for its netmask.
-        return inside(
-            self.link.netns,
-            functools.partial(build_program, self.link.type, interface=self.link.name, **options))
+        build = functools.partial(build_program, self.link.type, interface=self.link.name, **options)
+        return pack(self._inside(build))
+
+    cdef object _inside(self, call):
+        """Return the result of a call in the network namespace of the socket, whatever thread calls."""
+        cdef uint64_t cookie = 0
+        cdef socklen_t size = sizeof(cookie)
+        cdef int fd
+        if getsockopt(self.fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) < 0:  # before Linux 5.14
+            return inside(self.link.netns, call)
+        if cookie == namespace():
+            return call()
+        fd = ioctl(self.fd, SIOCGSKNS)
+        if fd < 0:  # requires CAP_NET_ADMIN
+            return inside(self.link.netns, call)
+        try:
+            return inside(f"/proc/self/fd/{fd}", call)
+        finally:
+            c_close(fd)
 
     cdef object count_drops(self):
-        return inside(self.link.netns, functools.partial(DropCounter, self.link.index))
+        return self._inside(functools.partial(DropCounter, self.link.index))
 
     cdef int set_promiscuous(self) except -1:
         cdef packet_mreq request = self._promiscuity()
@@ -211,10 +236,13 @@ cdef class PacketSocket(CaptureSocket):
         request.mr_type = PACKET_MR_PROMISC
         return request
 
-    cdef int attach(self, bytes program) except -1:
+    cdef int drop_all(self) except -1:
+        return self.attach(pack(DROP))
+
+    cdef int attach(self, object program) except -1:
         cdef sock_fprog fprog
         fprog.len = <unsigned short> (len(program) // sizeof(sock_filter))
-        fprog.filter = <sock_filter*> <char*> program
+        fprog.filter = <sock_filter*> <char*> <bytes> program
         return self._option(SOL_SOCKET, SO_ATTACH_FILTER, &fprog, sizeof(fprog), "SO_ATTACH_FILTER")
 
     cdef int ignore_outgoing(self) except -1:

@@ -195,15 +195,16 @@ cdef class MockSocket(CaptureSocket):
     # The reader's side, in place of the kernel.
 
     cdef object compile(self, dict options):
-        if isinstance(options["filter"], str) and self._ethernet:
+        expressions = [one for one in (options["filter"], options["extra_filter"]) if isinstance(one, str)]
+        if expressions and self._ethernet:
             for name in (self.link.name, "lo"):  # either may not exist, or be down
                 try:
-                    return build_program(self.link.type, interface=name, **options)
+                    return bpf.pack(build_program(self.link.type, interface=name, **options)), False
                 except FilterError:
                     continue
-            self.on_wire = "vlan" in options["filter"]
-            # Raises if the expression is not valid at all.
-        return build_program(self.link.type, interface=None, **options)
+        # Raises if an expression is not valid at all.
+        program = bpf.pack(build_program(self.link.type, interface=None, **options))
+        return program, self._ethernet and any("vlan" in one for one in expressions)
 
     cdef int set_promiscuous(self) except -1:
         return 0
@@ -211,12 +212,17 @@ cdef class MockSocket(CaptureSocket):
     cdef object count_drops(self):
         return _Drops()
 
-    cdef int attach(self, bytes program) except -1:
-        cdef Machine machine = Machine(struct.iter_unpack("=HBBI", program))
+    cdef int drop_all(self) except -1:
+        return self.attach((bpf.pack(bpf.DROP), False))
+
+    cdef int attach(self, object program) except -1:
+        cdef Machine machine = Machine(struct.iter_unpack("=HBBI", program[0]))
+        cdef bint on_wire = program[1]
         self._check_process()
         with nogil:
             acquire(&self._lock)
             self._program = machine._steps
+            self.on_wire = on_wire
             release(&self._lock)
         self._machine = machine  # the former one is not used any more
         return 0

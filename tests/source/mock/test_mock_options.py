@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from slimcap import FilterError, Link, RecordFlag, RingSource, SocketSource, Stats
+from slimcap import CaptureStopped, FilterError, Link, RecordFlag, RingSource, SocketSource, Stats
 from slimcap.filter import accept, minimal_ipv4_transport
 from slimcap.mock import MockRingSource
 from slimcap.source.live.rtnetlink import LinkDrops
 from support.batches import batch_of
 from support.mocks import hand_over, packet
+from support.threads import Background
 from support.traffic import arp, collect, ethernet, frames_of, payloads, tagged, udp, udp6
 
 
@@ -116,3 +117,38 @@ def test_init_a_second_time_raises_type_error(opened):
     with pytest.raises(TypeError, match="opened once"):
         mock.__init__()
     mock.add_packet(packet(frames_of(1)[0]))
+
+
+def test_filter_can_be_replaced(opened):
+    mock = opened(filter="udp", extra_filter="not ip6")
+    frames = [arp(), ethernet(udp(1)), ethernet(udp6(), 0x86DD), ethernet(udp(2, port=7))]
+    assert mock.add_batch(batch_of(frames)) == 2
+    mock.set_filter("udp port 7")
+    assert mock.add_batch(batch_of(frames)) == 1
+    mock.set_filter(None)
+    assert mock.interfaces[0].filter == "not ip6"
+    assert mock.add_batch(batch_of(frames)) == 2
+    mock.set_filter("arp or vlan 7")
+    assert mock.add_batch(batch_of([tagged(frames[1], 7), tagged(frames[1], 8), arp()])) == 2
+    with pytest.raises(FilterError):
+        mock.set_filter("no such thing")
+    assert mock.add_batch(batch_of(frames)) == 1
+    mock.done()
+    with pytest.raises(CaptureStopped, match="was stopped"):
+        mock.set_filter(None)
+    assert len(collect(mock, 8)) == 8
+    mock.close()
+    with pytest.raises(CaptureStopped, match="closed"):
+        mock.set_filter(None)
+
+
+def test_filters_set_by_several_threads_leave_one_of_them(opened):
+    mock = opened()
+    filters = [[(6, 0, 0, length)] for length in range(60, 160)]
+    running = [Background(lambda one=one: [mock.set_filter(one) for _ in range(20)]) for one in filters[:8]]
+    for thread in running:
+        thread.result()
+    mock.set_filter(filters[-1])
+    assert mock.add_packet(packet(ethernet(udp(0, 500))))
+    hand_over(mock)
+    assert collect(mock, 1)[0].cap_len == 159
