@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import random
+import signal
+import threading
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from slimcap import FilterError, read
 from slimcap.filter import Machine, build_program, compile_expression
 from slimcap.filter.alternatives import match_any, split_alternatives
+from slimcap.mock import MockRingSource
 from support.bpf_oracles import ETHERNET, LibpcapMachine
 from support.samples import DATA
+from support.threads import Background
 from support.traffic import ethernet, udp, udp6
 
 MANY = 120
@@ -118,3 +124,67 @@ def test_programs_of_any_length_run_on_files_but_not_in_the_kernel() -> None:
     assert len(str(raised.value)) < 500
     with pytest.raises(FilterError, match=r"loop \(protochain\).*Batch.filter"):
         build_program(ETHERNET, "ip6 protochain 17", interface="lo", **options)  # type: ignore[arg-type]
+
+
+# ---- other threads and signals meanwhile
+
+SLOW = f"({' or '.join(hosts(300))})"  # more than a second: in parentheses, so that it is not split
+
+
+@pytest.mark.slow
+def test_other_threads_run_and_compile_meanwhile() -> None:
+    """With the GIL or a lock held during the compilation there is one gap, as long as that."""
+    compiling = Background(lambda: compile_expression(SLOW, ETHERNET))
+    begin = last = time.perf_counter()
+    longest, compiled = 0.0, 0
+    while compiling.is_alive():
+        compile_expression("tcp port 80", ETHERNET)
+        compiled += 1
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    assert len(compiling.result()) > 1000
+    assert longest < 0.5 * (last - begin)
+    assert compiled > 10
+
+
+class Interrupted(Exception):
+    """Raised by the signal handler."""
+
+
+@pytest.fixture
+def interrupted() -> Iterator[None]:
+    """Raise Interrupted in the main thread after 100 ms."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def set_filter() -> None:
+    with MockRingSource() as source:
+        source.set_filter(f"not {SLOW}")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("interrupted")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: compile_expression(SLOW, ETHERNET),
+        lambda: read(DATA / "mixed.pcap").filter(f"tcp or {SLOW}"),
+        lambda: MockRingSource(filter=SLOW),
+        set_filter,
+    ],
+    ids=["compile", "batch", "open", "set_filter"],
+)
+def test_signal_handler_interrupts_a_compilation(call: Callable[[], Any]) -> None:
+    assert threading.current_thread() is threading.main_thread()
+    begin = time.perf_counter()
+    with pytest.raises(Interrupted):
+        call()
+    assert time.perf_counter() - begin < 0.8
