@@ -3,9 +3,10 @@ from slimcap.source.live.ring_group cimport Member, RingGroup
 cdef class InterfacesSource(RingGroup):
     cdef object _choice         # InterfaceChoice
     cdef object _monitor        # LinkMonitor
+    cdef object _netns          # the option
+    cdef int _home              # descriptor of the namespace in which the source was opened, or -1
     cdef object _on_change
     cdef object _changes        # deque of LinkChanges to report
-    cdef dict _options          # of each ring
     cdef dict _found            # index → Interface, of those chosen when they were listed last
     cdef dict _by_index         # index → Member, of those that are open
     cdef dict _numbers          # name → number
@@ -13,6 +14,7 @@ cdef class InterfacesSource(RingGroup):
     cdef dict _past_stats       # name → Stats of rings that were closed
     cdef int _update(self, bint is_first) except -1
     cdef int _look_at(self, interface, former, bint is_first) except -1
+    cdef object _link_of(self, interface)
     cdef int _open_ring(self, interface, bint is_first) except -1
     cdef int _number(self, Member member, link) except -1
     cdef int _tell(self) except -1

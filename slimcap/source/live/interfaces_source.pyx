@@ -12,8 +12,11 @@ from slimcap.source.live.packet_socket cimport LINK_GONE
 from slimcap.source.live.ring_source cimport RingSource
 
 import errno
+import os
 import warnings
 from collections import deque
+from contextlib import suppress
+from functools import partial
 from operator import add
 from typing import NamedTuple
 
@@ -21,9 +24,10 @@ from slimcap.errors import LinkError, LinkNotFound, wrong_type
 from slimcap.option_set import parse
 from slimcap.packet.link import link_of
 from slimcap.source.base import Stats
+from slimcap.source.live.host.net_namespace import inside
 from slimcap.source.live.interfaces import InterfaceChoice
 from slimcap.source.live.live_options import RingOptions
-from slimcap.source.live.rtnetlink import LinkMonitor, check as check_link
+from slimcap.source.live.rtnetlink import LinkMonitor, check as check_link, namespace
 
 
 class LinkChange(NamedTuple):
@@ -81,6 +85,9 @@ cdef class InterfacesSource(RingGroup):
     ...         print(batch.links[batch["interface"][0]].name, len(batch))
     """
 
+    def __cinit__(self, *args, **kwargs):
+        self._home = -1
+
     def __init__(self, interfaces, *, on_change=None, **options: Unpack[RingOptions]):
         given = parse(RingOptions, options)
         if given["link_down"] == "raise":
@@ -96,9 +103,13 @@ cdef class InterfacesSource(RingGroup):
             self._past_stats, self._changes = {}, deque()
             self._timeout = given["timeout"]
             for link in self._choice.links:
-                check_link(link.name, link.index, link.arphrd, link.namespace)
+                inside(link.netns, partial(check_link, link.name, link.index, link.arphrd, link.namespace))
+            self._netns = given["netns"]
             self._open_epoll()
-            self._monitor = LinkMonitor()
+            if self._netns is None:
+                with suppress(OSError):     # /proc may not be mounted
+                    self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            self._monitor = inside(self._netns, LinkMonitor)
             self._monitor_fd = self._monitor.fileno()
             self._register(self._monitor_fd, False)
             self._update(True)
@@ -143,16 +154,24 @@ cdef class InterfacesSource(RingGroup):
                 self._open_ring(interface, is_first)
             return 0
         if interface.name != former.name:
-            self._number(member, link_of(interface))
-            self._changes.append(LinkChange("renamed", link_of(interface)))
+            self._number(member, self._link_of(interface))
+            self._changes.append(LinkChange("renamed", self._link_of(interface)))
         if interface.is_up != former.is_up:
-            self._changes.append(LinkChange("up" if interface.is_up else "down", link_of(interface)))
+            change = "up" if interface.is_up else "down"
+            self._changes.append(LinkChange(change, self._link_of(interface)))
         return 0
+
+    cdef object _link_of(self, interface):
+        """Return the Link of an interface, for any thread: one may read that is in another namespace."""
+        netns = self._netns
+        if netns is None and self._home >= 0 and namespace() != self._monitor.namespace:
+            netns = f"/proc/{os.getpid()}/fd/{self._home}"
+        return link_of(interface, netns)
 
     cdef int _open_ring(self, interface, bint is_first) except -1:
         cdef RingSource ring
         cdef Member member
-        link = link_of(interface)
+        link = self._link_of(interface)
         try:
             ring = RingSource(link, **self._options)
         except LinkError:   # it is gone by now: the monitor tells
@@ -175,9 +194,10 @@ cdef class InterfacesSource(RingGroup):
 
     cdef int _number(self, Member member, link) except -1:
         """Give a ring the number of its interface: that which its name had before, or the next one."""
+        cdef Member other
         number = self._numbers.get(link.name, len(self._infos))
         if number == MAX_INTERFACES:
-            used = {open_.ring._walker.interface for open_ in self._members.values()}
+            used = {other.ring._walker.interface for other in self._members.values()}
             number = next(free for free in range(MAX_INTERFACES) if free not in used)
             del self._numbers[self._infos[number].link.name]
         info = (<tuple> member.ring._interfaces)[0]._replace(link=link)
@@ -219,6 +239,9 @@ cdef class InterfacesSource(RingGroup):
         RingGroup._tear_down(self)
         if self._monitor is not None:
             self._monitor.close()
+        if self._home >= 0:
+            os.close(self._home)
+            self._home = -1
 
     @property
     def stats_by_interface(self):
@@ -234,5 +257,7 @@ cdef class InterfacesSource(RingGroup):
         return totals
 
     def __repr__(self):
-        names = ", ".join(sorted(self._links[m.ring._walker.interface].name for m in self._by_index.values()))
-        return f"<InterfacesSource: {names or 'no interface'}{', closed' if self.closed else ''}>"
+        cdef Member member
+        names = sorted([self._links[member.ring._walker.interface].name for member in self._members.values()])
+        shown = ", ".join(names) or "no interface"
+        return f"<InterfacesSource: {shown}{', closed' if self.closed else ''}>"

@@ -17,8 +17,9 @@ from slimcap.packet.rows cimport Rows
 from slimcap.source.live.packet_socket cimport PacketSocket
 
 from collections import deque
+from contextlib import suppress
 
-from slimcap.errors import RingExhausted
+from slimcap.errors import CaptureStopped, RingExhausted
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.source.live.rtnetlink import LinkDrops
 
@@ -165,6 +166,8 @@ cdef class RingGroup(ZeroCopySource):
         except TimeoutError:
             if end == deadline:
                 raise
+            for member in self._members.values():
+                member.ring._check_held()
         for member in self._watched:
             if member.ring._draining:
                 self._queue(member)
@@ -184,6 +187,9 @@ cdef class RingGroup(ZeroCopySource):
                     self._watched.remove(member)
             if member.ring._draining:
                 end = sooner(end, member.ring._drained)
+        for member in self._members.values():
+            if not member.ring._draining and member.ring._is_held():
+                end = sooner(end, member.ring._held_limit())
         return end
 
     cdef int _collect(self) except -1:
@@ -211,6 +217,43 @@ cdef class RingGroup(ZeroCopySource):
         if member.ring._check_needed and self._monitor_fd < 0 and member not in self._watched:
             self._watched.append(member)
         return 0
+
+    # Changing the filter.
+
+    def set_filter(self, filter):
+        """Replace the filter of all interfaces while packets come, as `RingSource.set_filter` does.
+
+        Parameters
+        ----------
+        filter : str or sequence of (code, jt, jf, k), or None
+            As the option `filter`.
+
+        Raises
+        ------
+        FilterError
+            The filter is not valid for one of the interfaces. The old one stays for all.
+        CaptureStopped
+            The source is closed or was stopped.
+        RuntimeError
+            Another process opened the source.
+
+        Examples
+        --------
+        >>> source = slimcap.open_live("any", filter="udp port 53")
+        >>> source.set_filter("udp port 53 or tcp port 53")
+        """
+        cdef Member member
+        cdef list members = list(self._members.values())
+        self._owner.check("this source")
+        self._check_open()
+        if self._draining or load_bits(self._signal) & SIGNAL_END:
+            raise CaptureStopped("the source was stopped: it captures no more")
+        for member in members:
+            member.ring._socket.compile({**member.ring._filters, "filter": filter})
+        self._options = {**self._options, "filter": filter}
+        for member in members:
+            with suppress(CaptureStopped):  # its interface was removed
+                member.ring.set_filter(filter)
 
     # Stopping and closing.
 

@@ -25,6 +25,7 @@ cdef class RingSource(LiveSource):
         int64_t* total_bytes) noexcept nogil
     cdef Ring _open_ring(self)
     cdef bint _is_held(self) noexcept
+    cdef int _check_held(self) except -1
     cdef int64_t _held_limit(self) noexcept
     cdef int _wait_for_block(self, int64_t deadline) except -1
     cdef str _held_text(self)

@@ -183,12 +183,17 @@ cdef class RingSource(LiveSource):
             if self._ring.await_block(self._index):
                 self._event.wait(-1, 0, limit if deadline == NEVER else min(limit, deadline))
         except TimeoutError:
-            if self._held_limit() <= monotonic_ns():
-                raise RingExhausted(self._held_text()) from None
+            self._check_held()
             if deadline != NEVER and deadline <= monotonic_ns():
                 raise TimeoutError(f"no packet arrived within the timeout: {self._held_text()}") from None
         finally:
             self._ring.end_await()
+        return 0
+
+    cdef int _check_held(self) except -1:
+        """Raise RingExhausted if the next block has been held for too long."""
+        if self._is_held() and self._held_limit() <= monotonic_ns():
+            raise RingExhausted(self._held_text()) from None
         return 0
 
     cdef int64_t _held_limit(self) noexcept:
