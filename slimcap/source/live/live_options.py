@@ -11,7 +11,7 @@ from slimcap.option_set import Option, between, parse_size
 from slimcap.source.live.host.net_namespace import NetNamespace, check_net_namespace
 
 if TYPE_CHECKING:
-    from slimcap.filter import Filter, Strategy
+    from slimcap.filter import Filter, Program, Strategy
 
 BUFFER: Final = 64 << 20
 """Default size of a ring in bytes: 1 s of 100,000 packets a second, of 350 bytes on average."""
@@ -23,6 +23,7 @@ LATENCY: Final = 0.02
 
 _MAX_RING = 1 << 40
 _MAX_BLOCKS = 1 << 28  # of a page each, in a ring of 1 TiB
+_MAX_WORKERS = 256  # PACKET_FANOUT_MAX before Linux 5.13
 _MAX_MESSAGES = 1024  # UIO_MAXIOV, net/socket.c
 _MAX_BUFFER = (1 << 30) - 1  # the kernel doubles it, and that must fit in an int
 
@@ -230,6 +231,52 @@ def ring_shape(options: Mapping[str, Any]) -> RingShape:
         )
     seconds = options["latency"] or options["block_timeout"] or LATENCY
     return RingShape(block_size, num_blocks, max(1, round(seconds * 1000)))
+
+
+class FanoutOptions(RingOptions, total=False):
+    """Options of `FanoutSource`."""
+
+    workers: Annotated[
+        int | None,
+        Option(
+            None,
+            "Number of workers that share the packets, 1 to 256. Default: `open_live` opens one ring; "
+            "FanoutSource has as many workers as CPUs that the process may use.",
+            between(1, _MAX_WORKERS),
+        ),
+    ]
+    fanout: Annotated[
+        Literal["hash", "cpu", "qm", "rollover", "bpf"],
+        Option(
+            "hash",
+            'How the worker of a packet is chosen. "hash": by addresses, ports and protocol, so that both '
+            'directions of a flow have the same worker. "cpu": by the CPU that handles it. "qm": by the '
+            "receive queue of the device (queue mapping). "
+            '"rollover": the first worker, and the next one while its ring is full. "bpf": by '
+            "`fanout_program`.",
+        ),
+    ]
+    defrag: Annotated[
+        bool,
+        Option(
+            False,
+            "Reassemble fragmented IPv4 packets before the worker is chosen, so that they are those of their "
+            "flow. They are captured as whole packets.",
+        ),
+    ]
+    rollover: Annotated[
+        bool,
+        Option(False, "If the ring of the chosen worker is full, give the packet to the next worker."),
+    ]
+    fanout_program: Annotated[
+        "Program | None",
+        Option(
+            None,
+            'Classic BPF program for `fanout="bpf"`: it returns a number, and the worker is that number '
+            "modulo `workers`. It finds the network header at SKF_NET_OFF, see linux/filter.h.",
+            kind="sequence of (code, jt, jf, k)",
+        ),
+    ]
 
 
 class SocketOptions(LiveOptions, total=False):

@@ -10,6 +10,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef readonly bint reinsert_vlan
     cdef Py_ssize_t _max_len    # maximum bytes captured of a packet
     cdef bint _raise_down       # the option link_down is "raise"
+    cdef bint _starts_later     # all packets are dropped up to `_start_now`
     cdef bint _check_needed     # the link went down: check if it still exists
     cdef bint _gone             # the link no longer exists
     cdef bint _draining         # stop() was called, or the link is gone: no more packets arrive
@@ -31,6 +32,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef int64_t _delay(self) noexcept
 
     cdef int _open(self, link, dict options) except -1
+    cdef int _start_now(self) except -1
     cdef Rows _poll(self)
     cdef int _check_capturing(self) except -1
     cdef int _begin_draining(self) except -1

@@ -95,7 +95,10 @@ cdef class LiveSource(ZeroCopySource):
         self._initialised = True
         try:
             self._socket = self._new_socket(link)  # first, so that missing privileges are reported first
-            self._socket.attach(self._socket.compile(self._filters))
+            if self._starts_later:
+                self._socket.drop_all()
+            else:
+                self._socket.attach(self._socket.compile(self._filters))
             if options["direction"] == "in":
                 self._socket.ignore_outgoing()
             self._set_up()
@@ -106,6 +109,11 @@ cdef class LiveSource(ZeroCopySource):
         except BaseException:
             self._shut_down()
             raise
+        return 0
+
+    cdef int _start_now(self) except -1:
+        """Start capturing, if `_starts_later` was set before `_open`."""
+        self._socket.attach(self._socket.compile(self._filters))
         return 0
 
     # Reading.

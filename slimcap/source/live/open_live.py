@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
 
-from slimcap.option_set import accepts
+from slimcap.option_set import accepts, options_of
+from slimcap.source.live.fanout_source import FanoutSource
 from slimcap.source.live.interfaces import are_several
 from slimcap.source.live.interfaces_source import InterfacesSource
-from slimcap.source.live.live_options import RingOptions
+from slimcap.source.live.live_options import FanoutOptions, RingOptions
 from slimcap.source.live.ring_source import RingSource
 
 if TYPE_CHECKING:
+    from slimcap.filter import Program
     from slimcap.packet.link import Link
     from slimcap.source.live.interfaces_source import LinkChange
 
@@ -32,13 +34,24 @@ def open_live(
     on_change: Callable[[LinkChange], object] | None = None,
     **options: Unpack[RingOptions],
 ) -> InterfacesSource: ...
-@accepts(RingOptions)
+@overload
+def open_live(
+    interfaces: str | Link,
+    *,
+    workers: int,
+    fanout: Literal["hash", "cpu", "qm", "rollover", "bpf"] = "hash",
+    defrag: bool = False,
+    rollover: bool = False,
+    fanout_program: Program | None = None,
+    **options: Unpack[RingOptions],
+) -> FanoutSource: ...
+@accepts(FanoutOptions)
 def open_live(
     interfaces: str | Link | Iterable[str | Link],
     *,
     on_change: Callable[[LinkChange], object] | None = None,
-    **options: Unpack[RingOptions],
-) -> RingSource | InterfacesSource:
+    **options: Unpack[FanoutOptions],
+) -> RingSource | InterfacesSource | FanoutSource:
     """Capture from one network interface of this host, or from several.
 
     By default only IP packets are captured; ARP and all others require `auto_filter=False` or a `filter`.
@@ -54,13 +67,13 @@ def open_live(
         For several interfaces: called with a `LinkChange` when one appears, is removed or renamed, goes down
         or up, or cannot be captured from, as for `InterfacesSource`.
     **options
-        Those of `RingOptions`; with several interfaces each has a ring with these.
+        Those of `FanoutOptions`. Each interface, and each worker, has a ring with these.
 
     Returns
     -------
-    RingSource or InterfacesSource
-        InterfacesSource for a pattern, "any" and an iterable, even of one name. Close it, or use it as a
-        context manager.
+    RingSource, InterfacesSource or FanoutSource
+        FanoutSource with `workers`; InterfacesSource for a pattern, "any" and an iterable, even of one name.
+        Close it, or use it as a context manager.
 
     Raises
     ------
@@ -76,8 +89,17 @@ def open_live(
     ...     batch = source.next_batch()
     ...     print(batch.links[batch["interface"][0]].name)
     """
-    if are_several(interfaces):
-        return InterfacesSource(interfaces, on_change=on_change, **options)
-    if on_change is not None:
+    several = are_several(interfaces)
+    if on_change is not None and not several:
         raise ValueError("on_change is for several interfaces: give a list, a pattern or \"any\"")
-    return RingSource(cast("str | Link", interfaces), **options)
+    if options.get("workers") is not None:
+        if several:
+            raise ValueError("workers is for one interface: open a source for each")
+        return FanoutSource(cast("str | Link", interfaces), **options)
+    for name in options_of(FanoutOptions):
+        if name in options and name not in options_of(RingOptions) and name != "workers":
+            raise ValueError(f"{name} requires workers")
+    given: Any = {name: value for name, value in options.items() if name != "workers"}
+    if several:
+        return InterfacesSource(interfaces, on_change=on_change, **given)
+    return RingSource(cast("str | Link", interfaces), **given)

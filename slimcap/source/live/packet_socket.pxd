@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from slimcap.abi.linux cimport mmsghdr, packet_mreq
 from slimcap.io.event cimport Event
@@ -40,6 +40,9 @@ cdef class PacketSocket(CaptureSocket):
     cdef bint _promiscuous
     cdef bint _uncounted        # the socket gets closed
     cdef packet_mreq _promiscuity(self) noexcept
+    cdef uint32_t start_fanout(self, uint32_t kind) except? 0
+    cdef int join_fanout(self, uint32_t group) except -1
+    cdef int choose_worker(self, object program) except -1
     cdef object _inside(self, call)
     cdef int _open_epoll(self) except -1
     cdef int _option(self, int level, int option, const void* value, unsigned int size, str name) except -1

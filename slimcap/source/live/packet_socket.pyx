@@ -22,6 +22,9 @@ from slimcap.abi.linux cimport (
     PACKET_ADD_MEMBERSHIP,
     PACKET_AUXDATA,
     PACKET_DROP_MEMBERSHIP,
+    PACKET_FANOUT,
+    PACKET_FANOUT_DATA,
+    PACKET_FANOUT_FLAG_UNIQUEID,
     PACKET_IGNORE_OUTGOING,
     PACKET_MR_PROMISC,
     PACKET_RX_RING,
@@ -238,6 +241,29 @@ cdef class PacketSocket(CaptureSocket):
 
     cdef int drop_all(self) except -1:
         return self.attach(pack(DROP))
+
+    cdef uint32_t start_fanout(self, uint32_t kind) except? 0:
+        """Make this bound socket the first of a fanout group; return the group, to join it.
+
+        `kind` is a PACKET_FANOUT_ number and PACKET_FANOUT_FLAG_ bits. The kernel chooses an unused number.
+        """
+        cdef uint32_t group = (kind | <uint32_t> PACKET_FANOUT_FLAG_UNIQUEID) << 16
+        cdef socklen_t size = sizeof(group)
+        self.join_fanout(group)
+        if getsockopt(self.fd, SOL_PACKET, PACKET_FANOUT, &group, &size) < 0:
+            _fail("getsockopt(PACKET_FANOUT)", self.link.name)
+        return group
+
+    cdef int join_fanout(self, uint32_t group) except -1:
+        """Share the packets of the interface with the other sockets of a group."""
+        return self._option(SOL_PACKET, PACKET_FANOUT, &group, sizeof(group), "PACKET_FANOUT")
+
+    cdef int choose_worker(self, object program) except -1:
+        """Let a BPF program choose the socket of the group that gets a packet."""
+        cdef sock_fprog fprog
+        fprog.len = <unsigned short> (len(program) // sizeof(sock_filter))
+        fprog.filter = <sock_filter*> <char*> <bytes> program
+        return self._option(SOL_PACKET, PACKET_FANOUT_DATA, &fprog, sizeof(fprog), "PACKET_FANOUT_DATA")
 
     cdef int attach(self, object program) except -1:
         cdef sock_fprog fprog

@@ -269,7 +269,7 @@ cdef class RingGroup(ZeroCopySource):
     cdef void _tear_down(self) noexcept:
         cdef Member member
         for member in self._members.values():
-            member.ring._shut_down()
+            member.ring.close()     # another thread may read from it
         if self._epoll >= 0:
             c_close(self._epoll)
             self._epoll = -1

@@ -1,0 +1,182 @@
+"""`FanoutSource`: the packets of one interface, shared by several rings (PACKET_FANOUT, packet(7)).
+
+    interface ──► kernel: hash, CPU, queue, … of a packet ──► ring of worker 0 ──► thread
+                                                         └──► ring of worker 1 ──► thread
+"""
+from libc.stdint cimport int64_t, uint32_t
+
+from slimcap.abi.linux cimport (
+    PACKET_FANOUT_CBPF, PACKET_FANOUT_CPU, PACKET_FANOUT_FLAG_DEFRAG, PACKET_FANOUT_FLAG_ROLLOVER,
+    PACKET_FANOUT_HASH, PACKET_FANOUT_QM, PACKET_FANOUT_ROLLOVER)
+from slimcap.packet.rows cimport Rows
+from slimcap.source.live.packet_socket cimport PacketSocket
+from slimcap.source.live.ring_group cimport Member
+from slimcap.source.live.ring_source cimport RingSource
+
+import errno
+import os
+
+from slimcap.errors import LinkDown, LinkGone
+from slimcap.filter import check, pack
+from slimcap.option_set import parse
+from slimcap.source.live.live_options import FanoutOptions, RingOptions
+
+cdef dict KINDS = {
+    "hash": PACKET_FANOUT_HASH, "cpu": PACKET_FANOUT_CPU, "qm": PACKET_FANOUT_QM,
+    "rollover": PACKET_FANOUT_ROLLOVER, "bpf": PACKET_FANOUT_CBPF,
+}
+
+
+cdef class FanoutSource(RingGroup):
+    """Capture packets from one network interface with several workers. `open_live` with `workers` opens it.
+
+    Each worker is a RingSource, with a ring of its own, that gets a part of the packets. `workers` returns
+    them, for threads of their own: the engine releases the GIL, so that they use several CPUs. Or else this
+    source reads the packets of all of them, in one thread.
+
+    The counters are sums over the workers. `stop`, `unblock` and `close` are for all of them.
+
+    Parameters
+    ----------
+    link : str or Link
+        The interface, which must be up.
+    **options
+        Those of `FanoutOptions`.
+
+    Raises
+    ------
+    LinkDown
+        The interface is down: it cannot be shared.
+    LinkNotFound, LinkGone, FilterError, PermissionError, RingExhausted, ValueError, OSError
+        As for `RingSource`.
+
+    Examples
+    --------
+    >>> with slimcap.open_live("eth0", workers=2) as source, ThreadPoolExecutor(2) as pool:
+    ...     counts = pool.map(lambda worker: sum(map(len, worker.batches())), source.workers())
+    """
+
+    def __init__(self, link, **options: Unpack[FanoutOptions]):
+        given = parse(FanoutOptions, options)
+        self._options = {name: value for name, value in given.items() if name in RingOptions.__annotations__}
+        kind = KINDS[given["fanout"]]
+        if given["defrag"]:
+            kind |= PACKET_FANOUT_FLAG_DEFRAG
+        if given["rollover"]:
+            kind |= PACKET_FANOUT_FLAG_ROLLOVER
+        program = given["fanout_program"]
+        if (program is None) == (given["fanout"] == "bpf"):
+            raise ValueError('fanout_program and fanout="bpf" require each other')
+        program = None if program is None else pack(check(program))
+        self._begin_opening()
+        self._initialised = True
+        self._timeout = given["timeout"]
+        try:
+            self._open_epoll()
+            workers = given["workers"] or len(os.sched_getaffinity(0))
+            self._join(link, self._options, workers, kind, program)
+        except BaseException:
+            self._shut_down()
+            raise
+        finally:
+            self._leave()
+
+    cdef int _join(self, link, dict options, int count, unsigned int kind, object program) except -1:
+        """Open the rings and make a group of them. No packet gets in before all of them are in the group."""
+        cdef RingSource ring
+        cdef uint32_t group = 0
+        cdef list rings = []
+        for _ in range(count):
+            ring = RingSource.__new__(RingSource)
+            ring._starts_later = True
+            ring.__init__(link, **options)
+            rings.append(ring)
+            self._add(ring)
+            try:
+                if group == 0:
+                    group = (<PacketSocket> ring._socket).start_fanout(kind)
+                    if program is not None:
+                        (<PacketSocket> ring._socket).choose_worker(program)
+                else:
+                    (<PacketSocket> ring._socket).join_fanout(group)
+            except OSError as error:
+                if error.errno == errno.EINVAL and not ring.link.is_up:
+                    raise LinkDown(
+                        errno.ENETDOWN,
+                        f"the interface is down, and cannot be shared: `ip link set {ring.link.name} up`",
+                        ring.link.name) from None
+                raise
+        for ring in rings:
+            ring._start_now()
+        self._workers = tuple(rings)
+        self._links, self._interfaces = ring._links, ring._interfaces
+        return 0
+
+    def workers(self):
+        """Return the workers, to be read one by one, each by one thread at a time.
+
+        Afterwards this source cannot be read any more. It must be kept, and closed at the end.
+
+        Returns
+        -------
+        tuple of RingSource
+            In the order of the kernel's group: a program chooses a worker by its index.
+
+        Raises
+        ------
+        CaptureStopped
+            The source is closed.
+        RuntimeError
+            Packets were read from this source already.
+        """
+        self._check_open()
+        if self._is_read:
+            raise RuntimeError("this source was read, so its workers cannot be: call workers() first")
+        self._are_shared = True
+        return self._workers
+
+    cdef Rows _fill(self, int64_t deadline):
+        cdef Rows rows
+        cdef RingSource ring
+        if self._are_shared:
+            raise RuntimeError("workers() was called: read from the workers")
+        self._is_read = True
+        rows = RingGroup._fill(self, deadline)
+        if rows is None:
+            ring = self._workers[0]
+            if ring._gone:
+                raise LinkGone(
+                    errno.ENODEV, "the interface was removed: open a new source once it exists again",
+                    ring.link.name)
+        return rows
+
+    cdef int _on_removed(self, Member member) except -1:
+        if member.ring._gone and not self._members:
+            self._draining = True   # this is the end
+        return 0
+
+    def stop(self):
+        """Stop capturing, and end the source and its workers once all packets captured before were returned.
+
+        Loops then end, and reads raise EOFError. May be called from any thread.
+        """
+        RingGroup.stop(self)
+        if self._are_shared:
+            for worker in self._workers:
+                worker.stop()
+
+    def unblock(self):
+        """Make the waiting reads of all workers, or else their next ones, raise CaptureUnblocked.
+
+        May be called from any thread.
+        """
+        RingGroup.unblock(self)
+        if self._are_shared:
+            for worker in self._workers:
+                worker.unblock()
+
+    def __repr__(self):
+        if not self._links:
+            return "<FanoutSource: never opened>"
+        count = len(self._workers or ())
+        return f"<FanoutSource {self.link.name!r}: {count} workers{', closed' if self.closed else ''}>"
