@@ -24,6 +24,7 @@ from slimcap.sink.rotation_options import RotationOptions
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.pcap_source import PcapSource
 from slimcap.source.file.several import FilesSource
+from slimcap.source.live.interfaces_source import InterfacesSource
 from slimcap.source.live.live_source import LiveSource
 
 if TYPE_CHECKING:
@@ -335,6 +336,12 @@ class CaptureFile(Finished):
         """Return the packet counters of each interface, as arguments of `write_statistics`."""
         counters = [_counters_of(info) for info in self._interfaces]
         source = self._source
+        if isinstance(source, InterfacesSource):
+            found = source.stats_by_interface
+            return [
+                {"received": stats.packets_received, "dropped": stats.packets_dropped}
+                for stats in (found[info.link.name] for info in self._interfaces)
+            ]
         if source is not None and len(counters) == 1 and not counters[0]:
             total = source.total_stats
             if isinstance(source, LiveSource):

@@ -9,7 +9,9 @@ from typing import Literal, assert_type
 import slimcap
 from slimcap import (
     Batch,
+    FanoutSource,
     InterfaceInfo,
+    InterfacesSource,
     IPLayer,
     Link,
     Packet,
@@ -143,8 +145,13 @@ def live(ring: RingSource, sock: SocketSource) -> None:
         source.stop()
     assert_type(ring.block_size, int)
     assert_type(ring.num_blocks, int)
-    assert_type(slimcap.open_live("lo", direction="in", smaller_ring=True, snaplen=96), RingSource)
-    slimcap.open_live("lo", direction="sideways")  # type: ignore[arg-type]
+    assert_type(slimcap.open_live(ring.link, direction="in", smaller_ring=True, snaplen=96), RingSource)
+    assert_type(slimcap.open_live("lo"), RingSource | InterfacesSource)
+    assert_type(slimcap.open_live(["lo"], on_change=print), InterfacesSource)
+    shared = slimcap.open_live("lo", workers=2, fanout="cpu")
+    assert_type(shared, FanoutSource)
+    assert_type(shared.workers(), tuple[RingSource, ...])
+    slimcap.open_live("lo", direction="sideways")  # type: ignore[call-overload]
     SocketSource("lo", buffer_size=1 << 20, batch_size=64, reinsert_vlan=True)
     SocketSource("lo", block_size=1 << 20)  # type: ignore[call-arg]
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from slimcap.cli.packets.live_input import (
     add_live_input,
+    described,
     live_batches,
     live_totals,
     open_live_input,
@@ -19,7 +20,7 @@ from slimcap.cli.terminal.signals import Request, asked_by_signal, ended_by_sign
 from slimcap.cli.terminal.streams import complain, reason, say
 from slimcap.errors import SlimcapError
 from slimcap.packet.enums import NO_IP
-from slimcap.source.live.live_source import LiveSource
+from slimcap.source.live.open_live import LiveCapture
 
 SUMMARY: Final = "capture packets from a network interface"
 DETAILS: Final = """\
@@ -78,12 +79,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _capture(source: LiveSource, args: argparse.Namespace, status: StatusLine, request: Request) -> None:
+def _capture(source: LiveCapture, args: argparse.Namespace, status: StatusLine, request: Request) -> None:
     """Copy packets from the source to the output, then write the totals."""
     lines = Lines(json_lines if args.json else text_lines)
     sink = lines if args.file is None else CaptureFileSink(args.file, source, args.snaplen)
     complain(
-        f"listening on {source.link.name}, {source.link.type_name}, snaplen {args.snaplen}"
+        f"listening on {described(source)}, snaplen {args.snaplen}"
         + (", IP packets only (see --everything)" if _is_ip_only(source, args) else "")
     )
     captured = 0
@@ -113,6 +114,7 @@ def _capture(source: LiveSource, args: argparse.Namespace, status: StatusLine, r
             say(live_totals(source, captured))
 
 
-def _is_ip_only(source: LiveSource, args: argparse.Namespace) -> bool:
+def _is_ip_only(source: LiveCapture, args: argparse.Namespace) -> bool:
     """Return True if packets other than IP are left out without having been asked for."""
-    return args.filter is None and not args.everything and source.link.ip_offset != NO_IP
+    has_ip = any(link.ip_offset != NO_IP for link in source.links)
+    return args.filter is None and not args.everything and has_ip

@@ -18,7 +18,7 @@ from slimcap.cli.packets.inputs import (
     report_failures,
 )
 from slimcap.cli.packets.live_flows import capture_flows, check_live_options
-from slimcap.cli.packets.live_input import add_live_options
+from slimcap.cli.packets.live_input import add_exclude, add_live_options
 from slimcap.cli.packets.select import Choice, add_choice
 from slimcap.cli.terminal.live_line import wanted
 from slimcap.cli.terminal.streams import complain, printable, reason, writing
@@ -73,18 +73,17 @@ A DURATION is in seconds, or has a unit: s, m, h or d.
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `slimcap flows`."""
-    help = "capture file; - is standard input; with --live, an interface"
+    help = "capture file; - is standard input; with --live, an interface or a pattern"
     command.add_argument("files", nargs="+", metavar="FILE", help=help)
     add_choice(command, "read")
     add_reading(command)
     add_flow_options(command)
     live = command.add_argument_group("live capture")
-    live.add_argument(
-        "--live", action="store_true", help="capture from a network interface, which FILE names"
-    )
+    live.add_argument("--live", action="store_true", help="capture from network interfaces, which FILE names")
     limit = duration(0.001, 10**9)
     live.add_argument("--duration", type=limit, metavar="DURATION", help="end the capture after as long")
     add_live_options(live)
+    add_exclude(live)
 
 
 def run(args: argparse.Namespace) -> int:

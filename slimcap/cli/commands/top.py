@@ -22,7 +22,7 @@ from slimcap.cli.terminal.full_screen import FullScreen, is_possible
 from slimcap.cli.terminal.signals import ended_by_signals
 from slimcap.cli.terminal.streams import complain, printable, reason, say, write
 from slimcap.errors import SlimcapError
-from slimcap.source.live.ring_source import RingSource
+from slimcap.source.live.open_live import LiveCapture
 
 SUMMARY: Final = "show the busiest flows, hosts or ports of a network interface"
 DETAILS: Final = """\
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print(source: RingSource, args: argparse.Namespace) -> int:
+def _print(source: LiveCapture, args: argparse.Namespace) -> int:
     """Print snapshots until there are enough; return the number of packets."""
     left: int = args.batch
 
@@ -106,7 +106,7 @@ def _print(source: RingSource, args: argparse.Namespace) -> int:
         return _count(source, args, show, lambda: None)
 
 
-def _show(source: RingSource, args: argparse.Namespace) -> int:
+def _show(source: LiveCapture, args: argparse.Namespace) -> int:
     """Show snapshots on the terminal until a key or a signal ends that; return the number of packets."""
     screen = FullScreen()
     with ended_by_signals(source, before_kill=screen.leave), screen:
@@ -115,7 +115,7 @@ def _show(source: RingSource, args: argparse.Namespace) -> int:
 
 
 def _count(
-    source: RingSource, args: argparse.Namespace, show: Callable[[Snapshot], None], poll: Callable[[], None]
+    source: LiveCapture, args: argparse.Namespace, show: Callable[[Snapshot], None], poll: Callable[[], None]
 ) -> int:
     """Count packets until the end, show each interval, and call `poll` meanwhile; return their number."""
     counter = TopCounter(args.interval, time.time_ns(), latency=source.latency)
@@ -147,7 +147,7 @@ def _count(
 class _Display:
     """The screen: the last snapshot in the order that was asked for, drawn again when a key changes it."""
 
-    def __init__(self, source: RingSource, screen: FullScreen, args: argparse.Namespace) -> None:
+    def __init__(self, source: LiveCapture, screen: FullScreen, args: argparse.Namespace) -> None:
         self._source = source
         self._screen = screen
         self._kind: str = args.by
@@ -192,5 +192,6 @@ class _Display:
         self._screen.show([*lines, *[""] * (height - 1 - len(lines)), last], reverse=2)
 
 
-def _heading(snapshot: Snapshot, source: RingSource) -> str:
-    return heading(snapshot, printable(source.link.name), source.total_stats.packets_dropped)
+def _heading(snapshot: Snapshot, source: LiveCapture) -> str:
+    names = ", ".join(printable(link.name) for link in source.links)
+    return heading(snapshot, names, source.total_stats.packets_dropped)

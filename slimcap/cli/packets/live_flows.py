@@ -8,7 +8,15 @@ from typing import Final
 
 from slimcap.cli.packets.conditions import selection
 from slimcap.cli.packets.flow_output import emit, stream_of
-from slimcap.cli.packets.live_input import EXPOSED, OPTIONS, live_batches, live_options, live_totals
+from slimcap.cli.packets.live_input import (
+    EXPOSED,
+    OPTIONS,
+    described,
+    live_batches,
+    live_options,
+    live_totals,
+    open_interfaces,
+)
 from slimcap.cli.packets.select import Choice
 from slimcap.cli.terminal.live_line import StatusLine, wanted
 from slimcap.cli.terminal.signals import Request, asked_by_signal, ended_by_signals
@@ -17,8 +25,7 @@ from slimcap.errors import SlimcapError
 from slimcap.flow.flow_table import FlowStats
 from slimcap.packet.batch import Batch
 from slimcap.sink.waiting import PAUSE
-from slimcap.source.live.live_source import LiveSource
-from slimcap.source.live.open_live import open_live
+from slimcap.source.live.open_live import LiveCapture
 
 _OF_FILES: Final = {"after": None, "before": None, "on_error": "raise", "concatenated": False}
 """Options of commands that are for capture files only, and their defaults."""
@@ -26,9 +33,7 @@ _OF_FILES: Final = {"after": None, "before": None, "on_error": "raise", "concate
 
 def check_live_options(args: argparse.Namespace) -> None:
     """End the command if an option is given that is not for live capture, or for nothing else."""
-    if args.live and len(args.files) > 1:
-        args.error(f"--live captures from one interface, not from {len(args.files)}")
-    of_live = {"duration": None, **{name: OPTIONS[name].default for name in EXPOSED}}
+    of_live = {"duration": None, "exclude": [], **{name: OPTIONS[name].default for name in EXPOSED}}
     for name, default in (_OF_FILES if args.live else of_live).items():
         if getattr(args, name) != default:
             option = f"--{name.replace('_', '-')}"
@@ -37,10 +42,9 @@ def check_live_options(args: argparse.Namespace) -> None:
 
 def capture_flows(args: argparse.Namespace) -> int:
     """Write the records of an interface until the end, then the totals; return 1 if capturing failed."""
-    (interface,) = args.files
     try:
         with (
-            open_live(interface, **live_options(args)) as source,
+            open_interfaces(args.files, args.exclude, **live_options(args)) as source,
             ended_by_signals(source),
             asked_by_signal(source) as request,
         ):
@@ -54,7 +58,7 @@ def capture_flows(args: argparse.Namespace) -> int:
 class _LiveFlows:
     """The capture: packets to a table of flows, records to the output."""
 
-    def __init__(self, source: LiveSource, args: argparse.Namespace, request: Request) -> None:
+    def __init__(self, source: LiveCapture, args: argparse.Namespace, request: Request) -> None:
         self._source = source
         self._args = args
         self._request = request
@@ -70,8 +74,7 @@ class _LiveFlows:
         return self._stream.table.stats
 
     def run(self) -> None:
-        link = self._source.link
-        complain(f"listening on {link.name}, {link.type_name}, snaplen {self._args.snaplen}")
+        complain(f"listening on {described(self._source)}, snaplen {self._args.snaplen}")
         try:
             emit(self._stream, self._args)
         finally:

@@ -15,7 +15,7 @@ from slimcap.sink.capture_file import CaptureFile
 from slimcap.sink.table_file import TableFile, format_of
 from slimcap.source.base import Source
 from slimcap.source.file.pcap_source import PcapSource
-from slimcap.source.live.live_source import LiveSource
+from slimcap.source.live.open_live import LiveCapture
 
 FLUSH_INTERVAL: Final = 1.0  # seconds that a packet stays in a compressor at most
 
@@ -83,7 +83,7 @@ class CaptureFileSink(PacketSink):
     A compressor is flushed every `FLUSH_INTERVAL` seconds, which costs some of the compression.
     """
 
-    def __init__(self, file: str, source: LiveSource, snaplen: int) -> None:
+    def __init__(self, file: str, source: LiveCapture, snaplen: int) -> None:
         self._compressed = compression_of(file) is not None
         with writing():
             self._file = CaptureFile(file, source, snaplen=snaplen, atomic=False)

@@ -16,7 +16,7 @@ from slimcap.cli.terminal.streams import printable
 from slimcap.packet.batch import Batch
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.pcap_source import PcapSource
-from slimcap.source.live.live_source import LiveSource
+from slimcap.source.live.open_live import LiveCapture
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -129,7 +129,7 @@ class StatusLine(LiveLine):
             self._new_packets += len(batch)
             self._new_bytes += batch.total_bytes
 
-    def refresh(self, now: float, source: LiveSource) -> None:
+    def refresh(self, now: float, source: LiveCapture) -> None:
         """Redraw the line if it is due; `now` is a time of `time.monotonic`, in seconds."""
         if now < self.due:
             return

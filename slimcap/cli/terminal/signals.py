@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-from slimcap.source.live.live_source import LiveSource
+from slimcap.source.live.open_live import LiveCapture
 
 # Seconds within which several signals count as one: timeout(1) signals the process and its group.
 ONE_PRESS: Final = 0.25
@@ -24,7 +24,7 @@ class Request:
 
 
 @contextmanager
-def asked_by_signal(source: LiveSource) -> Iterator[Request]:
+def asked_by_signal(source: LiveCapture) -> Iterator[Request]:
     """Note SIGUSR1 in the Request, and unblock the read of the source so that it can be answered at once."""
     request = Request()
 
@@ -45,7 +45,7 @@ def _do_nothing() -> None:
 
 
 @contextmanager
-def ended_by_signals(source: LiveSource, before_kill: Callable[[], None] = _do_nothing) -> Iterator[None]:
+def ended_by_signals(source: LiveCapture, before_kill: Callable[[], None] = _do_nothing) -> Iterator[None]:
     """Stop the source at the first SIGINT, SIGTERM or SIGHUP; a second one kills the process at once.
 
     `before_kill` is called before that.

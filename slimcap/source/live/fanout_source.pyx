@@ -19,7 +19,7 @@ import os
 from slimcap.errors import LinkDown, LinkGone
 from slimcap.filter import check, pack
 from slimcap.option_set import parse
-from slimcap.source.live.live_options import FanoutOptions, RingOptions
+from slimcap.source.live.live_options import FanoutOptions, RingOptions, ring_shape
 
 cdef dict KINDS = {
     "hash": PACKET_FANOUT_HASH, "cpu": PACKET_FANOUT_CPU, "qm": PACKET_FANOUT_QM,
@@ -70,7 +70,7 @@ cdef class FanoutSource(RingGroup):
         program = None if program is None else pack(check(program))
         self._begin_opening()
         self._initialised = True
-        self._timeout = given["timeout"]
+        self._timeout, self._latency = given["timeout"], ring_shape(given).timeout_ms / 1000
         try:
             self._open_epoll()
             workers = given["workers"] or len(os.sched_getaffinity(0))

@@ -26,7 +26,7 @@ from slimcap.packet.link import link_of
 from slimcap.source.base import Stats
 from slimcap.source.live.host.net_namespace import inside
 from slimcap.source.live.interfaces import InterfaceChoice
-from slimcap.source.live.live_options import RingOptions
+from slimcap.source.live.live_options import RingOptions, ring_shape
 from slimcap.source.live.rtnetlink import LinkMonitor, check as check_link, namespace
 
 
@@ -40,7 +40,7 @@ class LinkChange(NamedTuple):
         "removed": it does not exist, or its name no longer matches; all its packets were returned.
     link : Link
         The interface, with its new name.
-    error : Exception or None
+    error : Exception or None, default None
         Why it failed.
     """
 
@@ -52,10 +52,11 @@ class LinkChange(NamedTuple):
 cdef class InterfacesSource(RingGroup):
     """Capture packets from several network interfaces. `open_live` opens it for more than one.
 
-    Each interface has a ring of its own, with the options given, and its own link type: nothing is lost of the
-    link layer. A batch has packets of one interface, whose number is in column `interface`: an index into
-    `links` and `interfaces`, those of the batch and those of the source. Packets of different interfaces are
-    not put in order of time.
+    Each interface has a ring of its own, with the options given and the interface's link type, so that link
+    layers are complete. A batch has packets of one interface, whose number is in column `interface`: an index
+    into the `links` and `interfaces` of the batch. Packets of different interfaces are not in order of time.
+
+    The memory of all rings is `buffer` times the number of interfaces: give a smaller `buffer` for many.
 
     Interfaces that appear later and match are captured from, within milliseconds. Those that are removed are
     read to their end. While an interface is down, the source waits for it. A name keeps its number: an
@@ -64,12 +65,12 @@ cdef class InterfacesSource(RingGroup):
     Parameters
     ----------
     interfaces : str, Link or iterable of them
-        Names, which must exist; patterns such as ``"eth*"``, which need not match any interface yet; "any", all
-        interfaces; and names or patterns to exclude, such as ``"!docker*"``.
+        Names, which must exist; patterns such as ``"eth*"``, which need not match any interface yet; "any",
+        all interfaces; and names or patterns to exclude, such as ``"!docker*"``.
     on_change : callable, optional
-        Called with a `LinkChange` when an interface appears, is removed or renamed, goes down or up, or cannot
-        be captured from. It is called by the thread that reads, during the read. What it raises is raised by
-        the read, and no packet is lost. Default: a RuntimeWarning if one cannot be captured from, else none.
+        Called with a `LinkChange` when an interface appears, is removed or renamed, goes down or up, or
+        cannot be captured from. It is called by the thread that reads, during the read. What it raises is
+        raised by the read, and no packet is lost. Default: a RuntimeWarning if one cannot be captured from.
     **options
         Those of `RingOptions`, for each ring. `link_down` must be "wait".
 
@@ -101,7 +102,7 @@ cdef class InterfacesSource(RingGroup):
             self._choice, self._on_change, self._options = InterfaceChoice(interfaces), on_change, options
             self._found, self._by_index, self._numbers, self._infos = {}, {}, {}, []
             self._past_stats, self._changes = {}, deque()
-            self._timeout = given["timeout"]
+            self._timeout, self._latency = given["timeout"], ring_shape(given).timeout_ms / 1000
             for link in self._choice.links:
                 inside(link.netns, partial(check_link, link.name, link.index, link.arphrd, link.namespace))
             self._netns = given["netns"]
@@ -135,7 +136,8 @@ cdef class InterfacesSource(RingGroup):
             names = {name for one in listed for name in (one.name, *one.other_names)}
             for name in self._choice.names:
                 if name not in names:
-                    raise LinkNotFound(errno.ENODEV, f"no interface {name!r}: `ip link` lists all interfaces", name)
+                    message = f"no interface {name!r}: `ip link` lists all interfaces"
+                    raise LinkNotFound(errno.ENODEV, message)
         for index, member in list(self._by_index.items()):
             # After a removal another interface may have the index, and the socket is not bound to it.
             if index not in self._found or member.ring._socket.link_state() == LINK_GONE:

@@ -233,18 +233,9 @@ def ring_shape(options: Mapping[str, Any]) -> RingShape:
     return RingShape(block_size, num_blocks, max(1, round(seconds * 1000)))
 
 
-class FanoutOptions(RingOptions, total=False):
-    """Options of `FanoutSource`."""
+class SharingOptions(RingOptions, total=False):
+    """Options of rings that share the packets of an interface."""
 
-    workers: Annotated[
-        int | None,
-        Option(
-            None,
-            "Number of workers that share the packets, 1 to 256. Default: `open_live` opens one ring; "
-            "FanoutSource has as many workers as CPUs that the process may use.",
-            between(1, _MAX_WORKERS),
-        ),
-    ]
     fanout: Annotated[
         Literal["hash", "cpu", "qm", "rollover", "bpf"],
         Option(
@@ -273,8 +264,22 @@ class FanoutOptions(RingOptions, total=False):
         Option(
             None,
             'Classic BPF program for `fanout="bpf"`: it returns a number, and the worker is that number '
-            "modulo `workers`. It finds the network header at SKF_NET_OFF, see linux/filter.h.",
+            "modulo `workers`. It finds the network header at SKF_NET_OFF (linux/filter.h). Default: none.",
             kind="sequence of (code, jt, jf, k)",
+        ),
+    ]
+
+
+class FanoutOptions(SharingOptions, total=False):
+    """Options of `FanoutSource`."""
+
+    workers: Annotated[
+        int | None,
+        Option(
+            None,
+            "Number of workers that share the packets, 1 to 256. Default: `open_live` opens one ring; "
+            "FanoutSource has as many workers as CPUs that the process may use.",
+            between(1, _MAX_WORKERS),
         ),
     ]
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack, cast, overload
 
 from slimcap.option_set import accepts, options_of
 from slimcap.source.live.fanout_source import FanoutSource
 from slimcap.source.live.interfaces import are_several
 from slimcap.source.live.interfaces_source import InterfacesSource
-from slimcap.source.live.live_options import FanoutOptions, RingOptions
+from slimcap.source.live.live_options import FanoutOptions, RingOptions, SharingOptions
+from slimcap.source.live.ring_group import RingGroup
 from slimcap.source.live.ring_source import RingSource
 
 if TYPE_CHECKING:
-    from slimcap.filter import Program
     from slimcap.packet.link import Link
     from slimcap.source.live.interfaces_source import LinkChange
+
+LiveCapture: TypeAlias = RingSource | RingGroup
+"""The sources that `open_live` opens."""
 
 
 @overload
 def open_live(interfaces: Link, **options: Unpack[RingOptions]) -> RingSource: ...
 @overload
-def open_live(
+def open_live(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
     interfaces: str,
     *,
     on_change: Callable[[LinkChange], object] | None = None,
@@ -35,16 +38,7 @@ def open_live(
     **options: Unpack[RingOptions],
 ) -> InterfacesSource: ...
 @overload
-def open_live(
-    interfaces: str | Link,
-    *,
-    workers: int,
-    fanout: Literal["hash", "cpu", "qm", "rollover", "bpf"] = "hash",
-    defrag: bool = False,
-    rollover: bool = False,
-    fanout_program: Program | None = None,
-    **options: Unpack[RingOptions],
-) -> FanoutSource: ...
+def open_live(interfaces: str | Link, *, workers: int, **options: Unpack[SharingOptions]) -> FanoutSource: ...
 @accepts(FanoutOptions)
 def open_live(
     interfaces: str | Link | Iterable[str | Link],
@@ -91,13 +85,13 @@ def open_live(
     """
     several = are_several(interfaces)
     if on_change is not None and not several:
-        raise ValueError("on_change is for several interfaces: give a list, a pattern or \"any\"")
+        raise ValueError('on_change is for several interfaces: give a list, a pattern or "any"')
     if options.get("workers") is not None:
         if several:
             raise ValueError("workers is for one interface: open a source for each")
         return FanoutSource(cast("str | Link", interfaces), **options)
-    for name in options_of(FanoutOptions):
-        if name in options and name not in options_of(RingOptions) and name != "workers":
+    for name in options:
+        if name != "workers" and name in options_of(FanoutOptions) and name not in options_of(RingOptions):
             raise ValueError(f"{name} requires workers")
     given: Any = {name: value for name, value in options.items() if name != "workers"}
     if several:

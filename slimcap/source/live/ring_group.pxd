@@ -17,6 +17,7 @@ cdef class RingGroup(ZeroCopySource):
     cdef list _watched      # Members that are drained, or whose interface is down
     cdef bint _draining
     cdef dict _options      # of each ring
+    cdef double _latency    # seconds
     cdef tuple _interfaces
     cdef Counters _past     # of members that were removed
     cdef object _past_drops

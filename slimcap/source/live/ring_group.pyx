@@ -308,6 +308,11 @@ cdef class RingGroup(ZeroCopySource):
         return self._interfaces
 
     @property
+    def latency(self):
+        """Maximum delay of a packet in seconds, while the reader waits for it."""
+        return self._latency
+
+    @property
     def link_drops(self):
         """Packets that the interfaces lost while they were captured from, a LinkDrops: their sums.
 

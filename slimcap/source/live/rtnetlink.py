@@ -287,7 +287,7 @@ class LinkMonitor:
                 try:
                     self._changes.recv(1 << 16)
                 except OSError as error:
-                    if error.errno != errno.ENOBUFS:  # some messages were lost, which nobody needs
+                    if error.errno != errno.ENOBUFS:  # some messages were lost: they are not needed
                         raise
         messages = _dump(_RTM_GETLINK, bytes(16), self._requests)
         return sorted(_parse_interface(message, self.namespace) for message in messages)

@@ -128,7 +128,7 @@ def test_views_that_nobody_releases_raise_ring_exhausted(held: Callable[..., Hel
 @pytest.mark.slow
 @pytest.mark.parametrize("timeout", [0, 0.2])
 def test_short_timeouts_expire_until_the_limit(held: Callable[..., Held], timeout: float) -> None:
-    """A loop that ignores TimeoutError does not run for ever."""
+    """A loop that ignores TimeoutError does not run forever."""
     source, _views = held()
     began = time.monotonic()
     with pytest.raises(TimeoutError, match=r"no packet arrived within the timeout: 2 of 2 blocks are held"):
