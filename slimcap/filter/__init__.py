@@ -2,6 +2,7 @@
 
 from slimcap.filter.compile import Filter, build_program
 from slimcap.filter.header_filter import HeaderFilter
+from slimcap.filter.host_set import HostSet, hosts
 from slimcap.filter.libpcap import compile_expression
 from slimcap.filter.presets import Direction, ip_only, with_direction, without_vlans
 from slimcap.filter.program import DROP, Instruction, Program, accept, check, pack, with_snaplen
@@ -21,6 +22,7 @@ __all__ = [
     "Direction",
     "Filter",
     "HeaderFilter",
+    "HostSet",
     "Instruction",
     "Machine",
     "Program",
@@ -30,6 +32,7 @@ __all__ = [
     "check",
     "compile_expression",
     "fixed",
+    "hosts",
     "ip_only",
     "minimal_ipv4_header",
     "minimal_ipv4_transport",

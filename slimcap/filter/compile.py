@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from slimcap.errors import FilterError
 from slimcap.filter.alternatives import match_both
+from slimcap.filter.host_set import HostSet
 from slimcap.filter.libpcap import compile_expression, shown
 from slimcap.filter.presets import Direction, ip_only, with_direction, without_vlans
 from slimcap.filter.program import (
@@ -20,8 +21,8 @@ from slimcap.filter.program import (
 )
 from slimcap.packet.enums import LinkType
 
-Filter = str | Sequence[Instruction]
-"""A tcpdump expression, or a classic BPF program."""
+Filter = str | Sequence[Instruction] | HostSet
+"""A tcpdump expression, a classic BPF program, or a set of hosts."""
 
 
 def build_program(
@@ -41,10 +42,10 @@ def build_program(
     ----------
     link_type : int
         LINKTYPE_ number of the interface.
-    filter : str or sequence of (code, jt, jf, k), or None
-        The packets to capture, as a tcpdump expression or a classic BPF program.
+    filter : str, sequence of (code, jt, jf, k), HostSet or None
+        The packets to capture, as a tcpdump expression, a classic BPF program, or from `hosts`.
         None: IP packets if `auto_filter`, else all.
-    extra_filter : str or sequence of (code, jt, jf, k), optional
+    extra_filter : str, sequence of (code, jt, jf, k) or HostSet, optional
         A second filter, which packets have to match, too. It only accepts or drops: `filter` determines how
         many bytes to capture. Default: none.
     snaplen : int
@@ -92,14 +93,15 @@ def _compiled(name: str, filter: Filter, link_type: int, snaplen: int, interface
     """Return the program of one filter, which returns constants only."""
     if isinstance(filter, str):
         program = compile_expression(filter, link_type, snaplen=snaplen, live_interface=interface)
-        _check_for_kernel(filter, program)
-        return program
+        return _checked_for_kernel(shown(filter), program)
+    if isinstance(filter, HostSet):
+        return _checked_for_kernel(repr(filter), filter.program(link_type, snaplen=snaplen))
     check_filter_type(filter, name)
     return with_snaplen(check(filter), snaplen)
 
 
-def _check_for_kernel(expression: str, program: Program) -> None:
-    """Raise FilterError if an expression is one that only runs in user space."""
+def _checked_for_kernel(name: str, program: Program) -> Program:
+    """Return a program; raise FilterError if it only runs in user space."""
     reason = ""
     if len(program) > MAX_LENGTH:
         reason = f"the program has {len(program)} instructions, and the kernel accepts {MAX_LENGTH}"
@@ -107,6 +109,6 @@ def _check_for_kernel(expression: str, program: Program) -> None:
         reason = "the program has a loop (protochain), which the kernel does not accept"
     if reason:
         raise FilterError(
-            f"filter {shown(expression)}: {reason}: capture with a simpler filter, and use this one with "
-            "Batch.filter"
+            f"filter {name}: {reason}: capture with a simpler filter, and use this one with Batch.filter"
         )
+    return program

@@ -1,8 +1,8 @@
 """Match captured packets with a filter, a block of packets at a time, without the GIL.
 
-An expression becomes one program per link type, when the first packet of that type comes. It is compiled as
-for a file, where VLAN tags are in the packet's bytes. If the kernel removed a tag, it is reinserted
-before the program runs:
+An expression or a set of hosts becomes one program per link type, when the first packet of that type comes.
+It is compiled as for a file, where VLAN tags are in the packet's bytes. If the kernel removed a tag, it is
+reinserted before the program runs:
 
     | destination (6) | source (6) | EtherType …       as captured
     | destination (6) | source (6) | TPID (2) | TCI (2) | EtherType …
@@ -27,6 +27,7 @@ import numpy as np
 
 from slimcap.errors import FilterError
 from slimcap.filter.header_filter import header_filter
+from slimcap.filter.host_set import HostSet
 from slimcap.filter.libpcap import MAX_LINK_TYPE, REJECTS_ALL, LinkTypeRefused, compile_expression, shown
 from slimcap.filter.program import DROP, check_filter_type
 from slimcap.packet.enums import LinkType
@@ -45,8 +46,17 @@ _DROP = Machine(DROP)
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(expression, link_type, swapped):
-    """Return the Machine for a link type, or the arguments of LinkTypeRefused."""
+def _compiled(filter, link_type, swapped):
+    """Return the Machine of an expression or HostSet for a link type, or the arguments of LinkTypeRefused."""
+    if isinstance(filter, HostSet):
+        try:
+            return Machine(filter.program(link_type))
+        except FilterError as error:
+            return str(error), str(error)
+    return _compiled_expression(filter, link_type, swapped)
+
+
+def _compiled_expression(expression, link_type, swapped):
     if link_type > MAX_LINK_TYPE:
         reason = f"link types of files are 0 to {MAX_LINK_TYPE}"
         return f"filter {shown(expression)}: {reason}", reason
@@ -62,8 +72,8 @@ cdef class Matcher:
 
     Parameters
     ----------
-    filter : str, Machine or sequence of (code, jt, jf, k)
-        A tcpdump expression or a classic BPF program.
+    filter : str, HostSet, Machine or sequence of (code, jt, jf, k)
+        A tcpdump expression, a set of hosts, or a classic BPF program.
 
     Raises
     ------
@@ -77,7 +87,7 @@ cdef class Matcher:
         self._programs = new_block(0)
         self._scratch = new_block(0)
         self._filter = filter
-        if not isinstance(filter, str):
+        if not isinstance(filter, (str, HostSet)):
             self._any_interface = True
             if not isinstance(filter, Machine):
                 check_filter_type(filter)
@@ -229,7 +239,7 @@ def match(Batch batch not None, filter, where):
 cdef Matcher _matcher_of(Batch batch, object filter):
     cdef Matcher matcher = Matcher(filter)
     batch._open()
-    if isinstance(filter, str) and not batch._links:
+    if isinstance(filter, (str, HostSet)) and not batch._links:
         raise FilterError(
             f"filter {filter!r}: this batch has no links, so its link type is unknown: make it with "
             "Batch(…, links=…), or use a BPF program")

@@ -10,6 +10,7 @@ from typing import Literal
 
 from slimcap.errors import FilterError
 from slimcap.filter import program as bpf
+from slimcap.filter.assembler import Assembler
 from slimcap.filter.program import Program
 from slimcap.packet.enums import LinkType, PacketType
 
@@ -17,46 +18,12 @@ Direction = Literal["both", "in", "out"]
 
 _TYPE, _DATA = 12, 14  # offsets in an untagged Ethernet frame
 _VLAN_LEN = 4
-_TPIDS = (0x8100, 0x88A8, 0x9100)
+TPIDS = (0x8100, 0x88A8, 0x9100)
 _IN_LINE_TAGS = 2
 _ETHERTYPES_IP = (0x0800, 0x86DD)
 _PPPOE_SESSION = 0x8864
 _PPPOE_CODE, _PPP_PROTOCOL, _PPP_DATA = 15, 20, 22  # offsets in an untagged PPPoE frame
 _PPP_IP = (0x0021, 0x0057)
-
-
-class _Assembler:
-    """Assembler of programs whose jumps refer to labels; an empty label is the next instruction."""
-
-    def __init__(self) -> None:
-        self._lines: list[tuple[int, int, str, str]] = []
-        self._labels: dict[str, int] = {}
-
-    def label(self, name: str) -> None:
-        self._labels[name] = len(self._lines)
-
-    def add(self, code: int, k: int = 0, yes: str = "", no: str = "") -> None:
-        self._lines.append((code, k, yes, no))
-
-    def if_any(self, values: tuple[int, ...], yes: str) -> None:
-        """Jump to `yes` if A is one of the values."""
-        for value in values:
-            self.add(bpf.JMP | bpf.JEQ | bpf.K, value, yes)
-
-    def accept(self, snaplen: int) -> None:
-        self.add(bpf.RET | bpf.K, snaplen)
-
-    def drop(self) -> None:
-        self.add(bpf.RET | bpf.K, 0)
-
-    def program(self) -> Program:
-        def distance(index: int, name: str) -> int:
-            return self._labels[name] - index - 1 if name else 0
-
-        return bpf.check(
-            (code, distance(index, yes), distance(index, no), k)
-            for index, (code, k, yes, no) in enumerate(self._lines)
-        )
 
 
 def ip_only(link_type: int, *, snaplen: int = bpf.MAX_SNAPLEN) -> Program | None:
@@ -183,7 +150,7 @@ def with_direction(program: Program, direction: Direction) -> Program:
 
 
 def _ip_on_ethernet(snaplen: int) -> Program:
-    asm = _Assembler()
+    asm = Assembler()
     # Loads at absolute offsets, hence one section for each number of tags: the kernel turns every load
     # relative to X into a function call (convert_bpf_ld_abs(), net/core/filter.c).
     for tag in range(_IN_LINE_TAGS + 1):
@@ -193,7 +160,7 @@ def _ip_on_ethernet(snaplen: int) -> Program:
         asm.if_any(_ETHERTYPES_IP, f"IP {tag}")
         asm.if_any((_PPPOE_SESSION,), f"PPPoE {tag}")
         if tag < _IN_LINE_TAGS:
-            asm.if_any(_TPIDS, f"tag {tag + 1}")
+            asm.if_any(TPIDS, f"tag {tag + 1}")
         asm.drop()
 
         asm.label(f"PPPoE {tag}")
@@ -211,18 +178,18 @@ def _ip_on_ethernet(snaplen: int) -> Program:
         asm.label(f"IP {tag}")
         asm.add(bpf.LD | bpf.B | bpf.ABS, _DATA + shift)
         asm.accept(snaplen)
-    return asm.program()
+    return bpf.check(asm.program())
 
 
 def _ip_on_raw(snaplen: int) -> Program:
-    asm = _Assembler()
+    asm = Assembler()
     asm.add(bpf.LD | bpf.B | bpf.ABS, 0)
     asm.add(bpf.ALU | bpf.RSH | bpf.K, 4)
     asm.if_any((4, 6), "IP")
     asm.drop()
     asm.label("IP")
     asm.accept(snaplen)
-    return asm.program()
+    return bpf.check(asm.program())
 
 
 def _no_stripped_tag() -> Program:
@@ -236,7 +203,7 @@ def _no_stripped_tag() -> Program:
 
 def _no_tag_in_line() -> Program:
     """Return instructions that drop a packet if its EtherType is a TPID, and continue otherwise."""
-    first, second, third = _TPIDS
+    first, second, third = TPIDS
     return (
         (bpf.LD | bpf.H | bpf.ABS, 0, 0, _TYPE),
         (bpf.JMP | bpf.JEQ | bpf.K, 2, 0, first),

@@ -677,7 +677,7 @@ cdef class Batch:
 
         Parameters
         ----------
-        filter : str, Machine or sequence of (code, jt, jf, k), optional
+        filter : str, HostSet, Machine or sequence of (code, jt, jf, k), optional
             A tcpdump expression or a classic BPF program. Default: all packets match.
         where : mapping or slimcap.filter.HeaderFilter, optional
             Conditions on the headers, as options of `HeaderFilter`, which see headers after VLAN tags,

@@ -200,6 +200,9 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "fixed": {"snaplen": 64},
     "in_network": {"column": np.zeros(1, "V16"), "network": "10.0.0.0/8"},
     "ip_from_str": {"texts": ["10.0.0.1"]},
+    "HostSet": {"hosts": (), "side": "either"},
+    "HostSet.program": {"link_type": 1, "snaplen": 64},
+    "hosts": {"hosts": (), "side": "either"},
     "HeaderFilter": {"host": "192.0.2.1", "net": "192.0.2.0/24", "port": 53, "protocol": 17, "vlan": 1}
     | {"flow": ("::1", 1, "::2", 2, 6), "community_id": "1:LQU9qZlK+B5F3KDmev6m5PMibrg=", "tunnel_ports": {}},
     "ip_only": {"link_type": 1, "snaplen": 64},
@@ -275,6 +278,7 @@ def bound(name: str) -> Callable[..., Any]:
         "Batch": lambda: slimcap.read(MIXED),
         "FlowBatch": lambda: slimcap.FlowBatch(np.zeros(1, slimcap.FLOW_DTYPE)),
         "FlowTable": slimcap.FlowTable,
+        "HostSet": lambda: slimcap.filter.hosts([]),
         "Link": lambda: slimcap.Link,
         "LinkType": lambda: slimcap.LinkType,
         "LiveSource": MockRingSource,

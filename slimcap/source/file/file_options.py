@@ -30,11 +30,11 @@ class FilesOptions(TypedDict, total=False):
         "Filter | Machine | None",
         Option(
             None,
-            "A tcpdump expression or a classic BPF program. Packets that do not match are read, and counted "
-            "in `stats().packets_received`, but not returned. The filter sees at most `snaplen` bytes of a "
-            "packet. For a link type for which libpcap cannot compile the expression, no packet matches. "
-            "Default: all packets match.",
-            kind="str, Machine or sequence of (code, jt, jf, k)",
+            "A tcpdump expression, a classic BPF program, or a set of addresses from `slimcap.filter.hosts`. "
+            "Packets that do not match are read, and counted in `stats().packets_received`, but not "
+            "returned. The filter sees at most `snaplen` bytes of a packet. For a link type for which the "
+            "expression cannot be compiled, no packet matches. Default: all packets match.",
+            kind="str, HostSet, Machine or sequence of (code, jt, jf, k)",
         ),
     ]
     where: Annotated[

@@ -15,7 +15,7 @@ from slimcap.capfile.boundaries import BlockBoundaries, RecordBoundaries
 from slimcap.capfile.pcap_decoder import PcapDecoder
 from slimcap.capfile.pcapng_decoder import PcapngDecoder
 from slimcap.errors import FileFormatError
-from slimcap.filter import Filter, HeaderFilter, Machine
+from slimcap.filter import Filter, HeaderFilter, HostSet, Machine
 from slimcap.filter.where_options import WhereOptions
 from slimcap.io.file_range import FileRange
 from slimcap.option_set import parse
@@ -73,7 +73,7 @@ class ReadTask:
         Bytes needed to decode the part: the file header, or section headers and interface descriptions.
     snaplen : int or None
         Maximum number of bytes to read of a packet; None: all that were captured.
-    filter : str, sequence of (code, jt, jf, k) or None
+    filter : str, sequence of (code, jt, jf, k), HostSet or None
         Filter that packets must match; None: all packets.
     compression : str or None
         Compression of the file, as in `PcapSource.compression`.
@@ -217,7 +217,7 @@ def plan(
         Approximate number of bytes of the file in each task. A compressed file is one task.
     snaplen : int, optional
         Maximum number of bytes to read of a packet. Default: all that were captured.
-    filter : str or sequence of (code, jt, jf, k), optional
+    filter : str, sequence of (code, jt, jf, k) or HostSet, optional
         A tcpdump expression or a classic BPF program. Default: all packets.
     where : mapping or slimcap.filter.HeaderFilter, optional
         Conditions on the headers, as for `open_file`. Default: all packets.
@@ -258,7 +258,7 @@ def plan(
         raise TypeError("a Machine cannot be pickled: give the expression or the program")
     options = parse(FilesOptions, {"on_error": on_error, "where": where})
     errors = FileErrors(options["on_error"])
-    if filter is not None and not isinstance(filter, str):
+    if filter is not None and not isinstance(filter, (str, HostSet)):
         filter = tuple(filter)
     tasks: list[ReadTask] = []
     for path in list_files(paths):

@@ -77,9 +77,9 @@ class LiveOptions(TypedDict, total=False):
         "Filter | None",
         Option(
             None,
-            "A tcpdump expression or a classic BPF program: only packets that match are captured. Default: "
-            "see `auto_filter`.",
-            kind="str or sequence of (code, jt, jf, k)",
+            "A tcpdump expression, a classic BPF program, or a set of addresses from `slimcap.filter.hosts`: "
+            "only packets that match are captured. Default: see `auto_filter`.",
+            kind="str, HostSet or sequence of (code, jt, jf, k)",
         ),
     ]
     extra_filter: Annotated[
@@ -88,7 +88,7 @@ class LiveOptions(TypedDict, total=False):
             None,
             "A second filter, which packets have to match in addition to `filter` or the automatic one. It "
             "only accepts or drops; how many bytes are captured depends on the other one. Default: none.",
-            kind="str or sequence of (code, jt, jf, k)",
+            kind="str, HostSet or sequence of (code, jt, jf, k)",
         ),
     ]
     auto_filter: Annotated[

@@ -226,7 +226,7 @@ cdef class LiveSource(ZeroCopySource):
 
         Parameters
         ----------
-        filter : str or sequence of (code, jt, jf, k), or None
+        filter : str, HostSet, sequence of (code, jt, jf, k) or None
             As the option `filter`: None is the automatic one if the source has `auto_filter`, else all
             packets.
 
