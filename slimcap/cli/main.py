@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 import slimcap
-from slimcap.cli.commands import capture, convert, flows, info, links, merge, read, top
+from slimcap.cli.commands import capture, convert, doctor, flows, info, links, merge, read, top
 from slimcap.cli.terminal.streams import OutputError, complain, drop_output, printable, write
 
 FAILED, INTERRUPTED, BROKEN_PIPE = 1, 128 + 2, 128 + 13  # the last two as shells do for SIGINT and SIGPIPE
 
 # In the order of `--help`: modules with SUMMARY, DETAILS, `add_arguments` and `run`.
-COMMANDS: Final = (read, info, flows, convert, merge, capture, top, links)
+COMMANDS: Final = (read, info, flows, convert, merge, capture, top, links, doctor)
 
 EXIT_CODES: Final = """
 exit code:

@@ -112,6 +112,12 @@ def _libpcap() -> ctypes.CDLL:
     return library
 
 
+def library_version() -> str:
+    """Return the name and version of libpcap; raise FilterError if there is no libpcap."""
+    version: bytes = _libpcap().pcap_lib_version()
+    return version.decode(errors="replace")
+
+
 @functools.cache
 def _libc() -> ctypes.CDLL:
     library = ctypes.CDLL(None)

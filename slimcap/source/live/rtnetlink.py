@@ -34,12 +34,16 @@ _RTM_GETLINK: Final = 18
 _RTMGRP_LINK: Final = 1
 _RTM_GETADDR: Final = 22
 _IFLA_IFNAME: Final = 3
+_IFLA_MTU: Final = 4
 _IFLA_LINKINFO: Final = 18
 _IFLA_STATS64: Final = 23
+_IFLA_NUM_RX_QUEUES: Final = 32
 _IFLA_INFO_KIND: Final = 1
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 IFF_UP: Final = 1
+_IFF_LOOPBACK: Final = 8
+_IFF_LOWER_UP: Final = 0x10000
 _IFNAMSIZ: Final = 16  # with the terminating NUL
 _ALTIFNAMSIZ: Final = 128
 _IFLA_PROP_LIST: Final = 52
@@ -51,6 +55,8 @@ _IFINFOMSG: Final = struct.Struct("=BxHiII")  # family, ARPHRD_, index, flags, m
 _IFADDRMSG: Final = struct.Struct("=BBBBi")  # family, prefix length, flags, scope, index
 _RTATTR: Final = struct.Struct("=HH")  # length with this header, type
 _DROPS: Final = struct.Struct("=48xQ56xQQ")  # rtnl_link_stats64: rx_dropped, rx_fifo_errors, rx_missed_errors
+_RX_PACKETS: Final = struct.Struct("=Q")  # the first of rtnl_link_stats64
+_NUMBER: Final = struct.Struct("=I")
 
 
 class Interface(NamedTuple):
@@ -91,6 +97,18 @@ class LinkDrops(NamedTuple):
     rx_dropped: int
     rx_fifo_errors: int
     rx_missed_errors: int
+
+
+class LinkState(NamedTuple):
+    """State of an interface, and its counters since it exists."""
+
+    is_up: bool
+    has_carrier: bool
+    is_loopback: bool
+    mtu: int  # 0: not known
+    rx_queues: int  # receive queues; 0: not known
+    rx_packets: int
+    drops: LinkDrops
 
 
 class DropCounter:
@@ -252,6 +270,14 @@ def by_index(index: int, name: str) -> Interface:
         raise _with_advice(error, f"{name!r} (index {index})") from None
 
 
+def state(index: int, name: str) -> LinkState:
+    """Return the state of the interface with this index. `name` is only for error messages."""
+    try:
+        return _parse_state(_request(_RTM_GETLINK, struct.pack("=4xi8x", index))[0])
+    except LinkError as error:
+        raise _with_advice(error, f"{name!r} (index {index})") from None
+
+
 def interfaces() -> list[Interface]:
     """Return all interfaces of the namespace, in the order of their indices."""
     here = namespace()
@@ -333,6 +359,20 @@ def _parse_interface(message: bytes, namespace: int = 0) -> Interface:
     properties = _attribute_list(attributes.get(_IFLA_PROP_LIST, b""))
     others = tuple(_text(value) for number, value in properties if number == _IFLA_ALT_IFNAME)
     return Interface(index, name, arphrd, flags, kind, namespace, others)
+
+
+def _parse_state(message: bytes) -> LinkState:
+    if len(message) < _IFINFOMSG.size:
+        raise _malformed_reply()
+    flags = _IFINFOMSG.unpack_from(message)[3]
+    attributes = _attributes(message[_IFINFOMSG.size :])
+    mtu, queues = (
+        _NUMBER.unpack_from(attributes.get(kind, b"").ljust(_NUMBER.size, b"\0"))[0]
+        for kind in (_IFLA_MTU, _IFLA_NUM_RX_QUEUES)
+    )
+    (packets,) = _RX_PACKETS.unpack_from(attributes.get(_IFLA_STATS64, b"").ljust(_RX_PACKETS.size, b"\0"))
+    is_up, has_carrier, is_loopback = (bool(flags & bit) for bit in (IFF_UP, _IFF_LOWER_UP, _IFF_LOOPBACK))
+    return LinkState(is_up, has_carrier, is_loopback, mtu, queues, packets, _drops(message))
 
 
 def _drops(message: bytes) -> LinkDrops:

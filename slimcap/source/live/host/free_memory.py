@@ -32,12 +32,19 @@ def require_memory(size: int, *, charged: bool, root: str = "/") -> None:
     root : str, default "/"
         Folder with proc and sys/fs/cgroup.
     """
-    found = {"MemAvailable in /proc/meminfo": _host(Path(root))}
-    if charged:
-        found |= dict(_groups(Path(root)))
-    for what, available in found.items():
-        if available is not None and size > available - available // _RESERVE:
+    for what, available in available_memory(root, charged=charged).items():
+        if size > available - available // _RESERVE:
             raise OSError(errno.ENOMEM, f"{size:,} bytes, and {max(available, 0):,} are available ({what})")
+
+
+def available_memory(root: str = "/", *, charged: bool) -> dict[str, int]:
+    """Return the available bytes of the host and, if `charged`, of each control group that has a limit.
+
+    The keys say where a number is from. What is not known is left out.
+    """
+    host = _host(Path(root))
+    found = {} if host is None else {"MemAvailable in /proc/meminfo": host}
+    return found | dict(_groups(Path(root))) if charged else found
 
 
 def _host(root: Path) -> int | None:

@@ -24,23 +24,28 @@ def explain_refusal(status: str = _STATUS) -> str:
     -------
     str
     """
-    if _has_net_raw(status):
+    if has_net_raw(status):
         return (
             "not permitted, although this process has CAP_NET_RAW: a sandbox forbids it (seccomp or a "
             "security module, as in containers and services), or the capability is of a user namespace that "
             "does not own the network namespace. Running as root does not help: permit packet sockets there"
         )
-    import shlex  # takes milliseconds to import
-
-    interpreter = os.path.realpath(sys.executable)  # setcap refuses symbolic links, such as those of a venv
     return (
         "capturing requires CAP_NET_RAW: run as root (sudo), or grant it to the interpreter with "
-        f"`sudo setcap cap_net_raw,cap_net_admin=eip {shlex.quote(interpreter)}`, which permits it to every "
+        f"`{grant_command()}`, which permits it to every "
         "script and user of that interpreter, also outside of this environment"
     )
 
 
-def _has_net_raw(status: str) -> bool:
+def grant_command() -> str:
+    """Return the command that permits capturing to this interpreter."""
+    import shlex  # takes milliseconds to import
+
+    interpreter = os.path.realpath(sys.executable)  # setcap refuses symbolic links, such as those of a venv
+    return f"sudo setcap cap_net_raw,cap_net_admin=eip {shlex.quote(interpreter)}"
+
+
+def has_net_raw(status: str) -> bool:
     """Return True if CAP_NET_RAW is effective; False if that is not known."""
     with contextlib.suppress(OSError, ValueError):  # /proc may not be mounted
         for line in Path(status).read_text("latin-1").splitlines():
