@@ -283,7 +283,7 @@ def _find_ip_on_ethernet(asm: Assembler) -> None:
 
 
 def _go(asm: Assembler, versions: dict[int, int], start: int) -> None:
-    """Set X to `start` and jump to the IP version of the number in A; go on if it has none."""
+    """Set X to `start` and jump to the IP version of the number in A; continue if it has none."""
     asm.add(LDX | IMM, start)
     for number, version in versions.items():
         asm.add(JMP | JEQ | K, number, "", f"not {number} {start}")
