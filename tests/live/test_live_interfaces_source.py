@@ -89,7 +89,7 @@ def test_packets_come_from_all_and_batches_say_where_from(namespace: Namespace, 
         (["eth0", "!eth*"], {"eth0"}),
         (["no-such-*"], set()),
     ],
-    ids=str,
+    ids=["any", "any-but", "name", "pattern", "named-and-excluded", "none"],
 )
 def test_names_and_patterns_choose(several: OpenSeveral, interfaces: Any, names: set[str]) -> None:
     assert {link.name for link in several(interfaces).links} == names
