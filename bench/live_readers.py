@@ -29,7 +29,7 @@ TCPDUMP_SILENCE = 1.5  # it never reads an unfinished block, and the kernel fini
 FRAME_LEN = 60  # of every packet, as in c/send_packets.c
 
 # What both sides are given; they are slimcap's defaults.
-BLOCK_SIZE, NUM_BLOCKS, BLOCK_TIMEOUT_MS = 1 << 20, 16, 10
+BLOCK_SIZE, NUM_BLOCKS, BLOCK_TIMEOUT_MS = 1 << 19, 128, 20
 MESSAGES, SNAPLEN, SOCKET_BUFFER = 64, 262144, 4 << 20
 RING = {"block_size": BLOCK_SIZE, "num_blocks": NUM_BLOCKS, "block_timeout": BLOCK_TIMEOUT_MS / 1000}
 SOCKET = {"batch_size": MESSAGES, "buffer_size": SOCKET_BUFFER}

@@ -2,6 +2,7 @@
  * Sends packets out of one end of a veth pair, as fast as the kernel does or at a rate.
  *
  *     send_packets xdp|sendmmsg INTERFACE COUNT RATE        RATE is packets a second; 0: as fast as it goes
+ *     send_packets mixed INTERFACE COUNT RATE               by sendmmsg, packets of 64 to 700 bytes
  *
  * UDP over IPv4 to somebody else's address, so that the stack on the other end drops it first thing: 60 bytes, the
  * smallest Ethernet frame without its frame check sequence, which a veth does not have.
@@ -23,7 +24,10 @@
 
 #include "live.h"
 
-enum { FRAME = 60, SKIPPED = 77, BATCH = 64 };
+enum { FRAME = 60, SKIPPED = 77, BATCH = 64, LARGEST = 700 };
+
+static const int mix[] = {64, 582, 64, 64, 582, 64, 700, 64, 582, 700, 332, 332}; /* 344 on average */
+enum { MIX = sizeof mix / sizeof *mix };
 
 #ifndef BPF_F_TEST_XDP_LIVE_FRAMES
 #define BPF_F_TEST_XDP_LIVE_FRAMES (1U << 1)
@@ -35,14 +39,22 @@ static uint8_t frame[FRAME] = {
     0x04, 0x00, 0, 53, 0, FRAME - 34, 0, 0,                                            /* UDP without a checksum */
 };
 
-static void set_checksum(void)
+static void put16(uint8_t *to, int value)
+{
+    to[0] = (uint8_t)(value >> 8);
+    to[1] = (uint8_t)value;
+}
+
+/* Set the lengths in the headers of a frame, and the checksum of the IPv4 header. */
+static void set_length(uint8_t *frame, int length)
 {
     uint32_t sum = 0;
+    put16(frame + 16, length - 14);
+    put16(frame + 38, length - 34);
+    put16(frame + 24, 0);
     for (int i = 14; i < 34; i += 2)
         sum += (uint32_t)(frame[i] << 8 | frame[i + 1]);
-    sum = ~((sum & 0xffff) + (sum >> 16));
-    frame[24] = (uint8_t)(sum >> 8);
-    frame[25] = (uint8_t)sum;
+    put16(frame + 24, (int)(~((sum & 0xffff) + (sum >> 16)) & 0xffff));
 }
 
 static long bpf(int command, union bpf_attr *attr)
@@ -190,13 +202,27 @@ static int sending_socket(const char *interface)
     return fd;
 }
 
-static void send_mmsg(const char *interface, uint64_t count, double rate)
+/* The frames to send, again and again: one, or one of each length in `mix`. */
+static int make_frames(struct iovec *pieces, int mixed)
 {
-    struct iovec piece = {frame, sizeof frame};
-    struct mmsghdr headers[BATCH];
+    static uint8_t frames[MIX][LARGEST];
+    pieces[0] = (struct iovec){frame, sizeof frame};
+    for (int i = 0; mixed && i < MIX; i++) {
+        memcpy(frames[i], frame, sizeof frame);
+        set_length(frames[i], mix[i]);
+        pieces[i] = (struct iovec){frames[i], (size_t)mix[i]};
+    }
+    return mixed ? MIX : 1;
+}
+
+static void send_mmsg(const char *interface, uint64_t count, double rate, int mixed)
+{
+    struct iovec pieces[MIX];
+    uint64_t kinds = (uint64_t)make_frames(pieces, mixed);
+    struct mmsghdr headers[MIX + BATCH];
     memset(headers, 0, sizeof headers);
-    for (int i = 0; i < BATCH; i++)
-        headers[i].msg_hdr = (struct msghdr){.msg_iov = &piece, .msg_iovlen = 1};
+    for (uint64_t i = 0; i < MIX + BATCH; i++)
+        headers[i].msg_hdr = (struct msghdr){.msg_iov = &pieces[i % kinds], .msg_iovlen = 1};
     int fd = sending_socket(interface);
     double start = now();
     prctl(PR_SET_TIMERSLACK, 1);
@@ -204,23 +230,23 @@ static void send_mmsg(const char *interface, uint64_t count, double rate)
         if (rate > 0)
             sleep_until(start + (double)sent / rate);
         uint64_t most = rate > 0 && rate < BATCH / 1e-3 ? 1 + (uint64_t)(rate * 1e-3) : BATCH; /* a millisecond's */
-        int got = sendmmsg(fd, headers, (unsigned int)(most < count - sent ? most : count - sent), 0);
+        int got = sendmmsg(fd, headers + sent % kinds, (unsigned int)(most < count - sent ? most : count - sent), 0);
         sent += (uint64_t)check(got, "sendmmsg");
     }
 }
 
 int main(int argc, char **argv)
 {
-    int xdp = argc == 5 && !strcmp(argv[1], "xdp");
-    if (argc != 5 || (!xdp && strcmp(argv[1], "sendmmsg")))
-        die("usage: send_packets xdp|sendmmsg INTERFACE COUNT RATE");
+    int xdp = argc == 5 && !strcmp(argv[1], "xdp"), mixed = argc == 5 && !strcmp(argv[1], "mixed");
+    if (argc != 5 || (!xdp && !mixed && strcmp(argv[1], "sendmmsg")))
+        die("usage: send_packets xdp|sendmmsg|mixed INTERFACE COUNT RATE");
     uint64_t count = strtoull(argv[3], NULL, 10);
     double rate = strtod(argv[4], NULL), start = now();
-    set_checksum();
+    set_length(frame, FRAME);
     if (xdp)
         send_xdp(argv[2], count, rate);
     else
-        send_mmsg(argv[2], count, rate);
+        send_mmsg(argv[2], count, rate, mixed);
     printf("{\"offered\": %" PRIu64 ", \"seconds\": %.6f}\n", count, now() - start);
     return 0;
 }

@@ -127,7 +127,7 @@ def test_drops_are_counted_while_nobody_reads(veth: Veth, capture: StartCapture,
 
     All captured packets are written, even if the signal comes in the middle of a write.
     """
-    running = capture("--json", env=os.environ | {"PYTHONUNBUFFERED": unbuffered})
+    running = capture("--json", "--buffer", "16MiB", env=os.environ | {"PYTHONUNBUFFERED": unbuffered})
     for _ in range(40):
         veth.send(numbered_frames(veth, 500, size=1200))  # 26 MB, where the ring holds 16
     time.sleep(0.3)  # the kernel closes its last block, though the machine may be busy

@@ -152,6 +152,10 @@ def live(ring: RingSource, sock: SocketSource) -> None:
     assert_type(shared, FanoutSource)
     assert_type(shared.workers(), tuple[RingSource, ...])
     slimcap.open_live("lo", direction="sideways")  # type: ignore[call-overload]
+    slimcap.open_live("lo", buffer="32MiB", latency=0.1, ring_exhausted="raise")
+    slimcap.open_live("lo", buffer=1 << 25, latency=1)
+    slimcap.open_live("lo", ring_exhausted="hang")  # type: ignore[call-overload]
+    assert_type(ring.latency, float)
     SocketSource("lo", buffer_size=1 << 20, batch_size=64, reinsert_vlan=True)
     SocketSource("lo", block_size=1 << 20)  # type: ignore[call-arg]
 

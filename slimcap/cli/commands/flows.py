@@ -61,10 +61,10 @@ the flows are those of the packets from now on:
   slimcap flows --live eth0 --window 5m --to 'flows/{{time:%Y%m%d-%H%M}}.parquet'
 Records are printed as they end, and the file of a window is complete at most
 two seconds after its end. While the disk is slow, 256 MiB of records may wait;
-then the kernel drops packets. Ctrl-C or SIGTERM ends all flows, and the capture
-with exit code 0; a second one kills the process. SIGUSR1 prints the counts so
-far. Standard error shows drops, packets, flows and records meanwhile, and at
-the end counts, as in `slimcap capture`.
+then packets wait in the --buffer, and at last the kernel drops them. Ctrl-C or
+SIGTERM ends all flows, and the capture with exit code 0; a second one kills the
+process. SIGUSR1 prints the counts so far. Standard error shows drops, packets,
+flows and records meanwhile, and at the end counts, as in `slimcap capture`.
 
 A DURATION is in seconds, or has a unit: s, m, h or d.
 
