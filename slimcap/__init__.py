@@ -71,6 +71,7 @@ from slimcap.source.base import Source, Stats
 from slimcap.source.file.open_files import open_file, open_files, read
 from slimcap.source.file.pcap_source import PcapSource
 from slimcap.source.file.plan import ReadTask, plan
+from slimcap.source.live.account import Account
 from slimcap.source.live.fanout_source import FanoutSource
 from slimcap.source.live.interfaces import links
 from slimcap.source.live.interfaces_source import InterfacesSource, LinkChange
@@ -85,6 +86,7 @@ __all__ = [
     "HEADER_DTYPE",
     "NO_IP",
     "RECORD_DTYPE",
+    "Account",
     "Batch",
     "CaptureStopped",
     "CaptureUnblocked",

@@ -20,7 +20,7 @@ def check(data: bytes) -> int:
     return count
 
 
-PARSERS = rtnetlink._parse_interface, rtnetlink._parse_address, rtnetlink._drops
+PARSERS = rtnetlink._parse_interface, rtnetlink._parse_address, rtnetlink._counters, rtnetlink._parse_state
 
 
 def _understood(parse: Callable[[bytes], object], message: bytes) -> bool:

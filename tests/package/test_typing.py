@@ -175,6 +175,7 @@ def test_values_have_the_stated_types(checks: dict[str, Callable[..., None]]) ->
     [
         slimcap.PcapSource,
         slimcap.Stats,
+        slimcap.Account,
         slimcap.Link,
         slimcap.Batch,
         Lease,

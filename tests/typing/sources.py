@@ -8,6 +8,7 @@ from typing import Literal, assert_type
 
 import slimcap
 from slimcap import (
+    Account,
     Batch,
     FanoutSource,
     InterfaceInfo,
@@ -141,6 +142,11 @@ def live(ring: RingSource, sock: SocketSource) -> None:
         assert_type(source.link, Link)
         assert_type(source.link_drops, LinkDrops)
         assert_type(source.link_drops.rx_missed_errors, int)
+        assert_type(source.account(), Account)
+        account = source.account()
+        assert_type((account.link_packets, account.link_drops), tuple[int | None, int | None])
+        assert_type((account.filtered, account.dropped), tuple[int | None, int])
+        assert_type((account.delivered, account.in_flight), tuple[int, int])
         assert_type(source.reinsert_vlan, bool)
         source.stop()
     assert_type(ring.block_size, int)

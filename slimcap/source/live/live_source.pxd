@@ -22,7 +22,8 @@ cdef class LiveSource(ZeroCopySource):
     cdef Lock _counting         # for the next three
     cdef Counters _counters     # sums of the kernel's counters, which reset when read
     cdef int64_t _counted_at    # when they were read last, monotonic ns; atomic
-    cdef object _drops          # counter of packets that the interface lost
+    cdef object _drops          # counter of the interface's packets
+    cdef str _direction         # the option direction
 
     # Implemented by subclasses.
     cdef object _look_up(self, link, netns)

@@ -25,6 +25,7 @@ from slimcap.filter import resolve
 from slimcap.packet.enums import LinkType
 from slimcap.packet.interface import InterfaceInfo
 from slimcap.packet.link import Link
+from slimcap.source.live.account import account_of
 from slimcap.source.live.host.net_namespace import inside
 from slimcap.source.live.rtnetlink import LinkDrops, check as check_link
 
@@ -86,6 +87,7 @@ cdef class LiveSource(ZeroCopySource):
         deadline_after(options["timeout"])
         self._timeout = options["timeout"]
         self._raise_down = options["link_down"] == "raise"
+        self._direction = options["direction"]
         self.reinsert_vlan = options["reinsert_vlan"] and link.type == LinkType.ETHERNET
         self._max_len = resolve(options["snaplen"], link.type)
         self._links = (link,)
@@ -347,6 +349,33 @@ cdef class LiveSource(ZeroCopySource):
         They never reached the socket, and are not included in `stats()`.
         """
         return LinkDrops(0, 0, 0) if self._drops is None else self._drops.read()
+
+    def account(self):
+        """Return where the packets of the interface went, since the source was opened.
+
+        May be called from any thread, and after `close()`.
+
+        Returns
+        -------
+        Account
+
+        Raises
+        ------
+        OSError
+            The kernel's counters cannot be read.
+
+        Examples
+        --------
+        >>> with slimcap.open_live("eth0", filter="tcp") as source:
+        ...     for batch in source.batches():
+        ...         print(source.account())
+        """
+        cdef Counters totals
+        # In this order, so that neither what is in flight nor what was filtered can be negative.
+        cdef uint64_t delivered = self._count_read()
+        self._count(&totals)
+        counters = None if self._drops is None else self._drops.read_all()
+        return account_of(counters, self._direction, totals.received, totals.dropped, delivered)
 
     cdef Py_ssize_t _snaplen(self) except -1:
         return self._max_len

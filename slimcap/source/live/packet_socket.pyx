@@ -78,7 +78,7 @@ from slimcap.filter.program import DROP, pack
 from slimcap.source.live.host.kernel_stamps import wait_until_on
 from slimcap.source.live.host.net_namespace import inside
 from slimcap.source.live.host.privileges import explain_refusal
-from slimcap.source.live.rtnetlink import DropCounter, namespace
+from slimcap.source.live.rtnetlink import LinkCounter, namespace
 
 cdef enum:
     FRAME_SIZE = 2048           # V3 packs packets without frames; it only has to divide the block size
@@ -136,7 +136,7 @@ cdef class CaptureSocket:
         raise NotImplementedError
 
     cdef object count_drops(self):
-        """Return a counter of the packets that the interface loses from now on, with `read` and `close`."""
+        """Return a counter of the interface's packets from now on, with the methods of `LinkCounter`."""
         raise NotImplementedError
 
     cdef int bind(self) except -1:
@@ -224,7 +224,7 @@ cdef class PacketSocket(CaptureSocket):
             c_close(fd)
 
     cdef object count_drops(self):
-        return self._inside(functools.partial(DropCounter, self.link.index))
+        return self._inside(functools.partial(LinkCounter, self.link.index))
 
     cdef int set_promiscuous(self) except -1:
         cdef packet_mreq request = self._promiscuity()

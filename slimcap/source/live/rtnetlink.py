@@ -54,8 +54,8 @@ _NLMSGHDR: Final = struct.Struct("=IHHII")  # length with this header, type, fla
 _IFINFOMSG: Final = struct.Struct("=BxHiII")  # family, ARPHRD_, index, flags, mask
 _IFADDRMSG: Final = struct.Struct("=BBBBi")  # family, prefix length, flags, scope, index
 _RTATTR: Final = struct.Struct("=HH")  # length with this header, type
-_DROPS: Final = struct.Struct("=48xQ56xQQ")  # rtnl_link_stats64: rx_dropped, rx_fifo_errors, rx_missed_errors
-_RX_PACKETS: Final = struct.Struct("=Q")  # the first of rtnl_link_stats64
+# rtnl_link_stats64: rx_packets, tx_packets, rx_dropped, tx_dropped, rx_fifo_errors, rx_missed_errors
+_STATS: Final = struct.Struct("=QQ32xQQ48xQQ")
 _NUMBER: Final = struct.Struct("=I")
 
 
@@ -99,6 +99,15 @@ class LinkDrops(NamedTuple):
     rx_missed_errors: int
 
 
+class LinkCounters(NamedTuple):
+    """Counters of an interface (rtnl_link_stats64), in packets."""
+
+    rx_packets: int
+    tx_packets: int
+    tx_dropped: int
+    drops: LinkDrops
+
+
 class LinkState(NamedTuple):
     """State of an interface, and its counters since it exists."""
 
@@ -107,12 +116,11 @@ class LinkState(NamedTuple):
     is_loopback: bool
     mtu: int  # 0: not known
     rx_queues: int  # receive queues; 0: not known
-    rx_packets: int
-    drops: LinkDrops
+    counters: LinkCounters
 
 
-class DropCounter:
-    """Counts the drops of an interface since the counter was made.
+class LinkCounter:
+    """Counts the packets of an interface since the counter was made.
 
     It reads them in the network namespace of the thread that made it.
 
@@ -132,8 +140,10 @@ class DropCounter:
         self._index = index
         self._socket = _open()
         self._lock = threading.RLock()  # a signal handler may read within `read`
+        self._is_current = True  # the last request was answered
+        self._is_closed = False
         try:
-            self._first = self._last = _drops(self._request())
+            self._first = self._last = _counters(self._request())
         except BaseException:
             self._socket.close()
             raise
@@ -141,21 +151,38 @@ class DropCounter:
     def _request(self) -> bytes:
         return _request(_RTM_GETLINK, struct.pack("=4xi8x", self._index), self._socket)[0]
 
-    def read(self) -> LinkDrops:
-        """Return the drops so far.
+    def _read(self) -> LinkCounters:
+        """Return the packets so far.
 
         Those read last, if the interface is gone, the counter is closed, or another process made it.
         """
         if self._owner.is_here():
-            with self._lock, contextlib.suppress(OSError):
-                self._last = _drops(self._request())
-        return LinkDrops(*(now - then for now, then in zip(self._last, self._first, strict=True)))
+            with self._lock:
+                if not self._is_closed:
+                    self._is_current = False
+                    with contextlib.suppress(OSError):
+                        self._last = _counters(self._request())
+                        self._is_current = True
+        now, first = self._last, self._first
+        drops = LinkDrops(*(later - then for later, then in zip(now.drops, first.drops, strict=True)))
+        received, sent = now.rx_packets - first.rx_packets, now.tx_packets - first.tx_packets
+        return LinkCounters(received, sent, now.tx_dropped - first.tx_dropped, drops)
+
+    def read(self) -> LinkDrops:
+        """Return the drops so far; those read last, if they cannot be read any more."""
+        return self._read().drops
+
+    def read_all(self) -> LinkCounters | None:
+        """Return the packets so far, or until the counter was closed; None if they could not be read then."""
+        found = self._read()
+        return found if self._is_current and self._owner.is_here() else None
 
     def close(self) -> None:
-        """Read the drops for the last time, and close the socket."""
-        self.read()
+        """Read the counters for the last time, and close the socket."""
+        self._read()
         if self._owner.is_here():
             with self._lock:
+                self._is_closed = True
                 self._socket.close()
 
     def __del__(self) -> None:
@@ -370,17 +397,16 @@ def _parse_state(message: bytes) -> LinkState:
         _NUMBER.unpack_from(attributes.get(kind, b"").ljust(_NUMBER.size, b"\0"))[0]
         for kind in (_IFLA_MTU, _IFLA_NUM_RX_QUEUES)
     )
-    (packets,) = _RX_PACKETS.unpack_from(attributes.get(_IFLA_STATS64, b"").ljust(_RX_PACKETS.size, b"\0"))
     is_up, has_carrier, is_loopback = (bool(flags & bit) for bit in (IFF_UP, _IFF_LOWER_UP, _IFF_LOOPBACK))
-    return LinkState(is_up, has_carrier, is_loopback, mtu, queues, packets, _drops(message))
+    return LinkState(is_up, has_carrier, is_loopback, mtu, queues, _counters(message))
 
 
-def _drops(message: bytes) -> LinkDrops:
-    """Return the drops in an answer to RTM_GETLINK; zeros if the kernel does not report them."""
+def _counters(message: bytes) -> LinkCounters:
+    """Return the counters in an answer to RTM_GETLINK; zeros if the kernel does not report them."""
     attributes = _attributes(message[_IFINFOMSG.size :])
-    counters = attributes.get(_IFLA_STATS64, b"").ljust(_DROPS.size, b"\0")
-    dropped, fifo, missed = _DROPS.unpack_from(counters)
-    return LinkDrops(dropped, fifo, missed)
+    stats = attributes.get(_IFLA_STATS64, b"").ljust(_STATS.size, b"\0")
+    received, sent, dropped, not_sent, fifo, missed = _STATS.unpack_from(stats)
+    return LinkCounters(received, sent, not_sent, LinkDrops(dropped, fifo, missed))
 
 
 def _parse_address(message: bytes) -> tuple[int, IPv4Interface | IPv6Interface] | None:

@@ -11,7 +11,7 @@ import pytest
 
 from slimcap import NO_IP, Link, LinkError, LinkNotFound, LinkType
 from slimcap.source.live.interfaces import links
-from slimcap.source.live.rtnetlink import DropCounter, LinkDrops
+from slimcap.source.live.rtnetlink import LinkCounter, LinkDrops
 
 
 def attribute(kind, value):
@@ -205,7 +205,7 @@ def test_drop_counter_counts_from_its_start(kernel):
     first, later = counters((6, 10), (14, 20), (15, 30)), counters((6, 11), (7, 99), (14, 22), (15, 33))
     gone = OSError(errno.ENODEV, "gone")
     kernel(message(16, interface(NAME, first)), message(16, interface(NAME, later)), gone, gone)
-    drops = DropCounter(7)
+    drops = LinkCounter(7)
     assert drops.read() == LinkDrops(rx_dropped=1, rx_fifo_errors=2, rx_missed_errors=3)
     assert drops.read() == (1, 2, 3)
     drops.close()
@@ -214,7 +214,7 @@ def test_drop_counter_counts_from_its_start(kernel):
 def test_drop_counter_without_statistics_stays_at_0(kernel):
     cut = interface(NAME, attribute(23, bytes(60)))
     kernel(*(message(16, answer) for answer in (interface(NAME), cut, b"", cut)))
-    drops = DropCounter(7)
+    drops = LinkCounter(7)
     assert drops.read() == (0, 0, 0)
     assert drops.read() == (0, 0, 0)
     drops.close()
@@ -222,11 +222,11 @@ def test_drop_counter_without_statistics_stays_at_0(kernel):
 
 def test_drop_counter_of_an_unknown_interface_raises_link_error():
     with pytest.raises(LinkError):
-        DropCounter(0x7FFFFFFF)
+        LinkCounter(0x7FFFFFFF)
 
 
 def test_a_closed_drop_counter_can_be_read():
-    drops = DropCounter(Link("lo").index)
+    drops = LinkCounter(Link("lo").index)
     drops.close()
     drops.close()
     assert len(drops.read()) == 3
