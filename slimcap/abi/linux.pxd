@@ -4,7 +4,7 @@ from posix.types cimport mode_t
 
 cdef extern from "errno.h" nogil:
     int errno
-    enum: EBADF, EINTR, EAGAIN, ENOMEM, ENETDOWN
+    enum: EBADF, EINTR, EAGAIN, EEXIST, ENOMEM, ENETDOWN
 
 cdef extern from "fcntl.h" nogil:
     enum: F_DUPFD_CLOEXEC, O_RDONLY, O_CLOEXEC, O_NONBLOCK
@@ -51,8 +51,16 @@ cdef extern from "time.h" nogil:
     struct timespec:
         time_t tv_sec
         long tv_nsec
+    struct itimerspec:
+        timespec it_interval
+        timespec it_value
     int clock_gettime(int clock, timespec* now)
     int nanosleep(const timespec* nap, timespec* left)
+
+cdef extern from "sys/timerfd.h" nogil:
+    enum: TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME
+    int timerfd_create(int clock, int flags)
+    int timerfd_settime(int fd, int flags, const itimerspec* new_value, itimerspec* old_value)
 
 cdef extern from "poll.h" nogil:
     enum: POLLIN, POLLERR, POLLHUP, POLLNVAL
@@ -63,7 +71,7 @@ cdef extern from "poll.h" nogil:
     int c_ppoll "ppoll"(pollfd* fds, unsigned long count, const timespec* timeout, const void* mask)
 
 cdef extern from "sys/epoll.h" nogil:
-    enum: EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN, EPOLLET
+    enum: EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, EPOLLET
     union epoll_data_t:
         int fd
     struct epoll_event:

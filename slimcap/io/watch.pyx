@@ -82,6 +82,7 @@ cdef class Watch:
         Raises the same exceptions as `Event.wait`.
         """
         cdef int64_t end = monotonic_ns() + RESCAN_INTERVAL
+        event.look_again(end)
         if deadline != NEVER:
             end = min(end, deadline)
         try:

@@ -32,6 +32,7 @@ cdef class Source:
     cdef bint _initialised      # `__init__` must not run again
     cdef object _timeout
     cdef tuple _links
+    cdef object _turn           # lock of the task that reads; None: none has
     cdef object _given          # the last buffer that a caller gave; _target is its export
     cdef Borrowed _target
     cdef uint64_t _earlier      # packets of earlier rows
@@ -41,6 +42,8 @@ cdef class Source:
     cdef Rows _fill(self, int64_t deadline)
     cdef void _tear_down(self) noexcept
     cdef bint _is_left_open(self) noexcept
+    cdef int _awaited_fd(self) noexcept
+    cdef bint _may_have_more(self) noexcept
     cdef Py_ssize_t _snaplen(self) except -1
     cdef int _totals(self, Counters* totals) except -1
     @cython.final
@@ -65,6 +68,8 @@ cdef class Source:
     cdef void _show(self, Rows rows) noexcept
     @cython.final
     cdef void _drop_rows(self) noexcept
+    @cython.final
+    cdef void _run_out(self) noexcept
     cdef void _shut_down(self) noexcept
     cdef int _wait_for_reader(self) except -1
     @cython.final

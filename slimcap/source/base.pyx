@@ -20,7 +20,7 @@ from libc.string cimport memcpy
 from slimcap.abi.atomic cimport load_bits
 from slimcap.abi.clock cimport NANOSECONDS
 from slimcap.abi.linux cimport nanosleep, timespec
-from slimcap.io.event cimport SIGNAL_STOP, SIGNAL_UNBLOCK, deadline_after, monotonic_ns
+from slimcap.io.event cimport NEVER, SIGNAL_STOP, SIGNAL_UNBLOCK, deadline_after, monotonic_ns
 from slimcap.io.owner cimport forks
 from slimcap.packet.batch cimport Batch
 from slimcap.packet.lease cimport Borrowed, borrow
@@ -31,6 +31,7 @@ from slimcap.packet.view cimport View, new_ip_layer, new_view
 
 import sys
 import warnings
+from _thread import allocate_lock
 from typing import NamedTuple
 
 from slimcap.errors import CaptureStopped, integer, wrong_type
@@ -111,6 +112,14 @@ cdef class Source:
         """Return True if this process has to close something that is neither closed nor read to its end."""
         return False
 
+    cdef int _awaited_fd(self) noexcept:
+        """Return the descriptor that reads wait for; -1 if that is not always the same one."""
+        return -1
+
+    cdef bint _may_have_more(self) noexcept:
+        """Return False if a read would wait for `_awaited_fd()`. There are no current rows."""
+        return True
+
     def __del__(self):
         # An attribute may be missing, if __cinit__ has failed.
         if self._initialised and not self._shut and not self._ended and self._is_left_open():
@@ -167,6 +176,7 @@ cdef class Source:
         cdef Rows rows
         self._owner.check("this source")
         self._enter()
+        self._event.begin_read()
         try:
             self._event.check()
             if self._next == self._end:
@@ -178,7 +188,12 @@ cdef class Source:
                     raise EOFError("the end of the capture")
                 self._show(rows)
             return &self._rows[self._next]
+        except TimeoutError:
+            self._event.show_waiting()
+            self._leave()
+            raise
         except BaseException:
+            self._event.show_ready()
             self._leave()
             raise
 
@@ -214,6 +229,7 @@ cdef class Source:
         self._current = rows
         self._rows, self._data = <const Record*> rows.block.ptr, rows.data.ptr
         self._next, self._end = 0, rows.count
+        self._event.show_ready()
 
     cdef void _drop_rows(self) noexcept:
         """Release the current rows, so that their memory is free for the next ones."""
@@ -222,6 +238,12 @@ cdef class Source:
         self._data = NULL
         self._next = self._end = 0
         self._current = None
+
+    cdef void _run_out(self) noexcept:
+        """Release the current rows, all of which were returned."""
+        self._drop_rows()
+        if self._event.set_fd() >= 0 and not self._may_have_more():
+            self._event.show_idle()
 
     cdef uint64_t _count_read(self) noexcept:
         """Return the number of packets that were returned or skipped since the source was opened."""
@@ -233,7 +255,7 @@ cdef class Source:
         Releases the rows if all were returned, and tears down if `close()` left that to the reader.
         """
         if self._next == self._end and self._rows is not NULL:
-            self._drop_rows()
+            self._run_out()
         self._busy = False
         if load_bits(self._signal) & SIGNAL_STOP and not self._closers:
             self._shut_down()
@@ -485,6 +507,8 @@ cdef class Source:
     def batches(self, max_packets=None, timeout=None):
         """Return an iterator over batches to the end of the capture; see `next_batch`.
 
+        In asyncio, ``async for batch in source.batches()`` does not block the event loop; see `anext_batch`.
+
         The iterator is also an Arrow stream with the default columns of `ArrowStream`:
         `polars.DataFrame(batches)`, `pyarrow.table(batches)`, `duckdb.sql("from batches")`.
 
@@ -513,6 +537,104 @@ cdef class Source:
         cdef _Batches batches = _Batches.__new__(_Batches)
         batches.source, batches.max_packets, batches.timeout = self, max_packets, timeout
         return batches
+
+    # For event loops.
+
+    def fileno(self):
+        """Return a descriptor for event loops, which polls readable when a read would not wait.
+
+        That is when packets are available, at the end of the capture, and after `stop()`, `unblock()` and
+        `close()`. Only wait for it; do not read from it. It can be readable although no packet is there, for
+        example because the packets that arrived do not match a filter, so read with ``timeout=0``: after the
+        TimeoutError it is not readable until there is something to read again.
+
+        A regular file is always readable. So are a file object and standard input from a file.
+
+        asyncio needs no descriptor: see `anext_batch`. With trio, `trio.lowlevel.wait_readable(source)` waits
+        for it, with anyio `anyio.wait_readable(source)`, with gevent
+        `gevent.socket.wait_read(source.fileno())`. `select.poll` and `selectors` accept the source, too.
+
+        The first call opens two descriptors. They stay open, and readable, after `close()`, until the
+        source is deallocated: another thread may be waiting.
+
+        Returns
+        -------
+        int
+            The same number each time.
+
+        Raises
+        ------
+        CaptureStopped
+            The source was closed before the first call.
+        RuntimeError
+            Another process opened the source.
+        OSError
+            There are no more descriptors.
+
+        Examples
+        --------
+        >>> async def next_batch(source):
+        ...     while True:
+        ...         try:
+        ...             return source.next_batch(timeout=0)
+        ...         except TimeoutError:
+        ...             await trio.lowlevel.wait_readable(source)
+        """
+        cdef bint is_ready
+        self._owner.check("this source")
+        if self._event.set_fd() < 0:
+            self._check_open()
+            is_ready = self._busy or self._next < self._end or self._may_have_more()
+            self._event.open_set(self._awaited_fd(), is_ready)
+        return self._event.set_fd()
+
+    def anext_batch(self, max_packets=None, timeout=None):
+        """Return the packets that are available, as `next_batch` does, without blocking an asyncio event loop.
+
+        While there are none, the task waits for `fileno()`; no thread is used. Other tasks run before each
+        batch, also if packets are always available. A task that is cancelled loses no packet.
+
+        A compressed file is decompressed by its thread meanwhile. What the loop does wait for is reading a
+        block of another file, which takes long only if the disk is slow, and for file objects. Opening a
+        file reads its header: for a FIFO or a slow disk use ``await asyncio.to_thread(slimcap.open_file,
+        path)``.
+
+        Parameters
+        ----------
+        max_packets : int, optional
+            Maximum number of packets. Default: no maximum.
+        timeout : float, optional
+            Maximum time to wait for the first packet in seconds. Default: the source's `timeout`.
+
+        Returns
+        -------
+        coroutine of Batch
+            To be awaited; it returns what `next_batch` does.
+
+        Raises
+        ------
+        EOFError, CaptureStopped, CaptureUnblocked, TimeoutError
+            See `Source`. `close()` and `unblock()` may be called by other tasks, and by any thread.
+        RuntimeError
+            Another task or thread is reading from the source, or another process opened it.
+        ValueError
+            `max_packets` is less than 1, or `timeout` is negative.
+
+        Examples
+        --------
+        >>> async def main():
+        ...     with slimcap.open_live("eth0") as source:
+        ...         batch = await source.anext_batch(timeout=1)
+        """
+        if timeout is None:
+            timeout = self._timeout
+        if deadline_after(timeout) == NEVER:
+            timeout = None
+        _limit_of(max_packets)
+        if self._turn is None:
+            self._turn = allocate_lock()
+        from slimcap.source.async_reading import next_batch  # imports asyncio
+        return next_batch(self, self._turn, max_packets, timeout)
 
     # Counters, properties, closing.
 
@@ -657,7 +779,10 @@ cdef Borrowed _borrowed(object buf):
 
 @cython.final
 cdef class _Batches:
-    """Iterator returned by `Source.batches()`. After an exception it continues where it stopped."""
+    """Iterator returned by `Source.batches()`, also asynchronous.
+
+    After an exception it continues where it stopped.
+    """
 
     cdef Source source
     cdef object max_packets, timeout
@@ -671,6 +796,13 @@ cdef class _Batches:
                 return self.source._next_batch(self.max_packets, self.timeout)
         except (EOFError, CaptureStopped):
             raise StopIteration from None
+
+    def __aiter__(self):
+        return self
+
+    def __anext__(self):
+        from slimcap.source.async_reading import next_or_stop
+        return next_or_stop(self.source.anext_batch(self.max_packets, self.timeout))
 
     def unblock(self):
         """Do the same as `Source.unblock`."""

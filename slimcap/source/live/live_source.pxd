@@ -39,6 +39,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef int _begin_draining(self) except -1
     cdef bint _is_drained(self) except -1
     cdef int _wait(self, int64_t deadline) except -1
+    cdef int64_t _look_at(self, int64_t time) noexcept
     cdef int _on_error(self, int pending) except -1
     cdef int _check_link(self) except -1
     cdef int _count(self, Counters* totals) except -1

@@ -175,9 +175,9 @@ cdef class LiveSource(ZeroCopySource):
             self._check_link()
             if self._gone:
                 return 0
-            end = sooner(end, monotonic_ns() + LINK_CHECK_INTERVAL)
+            end = sooner(end, self._look_at(monotonic_ns() + LINK_CHECK_INTERVAL))
         if self._draining:
-            end = sooner(end, self._drained)
+            end = sooner(end, self._look_at(self._drained))
         try:
             events = self._socket.wait(self._event, end)
         except TimeoutError:
@@ -188,6 +188,17 @@ cdef class LiveSource(ZeroCopySource):
             # An error that is not read would end every wait at once. Packets in the queue are read before.
             self._on_error(self._socket.take_error())
         return 0
+
+    cdef int64_t _look_at(self, int64_t time) noexcept:
+        """Return a time by which the next read has something to do; those who poll learn it, too."""
+        self._event.look_again(time)
+        return time
+
+    cdef int _awaited_fd(self) noexcept:
+        return -1 if self._socket is None else self._socket.fileno()
+
+    cdef bint _may_have_more(self) noexcept:
+        return self._draining or self._check_needed or self._socket is None or self._socket.clear_reports()
 
     cdef int _on_error(self, int pending) except -1:
         """Handle an error of the socket."""

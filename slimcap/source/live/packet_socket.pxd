@@ -25,6 +25,8 @@ cdef class CaptureSocket:
     cdef int set_promiscuous(self) except -1
     cdef int bind(self) except -1
     cdef short wait(self, Event event, int64_t deadline) except -1
+    cdef int fileno(self) noexcept
+    cdef bint clear_reports(self) noexcept
     cdef int read_statistics(self, Counters* found) noexcept nogil
     cdef void end_statistics(self) noexcept nogil
     cdef int take_error(self) except -1
@@ -37,6 +39,7 @@ cdef class PacketSocket(CaptureSocket):
     cdef readonly int fd
     cdef bint _made             # __cinit__ ran: the descriptors are valid
     cdef int _epoll             # with a ring: an epoll that reports each block once; else -1
+    cdef short _error_reported  # POLLERR, POLLHUP: reported by the epoll, and not yet by `wait`
     cdef bint _promiscuous
     cdef bint _uncounted        # the socket gets closed
     cdef packet_mreq _promiscuity(self) noexcept
@@ -45,6 +48,7 @@ cdef class PacketSocket(CaptureSocket):
     cdef int choose_worker(self, object program) except -1
     cdef object _inside(self, call)
     cdef int _open_epoll(self) except -1
+    cdef short _take_report(self) noexcept
     cdef int _option(self, int level, int option, const void* value, unsigned int size, str name) except -1
     cdef int _set_ring(
         self, Py_ssize_t block_size, Py_ssize_t num_blocks, unsigned int timeout_ms) except -1

@@ -30,6 +30,8 @@ from slimcap.abi.linux cimport (
     PACKET_RX_RING,
     PACKET_STATISTICS,
     PACKET_VERSION,
+    POLLERR,
+    POLLHUP,
     POLLIN,
     SIOCGIFFLAGS,
     SIOCGIFNAME,
@@ -146,6 +148,17 @@ cdef class CaptureSocket:
     cdef short wait(self, Event event, int64_t deadline) except -1:
         """Wait for packets, an error (POLLERR) or the source's event; see `Event.wait`."""
         raise NotImplementedError
+
+    cdef int fileno(self) noexcept:
+        """Return the descriptor that `wait` waits for; -1 if it is closed."""
+        return -1
+
+    cdef bint clear_reports(self) noexcept:
+        """Have the descriptor report only what arrives from now on; the caller looks for packets afterwards.
+
+        Return True if it has reported an error, which the next `wait` returns.
+        """
+        return False
 
     cdef int read_statistics(self, Counters* found) noexcept nogil:
         """Get the counters since the last call; return 0 or an error number."""
@@ -329,12 +342,26 @@ cdef class PacketSocket(CaptureSocket):
         return 0
 
     cdef short wait(self, Event event, int64_t deadline) except -1:
-        cdef epoll_event reported
+        cdef short events = self._error_reported
         if self._epoll < 0:
             return event.wait(self.fd, POLLIN, deadline)
-        if event.wait(self._epoll, POLLIN, deadline) and epoll_wait(self._epoll, &reported, 1, 0) > 0:
-            return <short> reported.events
-        return 0
+        self._error_reported = 0
+        if events or not event.wait(self._epoll, POLLIN, deadline):
+            return events
+        return self._take_report()
+
+    cdef short _take_report(self) noexcept:
+        """Return the events that the epoll reports, which it does once."""
+        cdef epoll_event reported
+        return <short> reported.events if epoll_wait(self._epoll, &reported, 1, 0) > 0 else 0
+
+    cdef bint clear_reports(self) noexcept:
+        if self._epoll >= 0:
+            self._error_reported |= self._take_report() & (POLLERR | POLLHUP)
+        return self._error_reported != 0
+
+    cdef int fileno(self) noexcept:
+        return self.fd if self._epoll < 0 else self._epoll
 
     cdef int _open_epoll(self) except -1:
         """Create an epoll that reports each block that is handed over, and each error, once.

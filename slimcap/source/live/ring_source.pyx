@@ -200,6 +200,11 @@ cdef class RingSource(LiveSource):
         """Return when waiting for a block ends unless one comes back, monotonic ns."""
         return max(self._held_since, load_i64(&self._ring.returned_at)) + HELD_LIMIT
 
+    cdef bint _may_have_more(self) noexcept:
+        # In this order: a block that is handed over after the first is reported.
+        return LiveSource._may_have_more(self) or self._ring is None or self._walker.bad or (
+            self._ring.is_lent(self._index) or self._ring.is_ready(self._index))
+
     cdef Rows _read_blocks(self, Py_ssize_t ready):
         """Return the rows of the next `ready` blocks; None if these have no packets."""
         cdef Block records = self._row_blocks.take()

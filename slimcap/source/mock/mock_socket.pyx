@@ -263,6 +263,8 @@ cdef class MockSocket(CaptureSocket):
             event.check()
             if until == NEVER and now.waits_for_itself:
                 raise RuntimeError(NEVER_HANDED_OVER)
+            if now.retire_at != NEVER:
+                event.look_again(now.retire_at)
             try:
                 events = event.wait(self._reader_fd, POLLIN, until)
             except TimeoutError:
@@ -275,6 +277,19 @@ cdef class MockSocket(CaptureSocket):
             if events:
                 c_read(self._reader_fd, &count, sizeof(count))
             return events
+
+    cdef int fileno(self) noexcept:
+        return self._reader_fd
+
+    cdef bint clear_reports(self) noexcept:
+        cdef uint64_t count
+        cdef bint failed
+        c_read(self._reader_fd, &count, sizeof(count))
+        with nogil:
+            acquire(&self._lock)
+            failed = self._error != 0
+            release(&self._lock)
+        return failed
 
     cdef void _assess(self, Situation* now) noexcept:
         """Tell the reader what to wait for."""
