@@ -24,7 +24,7 @@ from slimcap.sink.rotation_options import RotationOptions
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.pcap_source import PcapSource
 from slimcap.source.file.several import FilesSource
-from slimcap.source.live.interfaces_source import InterfacesSource
+from slimcap.source.live.group.interfaces_source import InterfacesSource
 from slimcap.source.live.live_source import LiveSource
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-from slimcap.source.live.ring_group cimport RingGroup
+from slimcap.source.live.group.ring_group cimport RingGroup
 
 cdef class FanoutSource(RingGroup):
     cdef tuple _workers         # RingSources, in the order of the kernel's group

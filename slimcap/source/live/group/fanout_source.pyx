@@ -10,7 +10,7 @@ from slimcap.abi.linux cimport (
     PACKET_FANOUT_HASH, PACKET_FANOUT_QM, PACKET_FANOUT_ROLLOVER)
 from slimcap.packet.rows cimport Rows
 from slimcap.source.live.packet_socket cimport PacketSocket
-from slimcap.source.live.ring_group cimport Member
+from slimcap.source.live.group.ring_group cimport Member
 from slimcap.source.live.ring_source cimport RingSource
 
 import errno

@@ -182,15 +182,26 @@ cdef class RingGroup(ZeroCopySource):
                 if member.ring._gone:
                     self._queue(member)
                 elif member.ring._check_needed:
-                    end = sooner(end, monotonic_ns() + LINK_CHECK_INTERVAL)
+                    end = sooner(end, self._look_at(monotonic_ns() + LINK_CHECK_INTERVAL))
                 else:
                     self._watched.remove(member)
             if member.ring._draining:
-                end = sooner(end, member.ring._drained)
+                end = sooner(end, self._look_at(member.ring._drained))
         for member in self._members.values():
             if not member.ring._draining and member.ring._is_held():
-                end = sooner(end, member.ring._held_limit())
+                end = sooner(end, self._look_at(member.ring._held_limit()))
         return end
+
+    cdef int64_t _look_at(self, int64_t time) noexcept:
+        """Return a time by which the next read has something to do; those who poll learn it, too."""
+        self._event.look_again(time)
+        return time
+
+    cdef int _awaited_fd(self) noexcept:
+        return self._epoll
+
+    cdef bint _may_have_more(self) noexcept:
+        return self._epoll < 0 or self._draining or bool(self._ready) or bool(self._watched)
 
     cdef int _collect(self) except -1:
         """Queue the rings that have got a block."""

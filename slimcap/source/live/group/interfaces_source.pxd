@@ -1,4 +1,4 @@
-from slimcap.source.live.ring_group cimport Member, RingGroup
+from slimcap.source.live.group.ring_group cimport Member, RingGroup
 
 cdef class InterfacesSource(RingGroup):
     cdef object _choice         # InterfaceChoice

@@ -4,7 +4,7 @@ from typing_extensions import disjoint_base
 
 from slimcap.packet.link import Link
 from slimcap.source.live.live_options import FanoutOptions
-from slimcap.source.live.ring_group import RingGroup
+from slimcap.source.live.group.ring_group import RingGroup
 from slimcap.source.live.ring_source import RingSource
 
 @disjoint_base

@@ -35,5 +35,6 @@ cdef class RingGroup(ZeroCopySource):
     cdef int _queue(self, Member member) except -1
     cdef int _wait(self, int64_t deadline) except -1
     cdef int64_t _look_after(self, int64_t end) except? -2
+    cdef int64_t _look_at(self, int64_t time) noexcept
     cdef int _collect(self) except -1
     cdef int _on_error(self, Member member) except -1
