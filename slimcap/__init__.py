@@ -73,8 +73,8 @@ from slimcap.source.file.pcap_source import PcapSource
 from slimcap.source.file.plan import ReadTask, plan
 from slimcap.source.live.account import Account
 from slimcap.source.live.group.fanout_source import FanoutSource
-from slimcap.source.live.interfaces import links
 from slimcap.source.live.group.interfaces_source import InterfacesSource, LinkChange
+from slimcap.source.live.interfaces import links
 from slimcap.source.live.open_live import open_live
 from slimcap.source.live.ring_source import RingSource
 from slimcap.source.live.socket_source import SocketSource

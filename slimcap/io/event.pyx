@@ -76,7 +76,7 @@ cdef int duplicate(int fd, object subject) except -1:
 
 
 cdef int _above_streams(int fd, str call) except -1:
-    """Return a new descriptor, or a duplicate in its place; raise OSError if the call that made it has failed.
+    """Return a new descriptor, or a duplicate in its place; raise OSError if the call that made it failed.
 
     A number below 3 is that of a closed standard stream, and would be mistaken for it.
     """
@@ -262,7 +262,7 @@ cdef class Event:
         if self._watched >= 0 and self._watched != fd:
             epoll_ctl(self._set, EPOLL_CTL_DEL, self._watched, NULL)  # fails if it was closed
         self._watched = fd
-        # Also if it is the same number: closing a descriptor removes it, and another file may have its number.
+        # Also if it is the same number: closing a descriptor removes it, and another file may have the number.
         return 0 if fd < 0 else self._add_to_set(fd)
 
     cdef void begin_read(self) noexcept:

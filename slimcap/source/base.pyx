@@ -589,7 +589,7 @@ cdef class Source:
         return self._event.set_fd()
 
     def anext_batch(self, max_packets=None, timeout=None):
-        """Return the packets that are available, as `next_batch` does, without blocking an asyncio event loop.
+        """Return the packets that are available, as `next_batch` does, without blocking asyncio's event loop.
 
         While there are none, the task waits for `fileno()`; no thread is used. Other tasks run before each
         batch, also if packets are always available. A task that is cancelled loses no packet.

@@ -171,6 +171,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     | SECTION
     | ROTATION,
     "Source.batches": READING | {"max_packets": 1},
+    "RingGroup.set_filter": {"filter": "ip"},
     "Source.next_batch": READING | {"max_packets": 1},
     "Source.next_ip_packet": READING | {"buf": None},
     "Source.next_packet": READING | {"buf": None},
@@ -249,7 +250,7 @@ WORDS = {
 
 UNTRIED = {
     # They require privileges; the mocks run the same checks.
-    *("RingSource", "SocketSource", "open_live"),
+    *("RingSource", "SocketSource", "open_live", "FanoutSource", "InterfacesSource"),
     "Writer.add_interface",  # ignores the interface; the rest is that of PcapNgWriter
     *("ReadTask.batches", "ReadTask.open", "ReadTask.read", "open_files", "plan"),
     # A flag, and what only `pipe()` and `threading` see.

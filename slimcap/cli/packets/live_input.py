@@ -17,8 +17,8 @@ from slimcap.errors import CaptureUnblocked, LinkError
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.option_set import options_of
 from slimcap.packet.batch import Batch
-from slimcap.source.live.interfaces import ANY, links
 from slimcap.source.live.group.interfaces_source import InterfacesSource
+from slimcap.source.live.interfaces import ANY, links
 from slimcap.source.live.live_options import RingOptions
 from slimcap.source.live.open_live import LiveCapture, open_live
 

@@ -6,17 +6,17 @@ from slimcap.source.base cimport Counters, ZeroCopySource
 from slimcap.source.live.packet_socket cimport CaptureSocket
 
 cdef class LiveSource(ZeroCopySource):
-    cdef CaptureSocket _socket
+    cdef CaptureSocket socket
     cdef readonly bint reinsert_vlan
-    cdef Py_ssize_t _max_len    # maximum bytes captured of a packet
+    cdef Py_ssize_t max_len     # maximum bytes captured of a packet
     cdef bint _raise_down       # the option link_down is "raise"
-    cdef bint _starts_later     # all packets are dropped up to `_start_now`
-    cdef bint _check_needed     # the link went down: check if it still exists
-    cdef bint _gone             # the link no longer exists
-    cdef bint _draining         # stop() was called, or the link is gone: no more packets arrive
-    cdef int64_t _drained       # while draining: the last packet is available by then, monotonic ns
-    cdef bint _is_empty         # drained: no more packets can come
-    cdef dict _filters          # the options of `build_program`
+    cdef bint starts_later      # all packets are dropped up to `start_now`
+    cdef bint check_needed      # the link went down: check if it still exists
+    cdef bint gone              # the link no longer exists
+    cdef bint draining          # stop() was called, or the link is gone: no more packets arrive
+    cdef int64_t drained        # while draining: the last packet is available by then, monotonic ns
+    cdef bint is_empty          # drained: no more packets can come
+    cdef dict filters           # the options of `build_program`
     cdef object _attaching      # an RLock: another filter is attached, or the last one
     cdef tuple _interfaces      # an InterfaceInfo of the link; locked by _event
     cdef Lock _counting         # for the next three
@@ -33,14 +33,15 @@ cdef class LiveSource(ZeroCopySource):
     cdef int64_t _delay(self) noexcept
 
     cdef int _open(self, link, dict options) except -1
-    cdef int _start_now(self) except -1
-    cdef Rows _poll(self)
+    cdef int start_now(self) except -1
+    cdef Rows poll(self)
+    cdef void hand_over(self, Rows rows) noexcept
     cdef int _check_capturing(self) except -1
-    cdef int _begin_draining(self) except -1
+    cdef int begin_draining(self) except -1
     cdef bint _is_drained(self) except -1
     cdef int _wait(self, int64_t deadline) except -1
     cdef int64_t _look_at(self, int64_t time) noexcept
-    cdef int _on_error(self, int pending) except -1
-    cdef int _check_link(self) except -1
-    cdef int _count(self, Counters* totals) except -1
+    cdef int on_error(self, int pending) except -1
+    cdef int check_link(self) except -1
+    cdef int count(self, Counters* totals) except -1
     cdef int _add_counters(self, uint64_t read) noexcept nogil

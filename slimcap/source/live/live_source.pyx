@@ -89,104 +89,108 @@ cdef class LiveSource(ZeroCopySource):
         self._raise_down = options["link_down"] == "raise"
         self._direction = options["direction"]
         self.reinsert_vlan = options["reinsert_vlan"] and link.type == LinkType.ETHERNET
-        self._max_len = resolve(options["snaplen"], link.type)
+        self.max_len = resolve(options["snaplen"], link.type)
         self._links = (link,)
         names = ("filter", "extra_filter", "auto_filter", "ignore_vlans", "direction")
-        self._filters = {"snaplen": self._max_len, **{name: options[name] for name in names}}
-        self._interfaces = (InterfaceInfo(link, self._max_len, NANOSECONDS, filter=_text_of(self._filters)),)
+        self.filters = {"snaplen": self.max_len, **{name: options[name] for name in names}}
+        self._interfaces = (InterfaceInfo(link, self.max_len, NANOSECONDS, filter=_text_of(self.filters)),)
         self._initialised = True
         try:
-            self._socket = self._new_socket(link)  # first, so that missing privileges are reported first
-            if self._starts_later:
-                self._socket.drop_all()
+            self.socket = self._new_socket(link)  # first, so that missing privileges are reported first
+            if self.starts_later:
+                self.socket.drop_all()
             else:
-                self._socket.attach(self._socket.compile(self._filters))
+                self.socket.attach(self.socket.compile(self.filters))
             if options["direction"] == "in":
-                self._socket.ignore_outgoing()
+                self.socket.ignore_outgoing()
             self._set_up()
             if options["promiscuous"]:
-                self._socket.set_promiscuous()
-            self._drops = self._socket.count_drops()
-            self._socket.bind()
+                self.socket.set_promiscuous()
+            self._drops = self.socket.count_drops()
+            self.socket.bind()
         except BaseException:
             self._shut_down()
             raise
         return 0
 
-    cdef int _start_now(self) except -1:
-        """Start capturing, if `_starts_later` was set before `_open`."""
-        self._socket.attach(self._socket.compile(self._filters))
+    cdef int start_now(self) except -1:
+        """Start capturing, if `starts_later` was set before `_open`."""
+        self.socket.attach(self.socket.compile(self.filters))
         return 0
 
     # Reading.
 
     cdef Rows _fill(self, int64_t deadline):
         cdef Rows rows
-        if self._socket is None:
+        if self.socket is None:
             return None
         while True:
             if load_bits(self._signal) & SIGNAL_END:
                 clear_bits(self._signal, SIGNAL_END)
-                self._begin_draining()
-            rows = self._poll()
+                self.begin_draining()
+            rows = self.poll()
             if rows is not None:
                 return rows
-            if self._is_empty:
-                if self._gone:
+            if self.is_empty:
+                if self.gone:
                     raise LinkGone(
                         errno.ENODEV, "the interface was removed: open a new source once it exists again",
-                        self._socket.link.name)
+                        self.socket.link.name)
                 return None
             self._wait(deadline)
 
-    cdef Rows _poll(self):
+    cdef Rows poll(self):
         """Return the next rows without waiting; None if there are none now. `_is_empty` is set at the end."""
         cdef Counters totals
-        cdef bint expired = self._draining and monotonic_ns() >= self._drained
+        cdef bint expired = self.draining and monotonic_ns() >= self.drained
         cdef Rows rows = self._next_rows()
         if rows is not None:
             with cython.critical_section(self._event):
                 rows.interfaces = self._interfaces
             if monotonic_ns() - load_i64(&self._counted_at) > COUNT_INTERVAL:
-                self._count(&totals)
+                self.count(&totals)
             return rows
-        self._is_empty = self._draining and (expired or self._is_drained())
+        self.is_empty = self.draining and (expired or self._is_drained())
         return None
 
-    cdef int _begin_draining(self) except -1:
+    cdef void hand_over(self, Rows rows) noexcept:
+        """Count rows as read, which `poll` has returned to a group of rings."""
+        self._earlier += rows.count
+
+    cdef int begin_draining(self) except -1:
         with self._attaching:
-            self._socket.drop_all()
-            self._draining = True
-        self._drained = monotonic_ns() + self._delay()
+            self.socket.drop_all()
+            self.draining = True
+        self.drained = monotonic_ns() + self._delay()
         return 0
 
     cdef bint _is_drained(self) except -1:
         """Return True if every packet that the kernel accepted was returned. There must be no current rows.
         """
         cdef Counters totals
-        self._count(&totals)
+        self.count(&totals)
         return self._earlier + totals.dropped >= totals.received
 
     cdef int _wait(self, int64_t deadline) except -1:
         """Wait for packets, but not longer than until the link or the end of draining must be checked."""
         cdef int64_t end = deadline
         cdef short events
-        if self._check_needed and not self._gone:
-            self._check_link()
-            if self._gone:
+        if self.check_needed and not self.gone:
+            self.check_link()
+            if self.gone:
                 return 0
             end = sooner(end, self._look_at(monotonic_ns() + LINK_CHECK_INTERVAL))
-        if self._draining:
-            end = sooner(end, self._look_at(self._drained))
+        if self.draining:
+            end = sooner(end, self._look_at(self.drained))
         try:
-            events = self._socket.wait(self._event, end)
+            events = self.socket.wait(self._event, end)
         except TimeoutError:
             if end == deadline:
                 raise
             return 0
         if events & (POLLERR | POLLHUP):
             # An error that is not read would end every wait at once. Packets in the queue are read before.
-            self._on_error(self._socket.take_error())
+            self.on_error(self.socket.take_error())
         return 0
 
     cdef int64_t _look_at(self, int64_t time) noexcept:
@@ -195,31 +199,31 @@ cdef class LiveSource(ZeroCopySource):
         return time
 
     cdef int _awaited_fd(self) noexcept:
-        return -1 if self._socket is None else self._socket.fileno()
+        return -1 if self.socket is None else self.socket.fileno()
 
     cdef bint _may_have_more(self) noexcept:
-        return self._draining or self._check_needed or self._socket is None or self._socket.clear_reports()
+        return self.draining or self.check_needed or self.socket is None or self.socket.clear_reports()
 
-    cdef int _on_error(self, int pending) except -1:
+    cdef int on_error(self, int pending) except -1:
         """Handle an error of the socket."""
         if pending == errno.ENETDOWN:
-            self._check_needed = True
+            self.check_needed = True
         elif pending:
-            raise OSError(pending, f"capture: {os.strerror(pending)}", self._socket.link.name)
+            raise OSError(pending, f"capture: {os.strerror(pending)}", self.socket.link.name)
         return 0
 
-    cdef int _check_link(self) except -1:
+    cdef int check_link(self) except -1:
         """Check if a link that was down still exists. Once it is up again, it need not be checked any more.
         """
-        state = self._socket.link_state()
+        state = self.socket.link_state()
         if state == LINK_GONE:
-            if not self._gone:
-                self._gone = True
-                self._begin_draining()  # an open block may hold packets
+            if not self.gone:
+                self.gone = True
+                self.begin_draining()  # an open block may hold packets
         elif state == LINK_UP:
-            self._check_needed = False
+            self.check_needed = False
         elif self._raise_down:
-            name = self._socket.link.name
+            name = self.socket.link.name
             raise LinkDown(
                 errno.ENETDOWN, f"the interface is down: bring it up with `ip link set {name} up`", name)
         return 0
@@ -258,11 +262,11 @@ cdef class LiveSource(ZeroCopySource):
         >>> source.set_filter("udp port 53 or tcp port 53")
         """
         self._check_capturing()
-        filters = {**self._filters, "filter": filter}
-        program = self._socket.compile(filters)
+        filters = {**self.filters, "filter": filter}
+        program = self.socket.compile(filters)
         with self._attaching:
             self._check_capturing()
-            self._socket.attach(program)
+            self.socket.attach(program)
             with cython.critical_section(self._event):  # not the source, which a reader may have locked
                 self._interfaces = (self._interfaces[0]._replace(filter=_text_of(filters)),)
 
@@ -270,9 +274,9 @@ cdef class LiveSource(ZeroCopySource):
         """Raise an exception if no packets are captured any more."""
         self._owner.check("this source")
         self._check_open()
-        if self._draining or load_bits(self._signal) & SIGNAL_END:
+        if self.draining or load_bits(self._signal) & SIGNAL_END:
             raise CaptureStopped("the source was stopped, or its interface removed: it captures no more")
-        if self._socket is None:
+        if self.socket is None:
             raise RuntimeError("the source was never opened")
         return 0
 
@@ -290,30 +294,30 @@ cdef class LiveSource(ZeroCopySource):
 
     cdef void _tear_down(self) noexcept:
         cdef uint64_t read = self._earlier
-        if self._socket is not None:
-            if self._socket.is_ours():
+        if self.socket is not None:
+            if self.socket.is_ours():
                 with nogil:
                     acquire(&self._counting)
                     self._add_counters(read)
-                    self._socket.end_statistics()
+                    self.socket.end_statistics()
                     release(&self._counting)
                 with self._attaching:  # in a forked process it may be locked forever
-                    self._socket.detach()
+                    self.socket.detach()
             else:
-                self._socket.detach()
+                self.socket.detach()
         if self._drops is not None:
             self._drops.close()
 
     # Counters.
 
     cdef int _totals(self, Counters* totals) except -1:
-        return self._count(totals)
+        return self.count(totals)
 
-    cdef int _count(self, Counters* totals) except -1:
+    cdef int count(self, Counters* totals) except -1:
         """Get the counters since the source was opened; in a forked process, those at the fork."""
         cdef uint64_t read = self._earlier + self._end
         cdef int error = 0
-        if self._socket is None or not self._socket.is_ours():
+        if self.socket is None or not self.socket.is_ours():
             totals[0] = self._counters
             return 0
         with nogil:
@@ -323,7 +327,7 @@ cdef class LiveSource(ZeroCopySource):
             release(&self._counting)
         if error:
             raise OSError(
-                error, f"getsockopt(PACKET_STATISTICS): {os.strerror(error)}", self._socket.link.name)
+                error, f"getsockopt(PACKET_STATISTICS): {os.strerror(error)}", self.socket.link.name)
         return 0
 
     cdef int _add_counters(self, uint64_t read) noexcept nogil:
@@ -334,9 +338,9 @@ cdef class LiveSource(ZeroCopySource):
         """
         cdef Counters found
         cdef Counters* sums = &self._counters
-        cdef uint64_t counter_range = self._socket.counter_range, half = counter_range // 2
+        cdef uint64_t counter_range = self.socket.counter_range, half = counter_range // 2
         cdef int error
-        error = self._socket.read_statistics(&found)
+        error = self.socket.read_statistics(&found)
         if error:
             return error
         sums.received += found.received
@@ -384,15 +388,15 @@ cdef class LiveSource(ZeroCopySource):
         cdef Counters totals
         # In this order, so that neither what is in flight nor what was filtered can be negative.
         cdef uint64_t delivered = self._count_read()
-        self._count(&totals)
+        self.count(&totals)
         counters = None if self._drops is None else self._drops.read_all()
         return account_of(counters, self._direction, totals.received, totals.dropped, delivered)
 
     cdef Py_ssize_t _snaplen(self) except -1:
-        return self._max_len
+        return self.max_len
 
     cdef bint _is_left_open(self) noexcept:
-        return isinstance(self._socket, PacketSocket) and self._socket.is_ours()
+        return isinstance(self.socket, PacketSocket) and self.socket.is_ours()
 
     def __repr__(self):
         name = type(self).__name__

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Unpack, cast, overload
 
 from slimcap.option_set import accepts, options_of
 from slimcap.source.live.group.fanout_source import FanoutSource
-from slimcap.source.live.interfaces import are_several
 from slimcap.source.live.group.interfaces_source import InterfacesSource
-from slimcap.source.live.live_options import FanoutOptions, RingOptions, SharingOptions
 from slimcap.source.live.group.ring_group import RingGroup
+from slimcap.source.live.interfaces import are_several
+from slimcap.source.live.live_options import FanoutOptions, RingOptions, SharingOptions
 from slimcap.source.live.ring_source import RingSource
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from slimcap.source.live.ring cimport Ring
 
 cdef class RingSource(LiveSource):
     cdef Ring _ring
-    cdef BlockWalker _walker
+    cdef BlockWalker walker
     cdef Pool _row_blocks
     cdef Pool _copies           # of the block, if the ring has only one; else None
     cdef Py_ssize_t _index      # of the next block to read
@@ -24,9 +24,9 @@ cdef class RingSource(LiveSource):
         self, uint8_t* p, Py_ssize_t blocks, Record* rows, Py_ssize_t capacity,
         int64_t* total_bytes) noexcept nogil
     cdef Ring _open_ring(self)
-    cdef bint _is_held(self) noexcept
-    cdef int _check_held(self) except -1
-    cdef int64_t _held_limit(self) noexcept
+    cdef bint is_held(self) noexcept
+    cdef int check_held(self) except -1
+    cdef int64_t held_limit(self) noexcept
     cdef int _wait_for_block(self, int64_t deadline) except -1
     cdef str _held_text(self)
     cdef Block _copied(self, Block block)

@@ -95,7 +95,7 @@ cdef class RingSource(LiveSource):
         self._ring = self._open_ring()
         self._ring.reader = self._event
         self._copies = Pool(self._ring.block_size) if self._ring.num_blocks == 1 else None
-        self._walker = BlockWalker(self.link.type)
+        self.walker = BlockWalker(self.link.type)
         self._blocks_per_batch = max(
             1, min(TARGET_BATCH_SIZE // self._ring.block_size, self._ring.num_blocks // RING_FRACTION))
         self._row_blocks = Pool(
@@ -107,8 +107,8 @@ cdef class RingSource(LiveSource):
         block_size, num_blocks, timeout_ms = self._shape
         while True:
             try:
-                require_memory(block_size * num_blocks, charged=not isinstance(self._socket, PacketSocket))
-                return self._socket.open_ring(block_size, num_blocks, timeout_ms)
+                require_memory(block_size * num_blocks, charged=not isinstance(self.socket, PacketSocket))
+                return self.socket.open_ring(block_size, num_blocks, timeout_ms)
             except OSError as error:
                 if error.errno != errno.ENOMEM:
                     raise
@@ -138,20 +138,20 @@ cdef class RingSource(LiveSource):
     cdef Rows _next_rows(self):
         cdef Rows rows
         cdef Py_ssize_t ready
-        if self._walker.bad:
+        if self.walker.bad:
             raise SlimcapError("the ring contains a malformed block: close this source and open a new one")
-        while not self._is_held():
+        while not self.is_held():
             ready = self._ring.count_ready(self._index, self._blocks_per_batch)
             if ready == 0:
                 return None
             rows = self._read_blocks(ready)
             if rows is not None:
                 return rows
-        if self._raise_exhausted and not self._draining:
+        if self._raise_exhausted and not self.draining:
             raise RingExhausted(self._held_text())
         return None
 
-    cdef bint _is_held(self) noexcept:
+    cdef bint is_held(self) noexcept:
         """Return True if views hold the next block; `_held_since` is then the time when that was first seen.
         """
         if load_bits(self._signal) & SIGNAL_RETURNED:
@@ -169,7 +169,7 @@ cdef class RingSource(LiveSource):
             "or keep batch.copy() instead")
 
     cdef int _wait(self, int64_t deadline) except -1:
-        if self._held_since and not self._draining:
+        if self._held_since and not self.draining:
             return self._wait_for_block(deadline)
         return LiveSource._wait(self, deadline)
 
@@ -178,31 +178,31 @@ cdef class RingSource(LiveSource):
 
         Another thread may release them. If none does, no packets will ever come: raise RingExhausted.
         """
-        cdef int64_t limit = self._held_limit()
+        cdef int64_t limit = self.held_limit()
         try:
             if self._ring.await_block(self._index):
                 self._event.wait(-1, 0, limit if deadline == NEVER else min(limit, deadline))
         except TimeoutError:
-            self._check_held()
+            self.check_held()
             if deadline != NEVER and deadline <= monotonic_ns():
                 raise TimeoutError(f"no packet arrived within the timeout: {self._held_text()}") from None
         finally:
             self._ring.end_await()
         return 0
 
-    cdef int _check_held(self) except -1:
+    cdef int check_held(self) except -1:
         """Raise RingExhausted if the next block has been held for too long."""
-        if self._is_held() and self._held_limit() <= monotonic_ns():
+        if self.is_held() and self.held_limit() <= monotonic_ns():
             raise RingExhausted(self._held_text()) from None
         return 0
 
-    cdef int64_t _held_limit(self) noexcept:
+    cdef int64_t held_limit(self) noexcept:
         """Return when waiting for a block ends unless one comes back, monotonic ns."""
         return max(self._held_since, load_i64(&self._ring.returned_at)) + HELD_LIMIT
 
     cdef bint _may_have_more(self) noexcept:
         # In this order: a block that is handed over after the first is reported.
-        return LiveSource._may_have_more(self) or self._ring is None or self._walker.bad or (
+        return LiveSource._may_have_more(self) or self._ring is None or self.walker.bad or (
             self._ring.is_lent(self._index) or self._ring.is_ready(self._index))
 
     cdef Rows _read_blocks(self, Py_ssize_t ready):
@@ -243,14 +243,14 @@ cdef class RingSource(LiveSource):
         cdef Py_ssize_t index, added, count = 0
         for index in range(blocks):
             if self.reinsert_vlan:
-                reinsert_vlan_tags(p + index * size, size, self._max_len)
-            self._walker.start_at(p + index * size, size)
-            added = self._walker.walk_at(p + index * size, size, index * size, &rows[count], capacity - count)
-            if added and self._walker.status & TP_STATUS_LOSING:
+                reinsert_vlan_tags(p + index * size, size, self.max_len)
+            self.walker.start_at(p + index * size, size)
+            added = self.walker.walk_at(p + index * size, size, index * size, &rows[count], capacity - count)
+            if added and self.walker.status & TP_STATUS_LOSING:
                 rows[count].flags |= FLAG_LOSING
             count += added
-            total_bytes[0] += <int64_t> self._walker.total_bytes
-            if self._walker.bad:
+            total_bytes[0] += <int64_t> self.walker.total_bytes
+            if self.walker.bad:
                 break
         return count
 

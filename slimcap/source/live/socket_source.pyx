@@ -67,8 +67,8 @@ cdef class SocketSource(LiveSource):
             self._leave()
 
     cdef int _set_up(self) except -1:
-        self._socket.set_messages(self._buffer_size)
-        self._reader = MessageReader(self._batch_size, self.link.type, self._max_len, self.reinsert_vlan)
+        self.socket.set_messages(self._buffer_size)
+        self._reader = MessageReader(self._batch_size, self.link.type, self.max_len, self.reinsert_vlan)
         self._data_blocks = Pool(self._batch_size * self._reader.stride)
         self._row_blocks = Pool(self._batch_size * sizeof(Record))
         return 0
@@ -76,7 +76,7 @@ cdef class SocketSource(LiveSource):
     cdef Rows _next_rows(self):
         cdef Block data, rows
         cdef Py_ssize_t count
-        if self._queue_empty and not self._draining:
+        if self._queue_empty and not self.draining:
             self._queue_empty = False  # usually no packet arrived since: go straight to poll()
             return None
         data, rows = self._data_blocks.take(), self._row_blocks.take()
@@ -97,9 +97,9 @@ cdef class SocketSource(LiveSource):
         """
         for _ in range(2):
             try:
-                return self._reader.read(self._socket, data, rows)
+                return self._reader.read(self.socket, data, rows)
             except OSError as error:
                 if error.errno != errno.ENETDOWN:
                     raise
-                self._on_error(error.errno)
+                self.on_error(error.errno)
         return 0

@@ -3,8 +3,8 @@ from typing import Unpack
 from typing_extensions import disjoint_base
 
 from slimcap.packet.link import Link
-from slimcap.source.live.live_options import FanoutOptions
 from slimcap.source.live.group.ring_group import RingGroup
+from slimcap.source.live.live_options import FanoutOptions
 from slimcap.source.live.ring_source import RingSource
 
 @disjoint_base

@@ -88,17 +88,17 @@ cdef class FanoutSource(RingGroup):
         cdef list rings = []
         for _ in range(count):
             ring = RingSource.__new__(RingSource)
-            ring._starts_later = True
+            ring.starts_later = True
             ring.__init__(link, **options)
             rings.append(ring)
             self._add(ring)
             try:
                 if group == 0:
-                    group = (<PacketSocket> ring._socket).start_fanout(kind)
+                    group = (<PacketSocket> ring.socket).start_fanout(kind)
                     if program is not None:
-                        (<PacketSocket> ring._socket).choose_worker(program)
+                        (<PacketSocket> ring.socket).choose_worker(program)
                 else:
-                    (<PacketSocket> ring._socket).join_fanout(group)
+                    (<PacketSocket> ring.socket).join_fanout(group)
             except OSError as error:
                 if error.errno == errno.EINVAL and not ring.link.is_up:
                     raise LinkDown(
@@ -107,9 +107,9 @@ cdef class FanoutSource(RingGroup):
                         ring.link.name) from None
                 raise
         for ring in rings:
-            ring._start_now()
+            ring.start_now()
         self._workers = tuple(rings)
-        self._links, self._interfaces = ring._links, ring._interfaces
+        self._links, self._interfaces = ring.links, ring.interfaces
         return 0
 
     def workers(self):
@@ -144,14 +144,14 @@ cdef class FanoutSource(RingGroup):
         rows = RingGroup._fill(self, deadline)
         if rows is None:
             ring = self._workers[0]
-            if ring._gone:
+            if ring.gone:
                 raise LinkGone(
                     errno.ENODEV, "the interface was removed: open a new source once it exists again",
                     ring.link.name)
         return rows
 
     cdef int _on_removed(self, Member member) except -1:
-        if member.ring._gone and not self._members:
+        if member.ring.gone and not self._members:
             self._draining = True   # this is the end
         return 0
 

@@ -13,7 +13,7 @@ cdef class InterfacesSource(RingGroup):
     cdef list _infos            # InterfaceInfo by number
     cdef dict _past_stats       # name → Stats of rings that were closed
     cdef int _update(self, bint is_first) except -1
-    cdef int _look_at(self, interface, former, bint is_first) except -1
+    cdef int _compare(self, interface, former, bint is_first) except -1
     cdef object _link_of(self, interface)
     cdef int _open_ring(self, interface, bint is_first) except -1
     cdef int _number(self, Member member, link) except -1

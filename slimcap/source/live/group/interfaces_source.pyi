@@ -5,8 +5,8 @@ from typing_extensions import disjoint_base
 
 from slimcap.packet.link import Link
 from slimcap.source.base import Stats
-from slimcap.source.live.live_options import RingOptions
 from slimcap.source.live.group.ring_group import RingGroup
+from slimcap.source.live.live_options import RingOptions
 
 class LinkChange(NamedTuple):
     kind: Literal["added", "removed", "renamed", "up", "down", "failed"]

@@ -127,7 +127,7 @@ cdef class InterfacesSource(RingGroup):
         return self._tell()
 
     cdef int _update(self, bint is_first) except -1:
-        """Compare the interfaces that there are with those that were chosen before."""
+        """Compare the interfaces that there are with those that there were."""
         cdef Member member
         cdef dict former = self._found
         listed = self._monitor.interfaces()
@@ -140,15 +140,15 @@ cdef class InterfacesSource(RingGroup):
                     raise LinkNotFound(errno.ENODEV, message)
         for index, member in list(self._by_index.items()):
             # After a removal another interface may have the index, and the socket is not bound to it.
-            if index not in self._found or member.ring._socket.link_state() == LINK_GONE:
+            if index not in self._found or member.ring.socket.link_state() == LINK_GONE:
                 del self._by_index[index]
                 former = {one: former[one] for one in former if one != index}
                 self._drain(member)
         for index, interface in self._found.items():
-            self._look_at(interface, former.get(index), is_first)
+            self._compare(interface, former.get(index), is_first)
         return 0
 
-    cdef int _look_at(self, interface, former, bint is_first) except -1:
+    cdef int _compare(self, interface, former, bint is_first) except -1:
         """Open the ring of an interface, or note how it has changed."""
         cdef Member member = self._by_index.get(interface.ifindex)
         if member is None:
@@ -199,22 +199,22 @@ cdef class InterfacesSource(RingGroup):
         cdef Member other
         number = self._numbers.get(link.name, len(self._infos))
         if number == MAX_INTERFACES:
-            used = {other.ring._walker.interface for other in self._members.values()}
+            used = {other.ring.walker.interface for other in self._members.values()}
             number = next(free for free in range(MAX_INTERFACES) if free not in used)
             del self._numbers[self._infos[number].link.name]
-        info = (<tuple> member.ring._interfaces)[0]._replace(link=link)
+        info = member.ring.interfaces[0]._replace(link=link)
         if number == len(self._infos):
             self._infos.append(info)
         self._infos[number], self._numbers[link.name] = info, number
-        member.ring._walker.interface = number
+        member.ring.walker.interface = number
         self._interfaces = tuple(self._infos)
         self._links = tuple([one.link for one in self._infos])
         return 0
 
     cdef int _on_removed(self, Member member) except -1:
         cdef Counters totals
-        member.ring._count(&totals)
-        link = self._links[member.ring._walker.interface]
+        member.ring.count(&totals)
+        link = self._links[member.ring.walker.interface]
         past = self._past_stats.get(link.name, Stats(0, 0, 0))
         self._past_stats[link.name] = Stats(*map(add, past, stats_of(&totals)))
         if not self._draining:
@@ -253,13 +253,13 @@ cdef class InterfacesSource(RingGroup):
         cdef Counters found
         cdef dict totals = dict(self._past_stats)
         for member in list(self._by_index.values()):
-            member.ring._count(&found)
-            name = self._links[member.ring._walker.interface].name
+            member.ring.count(&found)
+            name = self._links[member.ring.walker.interface].name
             totals[name] = Stats(*map(add, totals.get(name, (0, 0, 0)), stats_of(&found)))
         return totals
 
     def __repr__(self):
         cdef Member member
-        names = sorted([self._links[member.ring._walker.interface].name for member in self._members.values()])
+        names = sorted([self._links[member.ring.walker.interface].name for member in self._members.values()])
         shown = ", ".join(names) or "no interface"
         return f"<InterfacesSource: {shown}{', closed' if self.closed else ''}>"

@@ -71,7 +71,7 @@ cdef class RingGroup(ZeroCopySource):
 
     cdef Member _add(self, RingSource ring):
         cdef Member member = Member.__new__(Member)
-        member.ring, member.fd = ring, (<PacketSocket> ring._socket).fd
+        member.ring, member.fd = ring, (<PacketSocket> ring.socket).fd
         self._register(member.fd, True)
         self._members[member.fd] = member
         self._queue(member)
@@ -81,7 +81,7 @@ cdef class RingGroup(ZeroCopySource):
 
     cdef int _drain(self, Member member) except -1:
         """Let a ring receive no more, and read it to its end."""
-        member.ring._begin_draining()
+        member.ring.begin_draining()
         if member not in self._watched:
             self._watched.append(member)
         self._queue(member)
@@ -91,13 +91,13 @@ cdef class RingGroup(ZeroCopySource):
         """Close a ring that is read to its end, and keep its counters."""
         cdef Counters totals
         cdef dict members = self._members.copy()
-        member.ring._shut_down()
+        member.ring.close()
         drops = tuple([past + now for past, now in zip(self._past_drops, member.ring.link_drops)])
         drops = LinkDrops(*drops)
         del members[member.fd]
         if member in self._watched:
             self._watched.remove(member)
-        member.ring._count(&totals)
+        member.ring.count(&totals)
         # C only from here: another thread that counts sees the ring, or its counters among the past ones.
         self._past.received += totals.received
         self._past.dropped += totals.dropped
@@ -132,15 +132,15 @@ cdef class RingGroup(ZeroCopySource):
                 member = self._ready.popleft()
                 member.is_queued = False
                 try:
-                    rows = member.ring._poll()
+                    rows = member.ring.poll()
                 except RingExhausted as error:
                     failure = error
                     exhausted.append(member)
                 if rows is not None:
-                    member.ring._earlier += rows.count
+                    member.ring.hand_over(rows)
                     rows.links, rows.interfaces = self._links, self._interfaces
                     self._queue(member)
-                elif member.ring._is_empty:
+                elif member.ring.is_empty:
                     self._remove(member)
         finally:
             for member in exhausted:
@@ -167,9 +167,9 @@ cdef class RingGroup(ZeroCopySource):
             if end == deadline:
                 raise
             for member in self._members.values():
-                member.ring._check_held()
+                member.ring.check_held()
         for member in self._watched:
-            if member.ring._draining:
+            if member.ring.draining:
                 self._queue(member)
         return self._collect()
 
@@ -177,19 +177,19 @@ cdef class RingGroup(ZeroCopySource):
         """Check the interfaces that were down; return the time by which the watched rings need a look."""
         cdef Member member
         for member in list(self._watched):
-            if member.ring._check_needed and not member.ring._gone:
-                member.ring._check_link()
-                if member.ring._gone:
+            if member.ring.check_needed and not member.ring.gone:
+                member.ring.check_link()
+                if member.ring.gone:
                     self._queue(member)
-                elif member.ring._check_needed:
+                elif member.ring.check_needed:
                     end = sooner(end, self._look_at(monotonic_ns() + LINK_CHECK_INTERVAL))
                 else:
                     self._watched.remove(member)
-            if member.ring._draining:
-                end = sooner(end, self._look_at(member.ring._drained))
+            if member.ring.draining:
+                end = sooner(end, self._look_at(member.ring.drained))
         for member in self._members.values():
-            if not member.ring._draining and member.ring._is_held():
-                end = sooner(end, self._look_at(member.ring._held_limit()))
+            if not member.ring.draining and member.ring.is_held():
+                end = sooner(end, self._look_at(member.ring.held_limit()))
         return end
 
     cdef int64_t _look_at(self, int64_t time) noexcept:
@@ -223,9 +223,9 @@ cdef class RingGroup(ZeroCopySource):
         return self._on_monitor() if is_monitored else 0
 
     cdef int _on_error(self, Member member) except -1:
-        member.ring._on_error(member.ring._socket.take_error())
+        member.ring.on_error(member.ring.socket.take_error())
         # With a monitor, that tells of interfaces that are removed.
-        if member.ring._check_needed and self._monitor_fd < 0 and member not in self._watched:
+        if member.ring.check_needed and self._monitor_fd < 0 and member not in self._watched:
             self._watched.append(member)
         return 0
 
@@ -260,7 +260,7 @@ cdef class RingGroup(ZeroCopySource):
         if self._draining or load_bits(self._signal) & SIGNAL_END:
             raise CaptureStopped("the source was stopped: it captures no more")
         for member in members:
-            member.ring._socket.compile({**member.ring._filters, "filter": filter})
+            member.ring.socket.compile({**member.ring.filters, "filter": filter})
         self._options = {**self._options, "filter": filter}
         for member in members:
             with suppress(CaptureStopped):  # its interface was removed
@@ -288,7 +288,7 @@ cdef class RingGroup(ZeroCopySource):
     cdef bint _is_left_open(self) noexcept:
         cdef Member member
         for member in self._members.values():
-            if member.ring._is_left_open():
+            if member.ring.socket.is_ours():
                 return True
         return False
 
@@ -300,7 +300,7 @@ cdef class RingGroup(ZeroCopySource):
         cdef dict members = self._members
         totals[0] = self._past
         for member in members.values():
-            member.ring._count(&found)
+            member.ring.count(&found)
             totals.received += found.received
             totals.dropped += found.dropped
             totals.freezes += found.freezes
@@ -310,7 +310,7 @@ cdef class RingGroup(ZeroCopySource):
         cdef Member member
         cdef Py_ssize_t longest = 0
         for member in self._members.values():
-            longest = max(longest, member.ring._max_len)
+            longest = max(longest, member.ring.max_len)
         return longest or <Py_ssize_t> MAX_SNAPLEN
 
     @property
