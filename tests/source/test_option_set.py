@@ -213,6 +213,8 @@ OUT_OF_RANGE: dict[str, list[Any]] = {
     "block_size": [0, -1, 63, 1 << 31],
     "num_blocks": [0, -1, 1 << 29],
     "block_timeout": [0, -0.1, 3600.1, float("nan")],
+    "buffer": [0, (1 << 20) - 1, "1023KiB", (1 << 40) + 1, "2TiB", "", "much"],
+    "latency": [0, -0.1, 3600.1, float("nan")],
     "buffer_size": [0, 1 << 30],
     "batch_size": [0, 1025],
     "max_bytes": [0, -1],
@@ -254,6 +256,7 @@ OUT_OF_RANGE: dict[str, list[Any]] = {
     },
     "direction": ["", "up"],
     "link_down": ["ignore", ""],
+    "ring_exhausted": ["ignore", ""],
     "on_error": ["", "ignore"],
     "fcs_len": [-1, 5, 32],
 }
@@ -321,4 +324,4 @@ def test_unknown_option_of_a_source_is_named() -> None:
 
 def test_ring_of_more_than_a_tebibyte_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^num_blocks must be at most 1048576 blocks of 1048576 bytes"):
-        MockRingSource(num_blocks=(1 << 20) + 1)
+        MockRingSource(block_size=1 << 20, num_blocks=(1 << 20) + 1)
