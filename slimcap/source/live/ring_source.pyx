@@ -38,11 +38,11 @@ cdef class RingSource(LiveSource):
 
     A batch is one block of the ring or, if blocks are small, all that are ready, up to 256 KiB and an eighth
     of the ring. Its blocks return to the kernel when the last view of the batch dies. The kernel uses blocks
-    strictly in order, so a single view that is kept for long stops the ring when its block's turn comes. The
-    next read then waits for that block, which another thread may release; if its `timeout` is over, it raises
-    TimeoutError. If no block comes back within 2 seconds of one or more reads, they raise RingExhausted: a
-    thread that waits for its own views would wait forever. Keep copies (`batch.copy()`), not views. A ring of
-    one block is an exception: its packets are copied, because the kernel has no other block to fill meanwhile.
+    strictly in order, so a single view that is kept for long stops the ring when its block's turn comes. A
+    read then waits for that block, which another thread may release, and raises TimeoutError after its
+    `timeout`. If no block came back for 2 seconds since the first such read, it raises RingExhausted: a thread
+    that waits for its own views would wait forever. Keep copies (`batch.copy()`), not views. A ring of one
+    block is an exception: its packets are copied, because the kernel has no other block to fill meanwhile.
 
     Parameters
     ----------
