@@ -17,6 +17,10 @@ cdef extern from "unistd.h" nogil:
     ssize_t c_pread "pread"(int fd, void* buffer, size_t size, long long offset)
     ssize_t c_write "write"(int fd, const void* buffer, size_t size)
     int c_getpid "getpid"()
+    long c_syscall "syscall"(long number, ...)
+
+cdef extern from "sys/syscall.h" nogil:
+    enum: SYS_bpf
 
 cdef extern from "pthread.h" nogil:
     int pthread_atfork(
@@ -202,7 +206,7 @@ cdef extern from "linux/if_ether.h" nogil:
 
 cdef extern from "sys/socket.h" nogil:
     ctypedef unsigned int socklen_t
-    enum: AF_PACKET, SOCK_RAW, SOCK_CLOEXEC, SOL_SOCKET, SOL_PACKET, SO_ATTACH_FILTER, SO_ERROR
+    enum: AF_PACKET, SOCK_RAW, SOCK_CLOEXEC, SOL_SOCKET, SOL_PACKET, SO_ATTACH_BPF, SO_ATTACH_FILTER, SO_ERROR
     enum: SO_RCVBUF, SO_RCVBUFFORCE, SO_TIMESTAMPNS, SCM_TIMESTAMPNS, MSG_DONTWAIT, MSG_TRUNC
     struct sockaddr:
         pass

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from slimcap.errors import FilterError
 from slimcap.filter.alternatives import match_both
@@ -23,6 +24,12 @@ from slimcap.packet.enums import LinkType
 
 Filter = str | Sequence[Instruction] | HostSet
 """A tcpdump expression, a classic BPF program, or a set of hosts."""
+
+
+_TOO_MANY_RANGES: Final = (
+    f"a program for so many ranges has more than {MAX_LENGTH} instructions, which the kernel does not "
+    "accept: capture with a simpler filter, and use this one with Batch.filter"
+)
 
 
 def build_program(
@@ -89,12 +96,38 @@ def build_program(
     return check(with_direction(program, direction))
 
 
+def without_sets(options: Mapping[str, Any]) -> tuple[list[HostSet], dict[str, Any]]:
+    """Split the options of `build_program` into sets of hosts, and those for packets that are in all sets.
+
+    Parameters
+    ----------
+    options : mapping
+        Options with `filter`, `extra_filter` and `auto_filter`.
+
+    Returns
+    -------
+    sets : list of HostSet
+        The filters that are sets.
+    rest : dict
+        The options without them.
+    """
+    rest = dict(options)
+    sets = [rest[name] for name in ("extra_filter", "filter") if isinstance(rest[name], HostSet)]
+    if isinstance(rest["filter"], HostSet):
+        rest |= {"filter": None, "auto_filter": False}
+    if isinstance(rest["extra_filter"], HostSet):
+        rest["extra_filter"] = None
+    return sets, rest
+
+
 def _compiled(name: str, filter: Filter, link_type: int, snaplen: int, interface: str | None) -> Program:
     """Return the program of one filter, which returns constants only."""
     if isinstance(filter, str):
         program = compile_expression(filter, link_type, snaplen=snaplen, live_interface=interface)
         return _checked_for_kernel(shown(filter), program)
     if isinstance(filter, HostSet):
+        if len(filter) > MAX_LENGTH:  # a program would take long to make
+            raise FilterError(f"filter {filter!r}: {_TOO_MANY_RANGES}")
         return _checked_for_kernel(repr(filter), filter.program(link_type, snaplen=snaplen))
     check_filter_type(filter, name)
     return with_snaplen(check(filter), snaplen)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator
+import struct
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -30,12 +31,16 @@ from slimcap.filter.program import (
     RSH,
     B,
     H,
+    Instruction,
     K,
     Program,
     check_snaplen,
 )
 from slimcap.filter.range_tree import Range, search
 from slimcap.packet.enums import LINK_TYPE_NAMES, LinkType
+
+LOOKUP: Final = 0x1000
+"""Code of instructions that look up an address; see `lookup_program`."""
 
 Host: TypeAlias = str | IPv4Address | IPv6Address | IPv4Network | IPv6Network
 Side: TypeAlias = Literal["either", "src", "dst"]
@@ -131,6 +136,14 @@ class HostSet:
         13
         """
         check_snaplen(snaplen)
+
+        def tree(version: int, offset: int) -> list[Instruction]:
+            return search(self._ranges[version], _BITS[version] // 32, offset, snaplen)
+
+        return self._program(link_type, tree)
+
+    def _program(self, link_type: int, compare: Callable[[int, int], list[Instruction]]) -> Program:
+        """Make a program; `compare` makes the instructions for a version and the offset of an address."""
         asm = Assembler()
         _find_ip(asm, LinkType.of(link_type))
         for version, ranges in self._ranges.items():
@@ -138,9 +151,13 @@ class HostSet:
             if ranges:
                 source, destination = _SOURCE_AND_DESTINATION[version]
                 for offset in {"src": (source,), "dst": (destination,)}.get(self.side, (source, destination)):
-                    asm.block(search(ranges, _BITS[version] // 32, offset, snaplen))
+                    asm.block(compare(version, offset))
             asm.drop()
         return asm.program()
+
+    def __len__(self) -> int:
+        """Return the number of ranges."""
+        return sum(map(len, self._ranges.values()))
 
     def __repr__(self) -> str:
         counts = {f"IPv{version}": len(ranges) for version, ranges in self._ranges.items() if ranges}
@@ -159,12 +176,13 @@ class HostSet:
 def hosts(hosts: Iterable[Host], *, side: Side = "either") -> HostSet:
     """Make a filter of any number of IP addresses and prefixes.
 
-    It matches packets with an IPv4 or IPv6 header after up to three VLAN tags, or after PPPoE; not ARP. The
-    program is made without libpcap. It compares with about twice as many numbers as the set has bits, so
-    that 100,000 addresses cost little more than 10.
+    It matches packets with an IPv4 or IPv6 header after up to three VLAN tags, or after PPPoE; not ARP. It is
+    made without libpcap, as a classic BPF program with a balanced tree: the number of comparisons for a
+    packet grows with the logarithm of the number of addresses.
 
-    In a file or a batch the set may be of any size. In a live capture, the kernel accepts about 1,500 single
-    IPv4 addresses, twice as many for one `side`, and fewer IPv6 ones; with more, opening raises FilterError.
+    In a live capture, the kernel accepts about 1,500 single IPv4 addresses, twice as many for one `side`, and
+    500 IPv6 ones. A larger set is looked up by an eBPF program in a trie that the kernel keeps. That requires
+    CAP_BPF, which root has, and Linux 5.8; otherwise opening raises FilterError.
 
     Parameters
     ----------
@@ -193,6 +211,44 @@ def hosts(hosts: Iterable[Host], *, side: Side = "either") -> HostSet:
     0
     """
     return HostSet(hosts, side)
+
+
+def lookup_program(hosts: HostSet, link_type: int) -> Program:
+    """Make a program with instructions (`LOOKUP` | IP version, 0, 0, offset) in place of comparisons.
+
+    They accept the packet if the address at the offset, from X on, is in a table of `prefixes`. Nothing runs
+    them: they have to be translated.
+
+    Parameters
+    ----------
+    hosts : HostSet
+        The set.
+    link_type : int
+        LINKTYPE_ number of the packets.
+
+    Returns
+    -------
+    Program
+        A program without the addresses.
+    """
+    return hosts._program(link_type, lambda version, offset: [(LOOKUP | version, 0, 0, offset)])
+
+
+def prefixes(hosts: HostSet) -> dict[int, bytes]:
+    """Return the prefixes of a set by IP version, as keys of the kernel's LPM tries.
+
+    Parameters
+    ----------
+    hosts : HostSet
+        The set.
+
+    Returns
+    -------
+    dict
+        IP version → array of struct bpf_lpm_trie_key: length of the prefix (4 bytes, native), address.
+    """
+    found = hosts._ranges.items()
+    return {version: b"".join(_keys(ranges, _BITS[version])) for version, ranges in found if ranges}
 
 
 def _range_of(host: object) -> tuple[int, int, int]:
@@ -236,6 +292,17 @@ def _merged(ranges: list[Range]) -> Iterator[Range]:
         start, end = first, last
     if start >= 0:
         yield start, end
+
+
+def _keys(ranges: Iterable[Range], bits: int) -> Iterator[bytes]:
+    """Yield the keys of the prefixes that cover the ranges."""
+    lengths = [struct.pack("=I", length) for length in range(bits + 1)]
+    for first, last in ranges:
+        while first <= last:
+            # The largest block that starts at `first` and does not go beyond `last`.
+            free = min(((first & -first) or 1 << bits).bit_length(), (last - first + 1).bit_length()) - 1
+            yield lengths[bits - free] + first.to_bytes(bits // 8)
+            first += 1 << free
 
 
 def _find_ip(asm: Assembler, link_type: int) -> None:
@@ -283,7 +350,7 @@ def _find_ip_on_ethernet(asm: Assembler) -> None:
 
 
 def _go(asm: Assembler, versions: dict[int, int], start: int) -> None:
-    """Set X to `start` and jump to the IP version of the number in A; continue if it has none."""
+    """Set X to `start` and jump to the IP version of the number in A; else continue."""
     asm.add(LDX | IMM, start)
     for number, version in versions.items():
         asm.add(JMP | JEQ | K, number, "", f"not {number} {start}")

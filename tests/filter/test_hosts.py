@@ -84,7 +84,7 @@ def test_kernel_accepts_programs_of_many_hosts(size: int) -> None:
 def test_too_many_hosts_for_the_kernel_are_refused() -> None:
     chosen = hosts([f"10.{i >> 8}.{i & 255}.1" for i in range(5000)])
     with pytest.raises(
-        FilterError, match=r"<HostSet: 5,000 IPv4 ranges, either side>: .* instructions.* 4096.*Batch.filter"
+        FilterError, match=r"<HostSet: 5,000 IPv4 ranges, either side>: .* 4096 instructions.*Batch.filter"
     ):
         build_program(ETHERNET, chosen, **LIVE)
 
@@ -201,6 +201,13 @@ def test_hosts_filter_sources_and_batches(data_path: Path) -> None:
     with MockRingSource(filter="udp", extra_filter=chosen) as mock:
         assert mock.add_batch(frames) == 2  # the kernel removes a tag
         assert mock.interfaces[0].filter == ""
+    many = [f"10.{i >> 8}.{i & 255}.9" for i in range(5000)]
+    with MockRingSource(filter=hosts(many), extra_filter="udp", snaplen=40) as mock:
+        assert mock.add_batch(frames) == 0
+        mock.set_filter(hosts([*many, "10.0.0.1"], side="src"))
+        assert mock.add_batch(frames) == 2
+        mock.finalize_block()
+        assert list(mock.next_batch()["cap_len"]) == [40, 40]
 
 
 def test_link_types_without_a_program_are_named(data_path: Path) -> None:

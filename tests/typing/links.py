@@ -25,6 +25,7 @@ def check_interface() -> None:
     assert_type(links(["l?", "lo"]), tuple[Link, ...])
     assert_type(Link.addresses_of(links("lo")), dict[Link, tuple[IPv4Interface | IPv6Interface, ...]])
     assert_type(link.namespace, int)
+    assert_type(link.netns, str | int | None)
 
 
 def check_link_of_a_file(link: Link) -> None:

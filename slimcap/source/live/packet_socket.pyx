@@ -35,6 +35,7 @@ from slimcap.abi.linux cimport (
     POLLIN,
     SIOCGIFFLAGS,
     SIOCGIFNAME,
+    SO_ATTACH_BPF,
     SO_ATTACH_FILTER,
     SO_ERROR,
     SO_RCVBUF,
@@ -75,8 +76,10 @@ from slimcap.io.owner cimport Owner
 import errno as errors
 import functools
 
-from slimcap.filter.compile import build_program
+from slimcap.errors import FilterError
+from slimcap.filter.compile import build_program, without_sets
 from slimcap.filter.program import DROP, pack
+from slimcap.source.live.host.ebpf_program import EbpfProgram
 from slimcap.source.live.host.kernel_stamps import wait_until_on
 from slimcap.source.live.host.net_namespace import inside
 from slimcap.source.live.host.privileges import explain_refusal
@@ -216,8 +219,15 @@ cdef class PacketSocket(CaptureSocket):
 
     cdef object compile(self, dict options):
         # libpcap may open the interface, and asks for its netmask.
-        build = functools.partial(build_program, self.link.type, interface=self.link.name, **options)
-        return pack(self._inside(build))
+        build = functools.partial(build_program, self.link.type, interface=self.link.name)
+        sets, rest = without_sets(options)
+        try:
+            return pack(self._inside(functools.partial(build, **options)))
+        except FilterError:
+            if not sets:
+                raise
+        # More addresses than a classic program can have, or what is an error in the rest, too.
+        return EbpfProgram(sets, self.link.type, self._inside(functools.partial(build, **rest)))
 
     cdef object _inside(self, call):
         """Return the result of a call in the network namespace of the socket, whatever thread calls."""
@@ -280,6 +290,12 @@ cdef class PacketSocket(CaptureSocket):
 
     cdef int attach(self, object program) except -1:
         cdef sock_fprog fprog
+        cdef int fd
+        if isinstance(program, EbpfProgram):
+            fd = program.fd
+            self._option(SOL_SOCKET, SO_ATTACH_BPF, &fd, sizeof(fd), "SO_ATTACH_BPF")
+            program.close()
+            return 0
         fprog.len = <unsigned short> (len(program) // sizeof(sock_filter))
         fprog.filter = <sock_filter*> <char*> <bytes> program
         return self._option(SOL_SOCKET, SO_ATTACH_FILTER, &fprog, sizeof(fprog), "SO_ATTACH_FILTER")

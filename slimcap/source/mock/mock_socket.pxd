@@ -42,6 +42,7 @@ cdef class MockSocket(CaptureSocket):
     cdef Lock _lock                 # for all state that both the producer and the reader use
     cdef const sock_filter* _program    # the filter,
     cdef Machine _machine           # and its owner
+    cdef object _compile(self, dict options)
     cdef bint on_wire               # the filter expects VLAN tags in the bytes, as in a file
     cdef BlockWriter _blocks        # with a ring
     cdef MessageQueue _messages     # without
