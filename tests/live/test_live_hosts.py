@@ -15,7 +15,7 @@ import pytest
 from slimcap import FilterError
 from slimcap.filter import hosts
 from slimcap.mock import build_packet
-from slimcap.source.live.host.ebpf_program import EbpfProgram
+from slimcap.source.live.host.ebpf_program import load_ebpf
 from support.bpf_oracles import KernelMachine, random_packet, random_program
 from support.cli import PATIENCE
 from support.netns import Veth
@@ -145,9 +145,8 @@ def test_translated_programs_return_what_classic_ones_do() -> None:
             if any(load in UNTRANSLATED for code, _, _, load in program if code & 0xE7 == 0x20):
                 continue
             kept += 1
-            translated = EbpfProgram([], 1, program)
-            machine.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, translated.fd)
-            translated.close()
+            with load_ebpf([], 1, program) as translated:
+                machine.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, translated.fileno())
             assert machine.receive(data) == wanted, program
     finally:
         machine.close()

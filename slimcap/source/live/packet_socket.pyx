@@ -79,7 +79,7 @@ import functools
 from slimcap.errors import FilterError
 from slimcap.filter.compile import build_program, without_sets
 from slimcap.filter.program import DROP, pack
-from slimcap.source.live.host.ebpf_program import EbpfProgram
+from slimcap.source.live.host.ebpf_program import load_ebpf
 from slimcap.source.live.host.kernel_stamps import wait_until_on
 from slimcap.source.live.host.net_namespace import inside
 from slimcap.source.live.host.privileges import explain_refusal
@@ -227,7 +227,7 @@ cdef class PacketSocket(CaptureSocket):
             if not sets:
                 raise
         # More addresses than a classic program can have, or what is an error in the rest, too.
-        return EbpfProgram(sets, self.link.type, self._inside(functools.partial(build, **rest)))
+        return load_ebpf(sets, self.link.type, self._inside(functools.partial(build, **rest)))
 
     cdef object _inside(self, call):
         """Return the result of a call in the network namespace of the socket, whatever thread calls."""
@@ -291,11 +291,10 @@ cdef class PacketSocket(CaptureSocket):
     cdef int attach(self, object program) except -1:
         cdef sock_fprog fprog
         cdef int fd
-        if isinstance(program, EbpfProgram):
-            fd = program.fd
-            self._option(SOL_SOCKET, SO_ATTACH_BPF, &fd, sizeof(fd), "SO_ATTACH_BPF")
-            program.close()
-            return 0
+        if not isinstance(program, bytes):  # the descriptor of an eBPF program
+            with program:
+                fd = program.fileno()
+                return self._option(SOL_SOCKET, SO_ATTACH_BPF, &fd, sizeof(fd), "SO_ATTACH_BPF")
         fprog.len = <unsigned short> (len(program) // sizeof(sock_filter))
         fprog.filter = <sock_filter*> <char*> <bytes> program
         return self._option(SOL_SOCKET, SO_ATTACH_FILTER, &fprog, sizeof(fprog), "SO_ATTACH_FILTER")

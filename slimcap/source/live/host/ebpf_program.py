@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import io
 import os
 import struct
 from collections.abc import Sequence
@@ -63,8 +64,8 @@ _FIELDS: Final = {
 _Line = tuple[int, int, int, "str | int", int]  # code, destination, source, label or offset, constant
 
 
-class EbpfProgram:
-    """A loaded program, with a descriptor until it is closed.
+def load_ebpf(sets: Sequence[HostSet], link_type: int, program: Program) -> io.FileIO:
+    """Load an eBPF program for packets that are in all sets of hosts, and that a classic program accepts.
 
     Parameters
     ----------
@@ -75,40 +76,32 @@ class EbpfProgram:
     program : Program
         The classic program for packets that are.
 
+    Returns
+    -------
+    io.FileIO
+        The descriptor of the program. Close it once the program is attached to a socket, which keeps it.
+
     Raises
     ------
     FilterError
         The kernel does not permit or accept the program.
     """
-
-    fd: int = -1
-
-    def __init__(self, sets: Sequence[HostSet], link_type: int, program: Program) -> None:
-        maps: list[int] = []
-        try:
-            lines: list[_Line | str] = [(_MOV_64, _CTX, _R1, 0, 0)]
-            for number, hosts in enumerate(sets):
-                tries: dict[int, int] = {}
-                for version, keys in prefixes(hosts).items():
-                    tries[version] = _trie(keys, version)
-                    maps.append(tries[version])
-                lines += _translated(lookup_program(hosts, link_type), number, f"part {number + 1}", tries)
-            lines += _translated(program, len(sets), "", {})
-            self.fd = _load(_resolved(lines))
-        except OSError as error:
-            raise FilterError(f"{' and '.join(map(repr, sets))}: {_reason(error)}") from error
-        finally:
-            for fd in maps:  # the program keeps them
-                os.close(fd)
-
-    def close(self) -> None:
-        """Close the descriptor; a socket keeps the program."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def __del__(self) -> None:
-        self.close()
+    maps: list[int] = []
+    try:
+        lines: list[_Line | str] = [(_MOV_64, _CTX, _R1, 0, 0)]
+        for number, hosts in enumerate(sets):
+            tries: dict[int, int] = {}
+            for version, keys in prefixes(hosts).items():
+                tries[version] = _trie(keys, version)
+                maps.append(tries[version])
+            lines += _translated(lookup_program(hosts, link_type), number, f"part {number + 1}", tries)
+        lines += _translated(program, len(sets), "", {})
+        return io.FileIO(_load(_resolved(lines)))
+    except OSError as error:
+        raise FilterError(f"{' and '.join(map(repr, sets))}: {_reason(error)}") from error
+    finally:
+        for fd in maps:  # the program keeps them
+            os.close(fd)
 
 
 def _reason(error: OSError) -> str:
