@@ -181,7 +181,7 @@ def hosts(hosts: Iterable[Host], *, side: Side = "either") -> HostSet:
     packet grows with the logarithm of the number of addresses.
 
     In a live capture, the kernel accepts about 1,500 single IPv4 addresses, twice as many for one `side`, and
-    500 IPv6 ones. A larger set is looked up by an eBPF program in a trie that the kernel keeps. That requires
+    500 IPv6 ones. A larger set is looked up by an eBPF program, in tables in the kernel. That requires
     CAP_BPF, which root has, and Linux 5.8; otherwise opening raises FilterError.
 
     Parameters
@@ -216,7 +216,7 @@ def hosts(hosts: Iterable[Host], *, side: Side = "either") -> HostSet:
 def lookup_program(hosts: HostSet, link_type: int) -> Program:
     """Make a program with instructions (`LOOKUP` | IP version, 0, 0, offset) in place of comparisons.
 
-    They accept the packet if the address at the offset, from X on, is in a table of `prefixes`. Nothing runs
+    They accept the packet if the address at the offset, from X on, is in a map of `keys_of`. Nothing runs
     them: they have to be translated.
 
     Parameters
@@ -234,8 +234,8 @@ def lookup_program(hosts: HostSet, link_type: int) -> Program:
     return hosts._program(link_type, lambda version, offset: [(LOOKUP | version, 0, 0, offset)])
 
 
-def prefixes(hosts: HostSet) -> dict[int, bytes]:
-    """Return the prefixes of a set by IP version, as keys of the kernel's LPM tries.
+def keys_of(hosts: HostSet) -> dict[int, tuple[bytes, bytes]]:
+    """Return the addresses and the prefixes of a set, as keys of the kernel's maps.
 
     Parameters
     ----------
@@ -245,10 +245,21 @@ def prefixes(hosts: HostSet) -> dict[int, bytes]:
     Returns
     -------
     dict
-        IP version → array of struct bpf_lpm_trie_key: length of the prefix (4 bytes, native), address.
+        IP version → addresses, and shorter prefixes. The latter are an array of struct bpf_lpm_trie_key:
+        length of the prefix (4 bytes, native), address.
     """
-    found = hosts._ranges.items()
-    return {version: b"".join(_keys(ranges, _BITS[version])) for version, ranges in found if ranges}
+    found: dict[int, tuple[bytes, bytes]] = {}
+    for version, ranges in hosts._ranges.items():
+        bits = _BITS[version]
+        addresses, prefixes = [], []
+        for length, first in _prefixes(ranges, bits):
+            address = first.to_bytes(bits // 8)
+            if length == bits:
+                addresses.append(address)
+            else:
+                prefixes.append(struct.pack("=I", length) + address)
+        found[version] = b"".join(addresses), b"".join(prefixes)
+    return found
 
 
 def _range_of(host: object) -> tuple[int, int, int]:
@@ -294,14 +305,13 @@ def _merged(ranges: list[Range]) -> Iterator[Range]:
         yield start, end
 
 
-def _keys(ranges: Iterable[Range], bits: int) -> Iterator[bytes]:
-    """Yield the keys of the prefixes that cover the ranges."""
-    lengths = [struct.pack("=I", length) for length in range(bits + 1)]
+def _prefixes(ranges: Iterable[Range], bits: int) -> Iterator[tuple[int, int]]:
+    """Yield length and first address of the prefixes that cover the ranges."""
     for first, last in ranges:
         while first <= last:
             # The largest block that starts at `first` and does not go beyond `last`.
             free = min(((first & -first) or 1 << bits).bit_length(), (last - first + 1).bit_length()) - 1
-            yield lengths[bits - free] + first.to_bytes(bits // 8)
+            yield bits - free, first
             first += 1 << free
 
 

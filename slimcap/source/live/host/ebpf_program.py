@@ -1,9 +1,9 @@
-"""Filters of more addresses than a classic BPF program can have: eBPF with a trie of prefixes.
+"""Filters of more addresses than a classic BPF program can have: eBPF with maps of addresses and prefixes.
 
 The filters have to match all, so that the program is a sequence. Each part accepts by going to the next one:
 
     set of hosts ─► set of hosts ─► classic program, which returns how many bytes to capture
-      │ LPM trie      │ LPM trie
+      │ maps          │ maps
       └─► drop        └─► drop
 
 Classic instructions are translated as the kernel does (bpf_convert_filter, net/core/filter.c). A is in R8, X
@@ -22,13 +22,14 @@ from typing import Final
 
 from slimcap.errors import FilterError
 from slimcap.filter import program as classic
-from slimcap.filter.host_set import LOOKUP, HostSet, lookup_program, prefixes
+from slimcap.filter.host_set import LOOKUP, HostSet, keys_of, lookup_program
 from slimcap.filter.program import Instruction, Program
 from slimcap.source.live.ebpf_calls import bpf, fill_map
 
 # linux/bpf.h
 _MAP_CREATE: Final = 0
 _PROG_LOAD: Final = 5
+_HASH: Final = 1
 _LPM_TRIE: Final = 11
 _SOCKET_FILTER: Final = 1
 _NO_PREALLOC: Final = 1
@@ -45,7 +46,8 @@ _X: Final = 0x08
 _R0, _R1, _R2, _CTX, _X_REG, _A, _FRAME = 0, 1, 2, 6, 7, 8, 10
 _SCRATCH: Final = -64  # of the frame: the 16 words of scratch memory
 _KEY: Final = -96  # a key of a trie: length of the prefix, address
-_KEY_SIZES: Final = {4: 8, 6: 20}
+_LENGTH_SIZE: Final = 4
+_ADDRESS_SIZES: Final = {4: 4, 6: 16}
 
 # Fields of struct __sk_buff, and if they are in network byte order, for ancillary loads.
 _LEN: Final = 0
@@ -61,6 +63,7 @@ _FIELDS: Final = {
     classic.ANCILLARY + 60: (28, True),  # vlan_tpid
 }
 
+_Tables = dict[int, list[tuple[int, int]]]  # IP version → kinds and descriptors of maps
 _Line = tuple[int, int, int, "str | int", int]  # code, destination, source, label or offset, constant
 
 
@@ -90,11 +93,14 @@ def load_ebpf(sets: Sequence[HostSet], link_type: int, program: Program) -> io.F
     try:
         lines: list[_Line | str] = [(_MOV_64, _CTX, _R1, 0, 0)]
         for number, hosts in enumerate(sets):
-            tries: dict[int, int] = {}
-            for version, keys in prefixes(hosts).items():
-                tries[version] = _trie(keys, version)
-                maps.append(tries[version])
-            lines += _translated(lookup_program(hosts, link_type), number, f"part {number + 1}", tries)
+            tables: _Tables = {}
+            for version, (addresses, prefixes) in keys_of(hosts).items():
+                tables[version] = []
+                for kind, keys in ((_HASH, addresses), (_LPM_TRIE, prefixes)):
+                    if keys:
+                        maps.append(_map_of(kind, keys, version))
+                        tables[version].append((kind, maps[-1]))
+            lines += _translated(lookup_program(hosts, link_type), number, f"part {number + 1}", tables)
         lines += _translated(program, len(sets), "", {})
         return io.FileIO(_load(_resolved(lines)))
     except OSError as error:
@@ -113,12 +119,11 @@ def _reason(error: OSError) -> str:
     return f"the kernel refuses the eBPF program ({error.strerror}): use this filter with Batch.filter"
 
 
-def _trie(keys: bytes, version: int) -> int:
+def _map_of(kind: int, keys: bytes, version: int) -> int:
     """Create a map with these keys, and return its descriptor."""
-    size = _KEY_SIZES[version]
-    fd = bpf(
-        _MAP_CREATE, bytearray(struct.pack("=5I44x", _LPM_TRIE, size, 1, len(keys) // size, _NO_PREALLOC))
-    )
+    size = _ADDRESS_SIZES[version] + (_LENGTH_SIZE if kind == _LPM_TRIE else 0)
+    flags = _NO_PREALLOC if kind == _LPM_TRIE else 0
+    fd = bpf(_MAP_CREATE, bytearray(struct.pack("=5I44x", kind, size, 1, len(keys) // size, flags)))
     try:
         fill_map(fd, keys, size)
     except BaseException:
@@ -168,7 +173,7 @@ def _return(constant: int) -> list[_Line]:
 
 
 def _translated(
-    program: Sequence[Instruction], part: int, accepted: str, tries: dict[int, int]
+    program: Sequence[Instruction], part: int, accepted: str, tables: _Tables
 ) -> list[_Line | str]:
     """Translate a classic program. Where it accepts, go to the label `accepted`, if that is given."""
     prefix = f"{part}."
@@ -181,7 +186,7 @@ def _translated(
         lines.append(f"{prefix}{index}")
         yes, no, following = (f"{prefix}{index + 1 + jump}" for jump in (jt, jf, 0))
         if code & ~7 == LOOKUP:
-            lines += _lookup(k, code & 7, tries[code & 7], accepted)
+            lines += _lookup(k, code & 7, tables[code & 7], accepted)
         elif code == classic.JMP | classic.JA:
             lines.append((_JMP, 0, 0, f"{prefix}{index + 1 + k}", 0))
         elif code & 7 == classic.JMP:
@@ -210,25 +215,26 @@ def _reached(program: Sequence[Instruction]) -> set[int]:
     return reached
 
 
-def _lookup(offset: int, version: int, trie: int, found: str) -> list[_Line | str]:
-    """Go to a label if the address at an offset from X on is in a trie."""
-    words = _KEY_SIZES[version] // 4 - 1
-    lines: list[_Line | str] = [*_move(_R0, 32 * words), (_STORE, _FRAME, _R0, _KEY, 0)]
-    for word in range(words):
+def _lookup(offset: int, version: int, tables: Sequence[tuple[int, int]], found: str) -> list[_Line | str]:
+    """Go to a label if the address at an offset from X on is in one of the maps."""
+    size = _ADDRESS_SIZES[version]
+    lines: list[_Line | str] = [*_move(_R0, 8 * size), (_STORE, _FRAME, _R0, _KEY, 0)]
+    for at in range(0, size, 4):
         lines += [
-            (_IND, 0, _X_REG, 0, offset + 4 * word),
+            (_IND, 0, _X_REG, 0, offset + at),
             (_ALU32 | _END_TO_BE, _R0, 0, 0, 32),
-            (_STORE, _FRAME, _R0, _KEY + 4 + 4 * word, 0),
+            (_STORE, _FRAME, _R0, _KEY + _LENGTH_SIZE + at, 0),
         ]
-    return [
-        *lines,
-        (_LOAD_64, _R1, _PSEUDO_MAP_FD, 0, trie),
-        (0, 0, 0, 0, 0),
-        (_MOV_64, _R2, _FRAME, 0, 0),
-        (_ADD_64, _R2, 0, 0, _KEY),
-        (_JMP | _CALL, 0, 0, 0, _LOOKUP_ELEM),
-        (_JMP | _JNE, _R0, 0, found, 0),
-    ]
+    for kind, fd in tables:
+        lines += [
+            (_LOAD_64, _R1, _PSEUDO_MAP_FD, 0, fd),
+            (0, 0, 0, 0, 0),
+            (_MOV_64, _R2, _FRAME, 0, 0),
+            (_ADD_64, _R2, 0, 0, _KEY if kind == _LPM_TRIE else _KEY + _LENGTH_SIZE),
+            (_JMP | _CALL, 0, 0, 0, _LOOKUP_ELEM),
+            (_JMP | _JNE, _R0, 0, found, 0),
+        ]
+    return lines
 
 
 def _plain(instruction: Instruction) -> list[_Line]:
