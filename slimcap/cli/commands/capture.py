@@ -13,6 +13,7 @@ from slimcap.cli.packets.live_input import (
     open_live_input,
     read_words,
 )
+from slimcap.cli.packets.live_metrics import METRICS_DETAILS, LiveMetrics, add_metrics, exported
 from slimcap.cli.packets.packet_sink import CaptureFileSink
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
 from slimcap.cli.terminal.live_line import StatusLine, wanted
@@ -23,7 +24,7 @@ from slimcap.packet.enums import NO_IP
 from slimcap.source.live.open_live import LiveCapture
 
 SUMMARY: Final = "capture packets from a network interface"
-DETAILS: Final = """\
+DETAILS: Final = f"""\
 Lines and JSON objects are those of `slimcap read`. Without options, only IP
 packets are captured, also those with VLAN tags or PPPoE headers; ARP and other
 packets without IP require --everything or an EXPRESSION such as arp. The latter
@@ -51,12 +52,14 @@ tcpdump:
   received by filter    packets that passed the filter, including those dropped
   dropped by kernel     packets dropped because they were not read fast enough
   dropped by interface  packets lost before the filter, if any
-"""
+
+{METRICS_DETAILS}"""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `slimcap capture`."""
     add_live_input(command)
+    add_metrics(command)
     add = command.add_mutually_exclusive_group().add_argument
     add("-w", dest="file", metavar="FILE", help="write a pcap file, or pcapng by its suffix; - is stdout")
     add("--json", action="store_true", help="print a JSON object per line")
@@ -71,15 +74,18 @@ def run(args: argparse.Namespace) -> int:
             open_live_input(args) as source,
             ended_by_signals(source),
             asked_by_signal(source) as request,
+            exported(source, args.metrics) as metrics,
         ):
-            _capture(source, args, status, request)
+            _capture(source, args, status, request, metrics)
     except (SlimcapError, OSError) as error:
         complain(reason(error))
         return 1
     return 0
 
 
-def _capture(source: LiveCapture, args: argparse.Namespace, status: StatusLine, request: Request) -> None:
+def _capture(
+    source: LiveCapture, args: argparse.Namespace, status: StatusLine, request: Request, metrics: LiveMetrics
+) -> None:
     """Copy packets from the source to the output, then write the totals."""
     lines = Lines(json_lines if args.json else text_lines)
     sink = lines if args.file is None else CaptureFileSink(args.file, source, args.snaplen)
@@ -104,6 +110,7 @@ def _capture(source: LiveCapture, args: argparse.Namespace, status: StatusLine, 
             if batch is not None:
                 sink.add(batch, source)
                 status.add(batch)
+                metrics.add(batch)
                 captured += len(batch)
             del batch  # it would keep its block from the kernel during the next read
     finally:

@@ -18,7 +18,12 @@ from slimcap.cli.packets.inputs import (
     report_failures,
 )
 from slimcap.cli.packets.live_flows import capture_flows, check_live_options
+<<<<<<< HEAD
 from slimcap.cli.packets.live_input import add_exclude, add_live_options
+=======
+from slimcap.cli.packets.live_input import add_live_options
+from slimcap.cli.packets.live_metrics import FLOW_METRICS_DETAILS, METRICS_DETAILS, add_metrics
+>>>>>>> ab38a0c (--metrics of capture and flows --live: counters for Prometheus, over HTTP or in a file)
 from slimcap.cli.packets.select import Choice, add_choice
 from slimcap.cli.terminal.live_line import wanted
 from slimcap.cli.terminal.streams import complain, printable, reason, writing
@@ -66,6 +71,7 @@ SIGTERM ends all flows, and the capture with exit code 0; a second one kills the
 process. SIGUSR1 prints the counts so far. Standard error shows drops, packets,
 flows and records meanwhile, and at the end counts, as in `slimcap capture`.
 
+{METRICS_DETAILS}{FLOW_METRICS_DETAILS}
 A DURATION is in seconds, or has a unit: s, m, h or d.
 
 {FILTER_DETAILS}"""
@@ -82,6 +88,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     live.add_argument("--live", action="store_true", help="capture from network interfaces, which FILE names")
     limit = duration(0.001, 10**9)
     live.add_argument("--duration", type=limit, metavar="DURATION", help="end the capture after as long")
+    add_metrics(live)
     add_live_options(live)
     add_exclude(live)
 

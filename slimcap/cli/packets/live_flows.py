@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from typing import Final
 
 from slimcap.cli.packets.conditions import selection
 from slimcap.cli.packets.flow_output import emit, stream_of
+<<<<<<< HEAD
 from slimcap.cli.packets.live_input import (
     EXPOSED,
     OPTIONS,
@@ -17,6 +19,10 @@ from slimcap.cli.packets.live_input import (
     live_totals,
     open_interfaces,
 )
+=======
+from slimcap.cli.packets.live_input import EXPOSED, OPTIONS, live_batches, live_options, live_totals
+from slimcap.cli.packets.live_metrics import LiveMetrics, exported
+>>>>>>> ab38a0c (--metrics of capture and flows --live: counters for Prometheus, over HTTP or in a file)
 from slimcap.cli.packets.select import Choice
 from slimcap.cli.terminal.live_line import StatusLine, wanted
 from slimcap.cli.terminal.signals import Request, asked_by_signal, ended_by_signals
@@ -33,7 +39,13 @@ _OF_FILES: Final = {"after": None, "before": None, "on_error": "raise", "concate
 
 def check_live_options(args: argparse.Namespace) -> None:
     """End the command if an option is given that is not for live capture, or for nothing else."""
+<<<<<<< HEAD
     of_live = {"duration": None, "exclude": [], **{name: OPTIONS[name].default for name in EXPOSED}}
+=======
+    if args.live and len(args.files) > 1:
+        args.error(f"--live captures from one interface, not from {len(args.files)}")
+    of_live = {"duration": None, "metrics": None, **{name: OPTIONS[name].default for name in EXPOSED}}
+>>>>>>> ab38a0c (--metrics of capture and flows --live: counters for Prometheus, over HTTP or in a file)
     for name, default in (_OF_FILES if args.live else of_live).items():
         if getattr(args, name) != default:
             option = f"--{name.replace('_', '-')}"
@@ -47,8 +59,9 @@ def capture_flows(args: argparse.Namespace) -> int:
             open_interfaces(args.files, args.exclude, **live_options(args)) as source,
             ended_by_signals(source),
             asked_by_signal(source) as request,
+            exported(source, args.metrics) as metrics,
         ):
-            _LiveFlows(source, args, request).run()
+            _LiveFlows(source, args, request, metrics).run()
     except (SlimcapError, OSError) as error:
         complain(reason(error))
         return 1
@@ -58,8 +71,15 @@ def capture_flows(args: argparse.Namespace) -> int:
 class _LiveFlows:
     """The capture: packets to a table of flows, records to the output."""
 
+<<<<<<< HEAD
     def __init__(self, source: LiveCapture, args: argparse.Namespace, request: Request) -> None:
+=======
+    def __init__(
+        self, source: LiveSource, args: argparse.Namespace, request: Request, metrics: LiveMetrics
+    ) -> None:
+>>>>>>> ab38a0c (--metrics of capture and flows --live: counters for Prometheus, over HTTP or in a file)
         self._source = source
+        self._metrics = metrics
         self._args = args
         self._request = request
         self._captured = 0
@@ -78,6 +98,7 @@ class _LiveFlows:
         try:
             emit(self._stream, self._args)
         finally:
+            self._metrics.refresh(math.inf, lambda: self._stats)
             self._status.erase()
             say(self._totals())
 
@@ -93,6 +114,7 @@ class _LiveFlows:
                 continue
             for selected in choice.take((batch if where is None else batch.filter(where=where),)):
                 self._status.add(selected)
+                self._metrics.add(selected)
                 self._captured += len(selected)
                 yield selected
                 del selected
@@ -103,6 +125,7 @@ class _LiveFlows:
     def _meanwhile(self, now: float) -> float:
         """Do what is due between two reads, and return the time at which to do that again."""
         self._status.refresh(now, self._source)
+        self._metrics.refresh(now, lambda: self._stats)
         if self._request.pending:
             self._request.pending = False
             self._status.erase()
