@@ -10,7 +10,7 @@ import subprocess
 import time
 from typing import Any
 
-from players import Ledger, Players, numbered, rounds
+from players import Broken, Ledger, Players, numbered, rounds
 from slimcap import RingSource, SocketSource
 from stress_mocks import ALLOWED, askers, check_counts, drain, readers
 from support.netns import CLONE_NEWNET, call
@@ -59,4 +59,7 @@ def one_round(rng: random.Random, end: float) -> int:
     check_counts(source, ledger, counted, sent)
     ledger.check(sent, all_of_them=False)
     source.close()
+    account = source.account()
+    if account != (sent, 0, 0, sent - len(ledger), len(ledger), 0):
+        raise Broken(f"{sent} packets were sent, {len(ledger)} read: {account}")
     return len(ledger)

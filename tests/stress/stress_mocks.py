@@ -80,6 +80,13 @@ def check_counts(source: Any, ledger: Ledger, counted: list[Any], added: int) ->
         raise Broken(f"{len(ledger)} packets were read; counted: {total}")
 
 
+def check_account(source: Any) -> None:
+    """Raise Broken if more packets were read than the kernel accepted."""
+    account = source.account()
+    if account.in_flight < 0:
+        raise Broken(f"{account}")
+
+
 def drain(source: Any, ledger: Ledger) -> None:
     """Read what is left; the last `unblock()` may still be pending."""
     while True:
@@ -110,10 +117,13 @@ def readers(source: Any, ledger: Ledger) -> dict[str, Call]:
 
 def askers(source: Any, counted: list[Any]) -> dict[str, Call]:
     """Return the calls that ask or interrupt."""
-    return {
+    calls: dict[str, Call] = {
         "stats": lambda rng: counted.append(source.stats()),
         "total_stats": lambda rng: source.total_stats,
         "attributes": lambda rng: (source.links, source.interfaces, source.link, source.closed, repr(source)),
         "unblock": lambda rng: source.unblock(),
         "collect": lambda rng: gc.collect(0),
     }
+    if hasattr(source, "account"):
+        calls["account"] = lambda rng: check_account(source)
+    return calls
