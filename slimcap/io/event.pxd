@@ -29,14 +29,14 @@ cdef class Event:
     cdef void _close(self) noexcept
     cdef int check(self) except -1
     cdef int wait(self, int fd, short events, int64_t deadline) except -1
-    cdef int open_set(self, int fd, bint is_ready) except -1
+    cdef int open_set(self, int fd) except -1
     cdef int set_fd(self) noexcept
     cdef void begin_read(self) noexcept
     cdef void look_again(self, int64_t at) noexcept
     cdef void show_ready(self) noexcept
     cdef void show_idle(self) noexcept
     cdef void show_waiting(self) noexcept
-    cdef void _mark(self) noexcept
+    cdef void mark(self) noexcept
     cdef int _watch(self, int fd) noexcept
     cdef int _add_to_set(self, int fd) noexcept
     cdef void _arm(self) noexcept

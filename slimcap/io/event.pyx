@@ -76,7 +76,7 @@ cdef int duplicate(int fd, object subject) except -1:
 
 
 cdef int _above_streams(int fd, str call) except -1:
-    """Return a new descriptor, or a duplicate in its place; raise OSError if the call that made it failed.
+    """Return a new descriptor, or a duplicate in its place; raise OSError if the call has failed.
 
     A number below 3 is that of a closed standard stream, and would be mistaken for it.
     """
@@ -139,7 +139,7 @@ cdef class Event:
         """
         with cython.critical_section(self):
             if self._set >= 0 and self.owner.is_here():
-                self._mark()
+                self.mark()
             else:
                 self._close()
 
@@ -161,9 +161,9 @@ cdef class Event:
         set_bits(&self.signal, signal)
         with cython.critical_section(self):  # else the descriptor may be closed meanwhile, and be another one
             if self._fd >= 0 and self.owner.is_here():
-                self._mark()
+                self.mark()
 
-    cdef void _mark(self) noexcept:
+    cdef void mark(self) noexcept:
         """Make the eventfd readable."""
         cdef uint64_t one = 1
         c_write(self._fd, &one, sizeof(one))  # fails only if the counter is full; then it is readable
@@ -220,16 +220,10 @@ cdef class Event:
                 self._timed_out = True
                 raise TimeoutError("no packet arrived within the timeout")
 
-    # The set, for those who poll. `begin_read` and the three `show_…` are called by the reader.
+    # The set, for those who poll. The reader calls `begin_read`, `look_again` and the three `show_…`.
 
-    cdef int open_set(self, int fd, bint is_ready) except -1:
-        """Open the set, unless it is open.
-
-        `fd` is what the reader will wait for, or -1 if that is not known yet. `is_ready`: the set is readable
-        until a read finds nothing.
-        """
-        if self._set >= 0:
-            return 0
+    cdef int open_set(self, int fd) except -1:
+        """Open the set, with the descriptor that the reader will wait for; -1 if that is not known yet."""
         self.open()
         try:
             self._timer = _above_streams(
@@ -242,8 +236,6 @@ cdef class Event:
             c_close(self._set)
             self._set = self._timer = -1
             raise
-        if is_ready:
-            self._mark()
         return 0
 
     cdef int set_fd(self) noexcept:
@@ -262,7 +254,7 @@ cdef class Event:
         if self._watched >= 0 and self._watched != fd:
             epoll_ctl(self._set, EPOLL_CTL_DEL, self._watched, NULL)  # fails if it was closed
         self._watched = fd
-        # Also if it is the same number: closing a descriptor removes it, and another file may have the number.
+        # Also if the number is the same: a descriptor that is closed leaves the set, and its number is reused.
         return 0 if fd < 0 else self._add_to_set(fd)
 
     cdef void begin_read(self) noexcept:
@@ -270,9 +262,9 @@ cdef class Event:
         self._again, self._timed_out = NEVER, False
 
     cdef void look_again(self, int64_t at) noexcept:
-        """Have the read tried again at this time or earlier, if it ends by its deadline.
+        """Have a read that ends by its deadline tried again at this time or earlier.
 
-        For a reader that waits no longer than this although its deadline is later.
+        For a reader that waits no longer than this although its deadline may be later.
         """
         self._again = at if self._again == NEVER else min(self._again, at)
 
@@ -280,7 +272,7 @@ cdef class Event:
         """Make the set readable: the next read will not wait, or that is not known."""
         if self._set >= 0 and not self._shown:
             self._shown = True
-            self._mark()
+            self.mark()
 
     cdef void show_idle(self) noexcept:
         """Undo `show_ready`: the next read will wait for the watched descriptor."""
@@ -289,7 +281,7 @@ cdef class Event:
             self._shown = False
             c_read(self._fd, &count, sizeof(count))
             if load_bits(&self.signal):
-                self._mark()  # that of a signal may have been read, too
+                self.mark()  # that of a signal may have been read, too
 
     cdef void show_waiting(self) noexcept:
         """Let the set tell when to read again, after a read that ended with TimeoutError."""

@@ -47,9 +47,7 @@ async def next_batch(source: Source, turn: LockType, max_packets: int | None, ti
     try:
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
-        await asyncio.sleep(
-            0
-        )  # before the read: cancelled here, the task would lose a batch that it has read
+        await asyncio.sleep(0)  # before the read: a task that is cancelled here has nothing to lose
         while True:
             try:
                 return source.next_batch(max_packets, 0)

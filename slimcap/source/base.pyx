@@ -580,16 +580,18 @@ cdef class Source:
         ...         except TimeoutError:
         ...             await trio.lowlevel.wait_readable(source)
         """
-        cdef bint is_ready
         self._owner.check("this source")
         if self._event.set_fd() < 0:
             self._check_open()
-            is_ready = self._busy or self._next < self._end or self._may_have_more()
-            self._event.open_set(self._awaited_fd(), is_ready)
+            self._event.open_set(self._awaited_fd())
+            if self._busy:
+                self._event.mark()  # until the reader waits: then it tells
+            elif self._next < self._end or self._may_have_more():
+                self._event.show_ready()
         return self._event.set_fd()
 
     def anext_batch(self, max_packets=None, timeout=None):
-        """Return the packets that are available, as `next_batch` does, without blocking asyncio's event loop.
+        """Return the packets that are available, as `next_batch` does, without blocking an asyncio loop.
 
         While there are none, the task waits for `fileno()`; no thread is used. Other tasks run before each
         batch, also if packets are always available. A task that is cancelled loses no packet.

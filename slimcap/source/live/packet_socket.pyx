@@ -157,9 +157,10 @@ cdef class CaptureSocket:
         return -1
 
     cdef bint clear_reports(self) noexcept:
-        """Have the descriptor report only what arrives from now on; the caller looks for packets afterwards.
+        """Have the descriptor report only what arrives from now on, or is still to be received.
 
-        Return True if it has reported an error, which the next `wait` returns.
+        Return True if there is something that it will not report: an error, which the next `wait` returns.
+        The caller looks for blocks afterwards.
         """
         return False
 

@@ -86,9 +86,6 @@ cdef class SocketSource(LiveSource):
         self._queue_empty = count < self._batch_size
         return new_rows(rows, count, data, data.size, self._links)
 
-    cdef bint _may_have_more(self) noexcept:
-        return LiveSource._may_have_more(self) or not self._queue_empty
-
     cdef Py_ssize_t _read(self, uint8_t* data, Record* rows) except -1:
         """Read the packets that are available.
 

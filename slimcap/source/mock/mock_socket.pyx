@@ -298,13 +298,17 @@ cdef class MockSocket(CaptureSocket):
 
     cdef bint clear_reports(self) noexcept:
         cdef uint64_t count
-        cdef bint failed
+        cdef bint is_more
         c_read(self._reader_fd, &count, sizeof(count))
         with nogil:
             acquire(&self._lock)
-            failed = self._error != 0
+            is_more = self._error != 0
+            if self._messages is not None:
+                is_more |= not self._messages.is_empty()
+            elif self._blocks is not None:
+                is_more |= self._blocks.open and self._timer  # the next read learns the time
             release(&self._lock)
-        return failed
+        return is_more
 
     cdef void _assess(self, Situation* now) noexcept:
         """Tell the reader what to wait for."""
