@@ -254,7 +254,7 @@ cdef class Event:
         if self._watched >= 0 and self._watched != fd:
             epoll_ctl(self._set, EPOLL_CTL_DEL, self._watched, NULL)  # fails if it was closed
         self._watched = fd
-        # Also if the number is the same: a descriptor that is closed leaves the set, and its number is reused.
+        # Also if the number is the same: a closed descriptor leaves the set, and its number is reused.
         return 0 if fd < 0 else self._add_to_set(fd)
 
     cdef void begin_read(self) noexcept:

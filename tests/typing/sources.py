@@ -1,8 +1,9 @@
 """The types of sources. Read by mypy, and run by tests/package/test_typing.py."""
 
+import asyncio
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Literal, assert_type
 
@@ -172,6 +173,18 @@ def check_any_source(source: Source) -> None:
         assert_type(source.link, Link | None)
         if isinstance(source, ZeroCopySource):
             assert_type(source.next_payload_zero_copy(), tuple[View, PacketType, int])
+
+
+async def check_async(source: Source) -> None:
+    assert_type(source.fileno(), int)
+    assert_type(await source.anext_batch(), Batch)
+    assert_type(await source.anext_batch(10, timeout=0.5), Batch)
+    batches: AsyncIterator[Batch] = source.batches()
+    async for batch in batches:
+        assert_type(batch, Batch)
+    assert_type([len(batch) async for batch in source.batches(10)], list[int])
+    task = asyncio.create_task(source.anext_batch())
+    assert_type(await task, Batch)
 
 
 def check_link(link: Link) -> None:
