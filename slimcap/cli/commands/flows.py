@@ -18,12 +18,8 @@ from slimcap.cli.packets.inputs import (
     report_failures,
 )
 from slimcap.cli.packets.live_flows import capture_flows, check_live_options
-<<<<<<< HEAD
 from slimcap.cli.packets.live_input import add_exclude, add_live_options
-=======
-from slimcap.cli.packets.live_input import add_live_options
 from slimcap.cli.packets.live_metrics import FLOW_METRICS_DETAILS, METRICS_DETAILS, add_metrics
->>>>>>> ab38a0c (--metrics of capture and flows --live: counters for Prometheus, over HTTP or in a file)
 from slimcap.cli.packets.select import Choice, add_choice
 from slimcap.cli.terminal.live_line import wanted
 from slimcap.cli.terminal.streams import complain, printable, reason, writing

@@ -9,7 +9,6 @@ from typing import Final
 
 from slimcap.cli.packets.conditions import selection
 from slimcap.cli.packets.flow_output import emit, stream_of
-<<<<<<< HEAD
 from slimcap.cli.packets.live_input import (
     EXPOSED,
     OPTIONS,
@@ -19,10 +18,7 @@ from slimcap.cli.packets.live_input import (
     live_totals,
     open_interfaces,
 )
-=======
-from slimcap.cli.packets.live_input import EXPOSED, OPTIONS, live_batches, live_options, live_totals
 from slimcap.cli.packets.live_metrics import LiveMetrics, exported
->>>>>>> ab38a0c (--metrics of capture and flows --live: counters for Prometheus, over HTTP or in a file)
 from slimcap.cli.packets.select import Choice
 from slimcap.cli.terminal.live_line import StatusLine, wanted
 from slimcap.cli.terminal.signals import Request, asked_by_signal, ended_by_signals
@@ -39,13 +35,8 @@ _OF_FILES: Final = {"after": None, "before": None, "on_error": "raise", "concate
 
 def check_live_options(args: argparse.Namespace) -> None:
     """End the command if an option is given that is not for live capture, or for nothing else."""
-<<<<<<< HEAD
-    of_live = {"duration": None, "exclude": [], **{name: OPTIONS[name].default for name in EXPOSED}}
-=======
-    if args.live and len(args.files) > 1:
-        args.error(f"--live captures from one interface, not from {len(args.files)}")
-    of_live = {"duration": None, "metrics": None, **{name: OPTIONS[name].default for name in EXPOSED}}
->>>>>>> ab38a0c (--metrics of capture and flows --live: counters for Prometheus, over HTTP or in a file)
+    exposed = {name: OPTIONS[name].default for name in EXPOSED}
+    of_live = {"duration": None, "exclude": [], "metrics": None, **exposed}
     for name, default in (_OF_FILES if args.live else of_live).items():
         if getattr(args, name) != default:
             option = f"--{name.replace('_', '-')}"
@@ -71,13 +62,9 @@ def capture_flows(args: argparse.Namespace) -> int:
 class _LiveFlows:
     """The capture: packets to a table of flows, records to the output."""
 
-<<<<<<< HEAD
-    def __init__(self, source: LiveCapture, args: argparse.Namespace, request: Request) -> None:
-=======
     def __init__(
-        self, source: LiveSource, args: argparse.Namespace, request: Request, metrics: LiveMetrics
+        self, source: LiveCapture, args: argparse.Namespace, request: Request, metrics: LiveMetrics
     ) -> None:
->>>>>>> ab38a0c (--metrics of capture and flows --live: counters for Prometheus, over HTTP or in a file)
         self._source = source
         self._metrics = metrics
         self._args = args
