@@ -15,7 +15,7 @@ import pytest
 import slimcap
 from slimcap import Batch, CaptureStopped, FanoutSource, LinkDown, LinkGone, RingSource
 from support.netns import Veth
-from support.traffic import ethernet, frames_of
+from support.traffic import arp, ethernet, frames_of
 
 PATIENCE = 10.0
 SMALL: dict[str, Any] = {"block_size": 1 << 16, "num_blocks": 32}
@@ -275,3 +275,17 @@ def test_flow_tables_of_workers_have_the_flows_of_one(veth: Veth, shared: OpenSh
         flows = slimcap.FlowBatch.concat(batch for one in reading for batch in one.result(PATIENCE))
     assert len(flows) == 300
     assert set((flows["src_packets"] + flows["dst_packets"]).tolist()) == {2}
+
+
+def test_every_packet_is_accounted_for(veth: Veth, shared: OpenShared) -> None:
+    source = shared(3, block_size=1 << 12, num_blocks=4)
+    veth.send(flow_frame(flow, reverse=False) for flow in range(500))
+    veth.send([arp()] * 7)
+    account = source.account()
+    assert account.link_packets == 507
+    assert account.filtered == 7
+    assert account.dropped > 0
+    assert account.dropped + account.in_flight == 500
+    source.stop()
+    returned = sum(map(len, source.batches()))
+    assert source.account() == (507, 0, 7, account.dropped, returned, 0)

@@ -6,15 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from random import Random
 from typing import Any
 
 import pytest
 
 import slimcap
-from slimcap import FilterError, InterfacesSource, Link, LinkChange, LinkNotFound, RingExhausted
+from slimcap import Account, FilterError, InterfacesSource, Link, LinkChange, LinkNotFound, RingExhausted
 from support.netns import Namespace, NewNamespace
 from support.threads import Background, wait_until
-from support.traffic import ethernet, frames_of, udp
+from support.traffic import arp, ethernet, frames_of, udp
 
 SMALL: dict[str, Any] = {"block_size": 1 << 16, "num_blocks": 32}
 PATIENCE = 10.0
@@ -341,3 +342,60 @@ def test_a_link_of_another_namespace_is_refused(several: OpenSeveral, new_namesp
         link = Link("eth0")
     with pytest.raises(LinkNotFound):
         several([link])
+
+
+def test_every_packet_is_accounted_for(namespace: Namespace, several: OpenSeveral) -> None:
+    source = several()
+    for name, count in (("eth0", 10), ("eth1", 20)):
+        send(namespace, name, count)
+        namespace.send(f"far-{name}", [arp()] * 3)  # filtered
+    first = source.next_packet(timeout=PATIENCE)
+    assert first.total_len > 0
+    wait_until(lambda: source.account().in_flight == 29)
+    take(source, 29)
+    assert source.account_by_interface == {
+        "eth0": Account(13, 0, 3, 0, 10, 0),
+        "eth1": Account(23, 0, 3, 0, 20, 0),
+    }
+    namespace.ip("link del eth0")
+    with pytest.raises(TimeoutError):
+        source.next_batch(timeout=0.3)
+    assert source.account_by_interface["eth0"] == Account(None, None, None, 0, 10, 0)
+    assert source.account() == Account(None, None, None, 0, 30, 0)
+
+
+def test_the_account_is_exact_through_chaos(namespace: Namespace, several: OpenSeveral) -> None:
+    """Interfaces flap, are renamed, removed and made, while packets come, and the ring is too small."""
+    random = Random(18)
+    source = several(block_size=1 << 12, num_blocks=4, latency=0.001)
+    returned = 0
+    for round_ in range(60):
+        name = random.choice(["eth0", "eth1"])
+        match random.randrange(7):
+            case 0:
+                namespace.ip_batch(f"link set {name} down", f"link set {name} up")
+            case 1 if round_ % 3 == 0:
+                namespace.ip(f"link del {name}")
+                cable(namespace, name)
+            case 2:
+                source.set_filter(random.choice([None, "udp", "ip"]))
+            case 3:
+                namespace.ip_batch(f"link set {name} name other", f"link set other name {name}")
+            case _:
+                send(namespace, name, random.randrange(200))
+        with suppress(TimeoutError):
+            for _ in range(random.randrange(4)):
+                returned += len(source.next_batch(timeout=0.01))
+        for account in (source.account(), *source.account_by_interface.values()):
+            if account.link_packets is not None:
+                assert account.link_packets == sum(account[1:])  # type: ignore[arg-type]
+    source.stop()
+    returned += sum(map(len, source.batches()))
+    account = source.account()
+    stats = source.total_stats
+    assert (account.delivered, account.in_flight) == (returned, 0)
+    assert (account.dropped, account.delivered) == (
+        stats.packets_dropped,
+        stats.packets_received - stats.packets_dropped,
+    )
+    assert account.dropped > 0

@@ -76,9 +76,7 @@ def test_metrics_of_a_capture_over_http(veth: Veth, capture: StartCapture, tmp_p
         "slimcap_dropped_packets_total": 0,
         "slimcap_in_flight_packets": 0,
         "slimcap_link_packets_total": 107,
-        'slimcap_link_dropped_packets_total{,counter="rx_dropped"}': 0,
-        'slimcap_link_dropped_packets_total{,counter="rx_fifo_errors"}': 0,
-        'slimcap_link_dropped_packets_total{,counter="rx_missed_errors"}': 0,
+        "slimcap_link_dropped_packets_total": 0,
     }
 
 

@@ -6,6 +6,7 @@ import argparse
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Final
 
 from slimcap.cli.render.prometheus_text import CONTENT_TYPE, Metric, exposition
@@ -13,6 +14,8 @@ from slimcap.cli.terminal.metrics_export import serving, writing_regularly
 from slimcap.cli.terminal.streams import complain
 from slimcap.flow.flow_table import FlowStats
 from slimcap.packet.batch import Batch
+from slimcap.source.live.account import Account
+from slimcap.source.live.group.interfaces_source import InterfacesSource
 from slimcap.source.live.open_live import LiveCapture
 
 METRICS_DETAILS: Final = """\
@@ -28,7 +31,7 @@ Counters start at 0 with the command:
   slimcap_dropped_packets_total       packets dropped by the kernel
   slimcap_in_flight_packets           packets in the ring, not read yet
   slimcap_link_packets_total          packets counted by the interface
-  slimcap_link_dropped_packets_total  packets lost by the interface, by counter
+  slimcap_link_dropped_packets_total  packets lost by the interface
 """
 FLOW_METRICS_DETAILS: Final = """\
   slimcap_active_flows                flows in the table
@@ -92,31 +95,46 @@ class LiveMetrics:
         return exposition([*self._of_source(), *([] if self._flows is None else _of_flows(self._flows))])
 
     def _of_source(self) -> Iterator[Metric]:
-        labels = {"interface": self._source.link.name}
+        accounts = _accounts(self._source)
 
-        def one(name: str, description: str, value: int | None) -> Metric:
-            return Metric(f"slimcap_{name}", description, () if value is None else ((labels, value),))
+        def each(name: str, description: str, value: Callable[[Account], int | None]) -> Metric:
+            found = [({"interface": name}, value(account)) for name, account in accounts.items()]
+            known = [(labels, count) for labels, count in found if count is not None]
+            return Metric(f"slimcap_{name}", description, known)
 
-        account = self._source.account()
-        drops = self._source.link_drops._asdict().items()
-        received = account.dropped + account.delivered + account.in_flight
-        yield one("captured_packets_total", "Packets printed, written or counted.", self._packets)
-        yield one("captured_bytes_total", "Their bytes on the wire.", self._bytes)
-        yield one("received_packets_total", "Packets that passed the filter.", received)
-        yield one("dropped_packets_total", "Packets of these that the kernel dropped.", account.dropped)
-        yield one("in_flight_packets", "Packets of these that were not read yet.", account.in_flight)
-        yield one("link_packets_total", "Packets that the interface counted.", account.link_packets)
-        lost = [({**labels, "counter": name}, count) for name, count in drops]
-        yield Metric("slimcap_link_dropped_packets_total", "Packets that the interface lost.", lost)
+        yield _one("captured_packets_total", "Packets printed, written or counted.", self._packets)
+        yield _one("captured_bytes_total", "Their bytes on the wire.", self._bytes)
+        yield each("received_packets_total", "Packets that passed the filter.", _received)
+        yield each("dropped_packets_total", "Packets of these that the kernel dropped.", _dropped)
+        yield each("in_flight_packets", "Packets of these that were not read yet.", _in_flight)
+        yield each("link_packets_total", "Packets that the interface counted.", _link_packets)
+        yield each("link_dropped_packets_total", "Packets that the interface lost.", _link_drops)
+
+
+def _accounts(source: LiveCapture) -> dict[str, Account]:
+    """Return the account of each interface by its name."""
+    if isinstance(source, InterfacesSource):
+        return source.account_by_interface
+    return {source.link.name: source.account()}
+
+
+def _received(account: Account) -> int:
+    return account.dropped + account.delivered + account.in_flight
+
+
+_dropped, _in_flight, _link_packets, _link_drops = map(
+    attrgetter, ("dropped", "in_flight", "link_packets", "link_drops")
+)
+
+
+def _one(name: str, description: str, value: int) -> Metric:
+    return Metric(f"slimcap_{name}", description, (({}, value),))
 
 
 def _of_flows(stats: FlowStats) -> Iterator[Metric]:
-    def one(name: str, description: str, value: int) -> Metric:
-        return Metric(f"slimcap_{name}", description, (({}, value),))
-
-    yield one("active_flows", "Flows in the table.", stats.active)
-    yield one("started_flows_total", "Flows that were ever in the table.", stats.started)
-    yield one("other_packets_total", "Packets that belong to no flow.", stats.other_packets)
+    yield _one("active_flows", "Flows in the table.", stats.active)
+    yield _one("started_flows_total", "Flows that were ever in the table.", stats.started)
+    yield _one("other_packets_total", "Packets that belong to no flow.", stats.other_packets)
     ended = [({"reason": reason.name}, count) for reason, count in stats.ended.items()]
     yield Metric("slimcap_flow_records_total", "Records that ended.", ended)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from slimcap.filter.presets import Direction
@@ -92,3 +93,23 @@ def account_of(
     if direction != "in":
         packets += counters.tx_packets + counters.tx_dropped
     return Account(packets, drops, packets - drops - received, dropped, delivered, in_flight)
+
+
+def sum_of(accounts: Iterable[Account]) -> Account:
+    """Return the sums of accounts; None for what is not known of one of them."""
+    sums = []
+    for values in zip(Account(0, 0, 0, 0, 0, 0), *accounts, strict=True):
+        known = [value for value in values if value is not None]
+        sums.append(sum(known) if len(known) == len(values) else None)
+    link_packets, link_drops, filtered, dropped, delivered, in_flight = sums
+    return Account(link_packets, link_drops, filtered, dropped or 0, delivered or 0, in_flight or 0)
+
+
+def shared_account(accounts: Sequence[Account]) -> Account:
+    """Return the account of an interface that several rings share, from that of each ring."""
+    first, together = accounts[0], sum_of(accounts)
+    accepted = together.dropped + together.delivered + together.in_flight
+    filtered = None
+    if first.link_packets is not None and first.link_drops is not None:
+        filtered = first.link_packets - first.link_drops - accepted
+    return together._replace(link_packets=first.link_packets, link_drops=first.link_drops, filtered=filtered)

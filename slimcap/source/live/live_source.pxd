@@ -36,12 +36,14 @@ cdef class LiveSource(ZeroCopySource):
     cdef int start_now(self) except -1
     cdef Rows poll(self)
     cdef void hand_over(self, Rows rows) noexcept
+    cdef object account_for(self, uint64_t delivered)
+    cdef uint64_t count_returned(self) noexcept
     cdef int _check_capturing(self) except -1
     cdef int begin_draining(self) except -1
     cdef bint _is_drained(self) except -1
     cdef int _wait(self, int64_t deadline) except -1
     cdef int64_t _look_at(self, int64_t time) noexcept
     cdef int on_error(self, int pending) except -1
-    cdef int check_link(self) except -1
+    cdef int check_state(self) except -1
     cdef int count(self, Counters* totals) except -1
     cdef int _add_counters(self, uint64_t read) noexcept nogil

@@ -176,7 +176,7 @@ cdef class LiveSource(ZeroCopySource):
         cdef int64_t end = deadline
         cdef short events
         if self.check_needed and not self.gone:
-            self.check_link()
+            self.check_state()
             if self.gone:
                 return 0
             end = sooner(end, self._look_at(monotonic_ns() + LINK_CHECK_INTERVAL))
@@ -212,7 +212,7 @@ cdef class LiveSource(ZeroCopySource):
             raise OSError(pending, f"capture: {os.strerror(pending)}", self.socket.link.name)
         return 0
 
-    cdef int check_link(self) except -1:
+    cdef int check_state(self) except -1:
         """Check if a link that was down still exists. Once it is up again, it need not be checked any more.
         """
         state = self.socket.link_state()
@@ -385,12 +385,19 @@ cdef class LiveSource(ZeroCopySource):
         ...     for batch in source.batches():
         ...         print(source.account())
         """
+        return self.account_for(self._count_read())
+
+    cdef object account_for(self, uint64_t delivered):
+        """Return the account, given the number of packets that were returned up to now."""
         cdef Counters totals
         # In this order, so that neither what is in flight nor what was filtered can be negative.
-        cdef uint64_t delivered = self._count_read()
         self.count(&totals)
         counters = None if self._drops is None else self._drops.read_all()
         return account_of(counters, self._direction, totals.received, totals.dropped, delivered)
+
+    cdef uint64_t count_returned(self) noexcept:
+        """Return the number of packets that were returned or skipped, also those handed over to a group."""
+        return self._count_read()
 
     cdef Py_ssize_t _snaplen(self) except -1:
         return self.max_len

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Unpack, cast, overload
 from slimcap.option_set import accepts, options_of
 from slimcap.source.live.group.fanout_source import FanoutSource
 from slimcap.source.live.group.interfaces_source import InterfacesSource
-from slimcap.source.live.group.ring_group import RingGroup
 from slimcap.source.live.interfaces import are_several
 from slimcap.source.live.live_options import FanoutOptions, RingOptions, SharingOptions
 from slimcap.source.live.ring_source import RingSource
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from slimcap.packet.link import Link
     from slimcap.source.live.group.interfaces_source import LinkChange
 
-LiveCapture: TypeAlias = RingSource | RingGroup
+LiveCapture: TypeAlias = RingSource | InterfacesSource | FanoutSource
 """The sources that `open_live` opens."""
 
 

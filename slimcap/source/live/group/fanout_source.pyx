@@ -19,6 +19,7 @@ import os
 from slimcap.errors import LinkDown, LinkGone
 from slimcap.filter import check, pack
 from slimcap.option_set import parse
+from slimcap.source.live.account import shared_account
 from slimcap.source.live.live_options import FanoutOptions, RingOptions, ring_shape
 
 cdef dict KINDS = {
@@ -85,13 +86,13 @@ cdef class FanoutSource(RingGroup):
         """Open the rings and make a group of them. No packet gets in before all of them are in the group."""
         cdef RingSource ring
         cdef uint32_t group = 0
-        cdef list rings = []
+        cdef list rings = [], members = []
         for _ in range(count):
             ring = RingSource.__new__(RingSource)
             ring.starts_later = True
             ring.__init__(link, **options)
             rings.append(ring)
-            self._add(ring)
+            members.append(self._add(ring))
             try:
                 if group == 0:
                     group = (<PacketSocket> ring.socket).start_fanout(kind)
@@ -108,7 +109,7 @@ cdef class FanoutSource(RingGroup):
                 raise
         for ring in rings:
             ring.start_now()
-        self._workers = tuple(rings)
+        self._workers, self._all = tuple(rings), members
         self._links, self._interfaces = ring.links, ring.interfaces
         return 0
 
@@ -154,6 +155,29 @@ cdef class FanoutSource(RingGroup):
         if member.ring.gone and not self._members:
             self._draining = True   # this is the end
         return 0
+
+    def account(self):
+        """Return where the packets of the interface went: those of all workers together.
+
+        May be called from any thread, and after `close()`.
+
+        Returns
+        -------
+        Account
+
+        Raises
+        ------
+        OSError
+            The kernel's counters cannot be read.
+
+        Examples
+        --------
+        >>> with slimcap.open_live("eth0", workers=2) as source:
+        ...     batch = source.next_batch()
+        ...     print(source.account())
+        """
+        cdef Member member
+        return shared_account([self._account_of(member) for member in self._all])
 
     def stop(self):
         """Stop capturing, and end the source and its workers once all packets captured before were returned.

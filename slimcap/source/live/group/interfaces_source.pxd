@@ -11,7 +11,8 @@ cdef class InterfacesSource(RingGroup):
     cdef dict _by_index         # index → Member, of those that are open
     cdef dict _numbers          # name → number
     cdef list _infos            # InterfaceInfo by number
-    cdef dict _past_stats       # name → Stats of rings that were closed
+    cdef dict _past_stats       # name → Stats of rings that were closed, and
+    cdef dict _past_accounts    # name → Account of them
     cdef int _update(self, bint is_first) except -1
     cdef int _compare(self, interface, former, bint is_first) except -1
     cdef object _link_of(self, interface)

@@ -5,6 +5,7 @@ from typing_extensions import disjoint_base
 
 from slimcap.packet.link import Link
 from slimcap.source.base import Stats
+from slimcap.source.live.account import Account
 from slimcap.source.live.group.ring_group import RingGroup
 from slimcap.source.live.live_options import RingOptions
 
@@ -22,5 +23,8 @@ class InterfacesSource(RingGroup):
         on_change: Callable[[LinkChange], object] | None = None,
         **options: Unpack[RingOptions],
     ) -> None: ...
+    def account(self) -> Account: ...
+    @property
+    def account_by_interface(self) -> dict[str, Account]: ...
     @property
     def stats_by_interface(self) -> dict[str, Stats]: ...

@@ -24,6 +24,7 @@ from slimcap.errors import LinkError, LinkNotFound, wrong_type
 from slimcap.option_set import parse
 from slimcap.packet.link import link_of
 from slimcap.source.base import Stats
+from slimcap.source.live.account import sum_of
 from slimcap.source.live.host.net_namespace import inside
 from slimcap.source.live.interfaces import InterfaceChoice
 from slimcap.source.live.live_options import RingOptions, ring_shape
@@ -101,7 +102,7 @@ cdef class InterfacesSource(RingGroup):
         try:
             self._choice, self._on_change, self._options = InterfaceChoice(interfaces), on_change, options
             self._found, self._by_index, self._numbers, self._infos = {}, {}, {}, []
-            self._past_stats, self._changes = {}, deque()
+            self._past_stats, self._past_accounts, self._changes = {}, {}, deque()
             self._timeout, self._latency = given["timeout"], ring_shape(given).timeout_ms / 1000
             for link in self._choice.links:
                 inside(link.netns, partial(check_link, link.name, link.index, link.arphrd, link.namespace))
@@ -217,6 +218,10 @@ cdef class InterfacesSource(RingGroup):
         link = self._links[member.ring.walker.interface]
         past = self._past_stats.get(link.name, Stats(0, 0, 0))
         self._past_stats[link.name] = Stats(*map(add, past, stats_of(&totals)))
+        accounts = [self._account_of(member)]
+        if link.name in self._past_accounts:
+            accounts.append(self._past_accounts[link.name])
+        self._past_accounts[link.name] = sum_of(accounts)
         if not self._draining:
             self._changes.append(LinkChange("removed", link))
         return self._tell()
@@ -257,6 +262,41 @@ cdef class InterfacesSource(RingGroup):
             name = self._links[member.ring.walker.interface].name
             totals[name] = Stats(*map(add, totals.get(name, (0, 0, 0)), stats_of(&found)))
         return totals
+
+    @property
+    def account_by_interface(self):
+        """The account of each interface, a dict: name of the interface → Account.
+
+        The counters of an interface that was removed are gone: its `link_packets` is None.
+        """
+        cdef Member member
+        cdef dict found = {name: [account] for name, account in self._past_accounts.items()}
+        for member in list(self._members.values()):
+            name = self._links[member.ring.walker.interface].name
+            found.setdefault(name, []).append(self._account_of(member))
+        return {name: sum_of(accounts) for name, accounts in found.items()}
+
+    def account(self):
+        """Return where the packets of all interfaces went: the sums of `account_by_interface`.
+
+        May be called from any thread, and after `close()`.
+
+        Returns
+        -------
+        Account
+
+        Raises
+        ------
+        OSError
+            The kernel's counters cannot be read.
+
+        Examples
+        --------
+        >>> with slimcap.open_live("any") as source:
+        ...     batch = source.next_batch()
+        ...     print(source.account())
+        """
+        return sum_of(self.account_by_interface.values())
 
     def __repr__(self):
         cdef Member member

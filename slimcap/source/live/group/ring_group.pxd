@@ -19,6 +19,7 @@ cdef class RingGroup(ZeroCopySource):
     cdef dict _options      # of each ring
     cdef double _latency    # seconds
     cdef tuple _interfaces
+    cdef Member _shown      # that of the current rows
     cdef Counters _past     # of members that were removed
     cdef object _past_drops
 
@@ -29,6 +30,7 @@ cdef class RingGroup(ZeroCopySource):
     cdef int _open_epoll(self) except -1
     cdef int _register(self, int fd, bint once) except -1
     cdef Member _add(self, RingSource ring)
+    cdef object _account_of(self, Member member)
     cdef int _drain(self, Member member) except -1
     cdef int _remove(self, Member member) except -1
     cdef Rows _next_rows(self)

@@ -5,7 +5,7 @@
     ring ─┘                                           └─► _poll() ──► none: out, until the next block
 """
 cimport cython
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from slimcap.abi.atomic cimport clear_bits, load_bits
@@ -138,6 +138,7 @@ cdef class RingGroup(ZeroCopySource):
                     exhausted.append(member)
                 if rows is not None:
                     member.ring.hand_over(rows)
+                    self._shown = member
                     rows.links, rows.interfaces = self._links, self._interfaces
                     self._queue(member)
                 elif member.ring.is_empty:
@@ -178,7 +179,7 @@ cdef class RingGroup(ZeroCopySource):
         cdef Member member
         for member in list(self._watched):
             if member.ring.check_needed and not member.ring.gone:
-                member.ring.check_link()
+                member.ring.check_state()
                 if member.ring.gone:
                     self._queue(member)
                 elif member.ring.check_needed:
@@ -305,6 +306,12 @@ cdef class RingGroup(ZeroCopySource):
             totals.dropped += found.dropped
             totals.freezes += found.freezes
         return 0
+
+    cdef object _account_of(self, Member member):
+        """Return the account of a ring."""
+        cdef uint64_t handed_over = member.ring.count_returned()
+        cdef uint64_t left = self._end - self._next if member is self._shown else 0
+        return member.ring.account_for(handed_over - min(left, handed_over))
 
     cdef Py_ssize_t _snaplen(self) except -1:
         cdef Member member
