@@ -15,7 +15,7 @@ import pytest
 from slimcap.source.live import rtnetlink
 from slimcap.source.live.host import ethtool
 from slimcap.source.live.host.finding import Finding, Status
-from slimcap.source.live.host.link_checks import check_link
+from slimcap.source.live.host.link_checks import check_link, find_net
 from support.capture_command import PR_CAPBSET_DROP, drop_net_raw
 from support.cli import COMMAND, PATIENCE
 from support.netns import Namespace, Veth
@@ -172,7 +172,7 @@ def test_packets_that_an_interface_drops_are_seen(namespace: Namespace) -> None:
         for _ in range(5):
             with pytest.raises(OSError, match="Invalid argument"):
                 os.write(device, bytes(20))  # IP has no version 0
-        found = {finding.check: finding for finding in check_link("tun0", before, 0.5, Path("/"))}
+        found = {finding.check: finding for finding in check_link("tun0", before, 0.5, Path("/"), None)}
     assert found["drops"].status is Status.ADVICE
     assert found["drops"].found == "5 packets lost of 5, 5 of them in the last 0.5 s (rx_dropped 5)"
 
@@ -200,7 +200,7 @@ def device_tree(root: Path, veth: Veth, interrupts: str, affinity: dict[int, str
 
 def findings_of(veth: Veth, root: Path) -> dict[str, Finding]:
     with veth.namespace.inside():
-        return {finding.check: finding for finding in check_link("right", None, 0, root)}
+        return {finding.check: finding for finding in check_link("right", None, 0, root, find_net(root))}
 
 
 INTERRUPTS = " 31: 5 0 PCI-MSI 1-edge right-TxRx-0\n 32: 5 0 PCI-MSI 2-edge right-TxRx-1\n"

@@ -8,7 +8,7 @@ from typing import Final
 from slimcap.cli.arguments import duration
 from slimcap.cli.render.finding_lines import finding_lines
 from slimcap.cli.render.report_text import json_text
-from slimcap.cli.terminal.streams import complain, reason, write
+from slimcap.cli.terminal.streams import write
 from slimcap.source.live.host.diagnosis import diagnose
 from slimcap.source.live.host.finding import Finding, Status
 
@@ -65,12 +65,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the findings; return 1 if something needs doing, or the checks failed."""
-    try:
-        findings = diagnose(args.interfaces, args.interval)
-    except OSError as error:
-        complain(reason(error))
-        return 1
+    """Print the findings; return 1 if something needs doing."""
+    findings = diagnose(args.interfaces, args.interval)
     write("".join(map(_json, findings)) if args.json else finding_lines(findings))
     bad = {Status.PROBLEM, Status.ADVICE} if args.strict else {Status.PROBLEM}
     return int(any(finding.status in bad for finding in findings))

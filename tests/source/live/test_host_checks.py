@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from slimcap.errors import FilterError
+from slimcap.errors import FilterError, LinkError
+from slimcap.source.live import rtnetlink
 from slimcap.source.live.host import host_checks
+from slimcap.source.live.host.diagnosis import diagnose
 from slimcap.source.live.host.finding import Finding, Status, loss, write_command
 from slimcap.source.live.host.host_checks import check_host, read_backlog
 from slimcap.source.live.host.host_files import Backlog
@@ -127,3 +130,14 @@ def test_commands_are_run_by_sudo_unless_the_user_is_root(monkeypatch: pytest.Mo
     assert write_command(1, "/proc/x") == "echo 1 | sudo tee /proc/x"
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert write_command(1, "/proc/x") == "echo 1 | tee /proc/x"
+
+
+def test_host_is_checked_even_if_interfaces_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> list[rtnetlink.Interface]:
+        raise LinkError(errno.EPERM, "rtnetlink: Operation not permitted")
+
+    monkeypatch.setattr(rtnetlink, "interfaces", refuse)
+    *findings, last = diagnose(interval=0)
+    assert {finding.check for finding in findings} >= {"privileges", "libpcap", "backlog"}
+    assert (last.check, last.status) == ("interface", Status.UNKNOWN)
+    assert last.found.endswith("Operation not permitted")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from slimcap.errors import LinkError
 from slimcap.source.live import rtnetlink
-from slimcap.source.live.host.finding import Finding
+from slimcap.source.live.host.finding import Finding, Status
 from slimcap.source.live.host.host_checks import check_host, read_backlog
-from slimcap.source.live.host.link_checks import check_link
+from slimcap.source.live.host.link_checks import check_link, find_net
 
 
 def diagnose(names: Sequence[str] = (), interval: float = 1, root: str = "/") -> list[Finding]:
@@ -30,21 +30,24 @@ def diagnose(names: Sequence[str] = (), interval: float = 1, root: str = "/") ->
     -------
     list of Finding
         Those of the host, then those of each interface.
-
-    Raises
-    ------
-    LinkError
-        The interfaces could not be listed.
     """
     where = Path(root)
-    wanted = list(dict.fromkeys(names)) or [one.name for one in rtnetlink.interfaces() if one.is_up]
+    wanted = list(dict.fromkeys(names))
+    failures: list[Finding] = []
+    if not wanted:
+        try:
+            wanted = [one.name for one in rtnetlink.interfaces() if one.is_up]
+        except LinkError as error:
+            found = f"the interfaces could not be listed: {error.strerror}"
+            failures.append(Finding("interface", Status.UNKNOWN, found))
     before = {}
     backlog = read_backlog(where)
     for name in wanted:
         with suppress(LinkError):
             before[name] = rtnetlink.state(rtnetlink.find(name).ifindex, name)
     time.sleep(interval)
-    findings = list(check_host(backlog, interval, where))
+    findings = [*check_host(backlog, interval, where), *failures]
+    net = find_net(where)
     for name in wanted:
-        findings += check_link(name, before.get(name), interval, where)
+        findings += check_link(name, before.get(name), interval, where, net)
     return findings

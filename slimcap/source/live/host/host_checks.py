@@ -197,11 +197,11 @@ def _check_receive_buffer(root: Path) -> Finding:
 
 
 def _may_exceed_maximum(size: int) -> bool:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as any_socket:
-        try:
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
             any_socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
-        except OSError:
-            return False
+    except OSError:
+        return False
     return True
 
 

@@ -44,8 +44,24 @@ class _Checked(NamedTuple):
         return shlex.quote(self.name)
 
 
+def find_net(root: Path) -> Path | None:
+    """Return /sys/class/net; None if it cannot be read, or is that of another network namespace.
+
+    /sys shows the network namespace that it was mounted in. It is the thread's own if it has the same
+    interfaces with the same indices.
+    """
+    net = root / "sys/class/net"
+    try:
+        files = {name: net / name / "ifindex" for name in os.listdir(net)}
+        shown = {name: int(file.read_text()) for name, file in files.items() if file.exists()}
+        own = {one.name: one.ifindex for one in rtnetlink.interfaces()}
+    except (OSError, ValueError):
+        return None
+    return net if shown == own else None
+
+
 def check_link(
-    name: str, before: rtnetlink.LinkState | None, interval: float, root: Path
+    name: str, before: rtnetlink.LinkState | None, interval: float, root: Path, net: Path | None
 ) -> Iterator[Finding]:
     """Check an interface.
 
@@ -59,6 +75,8 @@ def check_link(
         Seconds.
     root : Path
         Folder with proc and sys.
+    net : Path or None
+        What `find_net` returned.
 
     Yields
     ------
@@ -71,7 +89,7 @@ def check_link(
     except LinkError as error:
         yield Finding("interface", Status.PROBLEM, error.strerror or str(error), name)
         return
-    folder = _sys_folder(interface, root)
+    folder = None if net is None else net / interface.name
     is_device = folder is not None and (folder / "device").exists()
     one = _Checked(interface.name, interface.kind, state, folder, is_device)
     yield _check_state(one, link_of(interface))
@@ -81,24 +99,6 @@ def check_link(
         yield _check_interrupts(one, root)
     yield from _check_ring(one)
     yield _check_drops(one, before or state, interval)
-
-
-def _sys_folder(interface: rtnetlink.Interface, root: Path) -> Path | None:
-    """Return the folder of an interface; None if there is none, or it is that of another namespace's.
-
-    /sys shows the network namespace that it was mounted in. It is the thread's own if it has the same
-    interfaces with the same indices.
-    """
-    net = root / "sys/class/net"
-    try:
-        names = {name for name in os.listdir(net) if (net / name / "ifindex").exists()}
-        here = {one.name: one.ifindex for one in rtnetlink.interfaces()}
-        for name in names:
-            if here.get(name) != int((net / name / "ifindex").read_text()):
-                return None
-    except (OSError, ValueError):
-        return None
-    return net / interface.name if names == set(here) else None
 
 
 def _check_state(one: _Checked, link: Link) -> Finding:
