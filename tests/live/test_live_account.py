@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
+import subprocess
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -184,6 +187,40 @@ def test_a_forked_process_does_not_know_the_interface(veth: Veth, opened: OpenSo
     veth.send(frames_of(4))
     settled(source, 4)
     assert in_child(lambda: tuple(source.account())[:3]) == "(None, None, None)"
+
+
+@pytest.mark.parametrize("merges", [False, True])
+def test_packets_that_gro_merged_count_as_filtered(
+    veth: Veth, opened: OpenSource, new_namespace: NewNamespace, need_tool: Callable[[str], str], merges: bool
+) -> None:
+    """The interface counts them one by one."""
+    ethtool, there = need_tool("ethtool"), new_namespace()
+    veth.namespace.ip(f"link set left netns {there.path}")
+    for namespace, end, number in ((there, "left", 1), (veth.namespace, "right", 2)):
+        namespace.ip_batch(f"address add 192.0.2.{number}/24 dev {end}", f"link set {end} up")
+        options = ["gro", "on" if merges else "off", "tso", "off", "gso", "off"]
+        with namespace.inside():
+            subprocess.run([ethtool, "-K", end, *options], check=True, timeout=20)
+    veth.namespace.wait_until_up("right")
+    source = opened(auto_filter=False)
+    with veth.namespace.inside():
+        server = socket.create_server(("192.0.2.2", 0))
+    with server, there.inside(), socket.create_connection(server.getsockname(), timeout=20) as client:
+        receiver, _ = server.accept()
+        with receiver:
+            sending = threading.Thread(target=client.sendall, args=(bytes(2_000_000),))
+            sending.start()
+            received = 0
+            while received < 2_000_000:
+                received += len(receiver.recv(1 << 20))
+            sending.join()
+    source.stop()
+    captured = sum(len(batch) for batch in source.batches())
+    account = source.account()
+    assert account.delivered == captured
+    assert account.link_packets == sum_of(account) > 2_000_000 / 1500
+    assert account.filtered is not None
+    assert (account.filtered > 100) is merges
 
 
 def test_nothing_is_negative_or_lost_while_packets_come(veth: Veth, opened: OpenSource) -> None:
