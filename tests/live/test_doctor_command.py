@@ -237,3 +237,19 @@ def test_small_ring_of_a_device_is_advice(
     assert finding.commands[0].endswith("ethtool -G right rx 4096")
     ring = ethtool.DeviceRing(4096, 4096)
     assert findings_of(veth, tmp_path)["device_ring"].status is Status.OK
+
+
+def test_offloads_that_cannot_be_turned_off_are_no_advice(
+    veth: Veth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merges = {"rx-gro": ethtool.Feature(active=True, changeable=True)}
+    merges |= {"rx-gro-hw": ethtool.Feature(active=True, changeable=False)}
+    monkeypatch.setattr(ethtool, "features", lambda name: merges)
+    finding = findings_of(veth, tmp_path)["offloads"]
+    assert finding.status is Status.ADVICE
+    assert finding.advice.endswith("rx-gro-hw cannot be turned off")
+    assert [command.removeprefix("sudo ") for command in finding.commands] == ["ethtool -K right gro off"]
+    del merges["rx-gro"]
+    finding = findings_of(veth, tmp_path)["offloads"]
+    assert (finding.status, finding.commands) == (Status.OK, ())
+    assert "cannot be turned off" in finding.found

@@ -128,40 +128,36 @@ def _check_offloads(one: _Checked) -> Finding:
         features = ethtool.features(one.name)
     except (OSError, ValueError) as error:
         return one.finding(check, Status.UNKNOWN, f"the features are not known ({error})")
-
-    def active(names: dict[str, str], *, changeable: bool = False) -> list[str]:
-        """Return the features of these that are on, by ethtool's names."""
-        found = (features.get(name, ethtool.Feature(False, False)) for name in names)
-        states = zip(names.values(), found, strict=True)
-        return list(dict.fromkeys(short for short, state in states if state[changeable] and state.active))
-
-    # The loopback interface and veth deliver what the sender did not segment; the former merges nothing.
-    merges = [] if one.state.is_loopback else active(_MERGES)
-    segments = active(_SEGMENTS)
+    active = {name: feature.changeable for name, feature in features.items() if feature.active}
+    # By ethtool's names: True if it can be turned off. The loopback interface merges nothing.
+    merges = (
+        {} if one.state.is_loopback else {_MERGES[name]: active[name] for name in _MERGES if name in active}
+    )
+    segments = {_SEGMENTS[name]: active[name] for name in _SEGMENTS if name in active}
     found = f"on: {', '.join([*merges, *segments]) or 'none'}"
-    if features.get("rx-vlan-hw-parse", ethtool.Feature(False, False)).active:
+    if "rx-vlan-hw-parse" in active:
         found += "; VLAN tags are removed by the device, and kept in the column vlan_tci"
     large = "packets can be larger than the MTU, up to 64 KiB or more, and fewer than on the wire"
+    received = f"received {large}"
+    costs = "Turning it off costs CPU time"
+    if any(merges.values()):
+        fixed = [name for name, is_changeable in merges.items() if not is_changeable]
+        costs += f"; {', '.join(fixed)} cannot be turned off" if fixed else ""
+        return one.finding(check, Status.ADVICE, found, f"{received}. {costs}", _turn_off(one, merges))
+    if one.kind == "veth" and any(segments.values()):
+        advice = f"sent {large}; received ones too, if it is on at the other end. {costs}"
+        return one.finding(check, Status.ADVICE, found, advice, _turn_off(one, segments))
     if merges:
-        fixed = [name for name in merges if name not in active(_MERGES, changeable=True)]
-        advice = f"received {large}. Turning it off costs CPU time"
-        advice += f"; {', '.join(fixed)} cannot be turned off" if fixed else ""
-        commands = _turn_off(one, [name for name in merges if name not in fixed])
-        return one.finding(check, Status.ADVICE, found, advice, *commands)
-    if segments and one.kind == "veth":
-        advice = (
-            f"sent {large}; received ones too, if it is on at the other end. Turning it off costs CPU time"
-        )
-        commands = _turn_off(one, active(_SEGMENTS, changeable=True))
-        return one.finding(check, Status.ADVICE, found, advice, *commands)
-    if segments:
+        found += f"; it cannot be turned off: {received}"
+    elif segments:
         found += f"; sent {large}"
     return one.finding(check, Status.OK, found)
 
 
-def _turn_off(one: _Checked, names: list[str]) -> Iterator[str]:
-    if names:
-        yield as_root(f"ethtool -K {one.quoted} {' '.join(f'{name} off' for name in names)}")
+def _turn_off(one: _Checked, offloads: dict[str, bool]) -> str:
+    """Return the command that turns off those of the offloads that can be turned off."""
+    words = [f"{name} off" for name, is_changeable in offloads.items() if is_changeable]
+    return as_root(f"ethtool -K {one.quoted} {' '.join(words)}")
 
 
 def _check_queues(one: _Checked) -> Finding:
@@ -189,12 +185,7 @@ def _check_interrupts(one: _Checked, root: Path) -> Finding:
     assert one.folder is not None
     text = read_text(root / "proc/interrupts")
     device = (one.folder / "device").resolve()
-    numbers = {
-        int(file.name)
-        for folder in (device, device.parent)  # for virtio, the PCI device is above
-        for file in (folder / "msi_irqs").glob("*")
-        if file.name.isdecimal()
-    }
+    numbers = {int(file.name) for file in (device / "msi_irqs").glob("*") if file.name.isdecimal()}
     interrupts = parse_interrupts(text or "", {one.name, device.name}, numbers)
     cpus: dict[int, set[int]] = {}
     for number in interrupts:
