@@ -19,7 +19,7 @@ from slimcap.source.live.host.finding import Finding, Status, as_root, loss, wri
 from slimcap.source.live.host.free_memory import available_memory, require_memory
 from slimcap.source.live.host.host_files import Backlog, parse_softnet, read_number, read_text
 from slimcap.source.live.host.privileges import explain_refusal, grant_command, has_net_raw
-from slimcap.source.live.live_options import RingOptions, SocketOptions
+from slimcap.source.live.live_options import SocketOptions
 
 # Constants of linux/if_packet.h, asm-generic/socket.h.
 _SOL_PACKET: Final = 263
@@ -143,17 +143,15 @@ def _check_libpcap() -> Finding:
 
 def _check_ring_memory(root: Path) -> Finding:
     check = "ring_memory"
-    options = options_of(RingOptions)
-    size = options["block_size"].default * options["num_blocks"].default
-    found = f"the default ring needs {size / _MEBIBYTE:,.0f} MiB"
+    found = f"the default ring needs {BUFFER / _MEBIBYTE:,.0f} MiB"
     available = available_memory(str(root), charged=False)
     if not available:
         return Finding(check, Status.UNKNOWN, f"{found}; /proc/meminfo does not say how much is available")
     found += f", {min(available.values()) / _MEBIBYTE:,.0f} MiB of memory are available"
     try:
-        require_memory(size, charged=False, root=str(root))
+        require_memory(BUFFER, charged=False, root=str(root))
     except OSError:
-        advice = "free memory, or use fewer blocks: num_blocks, smaller_ring"
+        advice = "free memory, or use a smaller ring: buffer (--buffer), smaller_ring"
         return Finding(check, Status.PROBLEM, found, None, advice)
     return Finding(check, Status.OK, found)
 
