@@ -19,7 +19,7 @@ from slimcap.source.live.host.finding import Finding, Status, as_root, loss, wri
 from slimcap.source.live.host.free_memory import available_memory, require_memory
 from slimcap.source.live.host.host_files import Backlog, parse_softnet, read_number, read_text
 from slimcap.source.live.host.privileges import explain_refusal, grant_command, has_net_raw
-from slimcap.source.live.live_options import SocketOptions
+from slimcap.source.live.live_options import BUFFER, SocketOptions
 
 # Constants of linux/if_packet.h, asm-generic/socket.h.
 _SOL_PACKET: Final = 263
