@@ -19,6 +19,7 @@ from typing import Any
 import cable
 import common
 from cable import RECEIVING, sending_socket
+from live_readers import BLOCK_TIMEOUT_MS
 
 import slimcap
 
@@ -91,7 +92,7 @@ def packet(kind: str, samples: int) -> list[float]:
     found = []
     with open_source(kind) as source, sending_socket() as out:
         for i in range(samples):
-            sleep(SETTLED + 0.01 * (i * 0.618 % 1))
+            sleep(SETTLED + BLOCK_TIMEOUT_MS / 1000 * (i * 0.618 % 1))
             start = perf_counter()
             out.send(FRAME)
             source.next_packet()

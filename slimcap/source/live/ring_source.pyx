@@ -40,9 +40,9 @@ cdef class RingSource(LiveSource):
     of the ring. Its blocks return to the kernel when the last view of the batch dies. The kernel uses blocks
     strictly in order, so a single view that is kept for long stops the ring when its block's turn comes. A
     read then waits for that block, which another thread may release, and raises TimeoutError after its
-    `timeout`. If no block came back for 2 seconds since the first such read, it raises RingExhausted, since a
+    `timeout`. If no block came back for 2 seconds since the first such read, it raises RingExhausted: a
     thread that waits for its own views would wait forever. Keep copies (`batch.copy()`), not views. A ring of
-    one block is an exception: its packets are copied, as the kernel has no other block to fill meanwhile.
+    one block is an exception: its packets are copied, because the kernel has no other block to fill.
 
     Parameters
     ----------
