@@ -65,11 +65,16 @@ def test_default_ring_loses_nothing_in_a_pause(
     veth: Veth, opened: OpenRing, rate: int, seconds: float, sizes: tuple[int, ...]
 ) -> None:
     """The second: frames of 64 to 700 bytes, 344 on average."""
-    source = opened()
     frames = [ethernet(udp(n, size - 4)) for n, size in enumerate(sizes * 50)]
     count = round(rate * seconds)
     sent = (frames * (count // len(frames) + 1))[:count]
-    assert send_at(veth, sent, rate) > 0.98 * seconds
+    for _ in range(4):  # a busy machine may send for longer than the pause
+        source = opened()
+        took = send_at(veth, sent, rate)
+        if took < 1.1 * seconds:
+            break
+        source.close()
+    assert 0.98 * seconds < took < 1.1 * seconds
     began = time.monotonic()
     got = 0
     while got < count:
