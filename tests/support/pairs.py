@@ -72,6 +72,7 @@ CALLS: dict[str, Call] = {
     "next_packet_fn": lambda source: source.next_packet_fn(lambda *_: None),
     "on_packet_added": lambda mock: mock.on_packet_added(len),
     "pipe": _pipe,
+    "set_filter": lambda source: (source.set_filter("udp"), source.set_filter(None)),
     "set_link": lambda mock: (mock.set_link("down"), mock.set_link("up")),
     "iteration": next,
     "batches": lambda source: next(source.batches()),
