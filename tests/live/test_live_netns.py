@@ -234,7 +234,7 @@ def test_commands_accept_a_namespace(veth: Veth, tmp_path: Path) -> None:
     missing = run("capture", "no-such")
     assert (missing.returncode, "no interface 'no-such'" in missing.stderr) == (1, True)
     done = subprocess.run(
-        [COMMAND, "links", "--netns=no-such-name"], capture_output=True, timeout=PATIENCE, text=True
+        [COMMAND, "links", "--netns", "no-such-name"], capture_output=True, timeout=PATIENCE, text=True
     )
     assert (done.returncode, "`ip netns list`" in done.stderr) == (1, True)
     done = subprocess.run(

@@ -10,10 +10,12 @@ from typing import Any
 
 from players import Broken, Call, Ledger, Players, numbered, rounds
 from slimcap import CaptureStopped, CaptureUnblocked, RingExhausted, concat
+from slimcap.filter import hosts
 from slimcap.mock import MockRingSource, MockSocketSource
 
 RING = {"block_size": 1 << 14, "num_blocks": 4}
 PACKETS = [numbered(number) for number in range(1 << 14)]
+FILTERS: list[Any] = [None, "udp", "ip or arp", hosts(["192.0.2.1"])]  # each accepts all packets
 ALLOWED = (
     CaptureUnblocked,
     CaptureStopped,
@@ -122,6 +124,7 @@ def askers(source: Any, counted: list[Any]) -> dict[str, Call]:
         "total_stats": lambda rng: source.total_stats,
         "attributes": lambda rng: (source.links, source.interfaces, source.link, source.closed, repr(source)),
         "unblock": lambda rng: source.unblock(),
+        "set_filter": lambda rng: source.set_filter(rng.choice(FILTERS)),
         "collect": lambda rng: gc.collect(0),
     }
     if hasattr(source, "account"):
