@@ -170,6 +170,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     | {"compression": None, "level": None, "fcs_len": None}
     | SECTION
     | ROTATION,
+    "Source.anext_batch": READING | {"max_packets": 1},
     "Source.batches": READING | {"max_packets": 1},
     "Source.next_batch": READING | {"max_packets": 1},
     "Source.next_ip_packet": READING | {"buf": None},
@@ -301,7 +302,9 @@ def bound(name: str) -> Callable[..., Any]:
 
 def call(name: str, /, **arguments: Any) -> None:
     given = {key: value.make() if isinstance(value, Fresh) else value for key, value in arguments.items()}
-    bound(name)(**given)
+    result = bound(name)(**given)
+    if inspect.iscoroutine(result):
+        result.close()  # checks its arguments before it is awaited
 
 
 def is_clear(message: str, argument: str, is_only_one: bool) -> bool:

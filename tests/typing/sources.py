@@ -175,16 +175,18 @@ def check_any_source(source: Source) -> None:
             assert_type(source.next_payload_zero_copy(), tuple[View, PacketType, int])
 
 
-async def check_async(source: Source) -> None:
+def check_async(source: Source) -> None:
+    async def read() -> None:
+        assert_type(await source.anext_batch(10, timeout=0.5), Batch)
+        task = asyncio.create_task(source.anext_batch(10))
+        assert_type(await task, Batch)
+        batches: AsyncIterator[Batch] = source.batches()
+        async for batch in batches:
+            assert_type(batch, Batch)
+        assert_type([len(batch) async for batch in source.batches(10)], list[int])
+
     assert_type(source.fileno(), int)
-    assert_type(await source.anext_batch(), Batch)
-    assert_type(await source.anext_batch(10, timeout=0.5), Batch)
-    batches: AsyncIterator[Batch] = source.batches()
-    async for batch in batches:
-        assert_type(batch, Batch)
-    assert_type([len(batch) async for batch in source.batches(10)], list[int])
-    task = asyncio.create_task(source.anext_batch())
-    assert_type(await task, Batch)
+    asyncio.run(read())
 
 
 def check_link(link: Link) -> None:
