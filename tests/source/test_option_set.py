@@ -257,6 +257,7 @@ OUT_OF_RANGE: dict[str, list[Any]] = {
     "direction": ["", "up"],
     "link_down": ["ignore", ""],
     "ring_exhausted": ["ignore", ""],
+    "netns": ["", "..", 0, -1],
     "on_error": ["", "ignore"],
     "fcs_len": [-1, 5, 32],
 }

@@ -46,6 +46,7 @@ cdef class PacketSocket(CaptureSocket):
     cdef uint32_t start_fanout(self, uint32_t kind) except? 0
     cdef int join_fanout(self, uint32_t group) except -1
     cdef int choose_worker(self, object program) except -1
+    cdef object _build(self, dict options)
     cdef object _inside(self, call)
     cdef int _open_epoll(self) except -1
     cdef short _take_report(self) noexcept

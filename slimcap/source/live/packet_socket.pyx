@@ -219,16 +219,21 @@ cdef class PacketSocket(CaptureSocket):
         return 0
 
     cdef object compile(self, dict options):
-        # libpcap may open the interface, and asks for its netmask.
-        build = functools.partial(build_program, self.link.type, interface=self.link.name)
         sets, rest = without_sets(options)
         try:
-            return pack(self._inside(functools.partial(build, **options)))
+            return pack(self._build(options))
         except FilterError:
             if not sets:
                 raise
         # More addresses than a classic program can have, or what is an error in the rest, too.
-        return load_ebpf(sets, self.link.type, self._inside(functools.partial(build, **rest)))
+        return load_ebpf(sets, self.link.type, self._build(rest))
+
+    cdef object _build(self, dict options):
+        """Return the classic program for these options."""
+        build = functools.partial(build_program, self.link.type, interface=self.link.name, **options)
+        if isinstance(options["filter"], str) or isinstance(options["extra_filter"], str):
+            return self._inside(build)  # libpcap may open the interface, and asks for its netmask
+        return build()
 
     cdef object _inside(self, call):
         """Return the result of a call in the network namespace of the socket, whatever thread calls."""
