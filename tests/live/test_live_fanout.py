@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -197,6 +199,47 @@ def test_nothing_comes_in_before_all_workers_have_joined(veth: Veth, shared: Ope
     assert set(seen.values()) == {1}
 
 
+WORKER = """
+import sys, slimcap
+with slimcap.open_live("right", fanout_group=int(sys.argv[1]), defrag=True, num_blocks=32) as source:
+    print("open", flush=True)
+    sys.stdin.readline()
+    source.stop()
+    print(*sorted(port for batch in source.batches() for port in batch.headers()["src_port"].tolist()))
+"""
+
+
+def test_processes_share_an_interface(veth: Veth) -> None:
+    with ExitStack() as stack, veth.namespace.inside():
+        workers = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-P", "-c", WORKER, "4711"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for _ in range(2)
+        ]
+        assert [one.stdout.readline() for one in workers if one.stdout] == ["open\n"] * 2
+        veth.send(flow_frame(flow, reverse=False) for flow in range(300))
+        found = [one.communicate("\n", timeout=PATIENCE)[0].split() for one in workers]
+    assert min(map(len, found)) > 50
+    assert sorted(int(port) for ports in found for port in ports) == [1024 + flow for flow in range(300)]
+
+
+def test_rings_of_a_group_must_agree(veth: Veth) -> None:
+    with veth.namespace.inside():
+        with slimcap.open_live("right", fanout_group=9, fanout="cpu", **SMALL):
+            with pytest.raises(ValueError, match="fanout_group 9 exists with another"):
+                slimcap.open_live("right", fanout_group=9, **SMALL)
+        with pytest.raises(ValueError, match="without workers"):
+            slimcap.open_live("right", fanout_group=9, workers=2)  # type: ignore[call-overload]
+        with pytest.raises(ValueError, match="fanout_group must be 1 to 65535"):
+            slimcap.open_live("right", fanout_group=0)
+
+
 def test_errors_tell_what_to_do(veth: Veth, shared: OpenShared) -> None:
     with pytest.raises(ValueError, match="require each other"):
         shared(2, fanout="bpf")
@@ -205,7 +248,7 @@ def test_errors_tell_what_to_do(veth: Veth, shared: OpenShared) -> None:
     with veth.namespace.inside():
         with pytest.raises(ValueError, match="workers is for one interface"):
             slimcap.open_live(["right"], workers=2)  # type: ignore[call-overload]
-        with pytest.raises(ValueError, match="defrag requires workers"):
+        with pytest.raises(ValueError, match="defrag requires workers or fanout_group"):
             slimcap.open_live("right", defrag=True)  # type: ignore[call-overload]
 
 

@@ -282,6 +282,17 @@ class FanoutOptions(SharingOptions, total=False):
             between(1, _MAX_WORKERS),
         ),
     ]
+    fanout_group: Annotated[
+        int | None,
+        Option(
+            None,
+            "For `open_live`, instead of `workers`: open one ring, which shares the packets with the rings of "
+            "other processes. Each process gives the same number, 1 to 65535, and the same `fanout`, `defrag` "
+            "and `rollover`. The packets of flows change their ring when a process joins or ends. Default: "
+            "none.",
+            between(1, 65535),
+        ),
+    ]
 
 
 class SocketOptions(LiveOptions, total=False):

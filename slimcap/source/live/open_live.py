@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, Unpack, cast, overload
 
 from slimcap.option_set import accepts, options_of
-from slimcap.source.live.group.fanout_source import FanoutSource
+from slimcap.source.live.group.fanout_source import FanoutSource, open_in_group
 from slimcap.source.live.group.interfaces_source import InterfacesSource
 from slimcap.source.live.interfaces import are_several
 from slimcap.source.live.live_options import FanoutOptions, RingOptions, SharingOptions
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LiveCapture: TypeAlias = RingSource | InterfacesSource | FanoutSource
 """The sources that `open_live` opens."""
+
+_OF_RING: Final = options_of(RingOptions)
 
 
 @overload
@@ -38,6 +40,10 @@ def open_live(
 ) -> InterfacesSource: ...
 @overload
 def open_live(interfaces: str | Link, *, workers: int, **options: Unpack[SharingOptions]) -> FanoutSource: ...
+@overload
+def open_live(
+    interfaces: str | Link, *, fanout_group: int, **options: Unpack[SharingOptions]
+) -> RingSource: ...
 @accepts(FanoutOptions)
 def open_live(
     interfaces: str | Link | Iterable[str | Link],
@@ -85,14 +91,16 @@ def open_live(
     several = are_several(interfaces)
     if on_change is not None and not several:
         raise ValueError('on_change is for several interfaces: give a list, a pattern or "any"')
-    if options.get("workers") is not None:
-        if several:
-            raise ValueError("workers is for one interface: open a source for each")
-        return FanoutSource(cast("str | Link", interfaces), **options)
-    for name in options:
-        if name != "workers" and name in options_of(FanoutOptions) and name not in options_of(RingOptions):
-            raise ValueError(f"{name} requires workers")
-    given: Any = {name: value for name, value in options.items() if name != "workers"}
+    of_group = [name for name in options if name in options_of(FanoutOptions) and name not in _OF_RING]
+    given: Any = {name: value for name, value in options.items() if options[name] is not None}
+    if of_group and several:
+        raise ValueError(f"{of_group[0]} is for one interface: open a source for each")
+    if "workers" in given:
+        return FanoutSource(cast("str | Link", interfaces), **given)
+    if "fanout_group" in given:
+        return open_in_group(cast("str | Link", interfaces), **given)
+    if of_group and of_group[0] in given:
+        raise ValueError(f"{of_group[0]} requires workers or fanout_group")
     if several:
         return InterfacesSource(interfaces, on_change=on_change, **given)
     return RingSource(cast("str | Link", interfaces), **given)

@@ -28,6 +28,88 @@ cdef dict KINDS = {
 }
 
 
+cdef unsigned int _kind_of(dict given) except? 0xffffffff:
+    """Return the PACKET_FANOUT_ number and flags for the options."""
+    cdef unsigned int kind = KINDS[given["fanout"]]
+    if given["defrag"]:
+        kind |= PACKET_FANOUT_FLAG_DEFRAG
+    if given["rollover"]:
+        kind |= PACKET_FANOUT_FLAG_ROLLOVER
+    return kind
+
+
+cdef object _program_of(dict given):
+    """Return the program that chooses the worker, in the kernel's layout; None if none does."""
+    program = given["fanout_program"]
+    if (program is None) == (given["fanout"] == "bpf"):
+        raise ValueError('fanout_program and fanout="bpf" require each other')
+    return None if program is None else pack(check(program))
+
+
+cdef dict _of_ring(dict given):
+    """Return the options of each ring."""
+    return {name: value for name, value in given.items() if name in RingOptions.__annotations__}
+
+
+cdef RingSource _waiting_ring(link, dict options):
+    """Open a ring that drops all packets until `start_now`."""
+    cdef RingSource ring = RingSource.__new__(RingSource)
+    ring.starts_later = True
+    ring.__init__(link, **options)
+    return ring
+
+
+cdef object _refused(object error, RingSource ring):
+    """Return what to raise for an error of joining a group."""
+    if error.errno == errno.EINVAL and not ring.link.is_up:
+        return LinkDown(
+            errno.ENETDOWN,
+            f"the interface is down, and cannot be shared: `ip link set {ring.link.name} up`", ring.link.name)
+    return error
+
+
+def open_in_group(link, **options: Unpack[FanoutOptions]):
+    """Open one ring that shares the packets of an interface with other processes.
+
+    Parameters
+    ----------
+    link : str or Link
+        The interface.
+    **options
+        Those of `FanoutOptions`, with `fanout_group`.
+
+    Returns
+    -------
+    RingSource
+
+    Raises
+    ------
+    LinkDown, LinkNotFound, LinkGone, FilterError, PermissionError, ValueError, OSError
+        As for `FanoutSource`.
+    """
+    cdef RingSource ring
+    cdef dict given = parse(FanoutOptions, options)
+    cdef uint32_t group = _kind_of(given) << 16 | <uint32_t> given["fanout_group"]
+    program = _program_of(given)
+    ring = _waiting_ring(link, _of_ring(given))
+    try:
+        (<PacketSocket> ring.socket).join_fanout(group)
+        if program is not None:
+            (<PacketSocket> ring.socket).choose_worker(program)
+        ring.start_now()
+    except OSError as error:
+        ring.close()
+        if error.errno == errno.EINVAL and ring.link.is_up:
+            raise ValueError(
+                f"fanout_group {given['fanout_group']} exists with another interface, fanout, defrag or "
+                "rollover: give the same, or choose another number") from None
+        raise _refused(error, ring) from None
+    except BaseException:
+        ring.close()
+        raise
+    return ring
+
+
 cdef class FanoutSource(RingGroup):
     """Capture packets from one network interface with several workers. `open_live` with `workers` opens it.
 
@@ -59,16 +141,10 @@ cdef class FanoutSource(RingGroup):
 
     def __init__(self, link, **options: Unpack[FanoutOptions]):
         given = parse(FanoutOptions, options)
-        self._options = {name: value for name, value in given.items() if name in RingOptions.__annotations__}
-        kind = KINDS[given["fanout"]]
-        if given["defrag"]:
-            kind |= PACKET_FANOUT_FLAG_DEFRAG
-        if given["rollover"]:
-            kind |= PACKET_FANOUT_FLAG_ROLLOVER
-        program = given["fanout_program"]
-        if (program is None) == (given["fanout"] == "bpf"):
-            raise ValueError('fanout_program and fanout="bpf" require each other')
-        program = None if program is None else pack(check(program))
+        if given["fanout_group"] is not None:
+            raise ValueError("fanout_group is for one ring: use open_live without workers")
+        self._options = _of_ring(given)
+        kind, program = _kind_of(given), _program_of(given)
         self._begin_opening()
         self._initialised = True
         self._timeout, self._latency = given["timeout"], ring_shape(given).timeout_ms / 1000
@@ -88,9 +164,7 @@ cdef class FanoutSource(RingGroup):
         cdef uint32_t group = 0
         cdef list rings = [], members = []
         for _ in range(count):
-            ring = RingSource.__new__(RingSource)
-            ring.starts_later = True
-            ring.__init__(link, **options)
+            ring = _waiting_ring(link, options)
             rings.append(ring)
             members.append(self._add(ring))
             try:
@@ -101,12 +175,7 @@ cdef class FanoutSource(RingGroup):
                 else:
                     (<PacketSocket> ring.socket).join_fanout(group)
             except OSError as error:
-                if error.errno == errno.EINVAL and not ring.link.is_up:
-                    raise LinkDown(
-                        errno.ENETDOWN,
-                        f"the interface is down, and cannot be shared: `ip link set {ring.link.name} up`",
-                        ring.link.name) from None
-                raise
+                raise _refused(error, ring) from None
         for ring in rings:
             ring.start_now()
         self._workers, self._all = tuple(rings), members
