@@ -8,6 +8,7 @@ cdef class Watch:
     cdef int _fd
     cdef Owner _owner
     cdef int _folder        # watch descriptor of the folder, or -1
+    cdef int64_t _rescan_at     # when to rescan unless inotify reports something, monotonic ns
     cdef bint changed       # the folder may have changed; cleared by the reader that rescans it
     cdef int add_file(self, int fd, str name) except -1
     cdef int add_folder(self, str path) except -1

@@ -45,6 +45,7 @@ cdef class Watch:
         self._fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)
         if self._fd < 0:
             raise_errno("inotify_init1", None)
+        self._rescan_at = monotonic_ns() + RESCAN_INTERVAL
 
     def __dealloc__(self):
         if self._made and self._fd >= 0:  # else __cinit__ did not run, because it was given arguments
@@ -77,20 +78,22 @@ cdef class Watch:
             inotify_rm_watch(self._fd, watched)
 
     cdef int wait(self, Event event, int64_t deadline) except -1:
-        """Wait for an event, a signal to end, or RESCAN_INTERVAL nanoseconds.
+        """Wait for an event, a signal to end, or RESCAN_INTERVAL nanoseconds since the last of these.
 
-        Raises the same exceptions as `Event.wait`.
+        The interval is also kept if many waits with earlier deadlines follow each other. Raises the same
+        exceptions as `Event.wait`.
         """
-        cdef int64_t end = monotonic_ns() + RESCAN_INTERVAL
+        cdef int64_t end = self._rescan_at
         event.look_again(end)
         if deadline != NEVER:
             end = min(end, deadline)
         try:
             event.wait(self._fd, POLLIN, end)
         except TimeoutError:
-            if end == deadline:
+            if end < self._rescan_at:
                 raise
             self.changed = True
+        self._rescan_at = monotonic_ns() + RESCAN_INTERVAL
         return self._read_events()
 
     cdef int _read_events(self) except -1:

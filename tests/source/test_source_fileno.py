@@ -226,6 +226,24 @@ def test_followed_files_are_readable_when_a_new_one_appears(tmp_path: Path) -> N
             find_nothing(source)
 
 
+@pytest.mark.slow
+def test_followed_files_are_looked_for_from_time_to_time(tmp_path: Path) -> None:
+    """Not all file systems report new files. Nor is it reported that a link leads to another folder."""
+    for number, name in enumerate(("first", "second")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"cap{number}").write_bytes(pcap_header() + numbered(1, number))
+    (tmp_path / "link").symlink_to("first")
+    with open_files(tmp_path / "link" / "cap*", follow=True) as source:
+        assert is_readable(source)
+        assert len(source.next_batch(timeout=0)) == 1
+        find_nothing(source)
+        (tmp_path / "new").symlink_to("second")
+        (tmp_path / "new").replace(tmp_path / "link")
+        assert not is_readable(source)
+        assert is_readable(source, 5)
+        assert len(source.next_batch(timeout=0)) == 1
+
+
 def test_merged_fifos_are_readable_when_the_next_packet_is_known(tmp_path: Path) -> None:
     fifos = [Fifo(tmp_path / name) for name in "ab"]
     for fifo in fifos:
