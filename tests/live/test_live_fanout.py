@@ -231,9 +231,11 @@ def test_processes_share_an_interface(veth: Veth) -> None:
 
 def test_rings_of_a_group_must_agree(veth: Veth) -> None:
     with veth.namespace.inside():
-        with slimcap.open_live("right", fanout_group=9, fanout="cpu", **SMALL):
-            with pytest.raises(ValueError, match="fanout_group 9 exists with another"):
-                slimcap.open_live("right", fanout_group=9, **SMALL)
+        with (
+            slimcap.open_live("right", fanout_group=9, fanout="cpu", **SMALL),
+            pytest.raises(ValueError, match="fanout_group 9 exists with another"),
+        ):
+            slimcap.open_live("right", fanout_group=9, **SMALL)
         with pytest.raises(ValueError, match="without workers"):
             slimcap.open_live("right", fanout_group=9, workers=2)  # type: ignore[call-overload]
         with pytest.raises(ValueError, match="fanout_group must be 1 to 65535"):

@@ -286,9 +286,9 @@ class FanoutOptions(SharingOptions, total=False):
         int | None,
         Option(
             None,
-            "For `open_live`, instead of `workers`: open one ring, which shares the packets with the rings of "
-            "other processes. Each process gives the same number, 1 to 65535, and the same `fanout`, `defrag` "
-            "and `rollover`. The packets of flows change their ring when a process joins or ends. Default: "
+            "For `open_live`, instead of `workers`: open one ring, which shares the packets with those of "
+            "other processes. Each process gives the same number, 1 to 65535, and the same `fanout`, "
+            "`defrag` and `rollover`. Flows may change their ring when a process joins or ends. Default: "
             "none.",
             between(1, 65535),
         ),

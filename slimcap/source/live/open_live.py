@@ -92,7 +92,7 @@ def open_live(
     if on_change is not None and not several:
         raise ValueError('on_change is for several interfaces: give a list, a pattern or "any"')
     of_group = [name for name in options if name in options_of(FanoutOptions) and name not in _OF_RING]
-    given: Any = {name: value for name, value in options.items() if options[name] is not None}
+    given: Any = {name: value for name, value in options.items() if value is not None}
     if of_group and several:
         raise ValueError(f"{of_group[0]} is for one interface: open a source for each")
     if "workers" in given:

@@ -9,6 +9,7 @@ from slimcap.source.live.live_options import FanoutOptions
 from slimcap.source.live.ring_source import RingSource
 
 def open_in_group(link: str | Link, **options: Unpack[FanoutOptions]) -> RingSource: ...
+
 @disjoint_base
 class FanoutSource(RingGroup):
     def __init__(self, link: str | Link, **options: Unpack[FanoutOptions]) -> None: ...
