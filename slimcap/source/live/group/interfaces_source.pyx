@@ -202,7 +202,7 @@ cdef class InterfacesSource(RingGroup):
         if number == MAX_INTERFACES:
             used = {other.ring.walker.interface for other in self._members.values()}
             number = next(free for free in range(MAX_INTERFACES) if free not in used)
-            del self._numbers[self._infos[number].link.name]
+            self._numbers.pop(self._infos[number].link.name, None)
         info = member.ring.interfaces[0]._replace(link=link)
         if number == len(self._infos):
             self._infos.append(info)
@@ -257,7 +257,7 @@ cdef class InterfacesSource(RingGroup):
         cdef Member member
         cdef Counters found
         cdef dict totals = dict(self._past_stats)
-        for member in list(self._by_index.values()):
+        for member in list(self._members.values()):
             member.ring.count(&found)
             name = self._links[member.ring.walker.interface].name
             totals[name] = Stats(*map(add, totals.get(name, (0, 0, 0)), stats_of(&found)))
