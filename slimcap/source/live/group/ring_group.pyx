@@ -73,7 +73,7 @@ cdef class RingGroup(ZeroCopySource):
         cdef Member member = Member.__new__(Member)
         member.ring, member.fd = ring, (<PacketSocket> ring.socket).fd
         self._register(member.fd, True)
-        self._members[member.fd] = member
+        self._members = {**self._members, member.fd: member}     # other threads go through the former ones
         self._queue(member)
         if self._draining:
             self._drain(member)
