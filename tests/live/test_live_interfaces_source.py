@@ -335,6 +335,16 @@ def test_many_interfaces_are_idle_without_cpu(namespace: Namespace, several: Ope
     assert time.process_time() - began < 0.1
 
 
+def test_many_interfaces_share_the_default_memory(namespace: Namespace, several: OpenSeveral) -> None:
+    none = {"block_size": None, "num_blocks": None}
+    assert several(["eth*"], **none, buffer="2MiB").buffer == 2 << 20
+    assert several(["eth0"], **none).buffer == 64 << 20
+    namespace.ip_batch(*(f"link add many{n} type veth peer name many{n + 10}" for n in range(10)))
+    source = several(["many*"], **none)
+    assert len(source.links) == 20
+    assert source.buffer == 51 * (512 << 10)  # whole blocks of a twentieth of 512 MiB
+
+
 def test_a_link_of_another_namespace_is_refused(several: OpenSeveral, new_namespace: NewNamespace) -> None:
     other = new_namespace()
     cable(other, "eth0")

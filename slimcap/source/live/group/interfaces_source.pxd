@@ -14,6 +14,7 @@ cdef class InterfacesSource(RingGroup):
     cdef dict _past_stats       # name → Stats of rings that were closed, and
     cdef dict _past_accounts    # name → Account of them
     cdef int _update(self, bint is_first) except -1
+    cdef int _set_buffer(self, Py_ssize_t count) except -1
     cdef int _compare(self, interface, former, bint is_first) except -1
     cdef object _link_of(self, interface)
     cdef int _open_ring(self, interface, bint is_first) except -1

@@ -27,8 +27,13 @@ from slimcap.source.base import Stats
 from slimcap.source.live.account import sum_of
 from slimcap.source.live.host.net_namespace import inside
 from slimcap.source.live.interfaces import InterfaceChoice
-from slimcap.source.live.live_options import RingOptions, ring_shape
+from slimcap.source.live.live_options import BUFFER, RingOptions, ring_shape
 from slimcap.source.live.rtnetlink import LinkMonitor, check as check_link, namespace
+
+
+cdef enum:
+    SHARED_BUFFER = 512 << 20   # bytes of all rings
+    MIN_BUFFER = 8 << 20        # bytes of each ring
 
 
 class LinkChange(NamedTuple):
@@ -57,7 +62,8 @@ cdef class InterfacesSource(RingGroup):
     layers are complete. A batch has packets of one interface, whose number is in column `interface`: an index
     into the `links` and `interfaces` of the batch. Packets of different interfaces are not in order of time.
 
-    The memory of all rings is `buffer` times the number of interfaces: give a smaller `buffer` for many.
+    `buffer` is the memory of each ring. By default it is 64 MiB for up to 8 interfaces. If there are more at
+    the opening, they share 512 MiB, but each ring has at least 8 MiB; those opened later are of the same size.
 
     Interfaces that appear later and match are captured from, within milliseconds. Those that are removed are
     read to their end. While an interface is down, the source waits for it. A name keeps its number: an
@@ -134,6 +140,7 @@ cdef class InterfacesSource(RingGroup):
         listed = self._monitor.interfaces()
         self._found = {one.ifindex: one for one in listed if self._choice.has(one)}
         if is_first:
+            self._set_buffer(len(self._found))
             names = {name for one in listed for name in (one.name, *one.other_names)}
             for name in self._choice.names:
                 if name not in names:
@@ -147,6 +154,13 @@ cdef class InterfacesSource(RingGroup):
                 self._drain(member)
         for index, interface in self._found.items():
             self._compare(interface, former.get(index), is_first)
+        return 0
+
+    cdef int _set_buffer(self, Py_ssize_t count) except -1:
+        """Set the memory of each ring, unless an option does."""
+        if all(self._options.get(name) is None for name in ("buffer", "block_size", "num_blocks")):
+            buffer = min(BUFFER, max(SHARED_BUFFER // max(count, 1), MIN_BUFFER))
+            self._options = {**self._options, "buffer": buffer}
         return 0
 
     cdef int _compare(self, interface, former, bint is_first) except -1:
@@ -249,6 +263,12 @@ cdef class InterfacesSource(RingGroup):
         if self._home >= 0:
             os.close(self._home)
             self._home = -1
+
+    @property
+    def buffer(self):
+        """Memory of each ring in bytes."""
+        shape = ring_shape(parse(RingOptions, self._options))
+        return shape.block_size * shape.num_blocks
 
     @property
     def stats_by_interface(self):
