@@ -132,6 +132,18 @@ def test_an_interface_that_appears_is_captured_from(namespace: Namespace, severa
     assert [change.link.name for change in changes if change.kind == "added"] == ["eth7"]
 
 
+def test_stats_by_interface_stay_the_same_after_the_end(namespace: Namespace, several: OpenSeveral) -> None:
+    source = several()
+    send(namespace, "eth0", 3)
+    send(namespace, "eth1", 2)
+    take(source, 5)
+    source.stop()
+    assert list(source.batches()) == []
+    assert source.stats_by_interface == {"eth0": (3, 0, 0), "eth1": (2, 0, 0)}
+    source.close()
+    assert source.stats_by_interface == {"eth0": (3, 0, 0), "eth1": (2, 0, 0)}
+
+
 def test_packets_before_the_removal_are_returned(namespace: Namespace, several: OpenSeveral) -> None:
     changes: list[LinkChange] = []
     source = several(on_change=changes.append)
