@@ -63,7 +63,7 @@ cdef class InterfacesSource(RingGroup):
     into the `links` and `interfaces` of the batch. Packets of different interfaces are not in order of time.
 
     `buffer` is the memory of each ring. By default it is 64 MiB for up to 8 interfaces. If there are more at
-    the opening, they share 512 MiB, but each ring has at least 8 MiB; those opened later are of the same size.
+    the opening, they share 512 MiB, but each ring has at least 8 MiB; later ones are as large.
 
     Interfaces that appear later and match are captured from, within milliseconds. Those that are removed are
     read to their end. While an interface is down, the source waits for it. A name keeps its number: an
