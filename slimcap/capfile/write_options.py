@@ -48,6 +48,14 @@ class WriteOptions(TypedDict, total=False):
             _even,
         ),
     ]
+    keep_partial: Annotated[
+        bool,
+        Option(
+            False,
+            "An atomic writer that is discarded, or fails, leaves its temporary file, which has all packets "
+            "that were written.",
+        ),
+    ]
 
 
 class PcapWriterOptions(WriteOptions, total=False):

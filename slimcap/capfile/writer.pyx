@@ -27,7 +27,8 @@ cdef class Writer:
             self._snaplen, self._atomic = options["snaplen"], options["atomic"]
             self._fcs_len = options["fcs_len"]
             self._owner = Owner()
-            self._out = open_output(file, options["compression"], options["level"], self._atomic)
+            self._out = open_output(
+                file, options["compression"], options["level"], self._atomic, options["keep_partial"])
             self._name = self._out.name
         finally:
             self._busy = False
@@ -171,6 +172,11 @@ cdef class Writer:
     def bytes_written(self):
         """Uncompressed size of the file so far in bytes, including its header and the buffer."""
         return self._bytes
+
+    @property
+    def partial_path(self):
+        """Path of the temporary file of an atomic writer until it is closed; otherwise None."""
+        return None if self._out is None else self._out.partial_path()
 
     def __enter__(self):
         return self

@@ -30,6 +30,8 @@ class PartialFile:
     ----------
     path : str, bytes or os.PathLike
         Final name of the file. If it is a symbolic link, the file that it points to is replaced.
+    keep : bool, default False
+        `discard` leaves the temporary file.
 
     Raises
     ------
@@ -37,12 +39,15 @@ class PartialFile:
         The file cannot be created; the error names `path`.
     """
 
-    def __init__(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
+    def __init__(
+        self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes], *, keep: bool = False
+    ) -> None:
         if os.fsdecode(path).endswith("/"):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fsdecode(path))
         self.path: Final = os.path.realpath(os.fsdecode(path))
         self.target: Final = _temporary_name(self.path)
         self._owner = Owner()
+        self._keep = keep
         self._fd = -1
         if self.target == self.path:
             return
@@ -81,7 +86,7 @@ class PartialFile:
         """
         if self._fd >= 0:
             self._close()
-            if self._owner.is_here():
+            if self._owner.is_here() and not self._keep:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.target)
 

@@ -12,5 +12,7 @@ cdef class Output:
     cdef int flush(self) except -1
     cdef int close(self) except -1
     cdef int discard(self) except -1
+    cdef object partial_path(self)
 
-cdef Output open_output(object file, object compression, object level, bint atomic)
+cdef Output open_output(
+    object file, object compression, object level, bint atomic, bint keep_partial)

@@ -62,11 +62,16 @@ cdef class Output:
         """Close without writing the buffer; a temporary file is removed, but not by a forked process."""
         raise NotImplementedError
 
+    cdef object partial_path(self):
+        """Return the path of the temporary file until it is renamed or removed, or None."""
+        raise NotImplementedError
 
-cdef Output open_output(object file, object compression, object level, bint atomic):
+
+cdef Output open_output(
+        object file, object compression, object level, bint atomic, bint keep_partial):
     """Open the output of a writer: see the parameters of `PcapWriter`."""
     encoder = encoder_for(file, compression, level)
-    cdef Output output = PlainOutput(file, atomic)
+    cdef Output output = PlainOutput(file, atomic, keep_partial)
     return output if encoder is None else _compressed(output, encoder)
 
 
@@ -81,7 +86,7 @@ cdef class PlainOutput(Output):
     def __cinit__(self, *args):
         self._fd = -1
 
-    def __init__(self, file, bint atomic):
+    def __init__(self, file, bint atomic, bint keep_partial=False):
         is_path = isinstance(file, (str, bytes, os.PathLike))
         if self.name is not None:
             raise TypeError("an output is opened once")
@@ -89,14 +94,14 @@ cdef class PlainOutput(Output):
         if atomic and (not is_path or self.name == "-"):
             raise ValueError(f"{self.name}: atomic=True requires a path")
         if is_path:
-            self._open(atomic)
+            self._open(atomic, keep_partial)
             return
         self._write = getattr(file, "write", None)
         if self._write is None:
             raise TypeError(f"file must be a path or a binary file object, not {type(file).__name__}")
         self._file = file
 
-    cdef int _open(self, bint atomic) except -1:
+    cdef int _open(self, bint atomic, bint keep_partial) except -1:
         cdef int flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         path = self.name
         if "\0" in path:
@@ -109,7 +114,7 @@ cdef class PlainOutput(Output):
             self._fd = duplicate(descriptor_of(path), self.name)
             return 0
         if atomic:
-            self._partial = PartialFile(path)
+            self._partial = PartialFile(path, keep=keep_partial)
             path = self._partial.target
         try:
             self._fd = os.open(path, flags, 0o666)
@@ -205,6 +210,9 @@ cdef class PlainOutput(Output):
             partial.discard()
         return 0
 
+    cdef object partial_path(self):
+        return None if self._partial is None else self._partial.target
+
     cdef int _close_descriptor(self) noexcept:
         cdef int fd = self._fd
         self._fd = -1
@@ -256,6 +264,9 @@ cdef class CompressedOutput(Output):
         self.start = self.stop = 0
         self._inner.discard()
         return 0
+
+    cdef object partial_path(self):
+        return self._inner.partial_path()
 
 
 cdef Output _compressed(Output inner, object encoder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -29,6 +30,7 @@ from slimcap.source.live.live_source import LiveSource
 
 if TYPE_CHECKING:
     from slimcap.capfile.pcap_writer import PcapWriter
+    from slimcap.capfile.writer import Writer
     from slimcap.io.target import Target
     from slimcap.packet.batch import Batch
     from slimcap.packet.interface import InterfaceInfo
@@ -80,7 +82,8 @@ class CaptureFile(Finished):
     level : int, optional
         As for `open_writer`.
     rotation : dict, optional
-        Those of `RotationOptions`. Default: one file.
+        Those of `RotationOptions`, or of `RotatingOptions`. Default: one file. Each pcapng file of a live
+        source ends with the counters of all interfaces: the packets since the end of the file before.
     atomic : bool, default True
         False: write to a single file directly, so that its packets can be read while it is written.
 
@@ -115,6 +118,8 @@ class CaptureFile(Finished):
         self._splits = rotation is not None
         self._one_snaplen = self._common_snaplen()
         self._latest = 0  # latest packet time so far, in nanoseconds
+        self._before: dict[Link, dict[str, int]] = {}  # counters at the end of the last file of a rotation,
+        self._part_start = time.time_ns()  # and the time of that
         options: dict[str, Any] = {"format": format, "compression": compression, "level": level}
         options["snaplen"] = snaplen or self._default_snaplen()
         if self._is_pcapng:
@@ -160,9 +165,10 @@ class CaptureFile(Finished):
             return open_writer(file, link_type, atomic=atomic and _is_path(file), **options)
         if not isinstance(file, (str, os.PathLike)) or file == "-":
             raise ValueError(f"{file!r} cannot be split into several files: give a path")
-        writer = RotatingWriter(
-            os.fsdecode(file), link_type=link_type, skip_existing=False, **rotation, **options
-        )
+        rotating: dict[str, Any] = {"skip_existing": False, **rotation}
+        if self._is_pcapng and isinstance(self._source, (LiveSource, InterfacesSource)):
+            rotating["on_end"] = self._end_part
+        writer = RotatingWriter(os.fsdecode(file), link_type=link_type, **rotating, **options)
         if isinstance(self._source, PcapSource):
             writer.protect([self._source.name])
         elif isinstance(self._source, MergedSource):
@@ -280,6 +286,21 @@ class CaptureFile(Finished):
         if isinstance(self._writer, RotatingWriter):
             self._writer.end_interval()
 
+    def end_file(self) -> bool:
+        """Complete the current file of a rotation. The next packet starts a new one.
+
+        Returns
+        -------
+        bool
+            False if there is no rotation, or no current file.
+
+        Raises
+        ------
+        OSError
+            A write failed.
+        """
+        return isinstance(self._writer, RotatingWriter) and self._writer.end_file()
+
     def flush(self) -> None:
         """Write out all packets so far, also those in a compressor, which costs some of the compression.
 
@@ -318,7 +339,7 @@ class CaptureFile(Finished):
                 )
                 self.left_out["options of sections and interfaces"] = self._source.options_left_out
             self._describe(self._source.interfaces)
-        for number, counters in enumerate(self._counters()):
+        for number, counters in enumerate(self._counters(self._interfaces)):
             if counters and not self._is_pcapng:
                 self.lost["packet counters"] += 1
             elif counters and number not in self._counted:
@@ -332,15 +353,28 @@ class CaptureFile(Finished):
             number = self._writer.add_interface(info)  # of the file
             self._writer.write_statistics(number, at=self._latest or None, **limited)
 
-    def _counters(self) -> list[dict[str, int]]:
+    def _end_part(self, writer: Writer) -> None:
+        """Write the counters of all interfaces since the end of the file before, at the end of a file."""
+        if self._source is None:
+            return
+        interfaces, now = self._source.interfaces, time.time_ns()
+        for info, counters in zip(interfaces, self._counters(interfaces), strict=True):
+            before = self._before.get(info.link, {})
+            self._before[info.link] = counters
+            found = {name: max(0, value - before.get(name, 0)) for name, value in counters.items()}
+            number = writer.add_interface(info)  # of the file
+            writer.write_statistics(number, at=now, start=self._part_start, end=now, **found)
+        self._part_start = now
+
+    def _counters(self, interfaces: tuple[InterfaceInfo, ...]) -> list[dict[str, int]]:
         """Return the packet counters of each interface, as arguments of `write_statistics`."""
-        counters = [_counters_of(info) for info in self._interfaces]
+        counters = [_counters_of(info) for info in interfaces]
         source = self._source
         if isinstance(source, InterfacesSource):
             found = source.stats_by_interface
             return [
                 {"received": stats.packets_received, "dropped": stats.packets_dropped}
-                for stats in (found[info.link.name] for info in self._interfaces)
+                for stats in (found[info.link.name] for info in interfaces)
             ]
         if source is not None and len(counters) == 1 and not counters[0]:
             total = source.total_stats

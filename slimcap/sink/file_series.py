@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import itertools
 import os
 import string
 from collections import deque
@@ -28,6 +29,10 @@ class FileSeries:
         Replace files that exist, except those of this series.
     skip_existing : bool, default True
         Skip the numbers of files that exist, if the template has {index} and `overwrite` is False.
+    number_existing : bool, default False
+        Insert -1, -2, … before the suffixes of a name that exists, or was used, instead of raising.
+    first_index : int, default 0
+        Number of the first file.
     max_files : int, optional
         Maximum number of complete files to keep: the oldest is removed. Default: all.
     on_file : callable, optional
@@ -51,6 +56,8 @@ class FileSeries:
         *,
         overwrite: bool = False,
         skip_existing: bool = True,
+        number_existing: bool = False,
+        first_index: int = 0,
         max_files: int | None = None,
         on_file: Callable[[str], object] | None = None,
     ) -> None:
@@ -58,8 +65,9 @@ class FileSeries:
         self._overwrite = overwrite
         numbered = self._named(0, 0) != self._named(1, 0)
         self._skip = skip_existing and numbered and not overwrite
+        self._number_existing = number_existing and not overwrite
         self._max_files, self._on_file = max_files, on_file
-        self._number = 0  # of the next file
+        self._number = first_index  # of the next file
         self._files: deque[str] = deque()
         self._inputs: set[tuple[int, int]] = set()  # device and inode of files that must not be replaced
 
@@ -67,6 +75,11 @@ class FileSeries:
     def files(self) -> tuple[str, ...]:
         """Paths of the complete files that were kept, the oldest first; a tuple of str."""
         return tuple(self._files)
+
+    @property
+    def next_index(self) -> int:
+        """{index} of the next file; int."""
+        return self._number
 
     @property
     def example(self) -> str:
@@ -109,12 +122,23 @@ class FileSeries:
         while self._skip and os.path.lexists(path):
             self._number += 1
             path = self._named(self._number, time)
+        if self._number_existing:
+            path = self._numbered(path)
         is_ours = path in self._files
         if is_ours or (os.path.lexists(path) and not self._overwrite):
             advice = "use {index} in the template" + ("" if is_ours else ", or overwrite=True")
             raise FileExistsError(errno.EEXIST, f"{os.strerror(errno.EEXIST)}: {advice}", path)
         if self._inputs and os.path.exists(path) and _identity(path) in self._inputs:
             raise ValueError(f"{path} is being read: choose another template, so that it is not replaced")
+        return path
+
+    def _numbered(self, path: str) -> str:
+        """Return a path that does not exist, and was not used: with -1, -2, … if needed."""
+        stem, format, compression = stem_and_endings(path)
+        for number in itertools.count(1):
+            if path not in self._files and not os.path.lexists(path):
+                break
+            path = f"{stem}-{number}{format}{compression}"
         return path
 
     def complete(self, path: str) -> None:

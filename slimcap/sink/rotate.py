@@ -35,6 +35,10 @@ _LATEST: Final = (1 << 63) - 1  # maximum of a time in ns, and of a number of by
 _LEAST: Final = 16  # minimum bytes of a packet in any format
 _FOR_LATER_FILES: Final = (BlockType.NAMES, BlockType.SECRETS)
 _MAX_CONTEXT: Final = 64 << 20  # maximum bytes of such blocks to repeat in each file
+_NAMING: Final = (
+    *("overwrite", "skip_existing", "number_existing", "first_index"),
+    *("max_files", "on_file"),
+)
 _OF_A_PACKET: Final = ("timestamp", "total_len", "cap_len", "vlan_tci", "vlan_tpid", "flags")
 
 
@@ -81,7 +85,8 @@ class RotatingWriter(Finished):
         self._max_bytes, self._max_packets = found.pop("max_bytes"), found.pop("max_packets")
         seconds = found.pop("max_seconds")
         self._interval = None if seconds is None else seconds * _SECOND
-        naming = {name: found.pop(name) for name in ("overwrite", "skip_existing", "max_files", "on_file")}
+        naming = {name: found.pop(name) for name in _NAMING}
+        self._on_begin, self._on_end = found.pop("on_begin"), found.pop("on_end")
         self._series = FileSeries(os.fspath(template), **naming)
         self._class = writer_class(self._series.example, found.pop("format"))
         # Check them before the first file is opened.
@@ -294,6 +299,8 @@ class RotatingWriter(Finished):
             if self._context:
                 nothing = Batch(np.zeros(0, RECORD_DTYPE), b"")
                 writer.write_batch(nothing.with_blocks([(0, block) for block in self._context]))
+            if self._on_begin is not None:
+                self._on_begin(path, writer)
         except BaseException:
             writer.discard()
             raise
@@ -307,11 +314,31 @@ class RotatingWriter(Finished):
         writer = self._writer
         if writer is None:
             return
+        if self._on_end is not None:
+            self._on_end(writer)
         writer.flush()  # if this fails, the file stays the current one, and the next call continues it
         self._writer = None
         self._packets += writer.packets_written
         writer.close()
         self._series.complete(self._path)
+
+    def end_file(self) -> bool:
+        """Complete the current file. The next packet starts a new one.
+
+        Returns
+        -------
+        bool
+            False if there is no current file.
+
+        Raises
+        ------
+        ValueError, OSError, RuntimeError
+            As for `flush`.
+        """
+        with self._alone():
+            is_open = self._writer is not None
+            self._end_file()
+            return is_open
 
     def end_interval(self, time: int | None = None) -> bool:
         """Complete the current file if its interval of `max_seconds` is over, although no packet came since.

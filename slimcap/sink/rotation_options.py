@@ -1,12 +1,15 @@
 """Options of capture files that are split."""
 
 from collections.abc import Callable
-from typing import Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from slimcap.capfile.write_options import SectionOptions, WriteOptions
 from slimcap.errors import integer
 from slimcap.option_set import Option, between
 from slimcap.sink.open_writer import Format
+
+if TYPE_CHECKING:
+    from slimcap.capfile.writer import Writer
 
 
 def _positive(name: str, value: int) -> int:
@@ -68,5 +71,34 @@ class RotatingOptions(RotationOptions, WriteOptions, SectionOptions, total=False
             True,
             "Skip the numbers of files that exist, if the template has {index} and `overwrite` is False: a "
             "capture that is started again continues them. False: raise FileExistsError.",
+        ),
+    ]
+    number_existing: Annotated[
+        bool,
+        Option(
+            False,
+            "Instead of raising FileExistsError, insert -1, -2, … before the suffixes of a name that exists: "
+            "two files of a template with {time} may begin in the same second.",
+        ),
+    ]
+    first_index: Annotated[
+        int, Option(0, "{index} of the first file, from 0 to 2^63 - 1.", between(0, (1 << 63) - 1))
+    ]
+    on_begin: Annotated[
+        "Callable[[str, Writer], object] | None",
+        Option(
+            None,
+            "Called with the path that a new file will have, and its writer, before the first packet. "
+            "Default: no callback.",
+            kind="callable",
+        ),
+    ]
+    on_end: Annotated[
+        "Callable[[Writer], object] | None",
+        Option(
+            None,
+            "Called with the writer of each file after its last packet, for instance to write statistics. "
+            "Default: no callback.",
+            kind="callable",
         ),
     ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+from contextlib import nullcontext
 from typing import Final
 
 from slimcap.cli.packets.live_input import (
@@ -14,7 +16,9 @@ from slimcap.cli.packets.live_input import (
     read_words,
 )
 from slimcap.cli.packets.live_metrics import METRICS_DETAILS, LiveMetrics, add_metrics, exported
-from slimcap.cli.packets.packet_sink import CaptureFileSink
+from slimcap.cli.packets.packet_sink import CaptureFileSink, PacketSink
+from slimcap.cli.recording.recording_options import RECORDING_DETAILS, add_recording, is_recording
+from slimcap.cli.recording.recording_sink import RecordingSink
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
 from slimcap.cli.terminal.live_line import StatusLine, wanted
 from slimcap.cli.terminal.signals import Request, asked_by_signal, ended_by_signals
@@ -43,6 +47,7 @@ output and a terminal or a pipe.
 While the output is slow, packets wait in the --buffer. Its 64 MiB hold those of
 2.5 seconds at low rates, and of a second at 100,000 packets/s of 350 bytes.
 
+{RECORDING_DETAILS}
 SIGUSR1 prints the counts so far. Ctrl-C or SIGTERM ends the capture after the
 packets captured so far, with exit code 0; a second one kills the process. While
 the interface is down, the capture waits. If it fails, the file contains the
@@ -63,32 +68,47 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add = command.add_mutually_exclusive_group().add_argument
     add("-w", dest="file", metavar="FILE", help="write a pcap file, or pcapng by its suffix; - is stdout")
     add("--json", action="store_true", help="print a JSON object per line")
+    add_recording(command)
 
 
 def run(args: argparse.Namespace) -> int:
     """Capture until the end, and write the totals to standard error; return 1 if the source failed."""
     read_words(args)
+    recording = is_recording(args)
     status = StatusLine(shown=wanted(lines=args.file in (None, "-")))
     try:
         with (
             open_live_input(args) as source,
-            ended_by_signals(source),
-            asked_by_signal(source) as request,
+            ended_by_signals(source, hangup=not recording),
+            asked_by_signal(source) as counts,
+            asked_by_signal(source, signal.SIGHUP) if recording else nullcontext(Request()) as reopen,
             exported(source, args.metrics) as metrics,
         ):
-            _capture(source, args, status, request, metrics)
+            sink = _sink(source, args, recording=recording)
+            _capture(source, args, sink, status, metrics, counts, reopen)
     except (SlimcapError, OSError) as error:
         complain(reason(error))
         return 1
     return 0
 
 
+def _sink(source: LiveCapture, args: argparse.Namespace, *, recording: bool) -> PacketSink:
+    """Open the output."""
+    if args.file is None:
+        return Lines(json_lines if args.json else text_lines)
+    return RecordingSink(source, args) if recording else CaptureFileSink(args.file, source, args.snaplen)
+
+
 def _capture(
-    source: LiveCapture, args: argparse.Namespace, status: StatusLine, request: Request, metrics: LiveMetrics
+    source: LiveCapture,
+    args: argparse.Namespace,
+    sink: PacketSink,
+    status: StatusLine,
+    metrics: LiveMetrics,
+    counts: Request,
+    reopen: Request,
 ) -> None:
     """Copy packets from the source to the output, then write the totals."""
-    lines = Lines(json_lines if args.json else text_lines)
-    sink = lines if args.file is None else CaptureFileSink(args.file, source, args.snaplen)
     complain(
         f"listening on {described(source)}, snaplen {args.snaplen}"
         + (", IP packets only (see --everything)" if _is_ip_only(source, args) else "")
@@ -99,8 +119,11 @@ def _capture(
         """Do what is due between two reads, and return the time at which to do that again."""
         sink.flush(now)
         status.refresh(now, source)
-        if request.pending:
-            request.pending = False
+        if reopen.pending and isinstance(sink, RecordingSink):
+            reopen.pending = False
+            sink.reopen()
+        if counts.pending:
+            counts.pending = False
             status.erase()
             say(live_totals(source, captured))
         return min(status.due, sink.due)

@@ -47,10 +47,29 @@ def add_output(command: argparse.ArgumentParser) -> None:
     add("--compression", choices=compressions, default="infer", help="default: by the suffix of OUT")
     add("--level", type=int, help="compression level (default: that of the format's own program)")
     add("--snaplen", type=number(int, 1), metavar="BYTES", help="truncate packets to BYTES")
+    add_split(command)
+
+
+def add_split(command: argparse.ArgumentParser) -> None:
+    """Add the options of when a new file is started."""
     add = command.add_argument_group("split, by starting a new file").add_argument
     add("--split-packets", type=number(int, 1), metavar="COUNT", help="after COUNT packets")
     add("--split-bytes", type=size, metavar="SIZE", help="before SIZE (uncompressed) is exceeded")
     add("--split-seconds", type=number(int, 1), metavar="SECONDS", help="every SECONDS, aligned to UTC")
+
+
+def is_split(args: argparse.Namespace) -> bool:
+    """Return True if an option of `add_split` was given."""
+    return any((args.split_packets, args.split_bytes, args.split_seconds))
+
+
+def split_of(args: argparse.Namespace) -> RotationOptions:
+    """Return the options of `add_split` as those of a rotation."""
+    return {
+        "max_packets": args.split_packets,
+        "max_bytes": args.split_bytes,
+        "max_seconds": args.split_seconds,
+    }
 
 
 class Output:
@@ -77,13 +96,7 @@ def opened_output(args: argparse.Namespace, source: CapturedFiles) -> Iterator[O
     An exception in the context leaves no new file, except those of a split that are complete. Errors of the
     output raise OutputError; options that do not go together end the command.
     """
-    rotation: RotationOptions = {
-        "max_packets": args.split_packets,
-        "max_bytes": args.split_bytes,
-        "max_seconds": args.split_seconds,
-        "overwrite": True,
-    }
-    split = args.split_packets or args.split_bytes or args.split_seconds
+    rotation: RotationOptions = {**split_of(args), "overwrite": True}
     try:
         with writing():
             file = CaptureFile(
@@ -93,7 +106,7 @@ def opened_output(args: argparse.Namespace, source: CapturedFiles) -> Iterator[O
                 snaplen=args.snaplen,
                 compression=None if args.compression == "none" else args.compression,
                 level=args.level,
-                rotation=rotation if split else None,
+                rotation=rotation if is_split(args) else None,
             )
     except ValueError as error:
         args.error(str(error))

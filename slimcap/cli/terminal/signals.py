@@ -17,27 +17,33 @@ ONE_PRESS: Final = 0.25
 
 
 class Request:
-    """A request to print the counts, by SIGUSR1 as in tcpdump; `pending` until it is answered."""
+    """A request by a signal, such as SIGUSR1 to print the counts as in tcpdump; `pending` until answered."""
 
     def __init__(self) -> None:
         self.pending = False
 
 
 @contextmanager
-def asked_by_signal(source: LiveCapture) -> Iterator[Request]:
-    """Note SIGUSR1 in the Request, and unblock the read of the source so that it can be answered at once."""
+def asked_by_signal(source: LiveCapture, asked: int = signal.SIGUSR1) -> Iterator[Request]:
+    """Note a signal in the Request, and unblock the read of the source so that it can be answered at once.
+
+    A SIGHUP that is ignored, as by nohup(1), stays ignored.
+    """
     request = Request()
+    if asked == signal.SIGHUP and signal.getsignal(asked) == signal.SIG_IGN:
+        yield request
+        return
 
     def note(number: int, frame: FrameType | None) -> None:
         request.pending = True
         source.unblock()
 
-    previous = signal.signal(signal.SIGUSR1, note)
+    previous = signal.signal(asked, note)
     try:
         yield request
     finally:
         # A late one must not kill the process while it completes its output.
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN if previous == signal.SIG_DFL else previous)
+        signal.signal(asked, signal.SIG_IGN if previous == signal.SIG_DFL else previous)
 
 
 def _do_nothing() -> None:
@@ -45,13 +51,15 @@ def _do_nothing() -> None:
 
 
 @contextmanager
-def ended_by_signals(source: LiveCapture, before_kill: Callable[[], None] = _do_nothing) -> Iterator[None]:
+def ended_by_signals(
+    source: LiveCapture, before_kill: Callable[[], None] = _do_nothing, *, hangup: bool = True
+) -> Iterator[None]:
     """Stop the source at the first SIGINT, SIGTERM or SIGHUP; a second one kills the process at once.
 
-    `before_kill` is called before that.
+    `before_kill` is called before that. Without `hangup`, SIGHUP is left alone.
     """
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup(1) ignores it
+    if hangup and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup(1) ignores it
         numbers.append(signal.SIGHUP)
     first = math.inf
 
