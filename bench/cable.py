@@ -11,6 +11,7 @@ import shutil
 import socket
 import struct
 import subprocess
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from common import Unavailable
@@ -35,13 +36,34 @@ def lay() -> None:
     _receive_in_batches(RECEIVING)
 
 
-def arrived() -> int:
-    """Return the number of packets that arrived at the receiving end."""
+def lay_pairs(sending: Sequence[str], receiving: Sequence[str]) -> None:
+    """Make more pairs, with these names."""
+    commands = [
+        f"link add {one} type veth peer name {other}" for one, other in zip(sending, receiving, strict=True)
+    ]
+    for name in (*sending, *receiving):
+        commands += [f"link set dev {name} addrgenmode none", f"link set dev {name} up"]
+    ip_batch(commands)
+    for name in receiving:
+        _receive_in_batches(name)
+
+
+def ip_batch(commands: Iterable[str]) -> None:
+    """Run several commands of ip in one process."""
+    _ip("-batch -", "\n".join(commands))
+
+
+def arrived(*names: str) -> int:
+    """Return the number of packets that arrived at these interfaces, by default at the receiving end."""
+    wanted, found = set(names or (RECEIVING,)), 0
     for line in Path("/proc/thread-self/net/dev").read_text().splitlines():
         name, _, numbers = line.partition(":")
-        if name.strip() == RECEIVING:
-            return int(numbers.split()[1])
-    raise LookupError(f"/proc/thread-self/net/dev has no {RECEIVING}")
+        if name.strip() in wanted:
+            wanted.remove(name.strip())
+            found += int(numbers.split()[1])
+    if wanted:
+        raise LookupError(f"/proc/thread-self/net/dev has no {', '.join(wanted)}")
+    return found
 
 
 def sending_socket() -> socket.socket:
@@ -51,8 +73,9 @@ def sending_socket() -> socket.socket:
     return out
 
 
-def _ip(arguments: str) -> None:
-    done = subprocess.run(["ip", *arguments.split()], capture_output=True, text=True, timeout=20, check=False)
+def _ip(arguments: str, lines: str = "") -> None:
+    command = ["ip", *arguments.split()]
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=20, check=False)
     if done.returncode:
         raise Unavailable(f"ip {arguments}: {done.stderr.strip()}")
 

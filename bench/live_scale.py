@@ -1,25 +1,20 @@
-"""How long may a live reader pause before packets are lost, at several rates?
+"""How does live capture scale: to two workers, many interfaces, other filters, and files?
 
-tcpdump and dumpcap have the buffer that is their default, and that of RingSource's default. Packets of 64 to
-700 bytes (344 on average) come at a constant rate, before, during and after one pause. RingSource pauses as a
-program does that has something else to do: it sleeps after a batch. tcpdump and dumpcap are stopped with
-SIGSTOP and continued with SIGCONT. The table has the packets lost: those that arrived, less those that were
-read, or written, until the end.
+    python bench/live_scale.py --json scale.json       measure, and print the tables (as root)
+    python bench/live_scale.py --render scale.json     write them into bench/README.md
+    python bench/live_scale.py --only workers record
 
-With a --scale below 1 only the shortest pause is measured, and it is shorter.
+In a network namespace of its own. Packets are 60 bytes of UDP over IPv4, or 344 on average if they are
+recorded. What a pause of the reader costs is in live_pauses.py.
 """
 
 import argparse
-import contextlib
 import json
 import os
-import re
-import signal
+import select
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -28,254 +23,378 @@ from typing import Any
 import cable
 import common
 import programs
+import recorders
+import scale_readers
+from live_readers import BLOCK_SIZE, BLOCK_TIMEOUT_MS, NUM_BLOCKS
 
-import slimcap
-
-RATES = (1_000, 10_000, 100_000)  # packets a second
-PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds
-BEFORE, AFTER = 0.2, 0.3  # seconds of traffic around a pause
-CPUS = 2  # a sender and a reader; smoke.py looks for this
+MIB = 1 << 20
+CPUS = 2  # smoke.py looks for this
 PATIENCE = 60  # seconds that any child may take
-PACKAGES = ("numpy", "Cython", "slimcap")
+PACKAGES = ("numpy", "slimcap", "zstandard")
+C_PROGRAMS = ("live_ring", "send_packets")
+
+SHARED, SHARED_BUFFER = 2_400_000, 512 * MIB  # packets, and the rings of all workers that hold them
+WORKERS = (1, 2)
+INTERFACES, RATE, SECONDS, MANY_BUFFER = 20, 200_000, 3, 16 * MIB  # packets a second over all interfaces
+IDLE, IDLE_BUFFER, IDLE_SECONDS = 200, MIB, 5.0
+APPEARING = 20  # times
+FILTERS, FILTER_INTERVAL = 1000, 0.001  # calls, seconds between two
+FILTER_RATES = (0, 600_000, 400_000, 300_000, 200_000, 100_000)  # packets a second; 0: as fast as it goes
+RECORDED = 1_000_000  # packets
 
 Results = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Peer:
-    """Another program: how it is started, what it prints when it is ready, and at the end."""
-
-    command: Sequence[str]
-    ready: str
-    count: str
-    silence: float  # seconds after the last packet until it has read the last block
-
-
-TCPDUMP = Peer(
-    ("tcpdump", "-Z", "root", "-w", "/dev/null", "-i"), "listening on", r"(\d+) packets? captured", 1.5
-)
-DUMPCAP = Peer(("dumpcap", "-q", "-w", "/dev/null", "-i"), "File: ", r"Packets captured: (\d+)", 0.6)
-READERS: dict[str, tuple[Peer | None, Any]] = {
-    "RingSource": (None, {}),
-    'RingSource, buffer="16MiB"': (None, {"buffer": "16MiB"}),
-    "tcpdump": (TCPDUMP, ()),
-    "tcpdump -B 65536 (64 MiB)": (TCPDUMP, ("-B", "65536")),
-    "dumpcap": (DUMPCAP, ()),
-    "dumpcap -B 64 (64 MiB)": (DUMPCAP, ("-B", "64")),
-}
-
-
-# ---- a reader in a process of its own: it prints "ready", pauses at a line of input, and ends with the input
-
-
-def run_slimcap(interface: str, pause: float, options: Mapping[str, Any]) -> dict[str, Any]:
-    packets = 0
-    asked = threading.Event()
-    with slimcap.RingSource(interface, auto_filter=False, **options) as source:
-
-        def listen() -> None:
-            for _ in sys.stdin:
-                asked.set()
-            source.stop()
-
-        threading.Thread(target=listen, daemon=True).start()
-        print("ready", flush=True)
-        for batch in source.batches():
-            packets += len(batch)
-            del batch
-            if asked.is_set():
-                asked.clear()
-                time.sleep(pause)
-        dropped = source.total_stats.packets_dropped
-    return {"packets": packets, "dropped": dropped}
-
-
-def run_peer(interface: str, pause: float, peer: Peer, options: Sequence[str]) -> dict[str, Any]:
-    common.find_program(peer.command[0])
-    command = [*peer.command, interface, *options]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    try:
-        said = wait_for(peer.ready, process.stderr)
-        print("ready", flush=True)
-        for _ in sys.stdin:
-            process.send_signal(signal.SIGSTOP)
-            time.sleep(pause)
-            process.send_signal(signal.SIGCONT)
-        time.sleep(peer.silence)
-        process.send_signal(signal.SIGINT)
-        said += process.communicate(timeout=PATIENCE)[1]
-    finally:
-        process.kill()
-    found = re.search(peer.count, said)
-    if found is None:
-        raise RuntimeError(f"{peer.command[0]} said nothing like {peer.count!r}: {said}")
-    return {"packets": int(found[1])}
-
-
-def wait_for(text: str, lines: Iterable[str]) -> str:
-    said = ""
-    for line in lines:
-        said += line
-        if text in line:
-            return said
-    raise common.Unavailable(said.strip() or "it ended at once")
-
-
-def run_child(name: str, interface: str, pause: float) -> None:
-    peer, options = READERS[name]
-    try:
-        if peer is None:
-            print(json.dumps(run_slimcap(interface, pause, options)))
-        else:
-            print(json.dumps(run_peer(interface, pause, peer, options)))
-    except common.Unavailable as reason:
-        common.skip(reason)
-
-
-# ---- measuring
-
-
-@dataclass(frozen=True)
 class Bench:
-    """Parameters of one capture."""
+    """What all parts need."""
 
-    sender: Path
+    programs: Mapping[str, Path]
+    options: argparse.Namespace
+    missing: common.Missing
     sending_cpu: int
     receiving_cpu: int
 
+    def send(self, mode: str, interfaces: str, count: int, rate: int = 0) -> Any:
+        command = [str(self.programs["send_packets"]), mode, interfaces, str(count), str(rate)]
+        return common.run_child(command, [self.sending_cpu], PATIENCE)
 
-def prepare(folder: Path) -> Bench:
-    """Lay the cable, and build the sender."""
+    def read(self, task: str, cpus: set[int] | None = None, **options: Any) -> "Reader":
+        """Start a task of scale_readers.py, by default on the receiving CPU."""
+        command = [sys.executable, str(common.HERE / "scale_readers.py"), task, json.dumps(options)]
+        return Reader(task, command, cpus or {self.receiving_cpu})
+
+    def rounds(self, what: str) -> Iterator[int]:
+        for number in range(self.options.rounds):
+            common.progress(f"{what}, round {number + 1} of {self.options.rounds}")
+            yield number
+        common.progress("")
+
+
+class Reader:
+    """A reader in a process of its own: it is ready inside of `with`, and `result` lets it end."""
+
+    def __init__(self, name: str, command: Sequence[str], cpus: set[int]) -> None:
+        self.name, self._command, self._cpus = name, command, cpus
+
+    def __enter__(self) -> "Reader":  # noqa: PYI034 (Self is not in the typing of Python 3.10)
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            self._command,
+            bufsize=0,  # or reading the first line would take the second with it
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            preexec_fn=lambda: os.sched_setaffinity(0, self._cpus),
+        )
+        output = self._process.stdout
+        assert output is not None
+        if not (select.select([output], [], [], PATIENCE)[0] and output.readline() == b"ready\n"):
+            self.result()
+            raise RuntimeError(f"{self.name} did not get ready")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        with self._process:
+            self._process.kill()
+
+    def result(self) -> Any:
+        output, errors = self._process.communicate(timeout=PATIENCE)
+        if self._process.returncode == common.SKIPPED:
+            raise common.Unavailable(errors.decode().strip())
+        if self._process.returncode:
+            raise RuntimeError(f"{self.name} failed with {self._process.returncode}:\n{errors.decode()}")
+        return json.loads(output)
+
+
+def check(name: str, found: Mapping[str, Any], arrived: int) -> None:
+    """Every packet that arrived was read, or dropped by the kernel."""
+    if found["packets"] + found["dropped"] != arrived:
+        raise AssertionError(f"{name} found {found} of {arrived} packets")
+
+
+# ---- workers
+
+
+def measure_workers(bench: Bench) -> Results:
+    """Let packets pile up in the rings; time how long one worker, and several, take for them."""
+    found: dict[str, list[Any]] = {str(workers): [] for workers in WORKERS}
+    count = common.scaled(SHARED, bench.options)
+    for _ in bench.rounds("workers"):
+        for workers in WORKERS:
+            arrived = -cable.arrived()
+            cpus = {bench.sending_cpu, bench.receiving_cpu}
+            task = {"interface": cable.RECEIVING, "workers": workers, "buffer": SHARED_BUFFER}
+            with bench.read("share_work", cpus, **task) as reader:
+                bench.send("flows", cable.SENDING, count)
+                arrived += cable.arrived()
+                result = reader.result()
+            check(f"{workers} workers", result, arrived)
+            found[str(workers)].append(result)
+    return {"runs": found, "flows": min(scale_readers.FLOWS, count // 2)}
+
+
+def workers_table(found: Results) -> str:
+    one = [run["seconds"] / run["packets"] for run in found["runs"]["1"]]
+    rows = []
+    for workers, runs in found["runs"].items():
+        each = [run["seconds"] / run["packets"] for run in runs]
+        cpu = median(run["cpu"] / run["packets"] for run in runs) * 1e9
+        whole = min(run["whole"] for run in runs) / found["flows"]
+        share = median(run["least"] / run["packets"] for run in runs)
+        speed = common.ratios(one, each)
+        cells = f"{median(each) * 1e9:.0f}", *speed, f"{cpu:.0f}", f"{share:.1%}", f"{whole:.2%}"
+        rows.append([workers, *cells, f"{sum(run['dropped'] for run in runs):,}"])
+    header = ["workers", "ns a packet", "times as fast", "by round", "CPU, ns a packet"]
+    return common.table([*header, "least share of a worker", "whole flows", "dropped"], rows)
+
+
+# ---- several interfaces
+
+C_ROWS, ONE = "C ring, 1 interface", "RingSource, 1 interface"
+ONE_OF_MANY, MANY = "InterfacesSource, 1 interface", f"InterfacesSource, {INTERFACES} interfaces"
+
+
+def measure_interfaces(bench: Bench) -> Results:
+    """The same packets over one interface and over several, read by one thread."""
+    sending, receiving = (
+        [f"{end}{n}" for n in range(INTERFACES)] for end in (cable.SENDING, cable.RECEIVING)
+    )
+    cable.lay_pairs(sending, receiving)
+    count = common.scaled(RATE * SECONDS, bench.options)
+    shape = [str(BLOCK_SIZE), str(NUM_BLOCKS), str(BLOCK_TIMEOUT_MS)]
+    c_ring = [str(bench.programs["live_ring"]), "rows", cable.RECEIVING, str(count), *shape]
+    ring = [sys.executable, str(common.HERE / "live_readers.py"), "RingSource batches", cable.RECEIVING]
+    cpus = {bench.receiving_cpu}
+    readers: dict[str, tuple[Callable[[], Reader], list[str], list[str]]] = {
+        C_ROWS: (lambda: Reader(C_ROWS, c_ring, cpus), [cable.SENDING], [cable.RECEIVING]),
+        ONE: (lambda: Reader(ONE, [*ring, str(count)], cpus), [cable.SENDING], [cable.RECEIVING]),
+        ONE_OF_MANY: (
+            lambda: bench.read("count_packets", interfaces=[cable.RECEIVING], buffer=NUM_BLOCKS * BLOCK_SIZE),
+            [cable.SENDING],
+            [cable.RECEIVING],
+        ),
+        MANY: (
+            lambda: bench.read("count_packets", interfaces=receiving, buffer=MANY_BUFFER),
+            sending,
+            receiving,
+        ),
+    }
+    found: dict[str, list[Any]] = {name: [] for name in readers}
+    for _ in bench.rounds("interfaces"):
+        for name, (start, out_of, into) in readers.items():
+            arrived = -cable.arrived(*into)
+            with start() as reader:
+                bench.send("sendmmsg", ",".join(out_of), count, RATE)
+                result = reader.result()
+            check(name, result, arrived + cable.arrived(*into))
+            found[name].append(result)
+    return found
+
+
+def interfaces_table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    cpu = {name: [run["cpu"] / run["packets"] * 1e6 for run in runs] for name, runs in found.items()}
+    header = [
+        f"{RATE:,} packets/s",
+        "CPU s per million",
+        "x C",
+        "by round",
+        f"x {ONE}",
+        "by round",
+        "dropped",
+    ]
+    return common.table(
+        header,
+        [
+            [
+                name,
+                f"{median(each):.4f}",
+                *common.ratios(each, cpu[C_ROWS]),
+                *common.ratios(each, cpu[ONE]),
+                f"{sum(run['dropped'] for run in found[name]):,}",
+            ]
+            for name, each in cpu.items()
+        ],
+    )
+
+
+# ---- waiting: interfaces without packets, and those that appear
+
+
+def measure_waiting(bench: Bench) -> Results:
+    names = [f"idle{number}" for number in range(IDLE)]
+    cable.lay_pairs(names[::2], names[1::2])
+    seconds = IDLE_SECONDS * min(1, max(0.1, bench.options.scale))
+    runs = []
+    for _ in bench.rounds("idle interfaces"):
+        with bench.read("idle", interfaces=names, buffer=IDLE_BUFFER, seconds=seconds) as reader:
+            runs.append(reader.result())
+    cable.ip_batch([f"link delete {name}" for name in names[::2]])
+    common.progress("interfaces that appear")
+    with bench.read("appear", times=max(2, common.scaled(APPEARING, bench.options))) as reader:
+        waits = reader.result()["waits"]
+    common.progress("")
+    return {"idle": runs, "waits": waits}
+
+
+def waiting_table(found: Results) -> str:
+    idle, waits = found["idle"], found["waits"]
+    percent = [run["cpu"] / run["seconds"] * 100 for run in idle]
+    opening = [run["opening"] * 1000 for run in idle]
+    milliseconds = [wait * 1000 for wait in waits]
+    rows = [
+        [f"CPU time while {IDLE} interfaces are idle, %", percent, 3],
+        [f"opening {IDLE} interfaces, ms", opening, 0],
+        ["`ip link set up` of a new interface until its first packet, ms", milliseconds, 1],
+    ]
+    cells = [
+        [name, f"{median(each):.{digits}f}", f"{max(each):.{digits}f}", str(len(each))]
+        for name, each, digits in rows
+    ]
+    return common.table(["InterfacesSource", "median", "worst", "of"], cells)
+
+
+# ---- filters
+
+
+def measure_filter(bench: Bench) -> Results:
+    """Find the highest rate that loses nothing; then replace the filter at this rate."""
+    calls = common.scaled(FILTERS, bench.options)
+    seconds = calls * FILTER_INTERVAL * 1.5 + 0.1
+    run: Results = {}
+    for rate in FILTER_RATES:
+        common.progress(f"filters, {rate:,} packets/s")
+        count = round((rate or 1_000_000) * seconds)
+        if not replace_filters(bench, 0, count, rate)["dropped"]:
+            run = replace_filters(bench, calls, count, rate)
+            if not run["dropped"]:
+                break
+    common.progress("")
+    return run
+
+
+def replace_filters(bench: Bench, calls: int, count: int, rate: int) -> Results:
+    arrived = -cable.arrived()
+    task = {"interface": cable.RECEIVING, "calls": calls, "interval": FILTER_INTERVAL}
+    with bench.read("change_filter", **task) as reader:
+        sent = bench.send("flows", cable.SENDING, count, rate)
+        result = reader.result()
+    return {**result, "arrived": arrived + cable.arrived(), "seconds": sent["seconds"]}
+
+
+def filter_table(run: Results) -> str:
+    header = ["set_filter", "packets/s", "packets", "lost", "out of order, or doubled", "ms a call", "worst"]
+    lasted = [one * 1000 for one in run["lasted"]]
+    cells = [
+        f"{len(lasted):,} calls",
+        f"{run['arrived'] / run['seconds']:,.0f}",
+        f"{run['arrived']:,}",
+        f"{run['arrived'] - run['packets']:,}",
+        f"{run['wrong']:,}",
+        f"{median(lasted):.3f}",
+        f"{max(lasted):.3f}",
+    ]
+    return common.table(header, [cells])
+
+
+# ---- files
+
+
+def measure_record(bench: Bench) -> Results:
+    """Record as fast as packets are sent."""
+    count = common.scaled(RECORDED, bench.options)
+    found: dict[str, list[Any]] = {}
+    names = list(recorders.RECORDERS)
+    for _ in bench.rounds("files"):
+        for name in list(names):
+            arrived = -cable.arrived()
+            try:
+                run = recorders.record(
+                    recorders.RECORDERS[name],
+                    cable.RECEIVING,
+                    bench.options.dir,
+                    {bench.receiving_cpu},
+                    lambda: bench.send("mixed", cable.SENDING, count),
+                )
+            except common.Unavailable as reason:
+                names.remove(name)
+                common.leave_out(name, reason, bench.missing)
+                continue
+            run["arrived"] = arrived + cable.arrived()
+            found.setdefault(name, []).append(run)
+    return found
+
+
+def record_table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    rows = []
+    for name, runs in found.items():
+        lost = [run["arrived"] - run["packets"] for run in runs]
+        cells = [
+            f"{median(run['arrived'] / run['sent']['seconds'] for run in runs):,.0f}",
+            f"{median(run['packets'] for run in runs):,.0f}",
+            f"{median(lost):,.0f}",
+            f"{max(lost):,}",
+            f"{median(run['cpu'] / max(1, run['packets']) for run in runs) * 1e6:.3f}",
+            f"{median(run['bytes'] for run in runs) / 1e6:,.0f}",
+        ]
+        rows.append([name, *cells])
+    header = ["recorder", "packets/s", "in the file", "lost", "worst", "CPU s per million", "MB"]
+    return common.table(header, rows)
+
+
+# ---- all of them
+
+PARTS: dict[str, tuple[str, Callable[[Bench], Results], Callable[[Any], str]]] = {
+    "workers": ("Packets that wait in the rings", measure_workers, workers_table),
+    "interfaces": ("One thread, several interfaces", measure_interfaces, interfaces_table),
+    "waiting": ("Waiting", measure_waiting, waiting_table),
+    "filter": ("Another filter while packets come", measure_filter, filter_table),
+    "record": ("Recording as fast as packets come", measure_record, record_table),
+}
+
+
+def prepare(options: argparse.Namespace, missing: common.Missing) -> Bench:
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < CPUS:
         raise common.Unavailable("sender and reader need a CPU each")
     cable.lay()
-    return Bench(programs.build_c("send_packets", folder), cpus[0], cpus[-1])
-
-
-def lose(bench: Bench, name: str, rate: int, pause: float) -> dict[str, Any]:
-    """Let a reader pause once in the traffic; return how many packets arrived, and were lost."""
-    with reading(bench, name, pause) as reader:
-        assert reader.stdin is not None
-        assert reader.stdout is not None
-        if reader.stdout.readline() == "ready\n":
-            arrived = -cable.arrived()
-            with sending(bench, rate, BEFORE + pause + AFTER) as sender:
-                time.sleep(BEFORE)
-                reader.stdin.write("pause\n")
-                reader.stdin.flush()
-                sender.communicate(timeout=PATIENCE)
-            arrived += cable.arrived()
-        output, errors = reader.communicate(timeout=PATIENCE)
-    if reader.returncode == common.SKIPPED:
-        raise common.Unavailable(errors.strip())
-    if reader.returncode:
-        raise RuntimeError(f"{name} failed with {reader.returncode}:\n{errors}")
-    found: dict[str, Any] = json.loads(output)
-    lost = arrived - found["packets"]
-    if lost < 0 or found.get("dropped", lost) != lost:
-        raise AssertionError(f"{name} found {found} of {arrived} packets")
-    return {"arrived": arrived, "lost": lost}
-
-
-@contextlib.contextmanager
-def reading(bench: Bench, name: str, pause: float) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, __file__, "--child", name, "--pause", str(pause)]
-    with pinned(command, bench.receiving_cpu) as process:
-        yield process
-
-
-@contextlib.contextmanager
-def sending(bench: Bench, rate: int, seconds: float) -> Iterator[subprocess.Popen[str]]:
-    command = [str(bench.sender), "mixed", cable.SENDING, str(round(rate * seconds)), str(rate)]
-    with pinned(command, bench.sending_cpu) as process:
-        yield process
-
-
-@contextlib.contextmanager
-def pinned(command: Sequence[str], cpu: int) -> Iterator[subprocess.Popen[str]]:
-    """Start a process on a CPU; kill it if it has not ended afterwards."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    built = {name: programs.build_c(name, options.dir) for name in C_PROGRAMS}
+    return Bench(built, options, missing, cpus[0], cpus[-1])
 
 
 def run(options: argparse.Namespace) -> Results:
     missing: common.Missing = {}
-    names = [name for name in READERS if not options.only or any(part in name for part in options.only)]
-    pauses = PAUSES if options.scale >= 1 else PAUSES[:1]
-    bench = prepare(options.dir)
-    found: dict[str, dict[str, list[Any]]] = {}
-    for number in range(options.rounds):
-        for rate in RATES:
-            for pause in (pause * options.scale for pause in pauses):
-                for name in list(names):
-                    common.progress(f"round {number + 1}, {rate:,} packets/s, {pause:g} s: {name}")
-                    try:
-                        lost = lose(bench, name, rate, pause)
-                    except common.Unavailable as reason:
-                        names.remove(name)
-                        common.leave_out(name, reason, missing)
-                        continue
-                    found.setdefault(name, {}).setdefault(f"{rate} {pause:g}", []).append(lost)
-    common.progress("")
-    if not found:
-        raise common.Unavailable(
-            "; ".join(missing) or f"no reader is called like {' or '.join(options.only)}"
-        )
-    return common.new_results(__doc__, options, PACKAGES, lost=found, missing=missing)
-
-
-# ---- tables
-
-
-def rate_table(found: Mapping[str, Mapping[str, Sequence[Mapping[str, int]]]], rate: str) -> str:
-    pauses = [cell.split()[1] for cell in next(iter(found.values())) if cell.split()[0] == rate]
-    rows = []
-    for name, cells in found.items():
-        runs = [cells[f"{rate} {pause}"] for pause in pauses]
-        rows.append([name, *(f"{median(run['lost'] for run in one):,.0f}" for one in runs)])
-    arrived = [
-        f"{run['arrived']:,}" for run in (next(iter(found.values()))[f"{rate} {p}"][0] for p in pauses)
-    ]
-    header = [f"lost of {int(rate):,} packets/s", *(f"{pause} s" for pause in pauses)]
-    return common.table(header, [*rows, ["packets that arrived", *arrived]])
+    bench = prepare(options, missing)
+    found = {}
+    for part in options.only or PARTS:
+        try:
+            found[part] = PARTS[part][1](bench)
+        except common.Unavailable as reason:
+            common.leave_out(part, reason, missing)
+    if not any(found.values()):
+        raise common.Unavailable("; ".join(missing))
+    return common.new_results(__doc__, options, PACKAGES, parts=found, missing=missing)
 
 
 def render(results: Results) -> str:
-    found = results["lost"]
-    rates = dict.fromkeys(cell.split()[0] for cell in next(iter(found.values())))
-    return common.document(results, [rate_table(found, rate) for rate in rates])
+    parts = []
+    for part, found in results["parts"].items():
+        if found:
+            title, _, table = PARTS[part]
+            parts += [f"**{title}**", table(found)]
+    return common.document(results, parts)
 
 
 def arguments() -> argparse.Namespace:
     parser = common.new_parser(__doc__)
-    common.add_rounds(parser, 3)
+    common.add_rounds(parser)
     common.add_render(parser)
-    add = parser.add_argument
-    add("--only", nargs="+", default=[], metavar="PART", help="only readers with this in their names")
-    add("--child", metavar="NAME", help=argparse.SUPPRESS)
-    add("--pause", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="only these parts")
     return parser.parse_args()
 
 
 def main() -> None:
-    options = arguments()
-    if options.child:
-        run_child(options.child, cable.RECEIVING, options.pause)
-        return
-    common.finish(options, run, render, "live_scale")
+    common.finish(arguments(), run, render, "live_scale")
 
 
 if __name__ == "__main__":

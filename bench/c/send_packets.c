@@ -3,6 +3,9 @@
  *
  *     send_packets xdp|sendmmsg INTERFACE COUNT RATE        RATE is packets a second; 0: as fast as it goes
  *     send_packets mixed INTERFACE COUNT RATE               by sendmmsg, packets of 64 to 700 bytes
+ *     send_packets flows INTERFACE COUNT RATE               by sendmmsg, 10,000 flows in turn, each in both directions
+ *
+ * All but xdp take several interfaces, as left0,left1,left2: packets go out of them in turn.
  *
  * UDP over IPv4 to somebody else's address, so that the stack on the other end drops it first thing: 60 bytes, the
  * smallest Ethernet frame without its frame check sequence, which a veth does not have.
@@ -24,7 +27,7 @@
 
 #include "live.h"
 
-enum { FRAME = 60, SKIPPED = 77, BATCH = 64, LARGEST = 700 };
+enum { FRAME = 60, SKIPPED = 77, BATCH = 64, LARGEST = 700, FLOWS = 10000, INTERFACES = 64 };
 
 static const int mix[] = {64, 582, 64, 64, 582, 64, 700, 64, 582, 700, 332, 332}; /* 344 on average */
 enum { MIX = sizeof mix / sizeof *mix };
@@ -193,60 +196,103 @@ static void sleep_until(double time)
         ;
 }
 
-static int sending_socket(const char *interface)
+/* A socket that sends out of the interface that a message names. */
+static int sending_socket(void)
 {
     int on = 1, fd = deaf_socket();
     set(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on, "PACKET_QDISC_BYPASS");
-    struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(interface)};
-    check(bind(fd, (struct sockaddr *)&address, sizeof address), interface);
     return fd;
 }
 
-/* The frames to send, again and again: one, or one of each length in `mix`. */
-static int make_frames(struct iovec *pieces, int mixed)
+/* The addresses of interfaces, whose names are separated by commas. */
+static size_t find_interfaces(char *names, struct sockaddr_ll *addresses)
 {
-    static uint8_t frames[MIX][LARGEST];
-    pieces[0] = (struct iovec){frame, sizeof frame};
-    for (int i = 0; mixed && i < MIX; i++) {
-        memcpy(frames[i], frame, sizeof frame);
-        set_length(frames[i], mix[i]);
-        pieces[i] = (struct iovec){frames[i], (size_t)mix[i]};
+    size_t count = 0;
+    for (char *name = strtok(names, ","); name; name = strtok(NULL, ",")) {
+        if (count == INTERFACES)
+            die("too many interfaces");
+        addresses[count] = (struct sockaddr_ll){.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(name)};
+        if (!addresses[count++].sll_ifindex)
+            die("no such interface");
     }
-    return mixed ? MIX : 1;
+    return count;
 }
 
-static void send_mmsg(const char *interface, uint64_t count, double rate, int mixed)
+/* From 10.1.x.y, port 1024 and up, to port 53 of 10.0.0.2; or back. */
+static void set_flow(uint8_t *frame, int flow, int back)
 {
-    struct iovec pieces[MIX];
-    uint64_t kinds = (uint64_t)make_frames(pieces, mixed);
-    struct mmsghdr headers[MIX + BATCH];
-    memset(headers, 0, sizeof headers);
-    for (uint64_t i = 0; i < MIX + BATCH; i++)
-        headers[i].msg_hdr = (struct msghdr){.msg_iov = &pieces[i % kinds], .msg_iovlen = 1};
-    int fd = sending_socket(interface);
+    uint8_t *ends[2] = {frame + 26, frame + 30}, *ports[2] = {frame + 34, frame + 36};
+    put16(ends[back], 10 << 8 | 1);
+    put16(ends[back] + 2, flow);
+    put16(ends[!back], 10 << 8);
+    put16(ends[!back] + 2, 2);
+    put16(ports[back], 1024 + flow);
+    put16(ports[!back], 53);
+    set_length(frame, FRAME);
+}
+
+/* The frames to send, again and again: one, or one of each length in `mix`, or two of each flow. */
+static size_t make_frames(const char *mode, struct iovec **pieces)
+{
+    int mixed = !strcmp(mode, "mixed"), flows = !strcmp(mode, "flows");
+    size_t count = mixed ? MIX : flows ? 2 * FLOWS : 1, size = mixed ? LARGEST : FRAME;
+    uint8_t *frames = calloc(count, size);
+    *pieces = calloc(count, sizeof **pieces);
+    if (!frames || !*pieces)
+        die("no memory for the frames");
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *one = frames + i * size;
+        (*pieces)[i] = (struct iovec){one, mixed ? (size_t)mix[i] : FRAME};
+        memcpy(one, frame, sizeof frame);
+        if (flows)
+            set_flow(one, (int)i / 2, i % 2);
+        else
+            set_length(one, (int)(*pieces)[i].iov_len);
+    }
+    return count;
+}
+
+static void send_mmsg(const char *mode, char *names, uint64_t count, double rate)
+{
+    struct sockaddr_ll addresses[INTERFACES];
+    struct iovec *pieces;
+    uint64_t interfaces = find_interfaces(names, addresses), kinds = make_frames(mode, &pieces);
+    uint64_t period = kinds * interfaces;
+    struct mmsghdr *headers = calloc(period + BATCH, sizeof *headers);
+    if (!headers)
+        die("no memory for the messages");
+    for (uint64_t i = 0; i < period + BATCH; i++)
+        headers[i].msg_hdr = (struct msghdr){
+            .msg_iov = &pieces[i % kinds],
+            .msg_iovlen = 1,
+            .msg_name = &addresses[i % interfaces],
+            .msg_namelen = sizeof *addresses,
+        };
+    int fd = sending_socket();
     double start = now();
     prctl(PR_SET_TIMERSLACK, 1);
     for (uint64_t sent = 0; sent < count;) {
         if (rate > 0)
             sleep_until(start + (double)sent / rate);
         uint64_t most = rate > 0 && rate < BATCH / 1e-3 ? 1 + (uint64_t)(rate * 1e-3) : BATCH; /* a millisecond's */
-        int got = sendmmsg(fd, headers + sent % kinds, (unsigned int)(most < count - sent ? most : count - sent), 0);
+        int got = sendmmsg(fd, headers + sent % period, (unsigned int)(most < count - sent ? most : count - sent), 0);
         sent += (uint64_t)check(got, "sendmmsg");
     }
 }
 
 int main(int argc, char **argv)
 {
-    int xdp = argc == 5 && !strcmp(argv[1], "xdp"), mixed = argc == 5 && !strcmp(argv[1], "mixed");
-    if (argc != 5 || (!xdp && !mixed && strcmp(argv[1], "sendmmsg")))
-        die("usage: send_packets xdp|sendmmsg|mixed INTERFACE COUNT RATE");
+    const char *mode = argc == 5 ? argv[1] : "";
+    int xdp = !strcmp(mode, "xdp");
+    if (!xdp && strcmp(mode, "sendmmsg") && strcmp(mode, "mixed") && strcmp(mode, "flows"))
+        die("usage: send_packets xdp|sendmmsg|mixed|flows INTERFACE COUNT RATE");
     uint64_t count = strtoull(argv[3], NULL, 10);
     double rate = strtod(argv[4], NULL), start = now();
     set_length(frame, FRAME);
     if (xdp)
         send_xdp(argv[2], count, rate);
     else
-        send_mmsg(argv[2], count, rate, mixed);
+        send_mmsg(mode, argv[2], count, rate);
     printf("{\"offered\": %" PRIu64 ", \"seconds\": %.6f}\n", count, now() - start);
     return 0;
 }
