@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 import cable
 import common
@@ -35,7 +35,8 @@ C_PROGRAMS = ("live_ring", "send_packets")
 
 SHARED, SHARED_BUFFER = 2_400_000, 512 * MIB  # packets, and the rings of all workers that hold them
 WORKERS = (1, 2)
-INTERFACES, RATE, SECONDS, MANY_BUFFER = 20, 200_000, 3, 16 * MIB  # packets a second over all interfaces
+INTERFACES, RATE, SECONDS = 20, 200_000, 3  # packets a second over all interfaces
+ONE_BUFFER, MANY_BUFFER = NUM_BLOCKS * BLOCK_SIZE, 16 * MIB  # bytes of a ring
 IDLE, IDLE_BUFFER, IDLE_SECONDS = 200, MIB, 5.0
 APPEARING = 20  # times
 FILTERS, FILTER_INTERVAL = 1000, 0.001  # calls, seconds between two
@@ -77,7 +78,7 @@ class Reader:
     def __init__(self, name: str, command: Sequence[str], cpus: set[int]) -> None:
         self.name, self._command, self._cpus = name, command, cpus
 
-    def __enter__(self) -> "Reader":  # noqa: PYI034 (Self is not in the typing of Python 3.10)
+    def __enter__(self) -> Self:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             self._command,
@@ -151,8 +152,9 @@ def workers_table(found: Results) -> str:
 
 # ---- several interfaces
 
-C_ROWS, ONE = "C ring, 1 interface", "RingSource, 1 interface"
-ONE_OF_MANY, MANY = "InterfacesSource, 1 interface", f"InterfacesSource, {INTERFACES} interfaces"
+C_ONE, C_MANY = "C ring, 1 interface", f"C ring, {INTERFACES} interfaces"
+ONE, GROUP_OF_ONE = "RingSource, 1 interface", "InterfacesSource, 1 interface"
+MANY, MANY_SLOW = (f"InterfacesSource, {INTERFACES} interfaces{what}" for what in ("", ", latency=0.2"))
 
 
 def measure_interfaces(bench: Bench) -> Results:
@@ -162,60 +164,52 @@ def measure_interfaces(bench: Bench) -> Results:
     )
     cable.lay_pairs(sending, receiving)
     count = common.scaled(RATE * SECONDS, bench.options)
-    shape = [str(BLOCK_SIZE), str(NUM_BLOCKS), str(BLOCK_TIMEOUT_MS)]
-    c_ring = [str(bench.programs["live_ring"]), "rows", cable.RECEIVING, str(count), *shape]
-    ring = [sys.executable, str(common.HERE / "live_readers.py"), "RingSource batches", cable.RECEIVING]
-    cpus = {bench.receiving_cpu}
-    readers: dict[str, tuple[Callable[[], Reader], list[str], list[str]]] = {
-        C_ROWS: (lambda: Reader(C_ROWS, c_ring, cpus), [cable.SENDING], [cable.RECEIVING]),
-        ONE: (lambda: Reader(ONE, [*ring, str(count)], cpus), [cable.SENDING], [cable.RECEIVING]),
-        ONE_OF_MANY: (
-            lambda: bench.read("count_packets", interfaces=[cable.RECEIVING], buffer=NUM_BLOCKS * BLOCK_SIZE),
-            [cable.SENDING],
-            [cable.RECEIVING],
-        ),
-        MANY: (
-            lambda: bench.read("count_packets", interfaces=receiving, buffer=MANY_BUFFER),
-            sending,
-            receiving,
+    one, many = ([cable.SENDING], [cable.RECEIVING]), (sending, receiving)
+    readers = {
+        C_ONE: (c_reader(bench, *one[1], count=count), *one),
+        ONE: (slimcap_reader(bench, count), *one),
+        GROUP_OF_ONE: (bench.read("count_packets", interfaces=one[1], buffer=ONE_BUFFER), *one),
+        C_MANY: (c_reader(bench, *receiving, count=count), *many),
+        MANY: (bench.read("count_packets", interfaces=receiving, buffer=MANY_BUFFER), *many),
+        MANY_SLOW: (
+            bench.read("count_packets", interfaces=receiving, buffer=MANY_BUFFER, latency=0.2),
+            *many,
         ),
     }
     found: dict[str, list[Any]] = {name: [] for name in readers}
     for _ in bench.rounds("interfaces"):
-        for name, (start, out_of, into) in readers.items():
+        for name, (reader, out_of, into) in readers.items():
             arrived = -cable.arrived(*into)
-            with start() as reader:
+            with reader:
                 bench.send("sendmmsg", ",".join(out_of), count, RATE)
                 result = reader.result()
             check(name, result, arrived + cable.arrived(*into))
             found[name].append(result)
+    cable.ip_batch([f"link delete {name}" for name in sending])
     return found
+
+
+def c_reader(bench: Bench, *interfaces: str, count: int) -> Reader:
+    blocks = (ONE_BUFFER if len(interfaces) == 1 else MANY_BUFFER) // BLOCK_SIZE
+    shape = [str(number) for number in (count, BLOCK_SIZE, blocks, BLOCK_TIMEOUT_MS)]
+    command = [str(bench.programs["live_ring"]), "rows", ",".join(interfaces), *shape]
+    return Reader("the C program", command, {bench.receiving_cpu})
+
+
+def slimcap_reader(bench: Bench, count: int) -> Reader:
+    program = [sys.executable, str(common.HERE / "live_readers.py")]
+    return Reader(ONE, [*program, "RingSource batches", cable.RECEIVING, str(count)], {bench.receiving_cpu})
 
 
 def interfaces_table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     cpu = {name: [run["cpu"] / run["packets"] * 1e6 for run in runs] for name, runs in found.items()}
-    header = [
-        f"{RATE:,} packets/s",
-        "CPU s per million",
-        "x C",
-        "by round",
-        f"x {ONE}",
-        "by round",
-        "dropped",
-    ]
-    return common.table(
-        header,
-        [
-            [
-                name,
-                f"{median(each):.4f}",
-                *common.ratios(each, cpu[C_ROWS]),
-                *common.ratios(each, cpu[ONE]),
-                f"{sum(run['dropped'] for run in found[name]):,}",
-            ]
-            for name, each in cpu.items()
-        ],
-    )
+    rows = []
+    for name, each in cpu.items():
+        base = C_ONE if name in (C_ONE, ONE, GROUP_OF_ONE) else C_MANY
+        ratios = *common.ratios(each, cpu[ONE]), *common.ratios(each, cpu[base])
+        rows.append([name, f"{median(each):.4f}", *ratios, f"{sum(run['dropped'] for run in found[name]):,}"])
+    header = [f"{RATE:,} packets/s", "CPU s per million", "x RingSource", "by round", "x C", "by round"]
+    return common.table([*header, "dropped"], rows)
 
 
 # ---- waiting: interfaces without packets, and those that appear

@@ -17,7 +17,7 @@ import slimcap
 
 MIB = 64  # of the buffer of each, slimcap's default
 PATIENCE = 60  # seconds that one may take
-SLIMCAP = (sys.executable, "-m", "slimcap", "capture", "--everything", f"--buffer={MIB}MiB")
+SLIMCAP = (sys.executable, "-P", "-m", "slimcap", "capture", "--everything", f"--buffer={MIB}MiB")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,6 @@ def record(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        cwd=folder,  # not the tree, which Python would import
         preexec_fn=lambda: os.sched_setaffinity(0, cpus),
     )
     killer = threading.Timer(PATIENCE, process.kill)

@@ -92,13 +92,11 @@ def whole_flows(table: slimcap.FlowTable) -> int:
 # ---- several interfaces
 
 
-def count_packets(interfaces: Sequence[str], buffer: int) -> Found:
+def count_packets(interfaces: Sequence[str], buffer: int, latency: float = 0.02) -> Found:
     """Count packets as live_readers.py does, from several interfaces, until the sender has ended."""
-    shape = {"block_size": RING["block_size"], "block_timeout": RING["block_timeout"]}
-    blocks = buffer // int(shape["block_size"])
     total = packets = 0
-    with slimcap.InterfacesSource(interfaces, auto_filter=False, num_blocks=blocks, **shape) as source:
-        when_input_ends(source.close, live_readers.SILENCE)
+    with slimcap.InterfacesSource(interfaces, auto_filter=False, buffer=buffer, latency=latency) as source:
+        when_input_ends(source.close, live_readers.SILENCE + latency)
         ready()
         cpu = cpu_seconds()
         for batch in source.batches():

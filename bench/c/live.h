@@ -87,15 +87,19 @@ static inline int more(const struct live *live)
     return 1;
 }
 
-/* `dropped` is the kernel's count. The first word of what it tells is all packets, the second those dropped. */
-static inline void print_live(const struct live *live)
+/* The kernel's count. The first word of what it tells is all packets, the second those dropped. */
+static inline unsigned int dropped_by(int fd)
 {
-    double cpu = cpu_seconds() - live->cpu;
     unsigned int found[3] = {0};
     socklen_t size = sizeof found;
-    check(getsockopt(live->fd, SOL_PACKET, PACKET_STATISTICS, found, &size), "PACKET_STATISTICS");
+    check(getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, found, &size), "PACKET_STATISTICS");
+    return found[1];
+}
+
+static inline void print_live(const struct live *live, unsigned int dropped, double cpu)
+{
     printf("{\"packets\": %" PRIu64 ", \"sum\": %" PRIu64 ", \"dropped\": %u, \"cpu\": %.6f}\n",
-           live->packets, live->sum, found[1], cpu);
+           live->packets, live->sum, dropped, cpu);
 }
 
 #endif

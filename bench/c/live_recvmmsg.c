@@ -130,6 +130,7 @@ int main(int argc, char **argv)
     allocate(&r);
     open_socket(&r, argv[1], (int)strtol(argv[5], NULL, 10));
     capture(&r);
-    print_live(&r.live);
+    double cpu = cpu_seconds() - r.live.cpu;
+    print_live(&r.live, dropped_by(r.live.fd), cpu);
     return 0;
 }

@@ -4,21 +4,31 @@
  *     live_ring sum|rows INTERFACE COUNT BLOCK_SIZE BLOCKS TIMEOUT_MS
  *
  * `sum` only adds up the lengths; `rows` writes slimcap's row for each packet, into a reused array, and adds up
- * its total_len column after each block.
+ * its total_len column after each block. INTERFACE may be several, as right0,right1: each has a ring of its own, and
+ * one thread waits for all of them.
  */
+#include <sys/epoll.h>
 #include <sys/mman.h>
 
 #include "live.h"
 #include "tpacket.h"
 
+enum { RINGS = 64 };
+
 struct ring {
-    struct live live;
-    size_t block_size, blocks;
+    int fd;
     uint8_t *memory;
+    size_t next; /* block */
+};
+
+struct reader {
+    struct live live;
+    size_t block_size, blocks, count;
+    struct ring rings[RINGS];
     struct row *rows;
 };
 
-static void open_ring(struct ring *r, const char *interface, unsigned int timeout_ms)
+static void open_ring(struct reader *r, const char *interface, unsigned int timeout_ms)
 {
     int version = TPACKET_V3, fd = deaf_socket();
     enum { FRAME = 2048 }; /* of no account in V3, but it has to divide the block */
@@ -31,15 +41,29 @@ static void open_ring(struct ring *r, const char *interface, unsigned int timeou
     };
     set(fd, SOL_PACKET, PACKET_VERSION, &version, sizeof version, "PACKET_VERSION");
     set(fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof request, "PACKET_RX_RING");
-    r->memory = mmap(NULL, r->block_size * r->blocks, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    r->rows = malloc((r->block_size / SMALLEST_PACKET + 1) * sizeof *r->rows);
-    if (r->memory == MAP_FAILED || !r->rows)
+    void *memory = mmap(NULL, r->block_size * r->blocks, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED || r->count == RINGS)
         die("no memory for the ring");
     bind_to(fd, interface);
-    r->live.fd = fd;
+    r->rings[r->count++] = (struct ring){.fd = fd, .memory = memory};
 }
 
-static void take(struct ring *r, struct tpacket_block_desc *block, int rows)
+/* Wait for the only ring, or for an epoll with all of them. */
+static void open_rings(struct reader *r, char *interfaces, unsigned int timeout_ms)
+{
+    r->rows = malloc((r->block_size / SMALLEST_PACKET + 1) * sizeof *r->rows);
+    if (!r->rows)
+        die("no memory for the rows");
+    for (char *one = strtok(interfaces, ","); one; one = strtok(NULL, ","))
+        open_ring(r, one, timeout_ms);
+    r->live.fd = r->count == 1 ? r->rings[0].fd : check(epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
+    for (size_t i = 0; r->count > 1 && i < r->count; i++) {
+        struct epoll_event event = {.events = EPOLLIN};
+        check(epoll_ctl(r->live.fd, EPOLL_CTL_ADD, r->rings[i].fd, &event), "epoll_ctl");
+    }
+}
+
+static void take(struct reader *r, struct tpacket_block_desc *block, int rows)
 {
     if (rows) {
         size_t count = walk_rows(block, r->rows);
@@ -51,33 +75,47 @@ static void take(struct ring *r, struct tpacket_block_desc *block, int rows)
     __atomic_store_n(&block->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
 }
 
-static void capture(struct ring *r, int rows)
+/* Read what is ready in a ring; 0 if nothing is. */
+static int read_ring(struct reader *r, struct ring *ring, int rows)
 {
-    size_t next = 0;
-    ready(&r->live);
+    int found = 0;
     for (;;) {
-        struct tpacket_block_desc *block = (void *)(r->memory + next * r->block_size);
-        if (__atomic_load_n(&block->hdr.bh1.block_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER) {
-            take(r, block, rows);
-            next = (next + 1) % r->blocks;
-        } else if (!more(&r->live)) {
-            return;
-        }
+        struct tpacket_block_desc *block = (void *)(ring->memory + ring->next * r->block_size);
+        if (!(__atomic_load_n(&block->hdr.bh1.block_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER))
+            return found;
+        take(r, block, rows);
+        ring->next = (ring->next + 1) % r->blocks;
+        found = 1;
     }
+}
+
+static void capture(struct reader *r, int rows)
+{
+    int found;
+    ready(&r->live);
+    do {
+        found = 0;
+        for (size_t i = 0; i < r->count; i++)
+            found |= read_ring(r, &r->rings[i], rows);
+    } while (found || more(&r->live));
 }
 
 int main(int argc, char **argv)
 {
     int rows = argc == 7 && !strcmp(argv[1], "rows");
+    unsigned int dropped = 0;
     if (argc != 7 || (!rows && strcmp(argv[1], "sum")))
         die("usage: live_ring sum|rows INTERFACE COUNT BLOCK_SIZE BLOCKS TIMEOUT_MS");
-    struct ring r = {
+    struct reader r = {
         .live = {.count = strtoull(argv[3], NULL, 10)},
         .block_size = strtoull(argv[4], NULL, 10),
         .blocks = strtoull(argv[5], NULL, 10),
     };
-    open_ring(&r, argv[2], (unsigned int)strtoul(argv[6], NULL, 10));
+    open_rings(&r, argv[2], (unsigned int)strtoul(argv[6], NULL, 10));
     capture(&r, rows);
-    print_live(&r.live);
+    double cpu = cpu_seconds() - r.live.cpu;
+    for (size_t i = 0; i < r.count; i++)
+        dropped += dropped_by(r.rings[i].fd);
+    print_live(&r.live, dropped, cpu);
     return 0;
 }
