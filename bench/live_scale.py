@@ -48,7 +48,7 @@ Results = dict[str, Any]
 
 @dataclass(frozen=True)
 class Bench:
-    """What all parts need."""
+    """Programs, options and CPUs of all parts."""
 
     programs: Mapping[str, Path]
     options: argparse.Namespace
@@ -60,7 +60,7 @@ class Bench:
         command = [str(self.programs["send_packets"]), mode, interfaces, str(count), str(rate)]
         return common.run_child(command, [self.sending_cpu], PATIENCE)
 
-    def read(self, task: str, cpus: set[int] | None = None, **options: Any) -> "Reader":
+    def read(self, task: str, options: Mapping[str, Any], cpus: set[int] | None = None) -> "Reader":
         """Start a task of scale_readers.py, by default on the receiving CPU."""
         command = [sys.executable, str(common.HERE / "scale_readers.py"), task, json.dumps(options)]
         return Reader(task, command, cpus or {self.receiving_cpu})
@@ -126,7 +126,7 @@ def measure_workers(bench: Bench) -> Results:
             arrived = -cable.arrived()
             cpus = {bench.sending_cpu, bench.receiving_cpu}
             task = {"interface": cable.RECEIVING, "workers": workers, "buffer": SHARED_BUFFER}
-            with bench.read("share_work", cpus, **task) as reader:
+            with bench.read("share_work", task, cpus) as reader:
                 bench.send("flows", cable.SENDING, count)
                 arrived += cable.arrived()
                 result = reader.result()
@@ -165,16 +165,15 @@ def measure_interfaces(bench: Bench) -> Results:
     cable.lay_pairs(sending, receiving)
     count = common.scaled(RATE * SECONDS, bench.options)
     one, many = ([cable.SENDING], [cable.RECEIVING]), (sending, receiving)
+    group = {"interfaces": one[1], "buffer": ONE_BUFFER}
+    groups = {"interfaces": receiving, "buffer": MANY_BUFFER}
     readers = {
         C_ONE: (c_reader(bench, *one[1], count=count), *one),
         ONE: (slimcap_reader(bench, count), *one),
-        GROUP_OF_ONE: (bench.read("count_packets", interfaces=one[1], buffer=ONE_BUFFER), *one),
+        GROUP_OF_ONE: (bench.read("count_packets", group), *one),
         C_MANY: (c_reader(bench, *receiving, count=count), *many),
-        MANY: (bench.read("count_packets", interfaces=receiving, buffer=MANY_BUFFER), *many),
-        MANY_SLOW: (
-            bench.read("count_packets", interfaces=receiving, buffer=MANY_BUFFER, latency=0.2),
-            *many,
-        ),
+        MANY: (bench.read("count_packets", groups), *many),
+        MANY_SLOW: (bench.read("count_packets", {**groups, "latency": 0.2}), *many),
     }
     found: dict[str, list[Any]] = {name: [] for name in readers}
     for _ in bench.rounds("interfaces"):
@@ -221,11 +220,11 @@ def measure_waiting(bench: Bench) -> Results:
     seconds = IDLE_SECONDS * min(1, max(0.1, bench.options.scale))
     runs = []
     for _ in bench.rounds("idle interfaces"):
-        with bench.read("idle", interfaces=names, buffer=IDLE_BUFFER, seconds=seconds) as reader:
+        with bench.read("idle", {"interfaces": names, "buffer": IDLE_BUFFER, "seconds": seconds}) as reader:
             runs.append(reader.result())
     cable.ip_batch([f"link delete {name}" for name in names[::2]])
     common.progress("interfaces that appear")
-    with bench.read("appear", times=max(2, common.scaled(APPEARING, bench.options))) as reader:
+    with bench.read("appear", {"times": max(2, common.scaled(APPEARING, bench.options))}) as reader:
         waits = reader.result()["waits"]
     common.progress("")
     return {"idle": runs, "waits": waits}
@@ -234,16 +233,16 @@ def measure_waiting(bench: Bench) -> Results:
 def waiting_table(found: Results) -> str:
     idle, waits = found["idle"], found["waits"]
     percent = [run["cpu"] / run["seconds"] * 100 for run in idle]
-    opening = [run["opening"] * 1000 for run in idle]
     milliseconds = [wait * 1000 for wait in waits]
-    rows = [
-        [f"CPU time while {IDLE} interfaces are idle, %", percent, 3],
-        [f"opening {IDLE} interfaces, ms", opening, 0],
-        ["`ip link set up` of a new interface until its first packet, ms", milliseconds, 1],
-    ]
+    rows: dict[str, tuple[list[float], int]] = {
+        f"CPU time while {IDLE} interfaces are idle, %": (percent, 3),
+        f"opening {IDLE} interfaces, ms": ([run["opening"] * 1000 for run in idle], 0),
+        f"closing {IDLE} interfaces, ms": ([run["closing"] * 1000 for run in idle], 0),
+        "`ip link set up` of a new interface until its first packet, ms": (milliseconds, 1),
+    }
     cells = [
         [name, f"{median(each):.{digits}f}", f"{max(each):.{digits}f}", str(len(each))]
-        for name, each, digits in rows
+        for name, (each, digits) in rows.items()
     ]
     return common.table(["InterfacesSource", "median", "worst", "of"], cells)
 
@@ -270,7 +269,7 @@ def measure_filter(bench: Bench) -> Results:
 def replace_filters(bench: Bench, calls: int, count: int, rate: int) -> Results:
     arrived = -cable.arrived()
     task = {"interface": cable.RECEIVING, "calls": calls, "interval": FILTER_INTERVAL}
-    with bench.read("change_filter", **task) as reader:
+    with bench.read("change_filter", task) as reader:
         sent = bench.send("flows", cable.SENDING, count, rate)
         result = reader.result()
     return {**result, "arrived": arrived + cable.arrived(), "seconds": sent["seconds"]}

@@ -64,6 +64,8 @@ cdef class InterfacesSource(RingGroup):
 
     `buffer` is the memory of each ring. By default it is 64 MiB for up to 8 interfaces. If there are more at
     the opening, they share 512 MiB, but each ring has at least 8 MiB; later ones are as large.
+    CPU time depends on the number of blocks, and each interface with packets hands over at least one every
+    `latency`: give a larger `latency` for many interfaces with few packets each.
 
     Interfaces that appear later and match are captured from, within milliseconds. Those that are removed are
     read to their end. While an interface is down, the source waits for it. A name keeps its number: an

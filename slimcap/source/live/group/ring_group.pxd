@@ -15,6 +15,7 @@ cdef class RingGroup(ZeroCopySource):
     cdef dict _members      # descriptor of the socket → Member
     cdef object _ready      # deque of Members that may have rows
     cdef list _watched      # Members that are drained, or whose interface is down
+    cdef list _held         # Members whose next block is held by views
     cdef bint _draining
     cdef dict _options      # of each ring
     cdef double _latency    # seconds

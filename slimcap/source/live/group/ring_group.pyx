@@ -38,7 +38,7 @@ cdef class RingGroup(ZeroCopySource):
 
     def __cinit__(self, *args, **kwargs):
         self._epoll = self._monitor_fd = -1
-        self._members, self._ready, self._watched = {}, deque(), []
+        self._members, self._ready, self._watched, self._held = {}, deque(), [], []
         self._past_drops, self._interfaces = LinkDrops(0, 0, 0), ()
 
     # Implemented by subclasses.
@@ -95,8 +95,9 @@ cdef class RingGroup(ZeroCopySource):
         drops = tuple([past + now for past, now in zip(self._past_drops, member.ring.link_drops)])
         drops = LinkDrops(*drops)
         del members[member.fd]
-        if member in self._watched:
-            self._watched.remove(member)
+        for listed in (self._watched, self._held):
+            if member in listed:
+                listed.remove(member)
         member.ring.count(&totals)
         # C only from here: another thread that counts sees the ring, or its counters among the past ones.
         self._past.received += totals.received
@@ -143,6 +144,8 @@ cdef class RingGroup(ZeroCopySource):
                     self._queue(member)
                 elif member.ring.is_empty:
                     self._remove(member)
+                elif member.ring.is_held() and member not in self._held:
+                    self._held.append(member)
         finally:
             for member in exhausted:
                 self._queue(member)
@@ -167,7 +170,7 @@ cdef class RingGroup(ZeroCopySource):
         except TimeoutError:
             if end == deadline:
                 raise
-            for member in self._members.values():
+            for member in self._held:
                 member.ring.check_held()
         for member in self._watched:
             if member.ring.draining:
@@ -175,7 +178,7 @@ cdef class RingGroup(ZeroCopySource):
         return self._collect()
 
     cdef int64_t _look_after(self, int64_t end) except? -2:
-        """Check the interfaces that were down; return the time by which the watched rings need a look."""
+        """Check the interfaces that were down; return the time by which the listed rings need a look."""
         cdef Member member
         for member in list(self._watched):
             if member.ring.check_needed and not member.ring.gone:
@@ -188,8 +191,10 @@ cdef class RingGroup(ZeroCopySource):
                     self._watched.remove(member)
             if member.ring.draining:
                 end = sooner(end, self._look_at(member.ring.drained))
-        for member in self._members.values():
-            if not member.ring.draining and member.ring.is_held():
+        for member in list(self._held):
+            if member.ring.draining or not member.ring.is_held():
+                self._held.remove(member)
+            else:
                 end = sooner(end, self._look_at(member.ring.held_limit()))
         return end
 
