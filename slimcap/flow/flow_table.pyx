@@ -644,6 +644,8 @@ cdef class FlowTable:
     cdef Table _table
     cdef Counters _shown        # as of the last call that returned
     cdef uint32_t _active
+    cdef int64_t _clock
+    cdef bint _running
     cdef readonly object dtype, window
     cdef object _none           # the FlowBatch without records
     cdef cnp.ndarray _ended     # memory for the records of a call
@@ -710,7 +712,7 @@ cdef class FlowTable:
         cdef Hold _rows_hold = batch._rows_hold
         cdef const Record* rows = batch._rows
         cdef Py_ssize_t count = batch._count
-        self._enter(self._table.store.count + count)
+        self._enter(count, UINT32_MAX)
         with nogil:
             _update(&self._table, rows, count, view._ptr, view._len)
         return self._leave()
@@ -735,7 +737,7 @@ cdef class FlowTable:
         """
         now = time.time_ns() if now is None else now
         cdef int64_t until = in_range("now", now, -INT64_MAX - 1, INT64_MAX)
-        self._enter(self._table.store.count)
+        self._enter(0, UINT32_MAX)
         if self._table.running and until > self._table.clock:
             with nogil:
                 self._table.clock = until
@@ -765,7 +767,7 @@ cdef class FlowTable:
         """
         cdef uint32_t most = UINT32_MAX if limit is None else in_range("limit", limit, 1, UINT32_MAX)
         cdef uint32_t count
-        self._enter(min(most, self._table.store.count))
+        self._enter(0, most)
         count = min(most, self._table.store.count)
         with nogil:
             _end_all(&self._table, count)
@@ -774,8 +776,9 @@ cdef class FlowTable:
                 self._table.fragments.count = 0
         return self._leave()
 
-    cdef int _enter(self, Py_ssize_t needed) except -1:
-        """Lock the table, and get memory for the records that may end."""
+    cdef int _enter(self, Py_ssize_t packets, uint32_t limit) except -1:
+        """Lock the table, and get memory for the records that may end: of `packets` packets and `limit` flows.
+        """
         if not self._made:
             raise ValueError("this table was never made: use FlowTable()")
         if self._busy:
@@ -783,6 +786,7 @@ cdef class FlowTable:
         cdef cnp.ndarray ended = self._ended
         # Bytes of records that were not returned, since Ctrl-C interrupted that: this call returns them.
         cdef Py_ssize_t kept = self._table.ended_end - self._table.ended
+        cdef Py_ssize_t needed = packets + min(limit, self._table.store.count)
         needed += kept // <Py_ssize_t> self._table.features.record_size
         if ended is None or ended.shape[0] < needed:
             try:
@@ -804,6 +808,7 @@ cdef class FlowTable:
         cdef Py_ssize_t count = size // self._table.features.record_size
         cdef cnp.ndarray ended = self._ended
         self._shown, self._active = self._table.counters, self._table.store.count
+        self._clock, self._running = self._table.clock, self._table.running
         try:
             if count == 0:
                 return self._none
@@ -823,8 +828,11 @@ cdef class FlowTable:
 
     @property
     def clock(self):
-        """The latest time so far, int nanoseconds since the Unix epoch; None before the first packet."""
-        return self._table.clock if self._table.running else None
+        """The latest time as of the last call that returned, int nanoseconds since the Unix epoch.
+
+        None before the first packet.
+        """
+        return self._clock if self._running else None
 
     @property
     def stats(self):
