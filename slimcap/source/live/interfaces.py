@@ -98,6 +98,17 @@ class InterfaceChoice:
         if not self.names and not self._patterns:
             raise ValueError('no interface is named: give names, patterns as "eth*", or "any"')
 
+    def netns(self, given: str | int | None) -> str | int | None:
+        """Return the network namespace of all interfaces: the option's, or else that of the Links."""
+        if given is not None:
+            return given
+        found = {link.netns for link in self.links}
+        if found <= {None}:
+            return None
+        if len(found) > 1 or len(self.links) < len(self.names) or self._patterns:
+            raise ValueError("the Links are of several network namespaces, or are not all: give `netns`")
+        return found.pop()
+
     def has(self, interface: rtnetlink.Interface) -> bool:
         """Return True for an interface that is chosen. One that is named is, even if it is excluded."""
         if any(name in self.names for name in (interface.name, *interface.other_names)):

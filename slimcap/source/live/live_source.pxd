@@ -10,6 +10,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef readonly bint reinsert_vlan
     cdef Py_ssize_t max_len     # maximum bytes captured of a packet
     cdef bint _raise_down       # the option link_down is "raise"
+    cdef bint is_member         # of a group, which warns if it is not closed
     cdef bint starts_later      # all packets are dropped up to `start_now`
     cdef bint check_needed      # the link went down: check if it still exists
     cdef bint gone              # the link no longer exists
@@ -23,6 +24,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef Counters _counters     # sums of the kernel's counters, which reset when read
     cdef int64_t _counted_at    # when they were read last, monotonic ns; atomic
     cdef object _drops          # counter of the interface's packets
+    cdef bint _drops_ended      # it is closed
     cdef str _direction         # the option direction
 
     # Implemented by subclasses.
@@ -41,6 +43,7 @@ cdef class LiveSource(ZeroCopySource):
     cdef int _check_capturing(self) except -1
     cdef int begin_draining(self) except -1
     cdef bint _is_drained(self) except -1
+    cdef int end_drops(self) except -1
     cdef int _wait(self, int64_t deadline) except -1
     cdef int64_t _look_at(self, int64_t time) noexcept
     cdef int on_error(self, int pending) except -1

@@ -305,8 +305,15 @@ cdef class LiveSource(ZeroCopySource):
                     self.socket.detach()
             else:
                 self.socket.detach()
-        if self._drops is not None:
+        if self._drops is not None and not self._drops_ended:
             self._drops.close()
+
+    cdef int end_drops(self) except -1:
+        """Close the counter of the interface's packets. After that, closing the source runs no Python code,
+        in which Ctrl-C could only be printed."""
+        self._drops.close()
+        self._drops_ended = True
+        return 0
 
     # Counters.
 
@@ -403,7 +410,7 @@ cdef class LiveSource(ZeroCopySource):
         return self.max_len
 
     cdef bint _is_left_open(self) noexcept:
-        return isinstance(self.socket, PacketSocket) and self.socket.is_ours()
+        return not self.is_member and isinstance(self.socket, PacketSocket) and self.socket.is_ours()
 
     def __repr__(self):
         name = type(self).__name__

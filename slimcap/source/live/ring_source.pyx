@@ -140,6 +140,8 @@ cdef class RingSource(LiveSource):
         cdef Py_ssize_t ready
         if self.walker.bad:
             raise SlimcapError("the ring contains a malformed block: close this source and open a new one")
+        if self._ring is None:  # closed, but still in a group
+            return None
         while not self.is_held():
             ready = self._ring.count_ready(self._index, self._blocks_per_batch)
             if ready == 0:
@@ -156,7 +158,7 @@ cdef class RingSource(LiveSource):
         """
         if load_bits(self._signal) & SIGNAL_RETURNED:
             clear_bits(self._signal, SIGNAL_RETURNED)
-        if not self._ring.is_lent(self._index):
+        if self._ring is None or not self._ring.is_lent(self._index):
             self._held_since = 0
         elif self._held_since == 0:
             self._held_since = monotonic_ns()

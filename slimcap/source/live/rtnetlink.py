@@ -323,11 +323,13 @@ class LinkMonitor:
     """
 
     def __init__(self) -> None:
-        self._changes = _open()
-        self._requests = _open()
-        self._changes.setblocking(False)
-        self._changes.bind((0, _RTMGRP_LINK))
-        self.namespace = _namespace_of(self._requests)
+        with contextlib.ExitStack() as opened:
+            self._changes = opened.enter_context(_open())
+            self._requests = opened.enter_context(_open())
+            self._changes.setblocking(False)
+            self._changes.bind((0, _RTMGRP_LINK))
+            self.namespace = _namespace_of(self._requests)
+            self._opened = opened.pop_all()
 
     def fileno(self) -> int:
         """Return a descriptor that is readable after a change."""
@@ -347,8 +349,11 @@ class LinkMonitor:
 
     def close(self) -> None:
         """Close the sockets."""
-        self._changes.close()
-        self._requests.close()
+        self._opened.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_opened"):
+            self._opened.close()
 
 
 def addresses(index: int) -> tuple[IPv4Interface | IPv6Interface, ...]:
@@ -499,6 +504,16 @@ def _exchange(netlink: socket.socket, request: int, flags: int, body: bytes) -> 
         raise
     except OSError as error:
         raise LinkError(error.errno, f"rtnetlink: {error.strerror}") from error
+    except BaseException:  # as from Ctrl-C
+        _discard_answers(netlink)
+        raise
+
+
+def _discard_answers(netlink: socket.socket) -> None:
+    """Receive what the kernel has answered, so that the next request does not get it."""
+    with contextlib.suppress(OSError):
+        while netlink.recv(1 << 16, socket.MSG_DONTWAIT):
+            pass
 
 
 def _malformed_reply() -> LinkError:

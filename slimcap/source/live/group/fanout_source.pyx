@@ -10,7 +10,7 @@ from slimcap.abi.linux cimport (
     PACKET_FANOUT_HASH, PACKET_FANOUT_QM, PACKET_FANOUT_ROLLOVER)
 from slimcap.packet.rows cimport Rows
 from slimcap.source.live.packet_socket cimport PacketSocket
-from slimcap.source.live.group.ring_group cimport Member
+from slimcap.source.live.group.ring_group cimport Member, member_of
 from slimcap.source.live.ring_source cimport RingSource
 
 import errno
@@ -139,6 +139,9 @@ cdef class FanoutSource(RingGroup):
     ...     counts = pool.map(lambda worker: sum(map(len, worker.batches())), source.workers())
     """
 
+    def __cinit__(self, *args, **kwargs):
+        self._workers, self._all = (), []
+
     def __init__(self, link, **options: Unpack[FanoutOptions]):
         given = parse(FanoutOptions, options)
         if given["fanout_group"] is not None:
@@ -161,12 +164,15 @@ cdef class FanoutSource(RingGroup):
     cdef int _join(self, link, dict options, int count, unsigned int kind, object program) except -1:
         """Open the rings and make a group of them. No packet gets in before all of them are in the group."""
         cdef RingSource ring
+        cdef Member member
         cdef uint32_t group = 0
         cdef list rings = [], members = []
         for _ in range(count):
             ring = _waiting_ring(link, options)
             rings.append(ring)
-            members.append(self._add(ring))
+            member = member_of(ring)
+            self._add(member)
+            members.append(member)
             try:
                 if group == 0:
                     group = (<PacketSocket> ring.socket).start_fanout(kind)
@@ -179,7 +185,11 @@ cdef class FanoutSource(RingGroup):
         for ring in rings:
             ring.start_now()
         self._workers, self._all = tuple(rings), members
-        self._links, self._interfaces = ring.links, ring.interfaces
+        self._links = ring.links
+        return self._describe()
+
+    cdef int _describe(self) except -1:
+        self._interfaces = self._workers[0].interfaces
         return 0
 
     def workers(self):
@@ -197,8 +207,9 @@ cdef class FanoutSource(RingGroup):
         CaptureStopped
             The source is closed.
         RuntimeError
-            Packets were read from this source already.
+            Packets were read from this source already, or another process opened it.
         """
+        self._owner.check("this source")
         self._check_open()
         if self._is_read:
             raise RuntimeError("this source was read, so its workers cannot be: call workers() first")
@@ -220,7 +231,7 @@ cdef class FanoutSource(RingGroup):
                     ring.link.name)
         return rows
 
-    cdef int _on_removed(self, Member member) except -1:
+    cdef int _on_removed(self, Member member, object summary) except -1:
         if member.ring.gone and not self._members:
             self._draining = True   # this is the end
         return 0
@@ -246,6 +257,8 @@ cdef class FanoutSource(RingGroup):
         ...     print(source.account())
         """
         cdef Member member
+        if not self._all:
+            raise RuntimeError("the source was never opened")
         return shared_account([self._account_of(member) for member in self._all])
 
     def stop(self):
@@ -254,9 +267,8 @@ cdef class FanoutSource(RingGroup):
         Loops then end, and reads raise EOFError. May be called from any thread.
         """
         RingGroup.stop(self)
-        if self._are_shared:
-            for worker in self._workers:
-                worker.stop()
+        for worker in self._workers:    # also if they are not shared yet
+            worker.stop()
 
     def unblock(self):
         """Make the waiting reads of all workers, or else their next ones, raise CaptureUnblocked.
@@ -264,12 +276,11 @@ cdef class FanoutSource(RingGroup):
         May be called from any thread.
         """
         RingGroup.unblock(self)
-        if self._are_shared:
-            for worker in self._workers:
-                worker.unblock()
+        for worker in self._workers:
+            worker.unblock()
 
     def __repr__(self):
         if not self._links:
             return "<FanoutSource: never opened>"
-        count = len(self._workers or ())
+        count = len(self._workers)
         return f"<FanoutSource {self.link.name!r}: {count} workers{', closed' if self.closed else ''}>"

@@ -1,4 +1,5 @@
 from slimcap.source.live.group.ring_group cimport Member, RingGroup
+from slimcap.source.live.ring_source cimport RingSource
 
 cdef class InterfacesSource(RingGroup):
     cdef object _choice         # InterfaceChoice
@@ -7,6 +8,7 @@ cdef class InterfacesSource(RingGroup):
     cdef int _home              # descriptor of the namespace in which the source was opened, or -1
     cdef object _on_change
     cdef object _changes        # deque of LinkChanges to report
+    cdef bint _is_outdated      # `_update` was not completed
     cdef dict _found            # index → Interface, of those chosen when they were listed last
     cdef dict _by_index         # index → Member, of those that are open
     cdef dict _numbers          # name → number
@@ -19,4 +21,6 @@ cdef class InterfacesSource(RingGroup):
     cdef object _link_of(self, interface)
     cdef int _open_ring(self, interface, bint is_first) except -1
     cdef int _number(self, Member member, link) except -1
+    cdef int _check_names(self, set names) except -1
+    cdef int _add_ring(self, RingSource ring, link) except -1
     cdef int _tell(self) except -1

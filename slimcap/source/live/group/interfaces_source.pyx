@@ -4,11 +4,13 @@
 """
 from libc.stdint cimport int64_t
 
+from slimcap.abi.linux cimport c_close
 from slimcap.io.event cimport deadline_after
 from slimcap.packet.record cimport MAX_INTERFACES
 from slimcap.packet.rows cimport Rows
 from slimcap.source.base cimport Counters, stats_of
 from slimcap.source.live.packet_socket cimport LINK_GONE
+from slimcap.source.live.group.ring_group cimport member_of
 from slimcap.source.live.ring_source cimport RingSource
 
 import errno
@@ -20,8 +22,10 @@ from functools import partial
 from operator import add
 from typing import NamedTuple
 
-from slimcap.errors import LinkError, LinkNotFound, wrong_type
+from slimcap.errors import LinkNotFound, SlimcapError, wrong_type
+from slimcap.filter import program as bpf, resolve
 from slimcap.option_set import parse
+from slimcap.packet.enums import LinkType
 from slimcap.packet.link import link_of
 from slimcap.source.base import Stats
 from slimcap.source.live.account import sum_of
@@ -97,6 +101,12 @@ cdef class InterfacesSource(RingGroup):
 
     def __cinit__(self, *args, **kwargs):
         self._home = -1
+        self._found, self._by_index, self._numbers, self._infos = {}, {}, {}, []
+        self._past_stats, self._past_accounts, self._changes = {}, {}, deque()
+
+    def __dealloc__(self):
+        if self._home > 0:      # 0 if __cinit__ did not run
+            c_close(self._home)
 
     def __init__(self, interfaces, *, on_change=None, **options: Unpack[RingOptions]):
         given = parse(RingOptions, options)
@@ -109,12 +119,11 @@ cdef class InterfacesSource(RingGroup):
         self._initialised = True
         try:
             self._choice, self._on_change, self._options = InterfaceChoice(interfaces), on_change, options
-            self._found, self._by_index, self._numbers, self._infos = {}, {}, {}, []
-            self._past_stats, self._past_accounts, self._changes = {}, {}, deque()
             self._timeout, self._latency = given["timeout"], ring_shape(given).timeout_ms / 1000
+            self._netns = self._choice.netns(given["netns"])
             for link in self._choice.links:
-                inside(link.netns, partial(check_link, link.name, link.index, link.arphrd, link.namespace))
-            self._netns = given["netns"]
+                check = partial(check_link, link.name, link.index, link.arphrd, link.namespace)
+                inside(self._netns, check)
             self._open_epoll()
             if self._netns is None:
                 with suppress(OSError):     # /proc may not be mounted
@@ -136,26 +145,37 @@ cdef class InterfacesSource(RingGroup):
         return self._tell()
 
     cdef int _update(self, bint is_first) except -1:
-        """Compare the interfaces that there are with those that there were."""
+        """Compare the interfaces that there are with those that there were.
+
+        An exception, as from Ctrl-C, may come at any point: then the next read continues from there.
+        """
         cdef Member member
-        cdef dict former = self._found
+        self._is_outdated = True
         listed = self._monitor.interfaces()
-        self._found = {one.ifindex: one for one in listed if self._choice.has(one)}
+        chosen = {one.ifindex: one for one in listed if self._choice.has(one)}
         if is_first:
-            self._set_buffer(len(self._found))
-            names = {name for one in listed for name in (one.name, *one.other_names)}
-            for name in self._choice.names:
-                if name not in names:
-                    message = f"no interface {name!r}: `ip link` lists all interfaces"
-                    raise LinkNotFound(errno.ENODEV, message)
+            self._set_buffer(len(chosen))
+            self._check_names({name for one in listed for name in (one.name, *one.other_names)})
+        renamed = {one.ifindex for one in listed} - chosen.keys()
         for index, member in list(self._by_index.items()):
-            # After a removal another interface may have the index, and the socket is not bound to it.
-            if index not in self._found or member.ring.socket.link_state() == LINK_GONE:
-                del self._by_index[index]
-                former = {one: former[one] for one in former if one != index}
+            # After a removal another interface may have the index, and the socket is not bound to it. That it
+            # is not listed is not enough: a list may be incomplete if interfaces change meanwhile.
+            if index in renamed or member.ring.socket.link_state() == LINK_GONE:
                 self._drain(member)
-        for index, interface in self._found.items():
-            self._compare(interface, former.get(index), is_first)
+                del self._by_index[index]
+                self._found.pop(index, None)
+        for index in [one for one in self._found if one not in chosen and one not in self._by_index]:
+            del self._found[index]
+        for index, interface in chosen.items():
+            self._compare(interface, self._found.get(index), is_first)
+            self._found[index] = interface
+        self._is_outdated = False
+        return 0
+
+    cdef int _check_names(self, set names) except -1:
+        for name in self._choice.names:
+            if name not in names:
+                raise LinkNotFound(errno.ENODEV, f"no interface {name!r}: `ip link` lists all interfaces")
         return 0
 
     cdef int _set_buffer(self, Py_ssize_t count) except -1:
@@ -172,9 +192,13 @@ cdef class InterfacesSource(RingGroup):
             if interface != former and not self._draining:   # else it has failed before
                 self._open_ring(interface, is_first)
             return 0
+        if former is None:      # an exception came just after it was opened
+            return 0
         if interface.name != former.name:
-            self._number(member, self._link_of(interface))
-            self._changes.append(LinkChange("renamed", self._link_of(interface)))
+            link = self._link_of(interface)
+            change = LinkChange("renamed", link)
+            self._number(member, link)
+            self._changes.append(change)
         if interface.is_up != former.is_up:
             change = "up" if interface.is_up else "down"
             self._changes.append(LinkChange(change, self._link_of(interface)))
@@ -188,61 +212,88 @@ cdef class InterfacesSource(RingGroup):
         return link_of(interface, netns)
 
     cdef int _open_ring(self, interface, bint is_first) except -1:
+        """Open the ring of an interface, unless it is gone by now: then the monitor reports that."""
         cdef RingSource ring
-        cdef Member member
         link = self._link_of(interface)
+        added = LinkChange("added", link)
+        with self._filtering:   # no other thread changes the filter meanwhile
+            options = self._options
+            try:
+                ring = RingSource(link, **options)
+            except (SlimcapError, OSError, ValueError, MemoryError) as error:   # not those of signal handlers
+                if getattr(error, "errno", None) != errno.ENODEV:
+                    if is_first:
+                        raise
+                    self._changes.append(LinkChange("failed", link, error))
+                return 0
+            self._add_ring(ring, link)
+            if options is not self._options:    # but a signal handler may
+                ring.set_filter(self._options["filter"])
+        if not is_first:
+            self._changes.append(added)
+        return 0
+
+    cdef int _add_ring(self, RingSource ring, link) except -1:
+        cdef Member member
         try:
-            ring = RingSource(link, **self._options)
-        except LinkError:   # it is gone by now: the monitor tells
-            return 0
-        except Exception as error:
-            if is_first:
-                raise
-            self._changes.append(LinkChange("failed", link, error))
-            return 0
-        try:
-            member = self._add(ring)
+            member = member_of(ring)
             self._number(member, link)
+            self._add(member)
         except BaseException:
             ring.close()
             raise
         self._by_index[link.index] = member
-        if not is_first:
-            self._changes.append(LinkChange("added", link))
         return 0
 
     cdef int _number(self, Member member, link) except -1:
         """Give a ring the number of its interface: that which its name had before, or the next one."""
         cdef Member other
-        number = self._numbers.get(link.name, len(self._infos))
-        if number == MAX_INTERFACES:
-            used = {other.ring.walker.interface for other in self._members.values()}
-            number = next(free for free in range(MAX_INTERFACES) if free not in used)
-            self._numbers.pop(self._infos[number].link.name, None)
-        info = member.ring.interfaces[0]._replace(link=link)
-        if number == len(self._infos):
-            self._infos.append(info)
-        self._infos[number], self._numbers[link.name] = info, number
-        member.ring.walker.interface = number
-        self._interfaces = tuple(self._infos)
-        self._links = tuple([one.link for one in self._infos])
+        with self._filtering:
+            number = self._numbers.get(link.name, len(self._infos))
+            if number == MAX_INTERFACES:
+                used = {other.ring.walker.interface for other in self._members.values()}
+                number = next(free for free in range(MAX_INTERFACES) if free not in used)
+                self._numbers.pop(self._infos[number].link.name, None)
+            info = member.ring.interfaces[0]._replace(link=link)
+            if number == len(self._infos):
+                self._infos.append(info)
+            self._infos[number], self._numbers[link.name] = info, number
+            self._links = tuple([one.link for one in self._infos])
+            self._interfaces = tuple(self._infos)
+            member.ring.walker.interface = number
         return 0
 
-    cdef int _on_removed(self, Member member) except -1:
+    cdef int _describe(self) except -1:
+        cdef Member member
+        for member in self._members.values():
+            number = member.ring.walker.interface
+            self._infos[number] = self._infos[number]._replace(filter=member.ring.interfaces[0].filter)
+        self._interfaces = tuple(self._infos)
+        return 0
+
+    cdef object _summary_of(self, Member member):
+        """Return the new sums of the rings that were closed, by name, and the change to report or None."""
         cdef Counters totals
-        member.ring.count(&totals)
         link = self._links[member.ring.walker.interface]
+        member.ring.count(&totals)
         past = self._past_stats.get(link.name, Stats(0, 0, 0))
-        self._past_stats[link.name] = Stats(*map(add, past, stats_of(&totals)))
         accounts = [self._account_of(member)]
         if link.name in self._past_accounts:
             accounts.append(self._past_accounts[link.name])
-        self._past_accounts[link.name] = sum_of(accounts)
-        if not self._draining:
-            self._changes.append(LinkChange("removed", link))
+        return (
+            {**self._past_stats, link.name: Stats(*map(add, past, stats_of(&totals)))},
+            {**self._past_accounts, link.name: sum_of(accounts)},
+            None if self._draining else LinkChange("removed", link))
+
+    cdef int _on_removed(self, Member member, object summary) except -1:
+        self._past_stats, self._past_accounts, change = summary
+        if change is not None:
+            self._changes.append(change)
         return self._tell()
 
     cdef Rows _fill(self, int64_t deadline):
+        if self._is_outdated:   # an exception came meanwhile
+            self._update(False)
         self._tell()    # what an exception of `on_change` has left
         return RingGroup._fill(self, deadline)
 
@@ -255,16 +306,21 @@ cdef class InterfacesSource(RingGroup):
             elif change.error is not None:
                 warnings.warn(
                     f"cannot capture from {change.link.name!r}, which has appeared: {change.error}",
-                    RuntimeWarning, stacklevel=2)
+                    RuntimeWarning, stacklevel=1)
         return 0
 
     cdef void _tear_down(self) noexcept:
         RingGroup._tear_down(self)
+        if self._home >= 0:
+            c_close(self._home)
+            self._home = -1
         if self._monitor is not None:
             self._monitor.close()
-        if self._home >= 0:
-            os.close(self._home)
-            self._home = -1
+
+    cdef Py_ssize_t _snaplen(self) except -1:
+        """Return the maximum of all interfaces, also of those to come."""
+        snaplen = self._options and self._options.get("snaplen")
+        return resolve(snaplen, LinkType.ETHERNET) if isinstance(snaplen, int) else bpf.MAX_SNAPLEN
 
     @property
     def buffer(self):
@@ -275,11 +331,14 @@ cdef class InterfacesSource(RingGroup):
     @property
     def stats_by_interface(self):
         """Counters since the source was opened, a dict: name of the interface → Stats. They are never reset.
+
+        The counters of an interface that is renamed move to its new name.
         """
         cdef Member member
         cdef Counters found
-        cdef dict totals = dict(self._past_stats)
-        for member in list(self._members.values()):
+        # Together, so that each ring is among the members or among the past ones.
+        cdef dict members = self._members, totals = dict(self._past_stats)
+        for member in members.values():
             member.ring.count(&found)
             name = self._links[member.ring.walker.interface].name
             totals[name] = Stats(*map(add, totals.get(name, (0, 0, 0)), stats_of(&found)))
@@ -289,11 +348,13 @@ cdef class InterfacesSource(RingGroup):
     def account_by_interface(self):
         """The account of each interface, a dict: name of the interface → Account.
 
-        The counters of an interface that was removed are gone: its `link_packets` is None.
+        The counters of an interface that was removed are gone: its `link_packets` is None. The account of one
+        that is renamed moves to its new name.
         """
         cdef Member member
-        cdef dict found = {name: [account] for name, account in self._past_accounts.items()}
-        for member in list(self._members.values()):
+        cdef dict members = self._members, past = self._past_accounts
+        cdef dict found = {name: [account] for name, account in past.items()}
+        for member in members.values():
             name = self._links[member.ring.walker.interface].name
             found.setdefault(name, []).append(self._account_of(member))
         return {name: sum_of(accounts) for name, accounts in found.items()}

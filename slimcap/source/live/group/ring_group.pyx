@@ -16,8 +16,10 @@ from slimcap.io.event cimport SIGNAL_END, monotonic_ns, raise_errno, sooner
 from slimcap.packet.rows cimport Rows
 from slimcap.source.live.packet_socket cimport PacketSocket
 
+import threading
 from collections import deque
 from contextlib import suppress
+from operator import add
 
 from slimcap.errors import CaptureStopped, RingExhausted
 from slimcap.filter.program import MAX_SNAPLEN
@@ -33,6 +35,14 @@ cdef class Member:
     """One of the rings of a group."""
 
 
+cdef Member member_of(RingSource ring):
+    """Return a ring as a member, to be added."""
+    cdef Member member = Member.__new__(Member)
+    member.ring, member.fd = ring, (<PacketSocket> ring.socket).fd
+    ring.is_member = True
+    return member
+
+
 cdef class RingGroup(ZeroCopySource):
     """Base class of sources with several rings."""
 
@@ -40,6 +50,11 @@ cdef class RingGroup(ZeroCopySource):
         self._epoll = self._monitor_fd = -1
         self._members, self._ready, self._watched, self._held = {}, deque(), [], []
         self._past_drops, self._interfaces = LinkDrops(0, 0, 0), ()
+        self._filtering = threading.RLock()
+
+    def __dealloc__(self):
+        if self._epoll > 0:     # 0 if __cinit__ did not run
+            c_close(self._epoll)
 
     # Implemented by subclasses.
 
@@ -47,8 +62,16 @@ cdef class RingGroup(ZeroCopySource):
         """Handle what the monitor's descriptor reports."""
         raise NotImplementedError
 
-    cdef int _on_removed(self, Member member) except -1:
-        """Handle that a ring was read to its end, since its interface is gone."""
+    cdef object _summary_of(self, Member member):
+        """Return what `_on_removed` needs of a ring that is closed."""
+        return None
+
+    cdef int _on_removed(self, Member member, object summary) except -1:
+        """Handle that a ring was read to its end and removed. No exception may come before all is stored."""
+        raise NotImplementedError
+
+    cdef int _describe(self) except -1:
+        """Update `_interfaces` after a change of filters. The caller holds `_filtering`."""
         raise NotImplementedError
 
     # Members.
@@ -69,15 +92,10 @@ cdef class RingGroup(ZeroCopySource):
             raise_errno("epoll_ctl", None)
         return 0
 
-    cdef Member _add(self, RingSource ring):
-        cdef Member member = Member.__new__(Member)
-        member.ring, member.fd = ring, (<PacketSocket> ring.socket).fd
+    cdef int _add(self, Member member) except -1:
         self._register(member.fd, True)
-        self._members = {**self._members, member.fd: member}     # other threads go through the former ones
-        self._queue(member)
-        if self._draining:
-            self._drain(member)
-        return member
+        self._members = {**self._members, member.fd: member}    # a new one: other threads iterate over it
+        return self._queue(member)
 
     cdef int _drain(self, Member member) except -1:
         """Let a ring receive no more, and read it to its end."""
@@ -91,21 +109,26 @@ cdef class RingGroup(ZeroCopySource):
         """Close a ring that is read to its end, and keep its counters."""
         cdef Counters totals
         cdef dict members = self._members.copy()
-        member.ring.close()
-        drops = tuple([past + now for past, now in zip(self._past_drops, member.ring.link_drops)])
-        drops = LinkDrops(*drops)
         del members[member.fd]
+        try:
+            member.ring.end_drops()
+            member.ring.close()
+            drops = LinkDrops(*map(add, self._past_drops, member.ring.link_drops))
+            summary = self._summary_of(member)
+            member.ring.count(&totals)
+        except BaseException:   # as from Ctrl-C: the next read does the same again
+            self._queue(member)
+            raise
+        # C only from here: another thread that counts sees the ring, or its counters among the past ones.
         for listed in (self._watched, self._held):
             if member in listed:
                 listed.remove(member)
-        member.ring.count(&totals)
-        # C only from here: another thread that counts sees the ring, or its counters among the past ones.
         self._past.received += totals.received
         self._past.dropped += totals.dropped
         self._past.freezes += totals.freezes
         self._past_drops = drops
         self._members = members
-        return self._on_removed(member)
+        return self._on_removed(member, summary)
 
     # Reading.
 
@@ -139,6 +162,7 @@ cdef class RingGroup(ZeroCopySource):
                     exhausted.append(member)
                 if rows is not None:
                     member.ring.hand_over(rows)
+                    self._handed_over += rows.count
                     self._shown = member
                     rows.links, rows.interfaces = self._links, self._interfaces
                     self._queue(member)
@@ -181,7 +205,7 @@ cdef class RingGroup(ZeroCopySource):
         """Check the interfaces that were down; return the time by which the listed rings need a look."""
         cdef Member member
         for member in list(self._watched):
-            if member.ring.check_needed and not member.ring.gone:
+            if member.ring.check_needed and not member.ring.draining:
                 member.ring.check_state()
                 if member.ring.gone:
                     self._queue(member)
@@ -213,19 +237,20 @@ cdef class RingGroup(ZeroCopySource):
         """Queue the rings that have got a block."""
         cdef epoll_event events[EVENTS]
         cdef Member member
+        cdef list failed = []
         cdef bint is_monitored = False
         cdef int count = EVENTS, index
-        while count == EVENTS:
+        while count == EVENTS and not is_monitored:     # which is reported as long as it is not read
             count = epoll_wait(self._epoll, events, EVENTS, 0)
             for index in range(count):
                 member = self._members.get(events[index].data.fd)
                 is_monitored |= events[index].data.fd == self._monitor_fd
                 if member is not None:
-                    if events[index].events & (POLLERR | POLLHUP):
-                        self._on_error(member)
                     self._queue(member)
-            if is_monitored:    # reported as long as it is not read
-                break
+                    if events[index].events & (POLLERR | POLLHUP):
+                        failed.append(member)
+        for member in failed:   # after all are queued, which the epoll reports once
+            self._on_error(member)
         return self._on_monitor() if is_monitored else 0
 
     cdef int _on_error(self, Member member) except -1:
@@ -242,7 +267,7 @@ cdef class RingGroup(ZeroCopySource):
 
         Parameters
         ----------
-        filter : str or sequence of (code, jt, jf, k), or None
+        filter : str, HostSet, sequence of (code, jt, jf, k) or None
             As the option `filter`.
 
         Raises
@@ -260,17 +285,21 @@ cdef class RingGroup(ZeroCopySource):
         >>> source.set_filter("udp port 53 or tcp port 53")
         """
         cdef Member member
-        cdef list members = list(self._members.values())
         self._owner.check("this source")
         self._check_open()
         if self._draining or load_bits(self._signal) & SIGNAL_END:
             raise CaptureStopped("the source was stopped: it captures no more")
-        for member in members:
-            member.ring.socket.compile({**member.ring.filters, "filter": filter})
-        self._options = {**self._options, "filter": filter}
-        for member in members:
-            with suppress(CaptureStopped):  # its interface was removed
-                member.ring.set_filter(filter)
+        if self._options is None:
+            raise RuntimeError("the source was never opened")
+        for member in self._members.values():
+            if not member.ring.draining:
+                member.ring.socket.compile({**member.ring.filters, "filter": filter})
+        with self._filtering:
+            self._options = {**self._options, "filter": filter}
+            for member in self._members.values():   # again: there may be new ones
+                with suppress(CaptureStopped):  # its interface was removed
+                    member.ring.set_filter(filter)
+            self._describe()
 
     # Stopping and closing.
 
@@ -292,11 +321,7 @@ cdef class RingGroup(ZeroCopySource):
             self._epoll = -1
 
     cdef bint _is_left_open(self) noexcept:
-        cdef Member member
-        for member in self._members.values():
-            if member.ring.socket.is_ours():
-                return True
-        return False
+        return self._epoll >= 0 and self._owner.is_here()
 
     # Counters and properties.
 
@@ -314,8 +339,10 @@ cdef class RingGroup(ZeroCopySource):
 
     cdef object _account_of(self, Member member):
         """Return the account of a ring."""
-        cdef uint64_t handed_over = member.ring.count_returned()
-        cdef uint64_t left = self._end - self._next if member is self._shown else 0
+        cdef uint64_t handed_over = member.ring.count_returned(), returned = self._count_read()
+        cdef uint64_t left = 0
+        if member is self._shown and returned < self._handed_over:
+            left = self._handed_over - returned
         return member.ring.account_for(handed_over - min(left, handed_over))
 
     cdef Py_ssize_t _snaplen(self) except -1:
