@@ -1,15 +1,13 @@
 """Options of capture files that are split."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import Annotated, TypedDict
 
 from slimcap.capfile.write_options import SectionOptions, WriteOptions
+from slimcap.capfile.writer import Writer
 from slimcap.errors import integer
 from slimcap.option_set import Option, between
 from slimcap.sink.open_writer import Format
-
-if TYPE_CHECKING:
-    from slimcap.capfile.writer import Writer
 
 
 def _positive(name: str, value: int) -> int:
@@ -85,7 +83,7 @@ class RotatingOptions(RotationOptions, WriteOptions, SectionOptions, total=False
         int, Option(0, "{index} of the first file, from 0 to 2^63 - 1.", between(0, (1 << 63) - 1))
     ]
     on_begin: Annotated[
-        "Callable[[str, Writer], object] | None",
+        Callable[[str, Writer], object] | None,
         Option(
             None,
             "Called with the path that a new file will have, and its writer, before the first packet. "
@@ -94,7 +92,7 @@ class RotatingOptions(RotationOptions, WriteOptions, SectionOptions, total=False
         ),
     ]
     on_end: Annotated[
-        "Callable[[Writer], object] | None",
+        Callable[[Writer], object] | None,
         Option(
             None,
             "Called with the writer of each file after its last packet, for instance to write statistics. "

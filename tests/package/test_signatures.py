@@ -122,7 +122,7 @@ FILES = (
     "snaplen=None, filter=None, where=None, concatenated=False, block_size=524288, timeout=None, "
     "on_error='raise'"
 )
-WRITE = "snaplen=262144, compression='infer', level=None, fcs_len=None"
+WRITE = "snaplen=262144, compression='infer', level=None, fcs_len=None, keep_partial=False"
 SECTION = "comment=None, hardware=None, os=None, application=None, section=None"
 ROTATION = "max_bytes=None, max_seconds=None, max_packets=None, max_files=None, overwrite=False, on_file=None"
 OPTIONS: dict[Callable[..., Any], str] = {
@@ -132,7 +132,8 @@ OPTIONS: dict[Callable[..., Any], str] = {
     slimcap.PcapSource: f"{FILES}, follow=False, name=None",
     slimcap.PcapWriter: f"{WRITE}, atomic=False",
     slimcap.PcapNgWriter: f"{WRITE}, atomic=False, {SECTION}",
-    RotatingWriter: f"{ROTATION}, {WRITE}, {SECTION}, format=None, link_type=1, skip_existing=True",
+    RotatingWriter: f"{ROTATION}, {WRITE}, {SECTION}, format=None, link_type=1, skip_existing=True, "
+    "number_existing=False, first_index=0, on_begin=None, on_end=None",
     slimcap.write: "format=None, compression='infer', level=None, snaplen=None, columns=None, payload=None, "
     f"addresses=None, inner=None, tunnel_ports=None, progress=None, {ROTATION}",
     MergedSource: f"{FILES}, file_names=False",

@@ -59,6 +59,7 @@ WRITING = {
     "fcs_len": None,
 }
 ROTATION = dict.fromkeys(("max_bytes", "max_seconds", "max_packets", "max_files", "on_file"))
+ROTATING = dict.fromkeys(("on_begin", "on_end")) | {"first_index": 0}
 DESCRIPTION = dict.fromkeys(("snaplen", "comment", "filter", "hardware", "os"))
 COUNTERS = dict.fromkeys(
     ("received", "dropped", "interface_dropped", "filter_accepted", "start", "end", "at")
@@ -169,7 +170,8 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "RotatingWriter": {"template": "x.pcap", "format": None, "link_type": 1, "snaplen": 96}
     | {"compression": None, "level": None, "fcs_len": None}
     | SECTION
-    | ROTATION,
+    | ROTATION
+    | ROTATING,
     "Source.anext_batch": READING | {"max_packets": 1},
     "Source.batches": READING | {"max_packets": 1},
     "Source.next_batch": READING | {"max_packets": 1},
@@ -231,6 +233,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
 FLAGS = {
     *("atomic", "auto_filter", "concatenated", "drain", "file_names", "follow", "ignore_vlans", "inner"),
     *("loops", "named", "overwrite", "promiscuous", "reinsert_vlan", "restamp", "skip_existing"),
+    *("keep_partial", "number_existing"),
     *("smaller_ring", "swapped"),
 }
 OTHERS = {
@@ -253,7 +256,6 @@ UNTRIED = {
     *("RingSource", "SocketSource", "open_live", "FanoutSource", "InterfacesSource"),
     "Writer.add_interface",  # ignores the interface; the rest is that of PcapNgWriter
     "RingGroup.set_filter",  # that of its rings
-    "Source.anext_batch",  # a coroutine
     *("ReadTask.batches", "ReadTask.open", "ReadTask.read", "open_files", "plan"),
     # A flag, and what only `pipe()` and `threading` see.
     *("Replay", "Replay.wait", "_Mock.run"),

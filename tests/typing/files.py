@@ -31,6 +31,7 @@ def check_writing_pcap(batch: Batch, packet: Packet) -> None:
         assert_type(writer.closed, bool)
         assert_type(writer.packets_written, int)
         assert_type(writer.bytes_written, int)
+        assert_type(writer.partial_path, str | None)
     writer.close()
     writer.discard()
 
@@ -68,6 +69,7 @@ def check_rotating(batch: Batch, packet: Packet, link: Link) -> None:
         with RotatingWriter(template, max_packets=9, max_files=2, on_file=print, snaplen=96) as writer:
             assert_type(writer, RotatingWriter)
             assert_type(writer.end_interval(0), bool)
+            assert_type(writer.end_file(), bool)
             assert_type(writer.protect(["in.pcap"]), None)
             assert_type(writer.add_interface(link, comment="a"), None)
             assert_type(writer.write_batch(batch), None)

@@ -11,32 +11,31 @@ from slimcap.cli.packets.capture_output import add_split, is_split
 from slimcap.cli.recording.post_rotate import AT_ONCE, PATIENCE, PostRotate
 
 RECORDING_DETAILS: Final = f"""\
-With {{index}} or {{time}} in FILE, or one of --split-..., the capture is a recording
-in several files, with the templates of `slimcap convert`:
+With {{index}} or {{time}} in FILE, or one of --split-..., the capture is a
+recording in several files, with the templates of `slimcap convert`:
   slimcap capture eth0 -w '/var/cap/{{time:%Y%m%d-%H%M%S}}.pcapng.zst' \\
     --split-seconds 300 --split-bytes 1G --keep 500G
 A file has a temporary name until it is complete, also that of an interval of
---split-seconds in which no more packets come. SIGHUP completes the current file;
-the next packet starts a new one. If a name exists, -1, -2, ... is inserted. At
-the end of each pcapng file are the counters of each interface since the file
-before.
+--split-seconds in which no more packets come. SIGHUP completes the current
+file; the next packet starts a new one. If a name exists, -1, -2, ... is
+inserted. Each pcapng file ends with the counters of each interface since the
+file before.
 
 --keep and --files remove the oldest files of all recordings with the same
 template in this folder. Those are listed in a hidden file there,
 .slimcap-recording-..., with their inodes: files that are not listed, or were
-replaced since, are never removed. Do not delete it. The current file counts, but
-is not removed. Only one process can record with a template at a time.
+replaced since, are never removed. Do not delete it. The current file counts,
+but is not removed. Only one process can record with a template at a time.
 
 The CMD of --post-rotate has no shell, and runs in the background, for at most
-{AT_ONCE} files at a time. Its first failure is reported. At the end, it is waited for,
-up to {PATIENCE:g} seconds.
+{AT_ONCE} files at a time. Its first failure is reported. At the end, it is waited
+for, up to {PATIENCE:g} seconds.
 
 A temporary file that a crash left is completed by the next recording with the
-same template: the last packet is cut off if it is incomplete, and standard error
-tells the file. If writing fails, as when the disk is full, the capture ends with
-exit code 1, and the current file is completed in the same way: without more
-space that is possible if it is not compressed, otherwise the next recording does
-it.
+same template: the last packet is cut off if it is incomplete, and standard
+error names the file. If writing fails, as when the disk is full, the capture
+ends with exit code 1, and the current file is completed in the same way. If it
+is compressed, that requires space, so the next recording does it.
 """
 
 _FIELD: Final = re.compile(r"\{(index|time)\b")
