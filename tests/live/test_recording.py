@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import os
+import pwd
 import re
 import resource
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -239,6 +241,34 @@ def test_failed_write_leaves_all_complete_packets(veth: Veth, capture: StartCapt
     assert found == large[: len(found)]
 
 
+# ---- other users
+
+
+def test_files_and_commands_are_those_of_the_user(veth: Veth, capture: StartCapture) -> None:
+    """The folder is one that another user can enter, which those of pytest are not."""
+    entry = pwd.getpwnam("nobody")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.chown(folder, entry.pw_uid, entry.pw_gid)
+        running = capture(
+            *("-n", "2", "-w", folder / "{index}.pcap", "--split-packets", "1", "--user", "nobody"),
+            *("--post-rotate", "sh -c 'id -un; id -Gn' sh"),
+        )
+        ids = Path(f"/proc/{running.process.pid}/status").read_text()
+        veth.send(numbered_frames(veth, 2))
+        code, _, errors = running.end()
+        assert (code, visible(folder)) == (0, ["0.pcap", "1.pcap"])
+        assert {path.stat().st_uid for path in folder.iterdir()} == {entry.pw_uid}
+        assert errors.splitlines().count("nobody") == 2
+    assert f"Uid:\t{entry.pw_uid}\t{entry.pw_uid}\t{entry.pw_uid}" in ids
+    assert "CapPrm:\t0000000000000000" in ids
+
+
+def test_user_requires_one_interface(capture: StartCapture) -> None:
+    running = capture("left", "--user", "nobody")
+    assert "--user requires one interface" in running.first + running.end()[2]
+
+
 # ---- arguments
 
 
@@ -248,6 +278,7 @@ def test_failed_write_leaves_all_complete_packets(veth: Veth, capture: StartCapt
         (["--split-packets", "3"], "requires -w and a path"),
         (["-w", "-", "--split-packets", "3"], "requires -w and a path"),
         (["-w", "a.pcap", "--files", "3"], "--files requires several files"),
+        (["--user", "of no system"], "there is no user 'of no system'"),
         (["-w", "{index}.pcap", "--keep", "3G"], "--keep requires --split-bytes"),
         (["-w", "{index}.pcap", "--post-rotate", "'a"], "--post-rotate: No closing quotation"),
     ],

@@ -21,10 +21,12 @@ from slimcap.cli.recording.recording_options import RECORDING_DETAILS, add_recor
 from slimcap.cli.recording.recording_sink import RecordingSink
 from slimcap.cli.render.lines import Lines, json_lines, text_lines
 from slimcap.cli.terminal.live_line import StatusLine, wanted
+from slimcap.cli.terminal.run_as import run_as, user
 from slimcap.cli.terminal.signals import Request, asked_by_signal, ended_by_signals
 from slimcap.cli.terminal.streams import complain, reason, say
 from slimcap.errors import SlimcapError
 from slimcap.packet.enums import NO_IP
+from slimcap.source.live.group.interfaces_source import InterfacesSource
 from slimcap.source.live.open_live import LiveCapture
 
 SUMMARY: Final = "capture packets from a network interface"
@@ -48,6 +50,10 @@ While the output is slow, packets wait in the --buffer. Its 64 MiB hold those of
 2.5 seconds at low rates, and of a second at 100,000 packets/s of 350 bytes.
 
 {RECORDING_DETAILS}
+--user sets the user, the group, and the other groups of that user, and drops
+all capabilities, once the interface is open: files, the metrics and the CMD of
+--post-rotate are those of the user. It requires a single interface.
+
 SIGUSR1 prints the counts so far. Ctrl-C or SIGTERM ends the capture after the
 packets captured so far, with exit code 0; a second one kills the process. While
 the interface is down, the capture waits. If it fails, the file contains the
@@ -68,6 +74,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add = command.add_mutually_exclusive_group().add_argument
     add("-w", dest="file", metavar="FILE", help="write a pcap file, or pcapng by its suffix; - is stdout")
     add("--json", action="store_true", help="print a JSON object per line")
+    command.add_argument("--user", type=user, metavar="NAME", help="become user NAME before files are opened")
     add_recording(command)
 
 
@@ -77,19 +84,33 @@ def run(args: argparse.Namespace) -> int:
     recording = is_recording(args)
     status = StatusLine(shown=wanted(lines=args.file in (None, "-")))
     try:
-        with (
-            open_live_input(args) as source,
-            ended_by_signals(source, hangup=not recording),
-            asked_by_signal(source) as counts,
-            asked_by_signal(source, signal.SIGHUP) if recording else nullcontext(Request()) as reopen,
-            exported(source, args.metrics) as metrics,
-        ):
-            sink = _sink(source, args, recording=recording)
-            _capture(source, args, sink, status, metrics, counts, reopen)
+        with open_live_input(args) as source:
+            _drop_rights(source, args)
+            _run(source, args, status, recording=recording)
     except (SlimcapError, OSError) as error:
         complain(reason(error))
         return 1
     return 0
+
+
+def _drop_rights(source: LiveCapture, args: argparse.Namespace) -> None:
+    """Become the user of --user, before files are opened."""
+    if args.user is not None:
+        if isinstance(source, InterfacesSource):
+            args.error("--user requires one interface: those that appear later could not be captured from")
+        run_as(args.user)
+
+
+def _run(source: LiveCapture, args: argparse.Namespace, status: StatusLine, *, recording: bool) -> None:
+    """Open what the capture requires besides its source, and capture."""
+    with (
+        ended_by_signals(source, hangup=not recording),
+        asked_by_signal(source) as counts,
+        asked_by_signal(source, signal.SIGHUP) if recording else nullcontext(Request()) as reopen,
+        exported(source, args.metrics) as metrics,
+    ):
+        sink = _sink(source, args, recording=recording)
+        _capture(source, args, sink, status, metrics, counts, reopen)
 
 
 def _sink(source: LiveCapture, args: argparse.Namespace, *, recording: bool) -> PacketSink:
