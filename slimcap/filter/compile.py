@@ -137,7 +137,10 @@ def _checked_for_kernel(name: str, program: Program) -> Program:
     """Return a program; raise FilterError if it only runs in user space."""
     reason = ""
     if len(program) > MAX_LENGTH:
-        reason = f"the program has {len(program)} instructions, and the kernel accepts {MAX_LENGTH}"
+        reason = (
+            f"the program has {len(program)} instructions, and the kernel accepts {MAX_LENGTH} "
+            "(for many addresses use slimcap.filter.hosts)"
+        )
     elif any(jumps_back(index, instruction) for index, instruction in enumerate(program)):
         reason = "the program has a loop (protochain), which the kernel does not accept"
     if reason:

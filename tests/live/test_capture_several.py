@@ -72,11 +72,17 @@ def test_tshark_reads_the_interfaces(
 
 def test_interfaces_by_option_and_lines(veth: Veth, capture: StartCapture) -> None:
     running = capture("left", "-i", "right", "-n", "6", "--json", "udp", link="-i")
-    assert "listening on right, ETHERNET, left, ETHERNET, snaplen" in running.first  # by index
+    assert "listening on right (ETHERNET), left (ETHERNET), snaplen" in running.first  # by index
     cross(veth)
     code, output, _ = running.end()
     assert code == 0
     assert len([json.loads(line) for line in output.splitlines()]) == 6
+
+
+def test_an_exclusion_is_not_an_interface(veth: Veth, capture: StartCapture) -> None:
+    running = capture("!left", link="-i")
+    assert running.first == "slimcap: '!left' is not an interface: exclude with --exclude left\n"
+    assert running.end()[0] == 1
 
 
 def test_an_interface_that_appears_is_in_the_file(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:

@@ -302,6 +302,19 @@ def test_a_thread_of_another_namespace_opens_rings_too(
         assert take(source, 2) == {"eth5": 2}
 
 
+def test_links_of_another_namespace_are_opened_there(
+    namespace: Namespace, several: OpenSeveral, new_namespace: NewNamespace
+) -> None:
+    found = slimcap.links("eth*", netns=namespace.path)
+    with slimcap.open_live(found, **SMALL) as source:
+        assert [link.name for link in source.links] == ["eth0", "eth1"]
+        send(namespace, "eth1")
+        assert take(source, 1) == {"eth1": 1}
+    other = Link("lo", netns=new_namespace().path)
+    with pytest.raises(ValueError, match="several network namespaces: open a source for each"):
+        slimcap.open_live([*found, other], **SMALL)
+
+
 def test_netns_opens_the_interfaces_of_that_namespace(namespace: Namespace, several: OpenSeveral) -> None:
     with slimcap.open_live(["eth*"], netns=namespace.path, **SMALL) as source:
         send(namespace, "eth1", 2)

@@ -46,6 +46,10 @@ written, standard error shows drops, packets and rates if it is a terminal and
 rich is installed (pip install 'slimcap[cli]'), unless the file is standard
 output and a terminal or a pipe.
 
+Packets of several interfaces are not in order of time: those of one come up to
+--latency before those of another. Wireshark's reordercap sorts a file. Only
+pcapng keeps the interface of each packet; pcap has one link type for all.
+
 While the output is slow, packets wait in the --buffer. Its 64 MiB hold those of
 2.5 seconds at low rates, and of a second at 100,000 packets/s of 350 bytes.
 

@@ -29,7 +29,7 @@ is a VLAN of another interface), link_type, addresses and may_capture.
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `slimcap links`."""
     command.add_argument("--json", action="store_true", help="print a JSON object per line")
-    help = "list those of network namespace NETNS: a name as `ip netns` lists it, or a path"
+    help = "list those of network namespace NETNS: a name of `ip netns`, or a path such as /proc/PID/ns/net"
     command.add_argument("--netns", metavar="NETNS", help=help)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import math
 import re
 import sys
@@ -27,7 +28,8 @@ EXPOSED: Final[dict[str, dict[str, Any]]] = {
     "promiscuous": {"help": "capture packets to other hosts, too"},
     "direction": {"help": "capture packets received by this host, sent by it, or both (default)"},
     "netns": {
-        "help": "capture in network namespace NETNS: a name as `ip netns` lists it, or a path",
+        "help": "capture in network namespace NETNS: a name of `ip netns`, or a path such as "
+        "/proc/PID/ns/net",
         "metavar": "NETNS",
     },
     "snaplen": {"help": "truncate packets to BYTES", "metavar": "BYTES", "type": number(int, 1, MAX_SNAPLEN)},
@@ -55,7 +57,8 @@ def add_live_input(command: argparse.ArgumentParser) -> None:
         "words",
         nargs="*",
         metavar="INTERFACE EXPRESSION",
-        help="interfaces, see `slimcap links`, unless -i gives them; then an EXPRESSION of tcpdump",
+        help="interfaces: names (see `slimcap links`), patterns such as 'eth*', or any for all, unless -i "
+        "gives them; then an EXPRESSION of tcpdump",
     )
     add("-i", dest="interfaces", metavar="INTERFACE", action="append", help="an interface; repeatable")
     add_exclude(command)
@@ -102,6 +105,9 @@ def open_live_input(args: argparse.Namespace) -> LiveCapture:
 
 def open_interfaces(names: list[str], exclude: list[str], **options: Any) -> LiveCapture:
     """Open one interface, or several as one source."""
+    for name in names:
+        if name.startswith("!"):
+            raise LinkError(errno.EINVAL, f"{name!r} is not an interface: exclude with --exclude {name[1:]}")
     if len(names) == 1 and not exclude:
         source: LiveCapture = open_live(names[0], **options)
         return source
@@ -123,7 +129,9 @@ def described(source: LiveCapture) -> str:
     """Return names and link types of the interfaces, for messages."""
     if not source.links:
         return "no interface yet"
-    return ", ".join(f"{printable(link.name)}, {link.type_name}" for link in source.links)
+    if len(source.links) == 1:
+        return f"{printable(source.links[0].name)}, {source.links[0].type_name}"
+    return ", ".join(f"{printable(link.name)} ({link.type_name})" for link in source.links)
 
 
 def add_live_options(command: argparse._ActionsContainer) -> None:

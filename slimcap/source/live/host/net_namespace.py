@@ -138,7 +138,10 @@ def _open(path: str, netns: str | int) -> io.FileIO:
         elif "/" in netns:
             problem = "there is no such file"
         else:
-            problem = f"there is no network namespace {netns!r}: `ip netns list` shows the names"
+            problem = (
+                f"there is no network namespace {netns!r}: `ip netns list` shows the names; "
+                f"the one of a process is /proc/{netns if netns.isdecimal() else 'PID'}/ns/net"
+            )
         raise LinkNotFound(errno.ENOENT, problem, path) from None
     except PermissionError as error:
         raise PermissionError(
