@@ -777,7 +777,7 @@ cdef class FlowTable:
         return self._leave()
 
     cdef int _enter(self, Py_ssize_t packets, uint32_t limit) except -1:
-        """Lock the table, and get memory for the records that may end: of `packets` packets and `limit` flows.
+        """Lock the table, and get memory for the records that may end: of `packets` packets, `limit` flows.
         """
         if not self._made:
             raise ValueError("this table was never made: use FlowTable()")
