@@ -294,13 +294,16 @@ def test_counters_of_an_interface_never_decrease(namespace: Namespace) -> None:
         assert settle(source, 0.5) == 5
         namespace.send("far-eth0", frames_of(5))
         namespace.ip("link del eth0")
-        with pytest.raises(TimeoutError):
-            source.next_batch(timeout=0.05)
+        early = 0
+        with suppress(TimeoutError):  # most times the block is not handed over yet
+            early = len(source.next_batch(timeout=0.05))
         assert source.stats_by_interface["eth0"].packets_received == 10
-        assert settle(source, 0.5) == 5
+        assert early + settle(source, 0.5) == 5
         assert source.stats_by_interface["eth0"].packets_received == 10
 
 
+# A socket that is opened just then is closed when it is deallocated, which warns.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_interrupted_reads_miss_no_interface(namespace: Namespace) -> None:
     """A signal handler raises at a random moment while a ring is opened or closed."""
     rng = random.Random(7)
