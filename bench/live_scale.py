@@ -88,18 +88,26 @@ class Reader:
             stderr=pipe,
             preexec_fn=lambda: os.sched_setaffinity(0, self._cpus),
         )
-        output = self._process.stdout
-        assert output is not None
-        if not (select.select([output], [], [], PATIENCE)[0] and output.readline() == b"ready\n"):
-            self.result()
-            raise RuntimeError(f"{self.name} did not get ready")
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self._process.kill()
+            raise
         return self
 
     def __exit__(self, *exc: object) -> None:
         with self._process:
             self._process.kill()
 
+    def _wait_until_ready(self) -> None:
+        output = self._process.stdout
+        assert output is not None
+        if not (select.select([output], [], [], PATIENCE)[0] and output.readline() == b"ready\n"):
+            self.result()
+            raise RuntimeError(f"{self.name} did not get ready")
+
     def result(self) -> Any:
+        """Let the reader end; return what it printed."""
         output, errors = self._process.communicate(timeout=PATIENCE)
         if self._process.returncode == common.SKIPPED:
             raise common.Unavailable(errors.decode().strip())
@@ -140,14 +148,23 @@ def workers_table(found: Results) -> str:
     rows = []
     for workers, runs in found["runs"].items():
         each = [run["seconds"] / run["packets"] for run in runs]
-        cpu = median(run["cpu"] / run["packets"] for run in runs) * 1e9
+        cpu, busiest = (median(run[key] / run["packets"] for run in runs) * 1e9 for key in ("cpu", "busiest"))
         whole = min(run["whole"] for run in runs) / found["flows"]
         share = median(run["least"] / run["packets"] for run in runs)
         speed = common.ratios(one, each)
-        cells = f"{median(each) * 1e9:.0f}", *speed, f"{cpu:.0f}", f"{share:.1%}", f"{whole:.2%}"
+        cells = (
+            f"{median(each) * 1e9:.0f}",
+            *speed,
+            f"{cpu:.0f}",
+            f"{busiest:.0f}",
+            f"{share:.1%}",
+            f"{whole:.2%}",
+        )
         rows.append([workers, *cells, f"{sum(run['dropped'] for run in runs):,}"])
     header = ["workers", "ns a packet", "times as fast", "by round", "CPU, ns a packet"]
-    return common.table([*header, "least share of a worker", "whole flows", "dropped"], rows)
+    return common.table(
+        [*header, "busiest worker", "least share of a worker", "whole flows", "dropped"], rows
+    )
 
 
 # ---- several interfaces
@@ -215,7 +232,8 @@ def interfaces_table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def measure_waiting(bench: Bench) -> Results:
-    names = [f"idle{number}" for number in range(IDLE)]
+    pairs = max(1, min(IDLE, common.scaled(IDLE, bench.options)) // 2)
+    names = [f"idle{number}" for number in range(2 * pairs)]
     cable.lay_pairs(names[::2], names[1::2])
     seconds = IDLE_SECONDS * min(1, max(0.1, bench.options.scale))
     runs = []
@@ -227,17 +245,17 @@ def measure_waiting(bench: Bench) -> Results:
     with bench.read("appear", {"times": max(2, common.scaled(APPEARING, bench.options))}) as reader:
         waits = reader.result()["waits"]
     common.progress("")
-    return {"idle": runs, "waits": waits}
+    return {"interfaces": len(names), "idle": runs, "waits": waits}
 
 
 def waiting_table(found: Results) -> str:
-    idle, waits = found["idle"], found["waits"]
+    count, idle, waits = found["interfaces"], found["idle"], found["waits"]
     percent = [run["cpu"] / run["seconds"] * 100 for run in idle]
     milliseconds = [wait * 1000 for wait in waits]
     rows: dict[str, tuple[list[float], int]] = {
-        f"CPU time while {IDLE} interfaces are idle, %": (percent, 3),
-        f"opening {IDLE} interfaces, ms": ([run["opening"] * 1000 for run in idle], 0),
-        f"closing {IDLE} interfaces, ms": ([run["closing"] * 1000 for run in idle], 0),
+        f"CPU time while {count} interfaces are idle, %": (percent, 3),
+        f"opening {count} interfaces, ms": ([run["opening"] * 1000 for run in idle], 0),
+        f"closing {count} interfaces, ms": ([run["closing"] * 1000 for run in idle], 0),
         "`ip link set up` of a new interface until its first packet, ms": (milliseconds, 1),
     }
     cells = [
@@ -380,7 +398,7 @@ def render(results: Results) -> str:
 
 def arguments() -> argparse.Namespace:
     parser = common.new_parser(__doc__)
-    common.add_rounds(parser)
+    common.add_rounds(parser, 3)
     common.add_render(parser)
     parser.add_argument("--only", nargs="+", choices=PARTS, help="only these parts")
     return parser.parse_args()

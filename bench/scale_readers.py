@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter, sleep
+from time import perf_counter, sleep, thread_time
 from typing import Any
 
 import cable
@@ -28,6 +28,7 @@ import slimcap
 FLOWS = 10_000  # as in c/send_packets.c
 FEATURES: dict[str, Any] = {"features": ("lengths", "iat", "flags", "payload"), "splt": 10}
 PATIENCE = 30.0  # seconds
+BLOCK_TIMEOUT = 0.2  # seconds: if the sender is slow, the rings still hold everything
 SIOCSIFFLAGS, IFF_UP, SOL_PACKET, PACKET_QDISC_BYPASS = 0x8914, 1, 263, 20
 INTERVAL = 0.001  # seconds between the packets of an interface that appears
 
@@ -47,32 +48,41 @@ def share_work(interface: str, workers: int, buffer: int) -> Found:
     barrier = threading.Barrier(workers + 1)
     size = buffer // workers
     with (
-        slimcap.open_live(interface, workers=workers, auto_filter=False, buffer=size) as source,
+        slimcap.open_live(
+            interface, workers=workers, auto_filter=False, buffer=size, latency=BLOCK_TIMEOUT
+        ) as source,
         ThreadPoolExecutor(workers) as pool,
     ):
         ready()
         sys.stdin.read()
-        sleep(0.1)  # until the last block is handed over
+        sleep(2 * BLOCK_TIMEOUT)  # until the last block is handed over
         done = [pool.submit(process, *one, barrier) for one in zip(source.workers(), tables, strict=True)]
         barrier.wait(PATIENCE)
         start, cpu = perf_counter(), cpu_seconds()
-        packets = [one.result(PATIENCE) for one in done]
+        counts = [one.result(PATIENCE) for one in done]
         seconds, cpu = perf_counter() - start, cpu_seconds() - cpu
         dropped = source.total_stats.packets_dropped
     return {
-        "packets": sum(packets),
-        "least": min(packets),
+        "packets": sum(packets for packets, _ in counts),
+        "least": min(packets for packets, _ in counts),
         "dropped": dropped,
         "seconds": seconds,
         "cpu": cpu,
+        "busiest": max(used for _, used in counts),
         "whole": sum(whole_flows(table) for table in tables),
     }
 
 
-def process(worker: slimcap.RingSource, table: slimcap.FlowTable, barrier: threading.Barrier) -> int:
-    """Flow records with all features, header columns, and SHA3-256 of these; return the number of packets."""
+def process(
+    worker: slimcap.RingSource, table: slimcap.FlowTable, barrier: threading.Barrier
+) -> tuple[int, float]:
+    """Make flow records with all features, header columns, and SHA3-256 of these.
+
+    Return the number of packets, and the CPU time of this thread.
+    """
     packets = 0
     barrier.wait(PATIENCE)
+    cpu = thread_time()
     with contextlib.suppress(TimeoutError):
         while True:
             batch = worker.next_batch(timeout=0)
@@ -80,7 +90,7 @@ def process(worker: slimcap.RingSource, table: slimcap.FlowTable, barrier: threa
             hashlib.sha3_256(batch.headers().view(np.uint8).data).digest()
             packets += len(batch)
             del batch
-    return packets
+    return packets, thread_time() - cpu
 
 
 def whole_flows(table: slimcap.FlowTable) -> int:
