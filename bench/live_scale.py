@@ -129,11 +129,12 @@ def measure_workers(bench: Bench) -> Results:
     """Let packets pile up in the rings; time how long one worker, and several, take for them."""
     found: dict[str, list[Any]] = {str(workers): [] for workers in WORKERS}
     count = common.scaled(SHARED, bench.options)
+    buffer = max(len(WORKERS) * 16 * MIB, common.scaled(SHARED_BUFFER, bench.options))
     for _ in bench.rounds("workers"):
         for workers in WORKERS:
             arrived = -cable.arrived()
             cpus = {bench.sending_cpu, bench.receiving_cpu}
-            task = {"interface": cable.RECEIVING, "workers": workers, "buffer": SHARED_BUFFER}
+            task = {"interface": cable.RECEIVING, "workers": workers, "buffer": buffer}
             with bench.read("share_work", task, cpus) as reader:
                 bench.send("flows", cable.SENDING, count)
                 arrived += cable.arrived()
