@@ -1,7 +1,7 @@
 """How does live capture scale: to two workers, many interfaces, other filters, and files?
 
     python bench/live_scale.py --json scale.json       measure, and print the tables (as root)
-    python bench/live_scale.py --render scale.json     write them into bench/README.md
+    python bench/live_scale.py --render scale.json     write them into the READMEs
     python bench/live_scale.py --only workers record
 
 In a network namespace of its own. Packets are 60 bytes of UDP over IPv4, or 344 on average if they are
@@ -333,25 +333,44 @@ def measure_record(bench: Bench) -> Results:
                 common.leave_out(name, reason, bench.missing)
                 continue
             run["arrived"] = arrived + cable.arrived()
+            run["lost"] = run["arrived"] - run["packets"]
             found.setdefault(name, []).append(run)
     return found
+
+
+def record_cpu(runs: Sequence[Mapping[str, Any]]) -> float:
+    """Return the CPU seconds for a million packets in the file."""
+    return float(median(run["cpu"] / max(1, run["packets"]) for run in runs) * 1e6)
 
 
 def record_table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     rows = []
     for name, runs in found.items():
-        lost = [run["arrived"] - run["packets"] for run in runs]
+        lost = [run["lost"] for run in runs]
         cells = [
             f"{median(run['arrived'] / run['sent']['seconds'] for run in runs):,.0f}",
             f"{median(run['packets'] for run in runs):,.0f}",
             f"{median(lost):,.0f}",
             f"{max(lost):,}",
-            f"{median(run['cpu'] / max(1, run['packets']) for run in runs) * 1e6:.3f}",
+            f"{record_cpu(runs):.3f}",
             f"{median(run['bytes'] for run in runs) / 1e6:,.0f}",
         ]
         rows.append([name, *cells])
     header = ["recorder", "packets/s", "in the file", "lost", "worst", "CPU s per million", "MB"]
     return common.table(header, rows)
+
+
+def short_table(results: Results) -> str:
+    """Make the table for the project's README: what recording takes."""
+    found = results["parts"].get("record")
+    if not found:
+        return "Not measured.\n"
+    rows = []
+    for name, runs in found.items():
+        lost, arrived = (sum(run[key] for run in runs) for key in ("lost", "arrived"))
+        rows.append([name, f"{record_cpu(runs):.3f}", f"{lost / arrived:.2%}"])
+    table = common.table(["program", "CPU s per million packets", "lost"], rows)
+    return f"{table}\n\n{common.describe(results['machine'])}\n"
 
 
 # ---- all of them
@@ -406,7 +425,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    common.finish(arguments(), run, render, "live_scale")
+    common.finish(arguments(), run, render, "live_scale", ("bench record", short_table))
 
 
 if __name__ == "__main__":
