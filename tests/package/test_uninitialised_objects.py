@@ -25,6 +25,8 @@ PUBLIC = {
     "slimcap.source.file.merged.MergedSource",
     "slimcap.source.file.pcap_source.PcapSource",
     "slimcap.source.file.plan.ReadTask",
+    "slimcap.source.live.group.fanout_source.FanoutSource",
+    "slimcap.source.live.group.interfaces_source.InterfacesSource",
     "slimcap.source.live.ring_source.RingSource",
     "slimcap.source.live.socket_source.SocketSource",
     "slimcap.source.mock.mock_sources.MockRingSource",

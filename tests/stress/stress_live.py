@@ -11,13 +11,16 @@ import time
 from typing import Any
 
 from players import Broken, Ledger, Players, numbered, rounds
-from slimcap import RingSource, SocketSource
+from slimcap import FanoutSource, InterfacesSource, RingSource, SocketSource
 from stress_mocks import ALLOWED, askers, check_counts, drain, readers
 from support.netns import CLONE_NEWNET, call
 
 # So small that packets are dropped.
+RING: dict[str, Any] = {"block_size": 1 << 14, "num_blocks": 8, "block_timeout": 0.01}
 KINDS: dict[type[Any], dict[str, Any]] = {
-    RingSource: {"block_size": 1 << 14, "num_blocks": 8, "block_timeout": 0.01},
+    RingSource: RING,
+    InterfacesSource: RING,
+    FanoutSource: {"workers": 3, **RING},
     SocketSource: {"buffer_size": 1 << 16},
 }
 MAX_SENT = 1 << 14
