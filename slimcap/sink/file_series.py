@@ -69,6 +69,7 @@ class FileSeries:
         self._max_files, self._on_file = max_files, on_file
         self._number = first_index  # of the next file
         self._files: deque[str] = deque()
+        self._left: set[str] = set()  # files that are not complete, although the next one may begin
         self._inputs: set[tuple[int, int]] = set()  # device and inode of files that must not be replaced
 
     @property
@@ -124,7 +125,7 @@ class FileSeries:
             path = self._named(self._number, time)
         if self._number_existing:
             path = self._numbered(path)
-        is_ours = path in self._files
+        is_ours = self._is_ours(path)
         if is_ours or (os.path.lexists(path) and not self._overwrite):
             advice = "use {index} in the template" + ("" if is_ours else ", or overwrite=True")
             raise FileExistsError(errno.EEXIST, f"{os.strerror(errno.EEXIST)}: {advice}", path)
@@ -136,10 +137,24 @@ class FileSeries:
         """Return a path that does not exist, and was not used: with -1, -2, … if needed."""
         stem, format, compression = stem_and_endings(path)
         for number in itertools.count(1):
-            if path not in self._files and not os.path.lexists(path):
+            if not self._is_ours(path) and not os.path.lexists(path):
                 break
             path = f"{stem}-{number}{format}{compression}"
         return path
+
+    def _is_ours(self, path: str) -> bool:
+        return path in self._files or path in self._left
+
+    def leave(self, path: str) -> None:
+        """Note that the next file may begin, although this one is not complete.
+
+        Parameters
+        ----------
+        path : str
+            The path that `next_path` returned last.
+        """
+        self._number += 1
+        self._left.add(path)
 
     def complete(self, path: str) -> None:
         """Note that a file is complete, and remove the oldest one if there are too many.
@@ -147,14 +162,17 @@ class FileSeries:
         Parameters
         ----------
         path : str
-            The path that `next_path` returned last.
+            The path that `next_path` returned last, or one that was given to `leave`.
 
         Raises
         ------
         OSError
             The oldest file cannot be removed.
         """
-        self._number += 1
+        if path in self._left:
+            self._left.discard(path)
+        else:
+            self._number += 1
         self._files.append(path)
         while self._max_files is not None and len(self._files) > self._max_files:
             oldest = self._files.popleft()

@@ -6,7 +6,9 @@ import contextlib
 import os
 import threading
 import time as clock
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import numpy as np
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 _SECOND: Final = 1_000_000_000
 _LATEST: Final = (1 << 63) - 1  # maximum of a time in ns, and of a number of bytes
+_MAX_CLOSING: Final = 4  # maximum number of files that are completed at a time
 _LEAST: Final = 16  # minimum bytes of a packet in any format
 _FOR_LATER_FILES: Final = (BlockType.NAMES, BlockType.SECRETS)
 _MAX_CONTEXT: Final = 64 << 20  # maximum bytes of such blocks to repeat in each file
@@ -88,6 +91,8 @@ class RotatingWriter(Finished):
         naming = {name: found.pop(name) for name in _NAMING}
         self._on_begin, self._on_end = found.pop("on_begin"), found.pop("on_end")
         self._series = FileSeries(os.fspath(template), **naming)
+        background = found.pop("background")
+        self._thread = ThreadPoolExecutor(1, "slimcap rotation") if background else None
         self._class = writer_class(self._series.example, found.pop("format"))
         # Check them before the first file is opened.
         encoder_for(self._series.example, found["compression"], found["level"])
@@ -99,6 +104,7 @@ class RotatingWriter(Finished):
         self._until = 0  # end of the current file's interval in ns
         self._ended = 0  # end of the last interval that `end_interval` has ended
         self._packets = 0  # in all finished files
+        self._closing: deque[tuple[str, Future[None]]] = deque()  # files that the thread completes
         self._context: list[OtherBlock] = []  # blocks that later files need, too
         self._context_size = 0
         self._closed = False
@@ -195,6 +201,7 @@ class RotatingWriter(Finished):
             Another thread is writing, or another process opened the writer.
         """
         with self._alone():
+            self._note_complete()
             blocks = [(row, block) for row, block in batch.blocks if isinstance(block, OtherBlock)]
             if len(blocks) < len(batch.blocks):  # each file has its own section and interfaces
                 batch = batch.with_blocks(blocks)
@@ -319,8 +326,20 @@ class RotatingWriter(Finished):
         writer.flush()  # if this fails, the file stays the current one, and the next call continues it
         self._writer = None
         self._packets += writer.packets_written
-        writer.close()
-        self._series.complete(self._path)
+        if self._thread is None:
+            writer.close()
+            self._series.complete(self._path)
+        else:
+            self._series.leave(self._path)
+            self._closing.append((self._path, self._thread.submit(writer.close)))
+            self._note_complete()
+
+    def _note_complete(self, allowed: int = _MAX_CLOSING) -> None:
+        """Note which files the thread has completed; wait until at most `allowed` are left."""
+        while self._closing and (len(self._closing) > allowed or self._closing[0][1].done()):
+            path, closed = self._closing.popleft()
+            closed.result()
+            self._series.complete(path)
 
     def end_file(self) -> bool:
         """Complete the current file. The next packet starts a new one.
@@ -373,6 +392,7 @@ class RotatingWriter(Finished):
         """
         time = clock.time_ns() - _SECOND if time is None else integer("time", time)
         with self._alone():
+            self._note_complete()
             if self._interval is None or self._writer is None or time < self._until:
                 return False
             self._ended = self._until
@@ -392,6 +412,7 @@ class RotatingWriter(Finished):
             Another thread is writing.
         """
         with self._alone():
+            self._note_complete()
             if self._writer is not None:
                 self._writer.flush()
 
@@ -412,6 +433,7 @@ class RotatingWriter(Finished):
         with self._alone():
             try:
                 self._end_file()
+                self._note_complete(0)
             finally:
                 self._discard()
 
@@ -438,6 +460,11 @@ class RotatingWriter(Finished):
 
     def _discard(self) -> None:
         self._closed = True
+        if self._thread is not None and self._owner.is_here():
+            self._thread.shutdown()
+            while self._closing:
+                with contextlib.suppress(OSError):
+                    self._note_complete(0)
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.discard()

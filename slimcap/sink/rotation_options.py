@@ -79,6 +79,14 @@ class RotatingOptions(RotationOptions, WriteOptions, SectionOptions, total=False
             "two files of a template with {time} may begin in the same second.",
         ),
     ]
+    background: Annotated[
+        bool,
+        Option(
+            False,
+            "Complete files on a separate thread, because writing a file to its device takes time, in which "
+            "a ring may overflow. Errors are raised, and `on_file` is called, by later calls of the writer.",
+        ),
+    ]
     first_index: Annotated[
         int, Option(0, "{index} of the first file, from 0 to 2^63 - 1.", between(0, (1 << 63) - 1))
     ]

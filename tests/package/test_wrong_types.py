@@ -233,7 +233,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
 FLAGS = {
     *("atomic", "auto_filter", "concatenated", "drain", "file_names", "follow", "ignore_vlans", "inner"),
     *("loops", "named", "overwrite", "promiscuous", "reinsert_vlan", "restamp", "skip_existing"),
-    *("keep_partial", "number_existing"),
+    *("background", "keep_partial", "number_existing"),
     *("smaller_ring", "swapped"),
 }
 OTHERS = {

@@ -102,3 +102,48 @@ def test_timeout_of_a_source_ends_write(tmp_path):
         mock.run()
         with pytest.raises(TimeoutError):
             write(mock, tmp_path / "{index}.pcap", max_seconds=1)
+
+
+def test_files_completed_in_the_background_are_those_of_the_foreground(tmp_path):
+    seen = []
+    batch = paced_batch(40)
+    template = tmp_path / "{index:02}.pcap"
+    files = rotated(template, batch[:20], batch[20:], max_packets=3, background=True, on_file=seen.append)
+    assert files == seen
+    assert names_of(files) == [f"{number:02}.pcap" for number in range(14)]
+    assert packets_in(files) == packets_of(batch)
+    assert names_of(sorted(map(str, tmp_path.iterdir()))) == names_of(files)
+
+
+def test_failure_in_the_background_is_raised_by_a_later_call(tmp_path):
+    writer = RotatingWriter(
+        tmp_path / "{index}.pcap",
+        max_packets=1,
+        background=True,
+        on_begin=lambda path, writer: os.unlink(writer.partial_path) if path.endswith("1.pcap") else None,
+    )
+    writer.write_batch(paced_batch(3))
+    with pytest.raises(FileNotFoundError, match=r"1\.pcap"):
+        writer.close()
+    assert writer.closed
+    assert names_of(writer.files) == ["0.pcap", "2.pcap"]
+
+
+def test_index_continues_and_names_that_exist_are_numbered(tmp_path):
+    (tmp_path / "7.pcap.gz").write_bytes(b"precious")
+    options = {"first_index": 7, "number_existing": True, "skip_existing": False, "max_packets": 1}
+    files = rotated(tmp_path / "{index}.pcap.gz", paced_batch(2), **options)
+    assert names_of(files) == ["7-1.pcap.gz", "8.pcap.gz"]
+    assert (tmp_path / "7.pcap.gz").read_bytes() == b"precious"
+
+
+def test_discarded_file_is_kept_if_asked_for(tmp_path):
+    ended = []
+    for keep in (False, True):
+        writer = RotatingWriter(tmp_path / "a.pcap", keep_partial=keep, on_end=ended.append)
+        writer.write_batch(paced_batch(3))
+        assert not ended
+        writer.discard()
+        assert len(list(tmp_path.iterdir())) == keep
+    (path,) = tmp_path.iterdir()
+    assert packets_of(read(path)) == packets_of(paced_batch(3))

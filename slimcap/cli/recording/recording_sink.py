@@ -37,7 +37,7 @@ class RecordingSink(PacketSink):
             self._journal = FileJournal(args.file)
         self._quota = Quota(self._journal, args.keep, args.files)
         self._next_number = self._journal.next_number
-        self._current: tuple[RecordedFile, str] | None = None  # and the path of its temporary file
+        self._partials: dict[str, tuple[RecordedFile, str]] = {}  # files that are not complete, by path
         self._leftovers = Leftovers(self._journal.files)
         for file in self._leftovers.missing:
             self._journal.forget(file)
@@ -51,6 +51,7 @@ class RecordingSink(PacketSink):
             "number_existing": True,
             "first_index": self._next_number,
             "keep_partial": True,
+            "background": True,
             "on_begin": self._begin,
             "on_file": self._complete,
         }
@@ -68,17 +69,17 @@ class RecordingSink(PacketSink):
         if partial is not None:  # otherwise it is written to directly, such as a FIFO
             self._journal.add(path, partial, self._next_number)
             self._next_number += 1
-            self._current = (self._journal.files[-1], partial)
+            self._partials[path] = (self._journal.files[-1], partial)
             self._remove_oldest()
 
     def _complete(self, path: str) -> None:
-        self._current = None
+        self._partials.pop(path, None)
         self._remove_oldest()
         if self._post is not None:
             self._post.add(path)
 
     def _remove_oldest(self) -> None:
-        self._quota.enforce(self._current, self._leftovers.pending)
+        self._quota.enforce(dict(self._partials.values()) | self._leftovers.pending)
 
     def add(self, batch: Batch, source: Source) -> None:
         with writing():
@@ -104,9 +105,9 @@ class RecordingSink(PacketSink):
 
     def _write_back(self) -> None:
         """Let the kernel write the current file to its device now, not all of it when it is complete."""
-        if self._current is not None:
+        for _, partial in self._partials.values():
             with contextlib.suppress(OSError):
-                fd = os.open(self._current[1], os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
                 try:
                     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
                 finally:
@@ -142,12 +143,11 @@ class RecordingSink(PacketSink):
             complain("no packets were captured: no file was written")
 
     def _rescue(self) -> None:
-        """Complete the current file after a write failed."""
-        if self._current is not None:
-            file, partial = self._current
-            self._current = None
+        """Complete the files that are not, after a write failed."""
+        for file, partial in self._partials.values():
             if os.path.exists(partial):
                 self._note(finish(file, partial))
+        self._partials.clear()
 
 
 class Quota:
@@ -158,11 +158,13 @@ class Quota:
         self._max_bytes, self._max_files = max_bytes, max_files
         self._sizes: dict[RecordedFile, int] = {}  # of complete files
 
-    def enforce(self, current: tuple[RecordedFile, str] | None, pending: dict[RecordedFile, str]) -> None:
-        """Remove the oldest files while there are too many; never the current one, and those of `pending`."""
+    def enforce(self, partials: dict[RecordedFile, str]) -> None:
+        """Remove the oldest files while there are too many.
+
+        Those that are not complete count, but stay; `partials` are the paths of their temporary files.
+        """
         if self._max_bytes is None and self._max_files is None:
             return
-        partials = pending | ({} if current is None else {current[0]: current[1]})
         if self._is_exceeded(partials):
             self._sizes.clear()  # files may have been moved away
             for file in self._journal.files:
