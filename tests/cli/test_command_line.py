@@ -68,6 +68,7 @@ def test_help_lists_options_within_80_columns(
         ["capture", "lo", "--duration", "nan"],
         ["capture", "lo", "--duration", "inf"],
         ["capture", "lo", "--duration", "soon"],
+        ["capture", "lo", "--duration", "1 hour"],
         ["capture", "lo", "--snaplen", "0"],
         ["capture", "lo", "--buffer", "1MB"],
         ["capture", "lo", "--buffer", "2TiB"],

@@ -102,6 +102,17 @@ def test_an_interface_that_appears_is_in_the_file(veth: Veth, capture: StartCapt
     assert set(names_in(path)) == {"new0"}
 
 
+def test_a_pcap_file_of_several_interfaces_is_warned_about(
+    veth: Veth, capture: StartCapture, tmp_path: Path
+) -> None:
+    running = capture("left", "-w", tmp_path / "out.pcap", "-n", "6")
+    assert "pcap does not keep the interface of a packet" in running.first
+    assert "listening on" in running.stderr.readline().decode()
+    cross(veth)
+    assert running.end()[0] == 0
+    assert len(payloads_in(tmp_path / "out.pcap")) == 6
+
+
 def test_pcap_refuses_two_link_types(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:
     path = tmp_path / "out.pcap"
     veth.namespace.tun("tun0")

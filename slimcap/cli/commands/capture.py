@@ -7,6 +7,7 @@ import signal
 from contextlib import nullcontext
 from typing import Final
 
+from slimcap.capfile.pcap_writer import PcapWriter
 from slimcap.cli.packets.live_input import (
     add_live_input,
     described,
@@ -26,6 +27,7 @@ from slimcap.cli.terminal.signals import Request, asked_by_signal, ended_by_sign
 from slimcap.cli.terminal.streams import complain, reason, say
 from slimcap.errors import SlimcapError
 from slimcap.packet.enums import NO_IP
+from slimcap.sink.open_writer import writer_class
 from slimcap.source.live.group.interfaces_source import InterfacesSource
 from slimcap.source.live.open_live import LiveCapture
 
@@ -38,6 +40,7 @@ are those of tcpdump, see pcap-filter(7); they require libpcap (Debian: apt
 install libpcap0.8). As with tcpdump, the interface may be given with -i, and
 the expression as the last words:
   slimcap capture -i eth0 -c 100 -w web.pcap tcp port 80
+A DURATION is in seconds, or has a unit: s, m, h or d.
 
 A capture file has nanosecond timestamps, and VLAN tags are reinserted; pcapng
 also has the interface, the expression, and at the end the counts. Packets are
@@ -121,6 +124,8 @@ def _sink(source: LiveCapture, args: argparse.Namespace, *, recording: bool) -> 
     """Open the output."""
     if args.file is None:
         return Lines(json_lines if args.json else text_lines)
+    if isinstance(source, InterfacesSource) and writer_class(args.file, None) is PcapWriter:
+        complain("pcap does not keep the interface of a packet: a FILE whose name ends in .pcapng does")
     return RecordingSink(source, args) if recording else CaptureFileSink(args.file, source, args.snaplen)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
-from slimcap.cli.arguments import add_count, add_filter, add_option, mebibytes, number
+from slimcap.cli.arguments import add_count, add_filter, add_option, duration, mebibytes, number
 from slimcap.cli.terminal.streams import printable
 from slimcap.errors import CaptureUnblocked, LinkError
 from slimcap.filter.program import MAX_SNAPLEN
@@ -66,7 +66,7 @@ def add_live_input(command: argparse.ArgumentParser) -> None:
     add("--everything", action="store_true", help="capture packets other than IP, too, such as ARP")
     add_live_options(command)
     add_count(command, "capture", "-c")
-    add("--duration", type=number(float, 0.001, 10**9), metavar="SECONDS", help="stop after SECONDS")
+    add("--duration", type=duration(0.001, 10**9), metavar="DURATION", help="end the capture after as long")
 
 
 def read_words(args: argparse.Namespace) -> None:

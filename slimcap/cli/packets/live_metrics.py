@@ -23,7 +23,8 @@ METRICS_DETAILS: Final = """\
 PORT (on http://127.0.0.1:PORT/metrics; 0: any free port, which standard error
 shows), or in a FILE that is replaced every 5 seconds and at the end, for the
 textfile collector of node_exporter. A FILE whose name is a number is ./NUMBER.
-Counters start at 0 with the command:
+Counters start at 0 with the command; those of the kernel have the label
+"interface":
   slimcap_captured_packets_total      packets printed, written or counted
   slimcap_captured_bytes_total        their bytes on the wire
   slimcap_received_packets_total      packets that passed the filter, including
