@@ -146,13 +146,13 @@ def test_stats_by_interface_stay_the_same_after_the_end(namespace: Namespace, se
 
 def test_packets_before_the_removal_are_returned(namespace: Namespace, several: OpenSeveral) -> None:
     changes: list[LinkChange] = []
-    source = several(on_change=changes.append)
+    source = several(on_change=changes.append, latency=0.5)  # the block is handed over after the removal
     send(namespace, "eth0", 4)
     namespace.ip("link del eth0")
     send(namespace, "eth1", 1)
     assert take(source, 5) == {"eth0": 4, "eth1": 1}
     with pytest.raises(TimeoutError):
-        source.next_batch(timeout=0.3)
+        source.next_batch(timeout=1.5)
     assert ("removed", "eth0") in [(change.kind, change.link.name) for change in changes]
     assert source.total_stats.packets_received == 5
     assert source.stats_by_interface["eth0"].packets_received == 4
