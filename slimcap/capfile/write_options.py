@@ -52,8 +52,8 @@ class WriteOptions(TypedDict, total=False):
         bool,
         Option(
             False,
-            "An atomic writer that is discarded, or fails, leaves its temporary file, which has all packets "
-            "that were written.",
+            "An atomic writer that is discarded, or fails, leaves its temporary file, unless that is "
+            "empty. It has all packets that were written.",
         ),
     ]
 

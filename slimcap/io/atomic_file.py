@@ -31,7 +31,7 @@ class PartialFile:
     path : str, bytes or os.PathLike
         Final name of the file. If it is a symbolic link, the file that it points to is replaced.
     keep : bool, default False
-        `discard` leaves the temporary file.
+        `discard` leaves the temporary file, unless that is empty.
 
     Raises
     ------
@@ -85,8 +85,9 @@ class PartialFile:
         A forked process leaves the file to the one that created it.
         """
         if self._fd >= 0:
+            keep = self._keep and os.fstat(self._fd).st_size > 0
             self._close()
-            if self._owner.is_here() and not self._keep:
+            if self._owner.is_here() and not keep:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.target)
 

@@ -118,7 +118,7 @@ class CaptureFile(Finished):
         self._splits = rotation is not None
         self._one_snaplen = self._common_snaplen()
         self._latest = 0  # latest packet time so far, in nanoseconds
-        self._before: dict[Link, dict[str, int]] = {}  # counters at the end of the last file of a rotation,
+        self._before: dict[str, dict[str, int]] = {}  # counters at the end of the last file of a rotation,
         self._part_start = time.time_ns()  # and the time of that
         options: dict[str, Any] = {"format": format, "compression": compression, "level": level}
         options["snaplen"] = snaplen or self._default_snaplen()
@@ -358,11 +358,14 @@ class CaptureFile(Finished):
         if self._source is None:
             return
         interfaces, now = self._source.interfaces, time.time_ns()
+        latest = {info.link.name: info for info in interfaces}
         for info, counters in zip(interfaces, self._counters(interfaces), strict=True):
-            before = self._before.get(info.link, {})
-            self._before[info.link] = counters
-            found = {name: max(0, value - before.get(name, 0)) for name, value in counters.items()}
             number = writer.add_interface(info)  # of the file
+            if latest[info.link.name] is not info:  # it was removed; counters are those of the name
+                continue
+            before = self._before.get(info.link.name, {})
+            self._before[info.link.name] = counters
+            found = {name: max(0, value - before.get(name, 0)) for name, value in counters.items()}
             writer.write_statistics(number, at=now, start=self._part_start, end=now, **found)
         self._part_start = now
 

@@ -33,6 +33,8 @@ class FileSeries:
         Insert -1, -2, … before the suffixes of a name that exists, or was used, instead of raising.
     first_index : int, default 0
         Number of the first file.
+    reserved : tuple of str, default ()
+        Paths that no file gets, as if they existed.
     max_files : int, optional
         Maximum number of complete files to keep: the oldest is removed. Default: all.
     on_file : callable, optional
@@ -58,6 +60,7 @@ class FileSeries:
         skip_existing: bool = True,
         number_existing: bool = False,
         first_index: int = 0,
+        reserved: tuple[str, ...] = (),
         max_files: int | None = None,
         on_file: Callable[[str], object] | None = None,
     ) -> None:
@@ -69,6 +72,7 @@ class FileSeries:
         self._max_files, self._on_file = max_files, on_file
         self._number = first_index  # of the next file
         self._files: deque[str] = deque()
+        self._reserved = frozenset(map(os.path.realpath, reserved))
         self._left: set[str] = set()  # files that are not complete, although the next one may begin
         self._inputs: set[tuple[int, int]] = set()  # device and inode of files that must not be replaced
 
@@ -120,13 +124,13 @@ class FileSeries:
             The file is being read.
         """
         path = self._named(self._number, time)
-        while self._skip and os.path.lexists(path):
+        while self._skip and self._exists(path):
             self._number += 1
             path = self._named(self._number, time)
         if self._number_existing:
             path = self._numbered(path)
         is_ours = self._is_ours(path)
-        if is_ours or (os.path.lexists(path) and not self._overwrite):
+        if is_ours or (self._exists(path) and not self._overwrite):
             advice = "use {index} in the template" + ("" if is_ours else ", or overwrite=True")
             raise FileExistsError(errno.EEXIST, f"{os.strerror(errno.EEXIST)}: {advice}", path)
         if self._inputs and os.path.exists(path) and _identity(path) in self._inputs:
@@ -137,10 +141,13 @@ class FileSeries:
         """Return a path that does not exist, and was not used: with -1, -2, … if needed."""
         stem, format, compression = stem_and_endings(path)
         for number in itertools.count(1):
-            if not self._is_ours(path) and not os.path.lexists(path):
+            if not self._is_ours(path) and not self._exists(path):
                 break
             path = f"{stem}-{number}{format}{compression}"
         return path
+
+    def _exists(self, path: str) -> bool:
+        return os.path.lexists(path) or (bool(self._reserved) and os.path.realpath(path) in self._reserved)
 
     def _is_ours(self, path: str) -> bool:
         return path in self._files or path in self._left

@@ -39,7 +39,7 @@ _LEAST: Final = 16  # minimum bytes of a packet in any format
 _FOR_LATER_FILES: Final = (BlockType.NAMES, BlockType.SECRETS)
 _MAX_CONTEXT: Final = 64 << 20  # maximum bytes of such blocks to repeat in each file
 _NAMING: Final = (
-    *("overwrite", "skip_existing", "number_existing", "first_index"),
+    *("overwrite", "skip_existing", "number_existing", "first_index", "reserved"),
     *("max_files", "on_file"),
 )
 _OF_A_PACKET: Final = ("timestamp", "total_len", "cap_len", "vlan_tci", "vlan_tpid", "flags")

@@ -1,11 +1,12 @@
 """Options of capture files that are split."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import Annotated, TypedDict
 
 from slimcap.capfile.write_options import SectionOptions, WriteOptions
 from slimcap.capfile.writer import Writer
-from slimcap.errors import integer
+from slimcap.errors import integer, wrong_type
 from slimcap.option_set import Option, between
 from slimcap.sink.open_writer import Format
 
@@ -15,6 +16,12 @@ def _positive(name: str, value: int) -> int:
     if found < 1:
         raise ValueError(f"{name} must be at least 1, not {found}")
     return found
+
+
+def _paths(name: str, value: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise wrong_type(name, "a sequence of str", value)
+    return tuple(map(os.fspath, value))
 
 
 class RotationOptions(TypedDict, total=False):
@@ -78,6 +85,10 @@ class RotatingOptions(RotationOptions, WriteOptions, SectionOptions, total=False
             "Instead of raising FileExistsError, insert -1, -2, … before the suffixes of a name that exists: "
             "two files of a template with {time} may begin in the same second.",
         ),
+    ]
+    reserved: Annotated[
+        tuple[str, ...],
+        Option((), "Paths that no file gets, as if they existed.", _paths, kind="sequence of str"),
     ]
     background: Annotated[
         bool,

@@ -133,7 +133,7 @@ OPTIONS: dict[Callable[..., Any], str] = {
     slimcap.PcapWriter: f"{WRITE}, atomic=False",
     slimcap.PcapNgWriter: f"{WRITE}, atomic=False, {SECTION}",
     RotatingWriter: f"{ROTATION}, {WRITE}, {SECTION}, format=None, link_type=1, skip_existing=True, "
-    "number_existing=False, background=False, first_index=0, on_begin=None, on_end=None",
+    "number_existing=False, reserved=(), background=False, first_index=0, on_begin=None, on_end=None",
     slimcap.write: "format=None, compression='infer', level=None, snaplen=None, columns=None, payload=None, "
     f"addresses=None, inner=None, tunnel_ports=None, progress=None, {ROTATION}",
     MergedSource: f"{FILES}, file_names=False",

@@ -59,7 +59,7 @@ WRITING = {
     "fcs_len": None,
 }
 ROTATION = dict.fromkeys(("max_bytes", "max_seconds", "max_packets", "max_files", "on_file"))
-ROTATING = dict.fromkeys(("on_begin", "on_end")) | {"first_index": 0}
+ROTATING = dict.fromkeys(("on_begin", "on_end")) | {"first_index": 0, "reserved": ()}
 DESCRIPTION = dict.fromkeys(("snaplen", "comment", "filter", "hardware", "os"))
 COUNTERS = dict.fromkeys(
     ("received", "dropped", "interface_dropped", "filter_accepted", "start", "end", "at")

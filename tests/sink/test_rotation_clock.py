@@ -147,3 +147,13 @@ def test_discarded_file_is_kept_if_asked_for(tmp_path):
         assert len(list(tmp_path.iterdir())) == keep
     (path,) = tmp_path.iterdir()
     assert packets_of(read(path)) == packets_of(paced_batch(3))
+
+
+def test_reserved_names_are_not_used(tmp_path):
+    reserved = [str(tmp_path / "40.pcap"), str(tmp_path / "41.pcap")]
+    files = rotated(
+        tmp_path / "{time:%S}.pcap", paced_batch(1, [100]), reserved=reserved, number_existing=True
+    )
+    assert names_of(files) == ["40-1.pcap"]
+    with pytest.raises(FileExistsError, match=r"40\.pcap"):
+        rotated(tmp_path / "{time:%S}.pcap", paced_batch(1, [100]), reserved=reserved)

@@ -14,6 +14,7 @@ when it is renamed, and another file of that name has a different one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -102,7 +103,13 @@ class FileJournal:
         return {"name": self._name(file.path), "inode": file.inode, "number": file.number}
 
     def _append(self, line: dict[str, Any]) -> None:
-        os.write(self._fd, _encoded(line))
+        data = _encoded(line)
+        try:
+            written = os.write(self._fd, data)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.path) from None
+        if written < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
 
     def _read(self) -> None:
         for line in _lines(self._fd):

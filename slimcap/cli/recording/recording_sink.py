@@ -50,6 +50,7 @@ class RecordingSink(PacketSink):
             "skip_existing": True,
             "number_existing": True,
             "first_index": self._next_number,
+            "reserved": [file.path for file in self._leftovers.pending],
             "keep_partial": True,
             "background": True,
             "on_begin": self._begin,
@@ -67,7 +68,11 @@ class RecordingSink(PacketSink):
     def _begin(self, path: str, writer: Writer) -> None:
         partial = writer.partial_path
         if partial is not None:  # otherwise it is written to directly, such as a FIFO
-            self._journal.add(path, partial, self._next_number)
+            try:
+                self._journal.add(path, partial, self._next_number)
+            except OSError:  # it has no packets, and nothing would know about it
+                os.unlink(partial)
+                raise
             self._next_number += 1
             self._partials[path] = (self._journal.files[-1], partial)
             self._remove_oldest()
