@@ -25,6 +25,7 @@ from slimcap.sink.rotation_options import RotationOptions
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.pcap_source import PcapSource
 from slimcap.source.file.several import FilesSource
+from slimcap.source.live.group.fanout_source import FanoutSource
 from slimcap.source.live.group.interfaces_source import InterfacesSource
 from slimcap.source.live.live_source import LiveSource
 
@@ -374,14 +375,15 @@ class CaptureFile(Finished):
         counters = [_counters_of(info) for info in interfaces]
         source = self._source
         if isinstance(source, InterfacesSource):
-            found = source.stats_by_interface
-            return [
-                {"received": stats.packets_received, "dropped": stats.packets_dropped}
-                for stats in (found[info.link.name] for info in interfaces)
-            ]
+            found = {
+                name: {"received": stats.packets_received, "dropped": stats.packets_dropped}
+                for name, stats in source.stats_by_interface.items()
+            }
+            # One that was renamed has its counters under the new name.
+            return [found.get(info.link.name, {}) for info in interfaces]
         if source is not None and len(counters) == 1 and not counters[0]:
             total = source.total_stats
-            if isinstance(source, LiveSource):
+            if isinstance(source, (LiveSource, FanoutSource)):
                 drops = source.link_drops
                 counters[0] = {
                     "received": total.packets_received,

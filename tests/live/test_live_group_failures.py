@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 
 import slimcap
-from slimcap import FilterError, Link, LinkChange, LinkNotFound
+from slimcap import FanoutSource, FilterError, Link, LinkChange, LinkNotFound
 from slimcap.source.live import ring_source, rtnetlink
 from slimcap.source.live.host.free_memory import require_memory
 from slimcap.source.live.rtnetlink import LinkMonitor
 from support.netns import Namespace, NewNamespace
-from support.threads import Background
+from support.threads import Background, wait_until
 from support.traffic import frames_of
 
 SMALL: dict[str, Any] = {"block_size": 1 << 16, "num_blocks": 8}
@@ -413,3 +413,77 @@ def test_a_packet_has_capacity_for_those_of_any_interface_to_come(namespace: Nam
         whole = source.next_packet(timeout=PATIENCE)
         os.write(device, frames_of(1)[0][14:])
         assert bytes(source.next_packet(packet, timeout=PATIENCE).payload) == bytes(whole.payload)
+
+
+def test_an_interface_that_vanished_does_not_make_a_filter_invalid(namespace: Namespace) -> None:
+    cable(namespace, "eth0", "eth1")
+    with opened(namespace) as source:
+        namespace.ip("link del eth0")
+        source.set_filter("udp port 9999")
+        namespace.send("far-eth1", frames_of(2))
+        assert settle(source) == 0
+        with pytest.raises(FilterError):
+            source.set_filter("no such filter")
+
+
+def test_the_filter_may_be_changed_while_workers_are_opened(namespace: Namespace) -> None:
+    cable(namespace, "eth0")
+    source = FanoutSource.__new__(FanoutSource)
+    setting: list[Background] = []
+
+    def change() -> None:
+        setting.append(Background(lambda: source.set_filter("udp port 9999")))
+        time.sleep(0.05)
+
+    with at_next_opening(change), namespace.inside():
+        source.__init__("eth0", workers=2, **SMALL)  # type: ignore[misc]
+    setting[0].result()
+    with source:
+        namespace.send("far-eth0", frames_of(2))
+        assert settle(source) == 0
+
+
+def test_drops_of_an_interface_are_counted_once_for_all_workers(namespace: Namespace) -> None:
+    device = namespace.tun("tap0", tap=True)
+    with opened(namespace, "tap0", workers=3) as source:
+        namespace.ip("link set tap0 down")
+        for frame in frames_of(3):
+            with suppress(OSError):  # EIO, and the driver counts it as dropped
+                os.write(device, frame)
+        assert source.link_drops == (3, 0, 0)
+
+
+def test_a_file_of_renamed_and_later_interfaces_is_complete(namespace: Namespace, tmp_path: Path) -> None:
+    cable(namespace, "eth0")
+    path = tmp_path / "several.pcapng"
+    with opened(namespace, ["eth*", "ip*"]) as source:
+        writing = Background(lambda: slimcap.write(source, path))
+        cable(namespace, "eth1")
+        device = namespace.tun("ip0")
+        wait_until(lambda: "eth1, ip0" in repr(source))
+        for number in range(2):
+            namespace.send(f"far-eth{number}", frames_of(2 + number))
+        os.write(device, frames_of(1)[0][14:])
+        wait_until(lambda: source.account().delivered == 6)
+        namespace.ip_batch("link set eth1 name eth7")
+        wait_until(lambda: "eth7" in repr(source))
+        namespace.send("far-eth1", frames_of(4))
+        source.stop()
+        writing.result()
+    with slimcap.open_file(path) as file:
+        names = [file.links[packet.interface].name for packet in file]
+        counted = {one.link.name: one.received for one in file.interfaces}
+    assert {name: names.count(name) for name in names} == {"eth0": 2, "eth1": 3, "ip0": 1, "eth7": 4}
+    assert counted == {"eth0": 2, "eth1": None, "ip0": 1, "eth7": 7}
+
+
+def test_a_file_has_the_counters_of_all_workers(namespace: Namespace, tmp_path: Path) -> None:
+    cable(namespace, "eth0")
+    path = tmp_path / "workers.pcapng"
+    with opened(namespace, "eth0", workers=3) as source:
+        namespace.send("far-eth0", frames_of(20))
+        source.stop()
+        slimcap.write(source, path)
+    with slimcap.open_file(path) as file:
+        assert sum(map(len, file.batches())) == 20
+        assert [(one.received, one.os_dropped) for one in file.interfaces] == [(20, 0)]

@@ -21,6 +21,7 @@ from slimcap.filter import check, pack
 from slimcap.option_set import parse
 from slimcap.source.live.account import shared_account
 from slimcap.source.live.live_options import FanoutOptions, RingOptions, ring_shape
+from slimcap.source.live.rtnetlink import LinkDrops
 
 cdef dict KINDS = {
     "hash": PACKET_FANOUT_HASH, "cpu": PACKET_FANOUT_CPU, "qm": PACKET_FANOUT_QM,
@@ -154,7 +155,8 @@ cdef class FanoutSource(RingGroup):
         try:
             self._open_epoll()
             workers = given["workers"] or len(os.sched_getaffinity(0))
-            self._join(link, self._options, workers, kind, program)
+            with self._filtering:   # no other thread changes the filter meanwhile
+                self._join(link, self._options, workers, kind, program)
         except BaseException:
             self._shut_down()
             raise
@@ -189,7 +191,8 @@ cdef class FanoutSource(RingGroup):
         return self._describe()
 
     cdef int _describe(self) except -1:
-        self._interfaces = self._workers[0].interfaces
+        if self._workers:       # else opening has failed meanwhile
+            self._interfaces = self._workers[0].interfaces
         return 0
 
     def workers(self):
@@ -235,6 +238,14 @@ cdef class FanoutSource(RingGroup):
         if member.ring.gone and not self._members:
             self._draining = True   # this is the end
         return 0
+
+    @property
+    def link_drops(self):
+        """Packets that the interface lost since the source was opened, a LinkDrops.
+
+        They never reached the workers, and are not included in `stats()`.
+        """
+        return self._workers[0].link_drops if self._workers else LinkDrops(0, 0, 0)
 
     def account(self):
         """Return where the packets of the interface went: those of all workers together.

@@ -33,6 +33,7 @@ cdef class RingGroup(ZeroCopySource):
     cdef object _summary_of(self, Member member)
     cdef int _on_removed(self, Member member, object summary) except -1
     cdef int _describe(self) except -1
+    cdef int _set_filter_of(self, Member member, object filter, bint attach) except -1
 
     cdef int _open_epoll(self) except -1
     cdef int _register(self, int fd, bint once) except -1

@@ -14,14 +14,13 @@ from slimcap.abi.linux cimport (
     epoll_ctl, epoll_event, epoll_wait)
 from slimcap.io.event cimport SIGNAL_END, monotonic_ns, raise_errno, sooner
 from slimcap.packet.rows cimport Rows
-from slimcap.source.live.packet_socket cimport PacketSocket
+from slimcap.source.live.packet_socket cimport LINK_GONE, PacketSocket
 
 import threading
 from collections import deque
-from contextlib import suppress
 from operator import add
 
-from slimcap.errors import CaptureStopped, RingExhausted
+from slimcap.errors import CaptureStopped, FilterError, RingExhausted
 from slimcap.filter.program import MAX_SNAPLEN
 from slimcap.source.live.rtnetlink import LinkDrops
 
@@ -292,14 +291,26 @@ cdef class RingGroup(ZeroCopySource):
         if self._options is None:
             raise RuntimeError("the source was never opened")
         for member in self._members.values():
-            if not member.ring.draining:
-                member.ring.socket.compile({**member.ring.filters, "filter": filter})
+            self._set_filter_of(member, filter, False)
         with self._filtering:
             self._options = {**self._options, "filter": filter}
             for member in self._members.values():   # again: there may be new ones
-                with suppress(CaptureStopped):  # its interface was removed
-                    member.ring.set_filter(filter)
+                self._set_filter_of(member, filter, True)
             self._describe()
+
+    cdef int _set_filter_of(self, Member member, object filter, bint attach) except -1:
+        """Compile the filter of a ring, and replace its filter by it; but not if its interface was removed."""
+        try:
+            if attach:
+                member.ring.set_filter(filter)
+            else:
+                member.ring.socket.compile({**member.ring.filters, "filter": filter})
+        except CaptureStopped:
+            pass
+        except FilterError:
+            if member.ring.socket.link_state() != LINK_GONE:
+                raise
+        return 0
 
     # Stopping and closing.
 
