@@ -229,6 +229,7 @@ cdef class InterfacesSource(RingGroup):
             self._add_ring(ring, link)
             if options is not self._options:    # but a signal handler may
                 ring.set_filter(self._options["filter"])
+                self._describe()
         if not is_first:
             self._changes.append(added)
         return 0

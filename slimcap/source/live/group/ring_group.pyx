@@ -299,7 +299,7 @@ cdef class RingGroup(ZeroCopySource):
             self._describe()
 
     cdef int _set_filter_of(self, Member member, object filter, bint attach) except -1:
-        """Compile the filter of a ring, and replace its filter by it; but not if its interface was removed."""
+        """Compile a filter for a ring, and attach it if asked to; not if its interface was removed."""
         try:
             if attach:
                 member.ring.set_filter(filter)
