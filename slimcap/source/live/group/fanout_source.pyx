@@ -114,23 +114,23 @@ def open_in_group(link, **options: Unpack[FanoutOptions]):
 cdef class FanoutSource(RingGroup):
     """Capture packets from one network interface with several workers. `open_live` with `workers` opens it.
 
-    Each worker is a RingSource, with a ring of its own, that gets a part of the packets. `workers` returns
-    them, for threads of their own: the engine releases the GIL, so that they use several CPUs. Or else this
-    source reads the packets of all of them, in one thread.
+    Each worker is a RingSource with a ring of its own, and captures a part of the packets. `workers` returns
+    the workers, to read each of them in its own thread: reading releases the GIL, so that the threads use
+    several CPUs. Alternatively, one thread reads the packets of all workers from this source.
 
     The counters are sums over the workers. `stop`, `unblock` and `close` are for all of them.
 
     Parameters
     ----------
     link : str or Link
-        The interface, which must be up.
+        The interface. Old kernels require that it is up; others wait until it is.
     **options
         Those of `FanoutOptions`.
 
     Raises
     ------
     LinkDown
-        The interface is down: it cannot be shared.
+        The interface is down, and the kernel cannot share it until it is up.
     LinkNotFound, LinkGone, FilterError, PermissionError, RingExhausted, ValueError, OSError
         As for `RingSource`.
 

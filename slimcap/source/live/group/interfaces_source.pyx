@@ -46,12 +46,19 @@ class LinkChange(NamedTuple):
     Attributes
     ----------
     kind : {"added", "removed", "renamed", "up", "down", "failed"}
-        What happened. "added": packets are captured from now on. "failed": it cannot be captured from.
-        "removed": it does not exist, or its name no longer matches; all its packets were returned.
+        "added": the interface has appeared, and its packets are captured from now on. "failed": it has
+        appeared, but cannot be captured from; this is tried again when it changes, such as when it goes up.
+        "removed": it no longer exists, or its name no longer matches, and all its packets were returned.
     link : Link
         The interface, with its new name.
     error : Exception or None, default None
-        Why it failed.
+        The exception that made it fail; None for all other kinds.
+
+    Examples
+    --------
+    >>> def show(change):
+    ...     print(change.kind, change.link.name)
+    >>> source = slimcap.open_live("any", on_change=show)
     """
 
     kind: str
@@ -70,27 +77,32 @@ cdef class InterfacesSource(RingGroup):
     the opening, they share 512 MiB, but each ring has at least 8 MiB; later ones are as large.
     CPU time depends on the number of blocks, and each interface with packets hands over at least one every
     `latency`: give a larger `latency` for many interfaces with few packets each.
+    Each interface needs four descriptors, and five more are needed once (`ulimit -n`).
 
-    Interfaces that appear later and match are captured from, within milliseconds. Those that are removed are
-    read to their end. While an interface is down, the source waits for it. A name keeps its number: an
-    interface that is removed and created again has the same one.
+    Interfaces that appear later and match are captured from as soon as the thread that reads has opened their
+    ring, which takes milliseconds; while no thread reads, none is opened. Those that are removed are read to
+    their end. While an interface is down, the source waits for it. A name keeps its number: an interface that
+    is removed and created again has the same one.
 
     Parameters
     ----------
     interfaces : str, Link or iterable of them
         Names, which must exist; patterns such as ``"eth*"``, which need not match any interface yet; "any",
-        all interfaces; and names or patterns to exclude, such as ``"!docker*"``.
+        all interfaces; and names or patterns to exclude, such as ``"!docker*"``. All are of one network
+        namespace: that of the option `netns`, or that of the Links if there are only Links. A name with a
+        ``*``, ``?`` or ``[`` is a pattern, so give such an interface as a Link.
     on_change : callable, optional
         Called with a `LinkChange` when an interface appears, is removed or renamed, goes down or up, or
-        cannot be captured from. It is called by the thread that reads, during the read. What it raises is
-        raised by the read, and no packet is lost. Default: a RuntimeWarning if one cannot be captured from.
+        cannot be captured from. It is called by the thread that reads, during the read; so it may call
+        `stop`, `close` and `account`, but not read. An exception that it raises is raised by the read, and no
+        packet is lost. Default: a RuntimeWarning if an interface cannot be captured from.
     **options
         Those of `RingOptions`, for each ring. `link_down` must be "wait".
 
     Raises
     ------
-    LinkNotFound, LinkGone, FilterError, PermissionError, ValueError, OSError
-        As for `RingSource`, for any of the interfaces.
+    LinkNotFound, LinkGone, FilterError, PermissionError, RingExhausted, ValueError, OSError
+        As for `RingSource`, for any of the interfaces that exist.
 
     Examples
     --------
