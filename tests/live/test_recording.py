@@ -218,6 +218,26 @@ def test_file_of_a_killed_recording_is_completed(
     assert payloads_in(tmp_path / f"0.{suffix}") == expected
 
 
+def test_name_of_a_leftover_is_not_used_for_another_file(
+    veth: Veth, capture: StartCapture, tmp_path: Path
+) -> None:
+    sent = numbered_frames(veth, 6)
+    for frames in (sent[:3], sent[3:]):
+        running = capture("-w", tmp_path / "{time:%Y}.pcap")
+        veth.send(frames)
+        wait_until(functools.partial(has_partial, tmp_path, 24 + 3 * 70), PATIENCE)
+        if frames[0] == sent[0]:
+            running.process.kill()
+            running.process.wait()
+    running.interrupt()
+    assert running.end()[0] == 0
+    year = time.strftime("%Y", time.gmtime())
+    assert [payloads_in(tmp_path / name) for name in (f"{year}.pcap", f"{year}-1.pcap")] == [
+        sent[:3],
+        sent[3:],
+    ]
+
+
 def test_failed_write_leaves_all_complete_packets(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:
     """A maximum of the file size stands for a full disk."""
     limit = (50_000, 50_000)
