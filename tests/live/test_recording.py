@@ -17,11 +17,14 @@ from pathlib import Path
 import pytest
 
 import slimcap
+from slimcap.cli.recording.file_journal import RecordedFile
+from slimcap.cli.recording.leftovers import finish
 from support.builders.pcapng import STATISTICS
 from support.capture_command import StartCapture, numbered_frames, payloads_in, totals
 from support.cli import PATIENCE, NeedTool
 from support.netns import Veth
 from support.pcapng_dump import blocks_of
+from support.samples import DATA
 from support.threads import wait_until
 
 
@@ -236,6 +239,25 @@ def test_name_of_a_leftover_is_not_used_for_another_file(
         sent[:3],
         sent[3:],
     ]
+
+
+def test_leftovers_without_packets_are_removed_and_damaged_ones_stay(tmp_path: Path) -> None:
+    packets = slimcap.read(DATA / "mixed.pcap")
+    slimcap.write(packets, tmp_path / "whole.pcap.gz")
+    data = (tmp_path / "whole.pcap.gz").read_bytes()
+    damaged = data[:2000] + bytes(100) + data[2100:]
+    for name, content in (("0", data[:15]), ("1", damaged), ("2", data[:-100])):
+        partial = tmp_path / f".{name}.pcap.gz.part"
+        partial.write_bytes(content)
+        path = tmp_path / f"{name}.pcap.gz"
+        found = finish(RecordedFile(str(path), partial.stat().st_ino, 0), str(partial))
+        assert (found.complete, path.exists(), partial.exists()) == {
+            "0": (False, False, False),
+            "1": (False, False, True),
+            "2": (True, True, False),
+        }[name]
+        assert str(tmp_path) in found.message
+    assert 0 < len(slimcap.read(tmp_path / "2.pcap.gz")) <= len(packets)
 
 
 def test_failed_write_leaves_all_complete_packets(veth: Veth, capture: StartCapture, tmp_path: Path) -> None:

@@ -42,13 +42,14 @@ def finish(file: RecordedFile, partial: str) -> Finished:
 
 def _finish(partial: str, path: str) -> tuple[bool, str]:
     size = os.path.getsize(partial)
+    error: FileFormatError | None
     if compression_of(path) is None:
         packets, error = _scanned(partial)
     else:
         packets, error = _written_again(partial, path)
     if not packets and (error is None or isinstance(error, TruncatedFileError)):
         os.unlink(partial)
-        return False, f"{path}: the temporary file had no packets, and was removed"
+        return False, f"{path}: the temporary file had no complete packet, and was removed"
     if compression_of(path) is not None:
         os.unlink(partial)
         return True, f"{path}: completed a file that was not closed, {packets} packets"
@@ -74,16 +75,23 @@ def _scanned(partial: str) -> tuple[int, FileFormatError | None]:
     return packets, None
 
 
-def _written_again(partial: str, path: str) -> tuple[int, FileFormatError | None]:
-    """Write all packets of a file to another one; return how many, and the error after them."""
-    failure: FileFormatError | None = None
-    with PcapSource(partial) as source:
+def _written_again(partial: str, path: str) -> tuple[int, TruncatedFileError | None]:
+    """Write all packets of a file to another one; return how many, and the error after them.
+
+    A file that is damaged otherwise stays as it is.
+    """
+    try:
+        source = PcapSource(partial)
+    except TruncatedFileError as error:
+        return 0, error
+    failure: TruncatedFileError | None = None
+    with source:
         file = CaptureFile(path, source)
         try:
             try:
                 for batch in source.batches():
                     file.add(batch)
-            except FileFormatError as error:
+            except TruncatedFileError as error:
                 failure = error
             if file.packets_written:
                 file.close()

@@ -203,6 +203,7 @@ class Quota:
         except OSError as error:
             complain(f"{file.path}: cannot be removed, and does not count any more: {reason(error)}")
         self._journal.forget(file)
+        self._sizes.pop(file, None)
 
 
 def _size(path: str) -> int:
