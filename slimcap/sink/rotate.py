@@ -8,7 +8,6 @@ import threading
 import time as clock
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import numpy as np
@@ -27,6 +26,8 @@ from slimcap.sink.open_writer import writer_class
 from slimcap.sink.rotation_options import RotatingOptions
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from slimcap.capfile.pcap_writer import PcapWriter
     from slimcap.capfile.pcapng_writer import PcapNgWriter
     from slimcap.packet.link import Link
@@ -92,7 +93,7 @@ class RotatingWriter(Finished):
         self._on_begin, self._on_end = found.pop("on_begin"), found.pop("on_end")
         self._series = FileSeries(os.fspath(template), **naming)
         background = found.pop("background")
-        self._thread = ThreadPoolExecutor(1, "slimcap rotation") if background else None
+        self._thread = _new_thread() if background else None
         self._class = writer_class(self._series.example, found.pop("format"))
         # Check them before the first file is opened.
         encoder_for(self._series.example, found["compression"], found["level"])
@@ -468,3 +469,9 @@ class RotatingWriter(Finished):
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.discard()
+
+
+def _new_thread() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor  # not for each import of slimcap: it takes long
+
+    return ThreadPoolExecutor(1, "slimcap rotation")

@@ -117,8 +117,8 @@ class InterfaceChoice:
 
 
 def is_pattern(name: str) -> bool:
-    """Return True for a pattern of names, False for a name."""
-    return any(letter in name for letter in "*?[")
+    """Return True for a pattern of names, False for a name, and for what no interface can be called."""
+    return any(letter in name for letter in "*?[") and name.isprintable() and not set(" /") & set(name)
 
 
 def are_several(interfaces: object) -> bool:
