@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 _PREFIX: Final = ".slimcap-recording-"
+_OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class RecordedFile(NamedTuple):
@@ -113,18 +114,18 @@ class FileJournal:
 
     def _read(self) -> None:
         for line in _lines(self._fd):
-            if "name" in line:
-                path = os.path.join(self._folder, str(line["name"]))
-                self._files.pop(path, None)
-                self._files[path] = RecordedFile(path, int(line["inode"]), int(line["number"]))
-            elif "removed" in line:
-                self._files.pop(os.path.join(self._folder, str(line["removed"])), None)
+            removed = line.get("removed")
+            if isinstance(removed, str):
+                self._files.pop(os.path.join(self._folder, removed), None)
+            elif (file := _file_of(self._folder, line)) is not None:
+                self._files.pop(file.path, None)
+                self._files[file.path] = file
 
     def _rewrite(self) -> None:
         """Replace the journal by one without the files that were removed, and lock that."""
         lines = [{"template": self._rest}, *map(self._line, self._files.values())]
         temporary = f"{self.path}.new"
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        fd = os.open(temporary, _OPEN | os.O_TRUNC, 0o666)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             os.write(fd, b"".join(map(_encoded, lines)))
@@ -170,7 +171,7 @@ def _split(template: str) -> tuple[str, str]:
 def _locked(path: str) -> int:
     """Open and lock the journal."""
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        fd = os.open(path, _OPEN, 0o666)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.exists(path) and os.stat(path).st_ino == os.fstat(fd).st_ino:
@@ -194,6 +195,16 @@ def _lines(fd: int) -> Iterator[dict[str, Any]]:
                 found = json.loads(line)
                 if isinstance(found, dict):
                     yield found
+
+
+def _file_of(folder: str, line: dict[str, Any]) -> RecordedFile | None:
+    """Return the file of a line; None if it is not valid, or is not in the folder of the recording."""
+    name, inode, number = line.get("name"), line.get("inode"), line.get("number")
+    if not isinstance(name, str) or type(inode) is not int or type(number) is not int:
+        return None
+    if os.path.isabs(name) or os.path.normpath(name).startswith(".."):
+        return None
+    return RecordedFile(os.path.join(folder, name), inode, number)
 
 
 def _encoded(line: dict[str, Any]) -> bytes:

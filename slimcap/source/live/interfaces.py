@@ -79,7 +79,7 @@ class InterfaceChoice:
 
     def __init__(self, names: str | Link | Iterable[str | Link]) -> None:
         given = [names] if isinstance(names, (str, Link)) else names
-        if not isinstance(given, Iterable):
+        if not isinstance(given, Iterable) or isinstance(given, (bytes, bytearray)):
             raise wrong_type("interfaces", "a str, a Link or an iterable of them", names)
         self.links = []
         self.names, self._patterns, self._excluded = [], [], []
