@@ -124,9 +124,10 @@ def askers(source: Any, counted: list[Any]) -> dict[str, Call]:
         "total_stats": lambda rng: source.total_stats,
         "attributes": lambda rng: (source.links, source.interfaces, source.link, source.closed, repr(source)),
         "unblock": lambda rng: source.unblock(),
-        "set_filter": lambda rng: source.set_filter(rng.choice(FILTERS)),
         "collect": lambda rng: gc.collect(0),
     }
+    if hasattr(source, "set_filter"):
+        calls["set_filter"] = lambda rng: source.set_filter(rng.choice(FILTERS))
     if hasattr(source, "account"):
         calls["account"] = lambda rng: check_account(source)
     return calls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import signal
 from contextlib import nullcontext
 from typing import Final
@@ -26,6 +27,7 @@ from slimcap.cli.terminal.run_as import run_as, user
 from slimcap.cli.terminal.signals import Request, asked_by_signal, ended_by_signals
 from slimcap.cli.terminal.streams import complain, reason, say
 from slimcap.errors import SlimcapError
+from slimcap.io.compression.encoders import encoder_for
 from slimcap.packet.enums import NO_IP
 from slimcap.sink.open_writer import writer_class
 from slimcap.source.live.group.interfaces_source import InterfacesSource
@@ -105,6 +107,9 @@ def _drop_rights(source: LiveCapture, args: argparse.Namespace) -> None:
     if args.user is not None:
         if isinstance(source, InterfacesSource):
             args.error("--user requires one interface: those that appear later could not be captured from")
+        # What is imported when it is needed: the user may not read the folders of this interpreter.
+        importlib.import_module("concurrent.futures.thread")
+        encoder_for(args.file, "infer", None)
         run_as(args.user)
 
 
