@@ -26,6 +26,7 @@ from slimcap.source.file.file_errors import FileErrors
 from slimcap.source.file.file_list import is_one_file, is_path, list_some_files
 from slimcap.source.file.file_options import FilesOptions
 from slimcap.source.file.open_files import open_file, open_files
+from slimcap.source.file.pcap_source import PcapSource
 
 FLUSHED_SIZE: Final = 8 << 20
 """Bytes of records at a time: of those at the end, and of those that a part of a large batch may end."""
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from slimcap.filter import Filter
     from slimcap.source.file.open_files import File, Files
-    from slimcap.source.file.pcap_source import PcapSource
 
 _MAX_WORKERS: Final = 1024
 
@@ -187,13 +187,15 @@ class _FileFlows:
         table = FlowTable(**self._options)
         ended = [FlowBatch(np.empty(0, table.dtype))]
         failure = None
-        try:
-            source = open_file(path, filter=self._filter)
-        except Exception as error:
-            return None, error
+        source = PcapSource.__new__(PcapSource)  # known before it is opened, which may wait for a FIFO
         self._open.add(source)
         if self._stopped:
             source.close()
+        try:
+            source.__init__(path, filter=self._filter)  # type: ignore[misc]
+        except Exception as error:
+            self._open.discard(source)
+            return None, error
         try:
             ended.extend(FlowStream(table, source, None, is_owner=True))
         except Exception as error:

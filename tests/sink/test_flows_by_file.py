@@ -88,6 +88,7 @@ def test_closing_the_iterator_ends_a_thread_that_waits(tmp_path: Path) -> None:
         found = slimcap.flows_by_file([tmp_path / "a.pcap", tmp_path / "b.pcap"], workers=2)
         assert Path(next(iter(found))[0]).name == "a.pcap"
         assert reading_threads() != []
+        time.sleep(0.2)  # so that the other thread waits for the header
         start = time.monotonic()
         found.close()  # type: ignore[attr-defined]
         assert time.monotonic() - start < PATIENCE
