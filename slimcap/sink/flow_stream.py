@@ -192,7 +192,7 @@ class _FileFlows:
         if self._stopped:
             source.close()
         try:
-            source.__init__(path, filter=self._filter)  # type: ignore[misc]
+            source.__init__(path, filter=self._filter)
         except Exception as error:
             self._open.discard(source)
             return None, error

@@ -258,6 +258,8 @@ OUT_OF_RANGE: dict[str, list[Any]] = {
     "link_down": ["ignore", ""],
     "ring_exhausted": ["ignore", ""],
     "netns": ["", "..", 0, -1],
+    "reserved": [],
+    "first_index": [-1, 1 << 63],
     "on_error": ["", "ignore"],
     "fcs_len": [-1, 5, 32],
 }
