@@ -259,6 +259,8 @@ OUT_OF_RANGE: dict[str, list[Any]] = {
     "ring_exhausted": ["ignore", ""],
     "netns": ["", "..", 0, -1],
     "reserved": [],
+    "on_end": [],
+    "on_begin": [],
     "first_index": [-1, 1 << 63],
     "on_error": ["", "ignore"],
     "fcs_len": [-1, 5, 32],
