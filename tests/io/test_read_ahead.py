@@ -20,9 +20,23 @@ from support.compression import PLAIN, every_kind, zstd
 from support.threads import wait_until
 
 
-def threads():
-    """Return the read-ahead threads that run."""
+_others: set[threading.Thread] = set()
+
+
+def running():
     return [thread for thread in threading.enumerate() if thread.name == "slimcap decompressor"]
+
+
+def threads():
+    """Return the read-ahead threads that run since the test began."""
+    return [thread for thread in running() if thread not in _others]
+
+
+@pytest.fixture(autouse=True)
+def without_those_of_other_tests():
+    """A thread of a source of another test may still be ending, on a slow machine."""
+    _others.clear()
+    _others.update(running())
 
 
 @pytest.fixture
