@@ -19,7 +19,6 @@ from slimcap.io.compression.zstd_lz4 import FrameReader
 from support.compression import PLAIN, every_kind, zstd
 from support.threads import wait_until
 
-
 _others: set[threading.Thread] = set()
 
 
