@@ -25,8 +25,8 @@ from slimcap.sink.rotation_options import RotationOptions
 from slimcap.source.file.merged import MergedSource
 from slimcap.source.file.pcap_source import PcapSource
 from slimcap.source.file.several import FilesSource
-from slimcap.source.live.group.fanout_source import FanoutSource
 from slimcap.source.live.group.interfaces_source import InterfacesSource
+from slimcap.source.live.group.ring_group import RingGroup
 from slimcap.source.live.live_source import LiveSource
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class CaptureFile(Finished):
         if not isinstance(file, (str, os.PathLike)) or file == "-":
             raise ValueError(f"{file!r} cannot be split into several files: give a path")
         rotating: dict[str, Any] = {"skip_existing": False, **rotation}
-        if self._is_pcapng and isinstance(self._source, (LiveSource, InterfacesSource)):
+        if self._is_pcapng and isinstance(self._source, (LiveSource, RingGroup)):
             rotating["on_end"] = self._end_part
         writer = RotatingWriter(os.fsdecode(file), link_type=link_type, **rotating, **options)
         if isinstance(self._source, PcapSource):
@@ -383,7 +383,7 @@ class CaptureFile(Finished):
             return [found.get(info.link.name, {}) for info in interfaces]
         if source is not None and len(counters) == 1 and not counters[0]:
             total = source.total_stats
-            if isinstance(source, (LiveSource, FanoutSource)):
+            if isinstance(source, (LiveSource, RingGroup)):
                 drops = source.link_drops
                 counters[0] = {
                     "received": total.packets_received,
