@@ -87,6 +87,22 @@ def find_program(name: str) -> str:
     return path
 
 
+def wait_for(text: str, lines: Iterable[str]) -> str:
+    """Read what a program says up to the line with a text, and return it."""
+    said = ""
+    for line in lines:
+        said += line
+        if text in line:
+            return said
+    raise Unavailable(said.strip() or "it ended at once")
+
+
+def on_cpu_seconds(pid: int) -> float:
+    """CPU time of the threads of a process so far."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
 def leave_out(name: str, reason: Exception, missing: Missing) -> None:
     names = missing.setdefault(str(reason), [])
     if name not in names:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -65,7 +65,7 @@ READERS: dict[str, tuple[Peer | None, Any]] = {
 }
 
 
-# ---- a reader in a process of its own: it prints "ready", pauses at a line of input, and ends with the input
+# ---- a reader in a separate process: it prints "ready", pauses at a line of input, and ends with the input
 
 
 def run_slimcap(interface: str, pause: float, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def run_peer(interface: str, pause: float, peer: Peer, options: Sequence[str]) -
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
-        said = wait_for(peer.ready, process.stderr)
+        said = common.wait_for(peer.ready, process.stderr)
         print("ready", flush=True)
         for _ in sys.stdin:
             process.send_signal(signal.SIGSTOP)
@@ -111,15 +111,6 @@ def run_peer(interface: str, pause: float, peer: Peer, options: Sequence[str]) -
     if found is None:
         raise RuntimeError(f"{peer.command[0]} said nothing like {peer.count!r}: {said}")
     return {"packets": int(found[1])}
-
-
-def wait_for(text: str, lines: Iterable[str]) -> str:
-    said = ""
-    for line in lines:
-        said += line
-        if text in line:
-            return said
-    raise common.Unavailable(said.strip() or "it ended at once")
 
 
 def run_child(name: str, interface: str, pause: float) -> None:

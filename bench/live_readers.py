@@ -16,11 +16,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import islice, repeat
-from pathlib import Path
 from time import sleep
 from typing import Any
 
-from common import Unavailable, find_program, skip
+from common import Unavailable, find_program, on_cpu_seconds, skip, wait_for
 
 import slimcap
 
@@ -134,12 +133,7 @@ def run_tcpdump(interface: str, count: int) -> dict[str, Any]:
     command = [program, "-Z", "root", "-i", interface, "-B", str(kib), "-c", str(count), "-w", "/dev/null"]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    line = ""
-    for line in process.stderr:
-        if "listening on" in line:
-            break
-    else:
-        raise Unavailable(line.strip() or "tcpdump does not listen")
+    wait_for("listening on", process.stderr)
     start = on_cpu_seconds(process.pid)
     when_input_ends(lambda: process.send_signal(signal.SIGINT), TCPDUMP_SILENCE)
     print("ready", flush=True)
@@ -160,11 +154,6 @@ def found(pattern: str, text: str) -> str:
     if match is None:
         raise RuntimeError(f"tcpdump said nothing like {pattern!r}: {text}")
     return match[1]
-
-
-def on_cpu_seconds(pid: int) -> float:
-    """CPU time of a process of one thread so far."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def cpu_seconds() -> float:

@@ -4,7 +4,7 @@
     python bench/live_scale.py --render scale.json     write them into the READMEs
     python bench/live_scale.py --only workers record
 
-In a network namespace of its own. Packets are 60 bytes of UDP over IPv4, or 344 on average if they are
+In a separate network namespace. Packets are 60 bytes of UDP over IPv4, or 344 on average if they are
 recorded. What a pause of the reader costs is in live_pauses.py.
 """
 
@@ -73,7 +73,7 @@ class Bench:
 
 
 class Reader:
-    """A reader in a process of its own: it is ready inside of `with`, and `result` lets it end."""
+    """A reader in a separate process: it is ready inside of `with`, and `result` lets it end."""
 
     def __init__(self, name: str, command: Sequence[str], cpus: set[int]) -> None:
         self.name, self._command, self._cpus = name, command, cpus

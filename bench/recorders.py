@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
-from typing import IO, Any
+from typing import Any
 
 import common
 
@@ -75,9 +75,9 @@ def record(
     killer.start()
     try:
         assert process.stdout is not None
-        wait_for(recorder.ready, process.stdout)
+        common.wait_for(recorder.ready, process.stdout)
         sleep(0.1)  # dumpcap says so before it reads
-        cpu = -cpu_seconds(process.pid)
+        cpu = -common.on_cpu_seconds(process.pid)
         sent = send()
         sleep(recorder.silence)
         process.send_signal(signal.SIGINT)
@@ -91,21 +91,6 @@ def record(
         process.kill()
         process.wait()
         file.unlink(missing_ok=True)
-
-
-def wait_for(text: str, lines: IO[str]) -> None:
-    said = ""
-    for line in lines:
-        said += line
-        if text in line:
-            return
-    raise common.Unavailable(said.strip() or "it ended at once")
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time of the threads of a process so far."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def packets_in(file: Path) -> int:

@@ -1,4 +1,4 @@
-"""One live reader of live_scale.py, in a process of its own: `scale_readers.py TASK OPTIONS`, which are JSON.
+"""One live reader of live_scale.py, in a separate process: `scale_readers.py TASK OPTIONS`, which are JSON.
 
 It prints "ready", and at the end JSON. Standard input ends when the sender has ended, as in live_readers.py.
 """

@@ -1,4 +1,4 @@
-"""Run a call that may block in a thread of its own, and wait so that Ctrl-C interrupts."""
+"""Run a call that may block in a separate thread, and wait so that Ctrl-C interrupts."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ cdef class Event:
     cdef int open_set(self, int fd) except -1
     cdef int set_fd(self) noexcept
     cdef void begin_read(self) noexcept
-    cdef void look_again(self, int64_t at) noexcept
+    cdef int64_t look_again(self, int64_t at) noexcept
     cdef void show_ready(self) noexcept
     cdef void show_idle(self) noexcept
     cdef void show_waiting(self) noexcept

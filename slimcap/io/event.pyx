@@ -261,12 +261,13 @@ cdef class Event:
         """Forget what an earlier read has waited for."""
         self._again, self._timed_out = NEVER, False
 
-    cdef void look_again(self, int64_t at) noexcept:
-        """Have a read that ends by its deadline tried again at this time or earlier.
+    cdef int64_t look_again(self, int64_t at) noexcept:
+        """Have a read that ends by its deadline tried again at this time or earlier; return the time.
 
         For a reader that waits no longer than this although its deadline may be later.
         """
-        self._again = at if self._again == NEVER else min(self._again, at)
+        self._again = sooner(self._again, at)
+        return at
 
     cdef void show_ready(self) noexcept:
         """Make the set readable: the next read will not wait, or that is not known."""
@@ -295,7 +296,7 @@ cdef class Event:
         self._arm()
 
     cdef void _arm(self) noexcept:
-        """Set the timer to the time at which the read must be tried again; unset it if there is none."""
+        """Set the timer to the time at which the read must be tried again, or stop it."""
         cdef itimerspec setting
         cdef int64_t at = 0 if self._again == NEVER else max(self._again, <int64_t> 1)
         memset(&setting, 0, sizeof(setting))

@@ -82,11 +82,6 @@ class FileSeries:
         return tuple(self._files)
 
     @property
-    def next_index(self) -> int:
-        """{index} of the next file; int."""
-        return self._number
-
-    @property
     def example(self) -> str:
         """A path that the template gives; str."""
         return self._named(0, 0)

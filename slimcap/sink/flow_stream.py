@@ -100,7 +100,7 @@ def flows_by_file(
 ) -> Iterator[tuple[str, FlowBatch]]:
     """Return the flow records of each file on its own, for several files at a time.
 
-    Each file has a table of its own: no flow continues from one file to the next. That suits captures that
+    Each file has its own table: no flow continues from one file to the next. That suits captures that
     have nothing to do with each other, such as those of a data set with a label for each file. For captures
     of one network use `flows`, which merges them in order of time.
 

@@ -98,14 +98,19 @@ def test_what_is_not_closed_warns_once_and_leaks_nothing(
     assert len(descriptors()) == len(before)
 
 
+def descriptors_before(namespace: Namespace, interfaces: Any, options: dict[str, Any]) -> int:
+    """Return the number of descriptors after a source was opened and closed once."""
+    cable(namespace, "eth0", "eth1", "eth2")
+    opened(namespace, interfaces, **options).close()
+    gc.collect()
+    return len(descriptors())
+
+
 @kinds
 def test_too_few_descriptors_leak_none(
     namespace: Namespace, interfaces: Any, options: dict[str, Any]
 ) -> None:
-    cable(namespace, "eth0", "eth1", "eth2")
-    opened(namespace, interfaces, **options).close()
-    gc.collect()
-    before = len(descriptors())
+    before = descriptors_before(namespace, interfaces, options)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     failures = 0
     with namespace.inside(), warnings.catch_warnings():
@@ -131,10 +136,7 @@ def test_too_few_descriptors_leak_none(
 def test_too_little_address_space_leaks_nothing(
     namespace: Namespace, interfaces: Any, options: dict[str, Any]
 ) -> None:
-    cable(namespace, "eth0", "eth1", "eth2")
-    opened(namespace, interfaces, **options).close()
-    gc.collect()
-    before = len(descriptors())
+    before = descriptors_before(namespace, interfaces, options)
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     failures = 0

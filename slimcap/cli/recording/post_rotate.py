@@ -23,8 +23,8 @@ _POLL: Final = 0.02  # seconds between two looks at the commands at the end
 class PostRotate:
     """Run a command for each file, with the path as its last argument. Files wait while AT_ONCE are running.
 
-    The command has no shell, no standard input, and a process group of its own, so that Ctrl-C does not end
-    it. The first failure is reported on standard error.
+    The command has no shell, no standard input, and its own process group, so that Ctrl-C does not end it.
+    The first failure is reported on standard error.
 
     Parameters
     ----------

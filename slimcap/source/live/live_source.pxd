@@ -5,6 +5,9 @@ from slimcap.packet.rows cimport Rows
 from slimcap.source.base cimport Counters, ZeroCopySource
 from slimcap.source.live.packet_socket cimport CaptureSocket
 
+cdef enum:
+    LINK_CHECK_INTERVAL = 100_000_000    # ns between two checks whether a link that went down still exists
+
 cdef class LiveSource(ZeroCopySource):
     cdef CaptureSocket socket
     cdef readonly bint reinsert_vlan
@@ -45,7 +48,6 @@ cdef class LiveSource(ZeroCopySource):
     cdef bint _is_drained(self) except -1
     cdef int end_drops(self) except -1
     cdef int _wait(self, int64_t deadline) except -1
-    cdef int64_t _look_at(self, int64_t time) noexcept
     cdef int on_error(self, int pending) except -1
     cdef int check_state(self) except -1
     cdef int count(self, Counters* totals) except -1

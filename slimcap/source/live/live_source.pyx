@@ -31,7 +31,6 @@ from slimcap.source.live.rtnetlink import LinkDrops, check as check_link
 
 cdef enum:
     COUNT_INTERVAL = NANOSECONDS         # between two readings of the counters, while packets come
-    LINK_CHECK_INTERVAL = 100_000_000    # ns between two checks whether a link that went down still exists
 
 
 cdef class LiveSource(ZeroCopySource):
@@ -140,7 +139,7 @@ cdef class LiveSource(ZeroCopySource):
             self._wait(deadline)
 
     cdef Rows poll(self):
-        """Return the next rows without waiting; None if there are none now. `_is_empty` is set at the end."""
+        """Return the next rows without waiting; None if there are none now. `is_empty` is set at the end."""
         cdef Counters totals
         cdef bint expired = self.draining and monotonic_ns() >= self.drained
         cdef Rows rows = self._next_rows()
@@ -179,9 +178,9 @@ cdef class LiveSource(ZeroCopySource):
             self.check_state()
             if self.gone:
                 return 0
-            end = sooner(end, self._look_at(monotonic_ns() + LINK_CHECK_INTERVAL))
+            end = sooner(end, self._event.look_again(monotonic_ns() + LINK_CHECK_INTERVAL))
         if self.draining:
-            end = sooner(end, self._look_at(self.drained))
+            end = sooner(end, self._event.look_again(self.drained))
         try:
             events = self.socket.wait(self._event, end)
         except TimeoutError:
@@ -192,11 +191,6 @@ cdef class LiveSource(ZeroCopySource):
             # An error that is not read would end every wait at once. Packets in the queue are read before.
             self.on_error(self.socket.take_error())
         return 0
-
-    cdef int64_t _look_at(self, int64_t time) noexcept:
-        """Return a time by which the next read has something to do; those who poll learn it, too."""
-        self._event.look_again(time)
-        return time
 
     cdef int _awaited_fd(self) noexcept:
         return -1 if self.socket is None else self.socket.fileno()

@@ -305,10 +305,14 @@ def state(index: int, name: str) -> LinkState:
         raise _with_advice(error, f"{name!r} (index {index})") from None
 
 
-def interfaces() -> list[Interface]:
-    """Return all interfaces of the namespace, in the order of their indices."""
-    here = namespace()
-    return sorted(_parse_interface(message, here) for message in _dump(_RTM_GETLINK, bytes(16)))
+def interfaces(netlink: socket.socket | None = None) -> list[Interface]:
+    """Return all interfaces of a namespace, in the order of their indices.
+
+    It is that of an open socket if one is given, else that of the calling thread.
+    """
+    with contextlib.nullcontext(netlink) if netlink is not None else _open() as opened:
+        here = _namespace_of(opened)
+        return sorted(_parse_interface(message, here) for message in _dump(_RTM_GETLINK, bytes(16), opened))
 
 
 class LinkMonitor:
@@ -344,8 +348,7 @@ class LinkMonitor:
                 except OSError as error:
                     if error.errno != errno.ENOBUFS:  # some messages were lost: they are not needed
                         raise
-        messages = _dump(_RTM_GETLINK, bytes(16), self._requests)
-        return sorted(_parse_interface(message, self.namespace) for message in messages)
+        return interfaces(self._requests)
 
     def close(self) -> None:
         """Close the sockets."""

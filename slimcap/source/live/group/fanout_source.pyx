@@ -114,7 +114,7 @@ def open_in_group(link, **options: Unpack[FanoutOptions]):
 cdef class FanoutSource(RingGroup):
     """Capture packets from one network interface with several workers. `open_live` with `workers` opens it.
 
-    Each worker is a RingSource with a ring of its own, and captures a part of the packets. `workers` returns
+    Each worker is a RingSource with its own ring, and captures a part of the packets. `workers` returns
     the workers, to read each of them in its own thread: reading releases the GIL, so that the threads use
     several CPUs. Alternatively, one thread reads the packets of all workers from this source.
 
@@ -141,7 +141,7 @@ cdef class FanoutSource(RingGroup):
     """
 
     def __cinit__(self, *args, **kwargs):
-        self._workers, self._all = (), []
+        self._all = []
 
     def __init__(self, link, **options: Unpack[FanoutOptions]):
         given = parse(FanoutOptions, options)
@@ -186,13 +186,13 @@ cdef class FanoutSource(RingGroup):
                 raise _refused(error, ring) from None
         for ring in rings:
             ring.start_now()
-        self._workers, self._all = tuple(rings), members
+        self._all = members
         self._links = ring.links
         return self._describe()
 
     cdef int _describe(self) except -1:
-        if self._workers:       # else opening has failed meanwhile
-            self._interfaces = self._workers[0].interfaces
+        if self._all:       # else opening has failed meanwhile
+            self._interfaces = (<Member> self._all[0]).ring.interfaces
         return 0
 
     def workers(self):
@@ -212,12 +212,13 @@ cdef class FanoutSource(RingGroup):
         RuntimeError
             Packets were read from this source already, or another process opened it.
         """
+        cdef Member member
         self._owner.check("this source")
         self._check_open()
         if self._is_read:
             raise RuntimeError("this source was read, so its workers cannot be: call workers() first")
         self._are_shared = True
-        return self._workers
+        return tuple([member.ring for member in self._all])
 
     cdef Rows _fill(self, int64_t deadline):
         cdef Rows rows
@@ -227,7 +228,7 @@ cdef class FanoutSource(RingGroup):
         self._is_read = True
         rows = RingGroup._fill(self, deadline)
         if rows is None:
-            ring = self._workers[0]
+            ring = (<Member> self._all[0]).ring
             if ring.gone:
                 raise LinkGone(
                     errno.ENODEV, "the interface was removed: open a new source once it exists again",
@@ -245,28 +246,9 @@ cdef class FanoutSource(RingGroup):
 
         They never reached the workers, and are not included in `stats()`.
         """
-        return self._workers[0].link_drops if self._workers else LinkDrops(0, 0, 0)
+        return (<Member> self._all[0]).ring.link_drops if self._all else LinkDrops(0, 0, 0)
 
-    def account(self):
-        """Return where the packets of the interface went: those of all workers together.
-
-        May be called from any thread, and after `close()`.
-
-        Returns
-        -------
-        Account
-
-        Raises
-        ------
-        OSError
-            The kernel's counters cannot be read.
-
-        Examples
-        --------
-        >>> with slimcap.open_live("eth0", workers=2) as source:
-        ...     batch = source.next_batch()
-        ...     print(source.account())
-        """
+    cdef object _sum_of_accounts(self):
         cdef Member member
         if not self._all:
             raise RuntimeError("the source was never opened")
@@ -277,21 +259,23 @@ cdef class FanoutSource(RingGroup):
 
         Loops then end, and reads raise EOFError. May be called from any thread.
         """
+        cdef Member member
         RingGroup.stop(self)
-        for worker in self._workers:    # also if they are not shared yet
-            worker.stop()
+        for member in self._all:    # also if they are not shared yet
+            member.ring.stop()
 
     def unblock(self):
         """Make the waiting reads of all workers, or else their next ones, raise CaptureUnblocked.
 
         May be called from any thread.
         """
+        cdef Member member
         RingGroup.unblock(self)
-        for worker in self._workers:
-            worker.unblock()
+        for member in self._all:
+            member.ring.unblock()
 
     def __repr__(self):
         if not self._links:
             return "<FanoutSource: never opened>"
-        count = len(self._workers)
-        return f"<FanoutSource {self.link.name!r}: {count} workers{', closed' if self.closed else ''}>"
+        count, state = len(self._all), ", closed" if self.closed else ""
+        return f"<FanoutSource {self.link.name!r}: {count} workers{state}>"

@@ -69,7 +69,7 @@ class LinkChange(NamedTuple):
 cdef class InterfacesSource(RingGroup):
     """Capture packets from several network interfaces. `open_live` opens it for more than one.
 
-    Each interface has a ring of its own, with the options given and the interface's link type, so that link
+    Each interface has its own ring, with the options given and the interface's link type, so that link
     layers are complete. A batch has packets of one interface, whose number is in column `interface`: an index
     into the `links` and `interfaces` of the batch. Packets of different interfaces are not in order of time.
 
@@ -372,26 +372,7 @@ cdef class InterfacesSource(RingGroup):
             found.setdefault(name, []).append(self._account_of(member))
         return {name: sum_of(accounts) for name, accounts in found.items()}
 
-    def account(self):
-        """Return where the packets of all interfaces went: the sums of `account_by_interface`.
-
-        May be called from any thread, and after `close()`.
-
-        Returns
-        -------
-        Account
-
-        Raises
-        ------
-        OSError
-            The kernel's counters cannot be read.
-
-        Examples
-        --------
-        >>> with slimcap.open_live("any") as source:
-        ...     batch = source.next_batch()
-        ...     print(source.account())
-        """
+    cdef object _sum_of_accounts(self):
         return sum_of(self.account_by_interface.values())
 
     def __repr__(self):

@@ -39,12 +39,12 @@ cdef class RingGroup(ZeroCopySource):
     cdef int _register(self, int fd, bint once) except -1
     cdef int _add(self, Member member) except -1
     cdef object _account_of(self, Member member)
+    cdef object _sum_of_accounts(self)
     cdef int _drain(self, Member member) except -1
     cdef int _remove(self, Member member) except -1
     cdef Rows _next_rows(self)
     cdef int _queue(self, Member member) except -1
     cdef int _wait(self, int64_t deadline) except -1
     cdef int64_t _look_after(self, int64_t end) except? -2
-    cdef int64_t _look_at(self, int64_t time) noexcept
     cdef int _collect(self) except -1
     cdef int _on_error(self, Member member) except -1

@@ -14,6 +14,7 @@ from slimcap.abi.linux cimport (
     epoll_ctl, epoll_event, epoll_wait)
 from slimcap.io.event cimport SIGNAL_END, monotonic_ns, raise_errno, sooner
 from slimcap.packet.rows cimport Rows
+from slimcap.source.live.live_source cimport LINK_CHECK_INTERVAL
 from slimcap.source.live.packet_socket cimport LINK_GONE, PacketSocket
 
 import threading
@@ -26,7 +27,6 @@ from slimcap.source.live.rtnetlink import LinkDrops
 
 cdef enum:
     EVENTS = 64                             # of one epoll_wait
-    LINK_CHECK_INTERVAL = 100_000_000       # ns between two checks whether a link that is down still exists
 
 
 @cython.final
@@ -209,22 +209,17 @@ cdef class RingGroup(ZeroCopySource):
                 if member.ring.gone:
                     self._queue(member)
                 elif member.ring.check_needed:
-                    end = sooner(end, self._look_at(monotonic_ns() + LINK_CHECK_INTERVAL))
+                    end = sooner(end, self._event.look_again(monotonic_ns() + LINK_CHECK_INTERVAL))
                 else:
                     self._watched.remove(member)
             if member.ring.draining:
-                end = sooner(end, self._look_at(member.ring.drained))
+                end = sooner(end, self._event.look_again(member.ring.drained))
         for member in list(self._held):
             if member.ring.draining or not member.ring.is_held():
                 self._held.remove(member)
             else:
-                end = sooner(end, self._look_at(member.ring.held_limit()))
+                end = sooner(end, self._event.look_again(member.ring.held_limit()))
         return end
-
-    cdef int64_t _look_at(self, int64_t time) noexcept:
-        """Return a time by which the next read has something to do; those who poll learn it, too."""
-        self._event.look_again(time)
-        return time
 
     cdef int _awaited_fd(self) noexcept:
         return self._epoll
@@ -355,6 +350,34 @@ cdef class RingGroup(ZeroCopySource):
         if member is self._shown and returned < self._handed_over:
             left = self._handed_over - returned
         return member.ring.account_for(handed_over - min(left, handed_over))
+
+    cdef object _sum_of_accounts(self):
+        """Return the account of all rings together."""
+        raise NotImplementedError
+
+    def account(self):
+        """Return where the packets of all rings together went, since the source was opened.
+
+        For several interfaces these are the sums of `account_by_interface`.
+
+        May be called from any thread, and after `close()`.
+
+        Returns
+        -------
+        Account
+
+        Raises
+        ------
+        OSError
+            The kernel's counters cannot be read.
+
+        Examples
+        --------
+        >>> with slimcap.open_live("any") as source:
+        ...     batch = source.next_batch()
+        ...     print(source.account())
+        """
+        return self._sum_of_accounts()
 
     cdef Py_ssize_t _snaplen(self) except -1:
         cdef Member member

@@ -92,7 +92,7 @@ def inside(netns: str | int | None, call: Callable[[], _Result]) -> _Result:
     netns : str, int or None
         The namespace, as for `path_of`; None: make the call in the calling thread.
     call : callable
-        Function without arguments. It runs in a thread of its own, so it must not use thread-local data.
+        Function without arguments. It runs in a separate thread, so it must not use thread-local data.
 
     Returns
     -------
