@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -334,3 +335,16 @@ def test_every_packet_is_accounted_for(veth: Veth, shared: OpenShared) -> None:
     source.stop()
     returned = sum(map(len, source.batches()))
     assert source.account() == (507, 0, 7, account.dropped, returned, 0)
+
+
+def test_each_file_of_a_rotation_has_the_counters(veth: Veth, shared: OpenShared, tmp_path: Path) -> None:
+    source = shared(2)
+    veth.send(flow_frame(flow, reverse=False) for flow in range(30))
+    source.stop()
+    slimcap.write(source, tmp_path / "{index}.pcapng", max_packets=20)
+    received = []
+    for path in sorted(tmp_path.iterdir()):
+        with slimcap.open_file(path) as file:
+            assert sum(map(len, file.batches())) in (20, 10)
+            received.append(file.interfaces[0].received)
+    assert received == [30, 0]  # all had been received when the first file was complete
